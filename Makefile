@@ -1,0 +1,59 @@
+# make demo   set everything up and run the reviews example to its verdict
+# make check  set everything up and run formatter, linter, types, import contracts and tests
+# PYTHON is the interpreter to start from (3.11 or newer); VENV is where things are installed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := examples/reviews/need.yaml
+
+.PHONY: venv demo check check-all style test bench messages clean
+
+venv: $(STAMP)
+
+# `python -m venv` needs ensurepip, which some distributions leave out; pip can fill the gap.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+	  && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Exit status 1 says that a criterion is unmet or unproven: a verdict, not a failure of the demo.
+demo: $(STAMP)
+	@status=0; $(BIN)/sartor run $(DEMO) || status=$$?; \
+	  [ $$status -le 1 ] || exit $$status; \
+	  flag=''; [ $$status -eq 0 ] || flag='--unreleased '; \
+	  bundle=$$(ls -td .sartor/bundles/reviews-* | head -n 1); \
+	  printf '\nServe it:  %s/sartor serve %s%s\n' '$(BIN)' "$$flag" "$$bundle"
+
+check: style test
+
+check-all: style
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+style: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+test: $(STAMP) | style
+	$(BIN)/python -m pytest
+
+bench: $(STAMP)
+	@for script in benchmarks/[!_]*.py; do \
+	  echo "== $$script"; $(BIN)/python "$$script" || exit $$?; \
+	done
+
+# Catalogues are read as they are; compiling one to nowhere checks it and counts what is missing.
+messages: $(STAMP)
+	@for catalogue in src/sartor/*/locale/*.po; do \
+	  $(BIN)/pybabel compile --statistics --input-file "$$catalogue" --output-file /dev/null \
+	    --locale "$$(basename "$$catalogue" .po)" || exit $$?; \
+	done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,57 @@
+"""The model card: what a person reads before they use the bundle (Mitchell et al. 2019,
+https://arxiv.org/abs/1810.03993)."""
+
+from typing import Any
+
+from sartor.bundle.manifest import Manifest
+
+
+def card(manifest: Manifest) -> str:
+    """Markdown with the task, the labels, the verdicts, the lineage and what was not tested."""
+    state = "released: every criterion was met" if manifest.released else "not released"
+    lines = [
+        f"# {_plain(manifest.name)}",
+        "",
+        f"Task {manifest.task}; {state}.",
+        "",
+        f"Answers one of: {', '.join(_plain(o) for o in manifest.outputs[:50])}.",
+        "",
+        "## Verdict",
+        "",
+    ]
+    if manifest.verdicts:
+        lines += [
+            "| criterion | value | interval | n | verdict |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [_row(v) for v in manifest.verdicts]
+    else:
+        lines.append("Not judged yet.")
+    lines += ["", "## Where it comes from", ""]
+    lines += [f"- {key}: {_plain(value)}" for key, value in sorted(manifest.lineage.items())]
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "The numbers hold for rows like the test rows they were measured on. Latency holds for the",
+        "machine it was measured on. Nothing was tested beyond the criteria above.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import sartor",
+        'sartor.load("this folder").predict(["a text"])',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(verdict: dict[str, Any]) -> str:
+    value, low, high = (f"{verdict[key]:.4g}" for key in ("value", "low", "high"))
+    name = _plain(verdict["criterion"]).replace("|", "\\|")
+    return f"| {name} | {value} | {low} – {high} | {verdict['n']} | {verdict['state']} |"
+
+
+def _plain(value: object) -> str:
+    return " ".join(str(value).split())

@@ -1,0 +1,149 @@
+"""What a bundle says of itself. Read from disk it is untrusted, so it is a strict pydantic model.
+
+`id` is the SHA-256 of what decides an answer (task, outputs, decision, preprocessing and the
+content files). Verdicts are added after judging, so they lie outside the id; `seal` covers
+everything, so a later edit by hand is noticed. It guards against accidents, not against a forger.
+"""
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sartor.core.errors import BundleError
+from sartor.core.hashing import digest
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 8_000_000
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file of a bundle may have that name: one that stays inside on every system."""
+    return _PLAIN.fullmatch(name) is not None and name != MANIFEST
+
+
+class FileEntry(BaseModel):
+    """One file of the bundle: its hash, its size, and whether answers depend on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+    content: bool = True
+    before: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 the card had before the verdicts were recorded: manifest and card are two files, and
+    a kill between them leaves the old card beside the new manifest."""
+
+
+class Preprocess(BaseModel):
+    """How a text becomes token ids."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    prefix: str = ""
+    max_length: int = Field(default=256, ge=1, le=1_000_000)
+
+
+class Manifest(BaseModel):
+    """The contents of `manifest.json`."""
+
+    # Without "constants" a value that is not a number would come back as null.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants"
+    )
+
+    format: int
+    id: str
+    name: str = Field(max_length=200)
+    task: str = Field(max_length=100)
+    inputs: dict[str, str]
+    """Role to modality, e.g. {"text": "text"}: the request's keys."""
+    outputs: list[str] = Field(max_length=100_000)
+    decision: dict[str, Any]
+    preprocess: Preprocess
+    files: dict[str, FileEntry] = Field(max_length=10_000)
+    need: dict[str, Any]
+    lineage: dict[str, Any]
+    verdicts: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    released: bool = False
+    seal: str = ""
+
+    @field_validator("files")
+    @classmethod
+    def _names_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
+        for name in files:
+            if not is_plain(name):
+                raise ValueError(f"file name {name!r} is not a plain name")
+        return files
+
+    def content_id(self) -> str:
+        content = {n: f.sha256 for n, f in self.files.items() if f.content}
+        return digest(self.task, self.inputs, self.outputs, self.decision, self.preprocess, content)
+
+    def sealed(self) -> "Manifest":
+        """A copy whose `id` and `seal` fit its contents, which are as JSON will give them back.
+
+        Raises:
+            BundleError: If the contents could not be read again.
+        """
+        try:
+            plain = Manifest.model_validate(json.loads(self.to_json()))
+            with_id = plain.model_copy(update={"id": plain.content_id()})
+            sealed = with_id.model_copy(update={"seal": with_id.seal_value()})
+            sealed.to_json().encode()
+        except (ValueError, RecursionError) as error:
+            raise BundleError(
+                f"The manifest of {self.name!r} cannot be written: {error}.",
+                fix="use plain file names and labels without lone surrogates.",
+            ) from None
+        return sealed
+
+    def seal_value(self) -> str:
+        return digest(self.model_dump(mode="json", exclude={"seal"}))
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+
+
+def parse_manifest(text: str, place: str) -> Manifest:
+    """Read a manifest that nobody vouches for.
+
+    Raises:
+        BundleError: If it is not JSON, has unknown or wrong fields, is newer, or was edited.
+    """
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{place} is not JSON: {error}.", fix="build the bundle again with `sartor run`."
+        ) from None
+    if isinstance(raw, dict) and isinstance(raw.get("format"), int) and raw["format"] > FORMAT:  # type: ignore[reportUnknownMemberType]
+        raise BundleError(
+            f"{place} has format {raw['format']}; this sartor reads up to {FORMAT}.",
+            fix="upgrade with `pip install -U sartor`.",
+        )
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise BundleError(
+            f"{place}, key {where}: {first['msg']}.",
+            fix="build the bundle again with `sartor run`; a bundle is not edited by hand.",
+        ) from None
+    if not _fits(manifest):
+        raise BundleError(
+            f"{place} does not fit its seal: it was edited after it was judged.",
+            fix="restore the file, or build the bundle again with `sartor run`.",
+        )
+    return manifest
+
+
+def _fits(manifest: Manifest) -> bool:
+    try:
+        return manifest.seal == manifest.seal_value() and manifest.id == manifest.content_id()
+    except (ValueError, RecursionError):  # nested deeper than anything that was ever sealed
+        return False

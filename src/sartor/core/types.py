@@ -1,0 +1,124 @@
+"""The words that stages share: columns, examples, backbones, candidates."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sartor.core.hashing import digest
+
+Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
+TargetKind = Literal["label", "labels", "number", "spans", "boxes", "text", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What a task reads: role name (a key under `data:` in the need) to kind of column."""
+
+    inputs: Mapping[str, Modality]
+    targets: Mapping[str, TargetKind]
+
+    def names(self) -> list[str]:
+        return [*self.inputs, *self.targets]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows as parallel columns.
+
+    Args:
+        ids: Stable content ids, one a row: equal inputs have equal ids, in every run.
+        inputs: Role to column, e.g. {"text": (…)}; every column as long as `ids`.
+        target: The answer of each row, in the task's form (a label is a `str`); empty when unknown.
+        extra: Other columns of the user's file by their own name: slices, baseline, group, time.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Mapping[str, tuple[Any, ...]]
+    target: tuple[Any, ...] = ()
+    extra: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: Sequence[int]) -> "Examples":
+        """The rows at `indices`, in that order."""
+
+        def pick(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[i] for i in indices)
+
+        return Examples(
+            ids=pick(self.ids),
+            inputs={k: pick(v) for k, v in self.inputs.items()},
+            target=pick(self.target) if self.target else (),
+            extra={k: pick(v) for k, v in self.extra.items()},
+        )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The inputs of each row as the mapping that a `Predictor` takes."""
+        names = list(self.inputs)
+        for values in zip(*self.inputs.values(), strict=True):
+            yield dict(zip(names, values, strict=True))
+
+    def fingerprint(self) -> str:
+        """Content hash of ids and targets; the order of the rows does not count."""
+        return digest(sorted(zip(self.ids, map(str, self.target or self.ids), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A pretrained model that a candidate starts from.
+
+    Args:
+        name: What the user writes: starter name, hub id or folder.
+        source: "starter", "hub" or "folder".
+        path: Folder with config.json, model.safetensors and tokenizer.json, ready to load.
+        sha256: Of the weights' file(s).
+        licence: SPDX id, or "unknown".
+        languages: BCP-47 codes it was trained on; ("*",) for many.
+        parameters: Number of weights.
+        layers: Transformer layers.
+        width: Hidden size.
+        prefix: Put before every text, e.g. "query: ".
+        max_length: Longest input in tokens.
+    """
+
+    name: str
+    source: Literal["starter", "hub", "folder"]
+    path: str
+    sha256: str
+    licence: str
+    languages: tuple[str, ...]
+    parameters: int
+    layers: int
+    width: int
+    prefix: str = ""
+    max_length: int = 512
+    modality: Modality = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Backbone × method × settings × seed.
+
+    Args:
+        backbone: `Backbone.name`.
+        backbone_sha256: `Backbone.sha256`, so that the candidate's key changes with the weights.
+        method: Name in the methods registry.
+        settings: The method's and the loop's settings, JSON values only.
+        seed: Seeds everything random in the fit.
+    """
+
+    backbone: str
+    backbone_sha256: str
+    method: str
+    settings: Mapping[str, Any]
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Content hash, 64 hex digits."""
+        return digest(self.backbone_sha256, self.method, dict(self.settings), self.seed)
+
+    def label(self) -> str:
+        shown = " ".join(f"{k}={v}" for k, v in self.settings.items())
+        return f"{self.method}, {self.backbone}" + (f" ({shown})" if shown else "")

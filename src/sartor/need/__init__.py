@@ -1,0 +1,1 @@
+"""The need: what a user asks for, read with line numbers, and the verdict's form."""

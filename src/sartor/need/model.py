@@ -1,0 +1,116 @@
+"""The need: task, data, acceptance criteria, budget and preferences."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from sartor.core.hashing import digest
+from sartor.need.criterion import Criterion
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _fits_a_file_name(name: str) -> str:
+    if len(name.encode()) > 150:
+        raise ValueError("longer than 150 bytes, too long for the name of the bundle's folder")
+    return name
+
+
+Sources = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1, max_length=1000)]
+_STRICT = ConfigDict(
+    extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+)
+
+
+class Data(BaseModel):
+    """Where the examples are and which columns play which role."""
+
+    model_config = _STRICT
+
+    train: Sources
+    """File, folder or `hub:` id, relative to the need file; or a list of them."""
+    test: Sources | None = None
+    """Official test rows; without it a test set is split off and kept."""
+    validation: Sources | None = None
+    """Official validation rows."""
+    roles: dict[str, str] = Field(default_factory=dict[str, str])
+    """Role of the task (text, label, …) to column; written directly under `data:`."""
+    labels: list[str] | None = None
+    """The labels there are; a row with another one is an error."""
+    baseline: str | None = None
+    """Column with the answer that is in use today."""
+    group: str | None = None
+    """Rows of one group (customer, document) never fall on both sides of a split."""
+    time: str | None = None
+    """Column to split by time: the newest rows become the test set."""
+    id: str | None = None
+    """Column that names a row in reports."""
+    feedback: bool = False
+    """Learn from the corrections that users of the served model sent."""
+    near_duplicates: bool = True
+    """Drop rows that nearly repeat another one."""
+
+
+class Budget(BaseModel):
+    """What a run may spend."""
+
+    model_config = _STRICT
+
+    minutes: float | None = Field(default=None, gt=0)
+    """Wall time; the search stops climbing when it would be exceeded."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Peak memory; a rung predicted to need more is not tried."""
+    money_per_hour: float | None = Field(default=None, ge=0)
+    """Price of this machine, to show what a run costs."""
+
+
+class Preferences(BaseModel):
+    """What the user would rather have."""
+
+    model_config = _STRICT
+
+    backbones: list[str] | None = None
+    """Starter names, hub ids or folders, tried in this order; default: chosen by language."""
+    licences: list[str] | None = None
+    """SPDX ids that a backbone may have, e.g. [MIT, Apache-2.0]."""
+    methods: list[str] | None = None
+    """Tuning methods to climb, in order; default: all, cheapest first."""
+
+
+class Need(BaseModel):
+    """What the model must do, on which data, and the numbers it must reach."""
+
+    model_config = _STRICT
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=100, pattern=r"^[\w]([\w .-]*[\w])?$"),
+        AfterValidator(_fits_a_file_name),
+    ]
+    task: str
+    data: Data
+    accept: list[Criterion] = Field(min_length=1, max_length=200)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """Of every interval."""
+    budget: Budget = Budget()
+    prefer: Preferences = Preferences()
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seeds everything random; recorded in the bundle."""
+    language: Literal["en", "zh"] = "en"
+    """Of the report."""
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The mapping that a need file would hold: roles beside the other keys of `data`."""
+        plain = self.model_dump(mode="json", exclude_defaults=True, exclude={"accept"})
+        data = plain["data"]
+        data |= data.pop("roles", {})
+        return {**plain, "accept": [criterion.text for criterion in self.accept]}
+
+    def fingerprint(self) -> str:
+        """Content hash of everything but the line numbers."""
+        plain = self.model_dump(mode="json")
+        for criterion in plain["accept"]:
+            criterion.pop("line")
+        return digest(plain)

@@ -1,0 +1,64 @@
+"""The JSON Schema of need.yaml, so that editors complete it and mark mistakes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sartor.core.types import Roles
+from sartor.need.model import Need
+
+
+def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
+    """Draft 2020-12.
+
+    Args:
+        tasks: Every task by name; its roles become keys under `data`.
+    """
+    schema = Need.model_json_schema()
+    definitions = schema["$defs"]
+    for unused in ("Criterion", "Bound", "Compare", "Combine"):
+        definitions.pop(unused, None)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Sartor need"
+    schema["properties"]["task"]["enum"] = sorted(tasks)
+    schema["properties"]["accept"] = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 200,
+        "items": {
+            "type": "string",
+            "examples": ["accuracy >= 0.80", "recall[label=refund] >= 0.9"],
+        },
+    }
+    data = definitions["Data"]
+    data["properties"].pop("roles")
+    for roles in tasks.values():
+        for role, kind in {**roles.inputs, **roles.targets}.items():
+            data["properties"][role] = {"type": "string", "description": f"Column of the {kind}."}
+    for key, what in _SOURCES.items():
+        data["properties"][key] = _one_or_many(what)
+    # Unquoted, a label may look like a number or a truth value to an editor; it is read as text.
+    scalar = {"type": ["string", "number", "boolean", "null"]}
+    data["properties"]["labels"] = {
+        "description": "The labels there are; a row with another one is an error.",
+        "type": "array",
+        "items": scalar,
+        "uniqueItems": True,
+    }
+    if len(tasks) == 1:
+        (only,) = tasks.values()
+        data["required"] = ["train", *only.names()]
+    return schema
+
+
+_SOURCES = {
+    "train": "File, folder or hub id with the examples.",
+    "test": "Official test rows; without it a test set is split off and kept.",
+    "validation": "Official validation rows.",
+}
+
+
+def _one_or_many(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    }

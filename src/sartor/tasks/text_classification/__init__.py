@@ -1,0 +1,1 @@
+"""Text classification. `spec` serves and judges; `train` learns."""

@@ -1,0 +1,146 @@
+"""Fitting the decision rule on validation rows: temperature, class weights, abstention."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.protocols import Floats
+from sartor.need.criterion import Criterion
+
+_Z = 1.645  # one-sided 95 %
+_ENOUGH = 1.3  # standard errors of margin after which a criterion asks for no more
+
+
+def fit_temperature(logits: Floats, truth: NDArray[np.intp]) -> float:
+    """The temperature that minimises log-loss, by golden-section search on its logarithm.
+
+    Args:
+        logits: (examples, classes).
+        truth: (examples,) class indices; without any row the temperature is 1.
+
+    Returns:
+        Between 0.05 and 20; above 1 means the model was over-confident.
+
+    Reference: Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    """
+
+    if not len(truth):
+        return 1.0
+
+    def loss(log_t: float) -> float:
+        z = np.asarray(logits, np.float64) / np.exp(log_t)
+        z -= z.max(1, keepdims=True)
+        return float((np.log(np.exp(z).sum(1)) - z[np.arange(len(truth)), truth]).mean())
+
+    low, high = np.log(0.05), np.log(20.0)
+    ratio = (5**0.5 - 1) / 2
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    loss_a, loss_b = loss(a), loss(b)
+    for _ in range(40):
+        if loss_a < loss_b:
+            high, b, loss_b = b, a, loss_a
+            a = high - ratio * (high - low)
+            loss_a = loss(a)
+        else:
+            low, a, loss_a = a, b, loss_b
+            b = low + ratio * (high - low)
+            loss_b = loss(b)
+    return float(np.exp((low + high) / 2))
+
+
+def fit_weights(
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    outputs: Sequence[str],
+    criteria: Sequence[Criterion],
+) -> NDArray[np.float64]:
+    """Class weights that satisfy the per-label criteria with margin, at the least accuracy lost.
+
+    Coordinate search over the labels that a criterion names; a label nobody asks about keeps
+    weight 1. Every criterion counts by its margin in standard errors, up to a margin beyond which
+    more is not worth accuracy.
+
+    Returns:
+        (classes,) positive weights.
+    """
+    wanted = [c for c in criteria if c.metric in _RATES and not c.relative_to and c.where is None]
+    named = [i for c in wanted if (i := _class_of(c, outputs)) is not None]
+    weights = np.ones(len(outputs))
+    if not named:
+        return weights
+    grid = np.exp(np.linspace(-4.0, 4.0, 81))
+    # From the mildest change outwards, so that of equally good weights the mildest is kept.
+    grid = grid[np.argsort(np.abs(np.log(grid)), kind="stable")]
+    for _ in range(3):
+        before = weights.copy()
+        for index in dict.fromkeys(named):
+            scored: list[tuple[float, float]] = []
+            for value in grid:
+                weights[index] = value
+                best = (probabilities * weights).argmax(1)
+                scored.append(_worth(best, truth, outputs, wanted))
+            weights[index] = grid[max(range(len(grid)), key=lambda i: scored[i])]
+        if np.array_equal(before, weights):
+            break
+    return weights
+
+
+def pick_threshold(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], precision: float, coverage: float
+) -> float:
+    """The lowest confidence at which answering keeps the precision, with a Wilson bound.
+
+    Args:
+        confidence: (examples,) probability of the chosen class.
+        right: (examples,) whether it was right.
+        precision: Asked of the answered rows, 0 to 1.
+        coverage: Share of rows that should be answered; used where the precision cannot be shown.
+
+    Returns:
+        Threshold on the confidence; 0 answers everything.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    n = np.arange(1, len(order) + 1)
+    p = np.cumsum(right[order]) / n
+    # Wilson score, lower end: Wilson 1927, doi:10.1080/01621459.1927.10502953
+    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    reach = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    # Rows of equal confidence are answered together or not at all.
+    ends = np.append(np.diff(confidence[order]) != 0, True)
+    shown = np.flatnonzero((middle - reach >= precision) & ends)
+    last = int(shown[-1]) if len(shown) else int(np.ceil(coverage * len(order))) - 1
+    last = min(max(last, 0), len(order) - 1)
+    return 0.0 if last == len(order) - 1 else float(confidence[order[last]])
+
+
+_RATES = frozenset({"accuracy", "recall", "precision"})
+
+
+def _class_of(criterion: Criterion, outputs: Sequence[str]) -> int | None:
+    label = criterion.label(outputs)
+    return outputs.index(label) if label in outputs else None
+
+
+def _worth(
+    best: NDArray[np.intp],
+    truth: NDArray[np.intp],
+    outputs: Sequence[str],
+    wanted: Sequence[Criterion],
+) -> tuple[float, float]:
+    """(sum of capped margins in standard errors, accuracy): larger is better."""
+    margin = 0.0
+    for criterion in wanted:
+        if criterion.metric == "accuracy":
+            rows, hit = np.ones(len(truth), bool), best == truth
+        elif (index := _class_of(criterion, outputs)) is not None:
+            rows = (truth if criterion.metric == "recall" else best) == index
+            hit = best == truth
+        else:
+            continue
+        n = int(rows.sum())
+        value = float(hit[rows].mean()) if n else 0.0
+        error = max((value * (1 - value) / max(n, 1)) ** 0.5, 0.5 / max(n, 1))
+        sign = 1 if criterion.wants_more else -1
+        margin += min(sign * (value - criterion.threshold) / error, _ENOUGH)
+    return round(margin, 9), float((best == truth).mean())

@@ -1,0 +1,148 @@
+"""Text classification, binary and multi-class: one label a text, or none when unsure.
+
+Decision rule, fitted on validation rows towards the criteria:
+    p     = softmax(logits / temperature)                   Guo et al. 2017, arXiv:1706.04599
+    best  = argmax over classes of weight · p               Elkan 2001, doi:10.5555/1642194.1642224
+    label = best if p[best] >= abstain_below, else none     Chow 1970, doi:10.1109/TIT.1970.1054406
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.errors import DataError, Diverged
+from sartor.core.protocols import Floats
+from sartor.core.types import Examples, Roles
+from sartor.need.criterion import Bound, Criterion
+from sartor.tasks import TASKS
+from sartor.tasks.text_classification.settling import fit_temperature, fit_weights, pick_threshold
+
+_BROKEN = "the model's output is not a number"
+_HUGE = 1e300  # stands for infinity: dividing it by a temperature stays finite
+_NO_ANSWER = "less sure than the chosen threshold"
+
+
+@TASKS.add
+@dataclass(frozen=True, slots=True)
+class TextClassification:
+    """A text in, one of a fixed set of labels out."""
+
+    @property
+    def roles(self) -> Roles:
+        return Roles(inputs={"text": "text"}, targets={"label": "label"})
+
+    def outputs(self, examples: Examples, declared: Sequence[str] | None) -> list[str]:
+        """The declared labels in their order, else those that occur, sorted.
+
+        Raises:
+            DataError: If fewer than two labels occur.
+        """
+        found = sorted({str(label) for label in examples.target})
+        if len(found) < 2:
+            raise DataError(
+                f"The training rows hold {len(found)} label ({', '.join(found) or 'none'}); "
+                "there is nothing to tell apart.",
+                fix="check data.label, or add rows with another label.",
+            )
+        return list(declared) if declared else found
+
+    def settle(
+        self,
+        logits: Floats,
+        examples: Examples,
+        outputs: Sequence[str],
+        criteria: Sequence[Criterion],
+    ) -> dict[str, Any]:
+        """Fit temperature, class weights and the abstention threshold on validation rows.
+
+        Args:
+            logits: (examples, classes).
+            examples: Validation rows with their labels.
+            outputs: Class names in the order of the logits.
+            criteria: Only those about labels, precision, recall and automation move anything.
+
+        Raises:
+            Diverged: If a logit is not a finite number.
+            DataError: If a row has a label that `outputs` lacks.
+        """
+        scores = np.asarray(logits, np.float64)
+        if bad := int((~np.isfinite(scores)).any(1).sum()):
+            raise Diverged(
+                f"The model's outputs are not numbers for {bad} of {len(scores)} validation rows.",
+                fix="train with a smaller learning rate, or in float32.",
+            )
+        position = {name: i for i, name in enumerate(outputs)}
+        if unknown := sorted({str(label) for label in examples.target} - set(position)):
+            raise DataError(
+                f"The validation rows hold the label {unknown[0]!r}, which no training row has.",
+                fix="add training rows with that label, or list the labels under data.labels.",
+            )
+        truth = np.array([position[str(label)] for label in examples.target], np.intp)
+        temperature = fit_temperature(logits, truth)
+        probabilities = softmax(scores / temperature)
+        weights = fit_weights(probabilities, truth, outputs, criteria)
+        best = (probabilities * weights).argmax(1)
+        confidence = probabilities[np.arange(len(best)), best]
+        threshold = 0.0
+        for criterion in criteria:
+            bound = criterion.parameter("precision")
+            if criterion.metric == "automation_rate" and isinstance(bound, Bound):
+                found = pick_threshold(confidence, best == truth, bound.value, criterion.threshold)
+                threshold = max(threshold, found)
+        return {
+            "temperature": float(temperature),
+            "weights": {name: float(w) for name, w in zip(outputs, weights, strict=True)},
+            "abstain_below": float(threshold),
+        }
+
+    def decode(
+        self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Logits to answers.
+
+        Returns:
+            One mapping a row: `label` (or None), `best` (the forced answer), `probabilities`,
+            and `reason` where `label` is None. A row whose logits are not all finite numbers is
+            never answered: it keeps the other rows of its batch from failing with it.
+        """
+        scores = np.asarray(logits, np.float64)
+        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
+        scores = np.nan_to_num(scores, nan=-_HUGE, posinf=_HUGE, neginf=-_HUGE)
+        probabilities = softmax(scores / float(decision.get("temperature", 1.0)))
+        chosen = decision.get("weights", {})
+        weights = np.array([chosen.get(name, 1.0) for name in outputs], np.float64)
+        best = (probabilities * weights).argmax(1)
+        floor = float(decision.get("abstain_below", 0.0))
+        answers: list[dict[str, Any]] = []
+        for at, (row, index) in enumerate(zip(probabilities, best.tolist(), strict=True)):
+            failed = at in broken
+            name, confidence = outputs[index], float(row[index])
+            answer: dict[str, Any] = {
+                "label": name if confidence >= floor and not failed else None,
+                "best": name,
+                "probabilities": {
+                    output: _shown(p) for output, p in zip(outputs, row, strict=True)
+                },
+            }
+            if failed:
+                answer["reason"] = _BROKEN
+            elif answer["label"] is None:
+                answer["reason"] = f"{_NO_ANSWER} ({confidence:.2f} < {floor:.2f})"
+            answers.append(answer)
+        return answers
+
+
+def _shown(probability: float) -> float:
+    """Six significant digits, not decimals: a small probability must not become an impossible one,
+    whose log-loss is infinite."""
+    return float(f"{probability:.6g}")
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """(rows, classes) logits to probabilities, in double precision."""
+    shifted = np.asarray(logits, np.float64)
+    shifted = np.exp(shifted - shifted.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)

@@ -1,0 +1,191 @@
+"""The training half of text classification: encoder, mean pooling, one linear layer.
+
+logits = W · [mean_t h_t^(l) for l in layers] + b,  the mean over real tokens only
+
+The head is linear so that one fitted in closed form on cached activations and one trained by
+gradient descent are the same module, exported and served the same way.
+"""
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Len
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.initialization import no_init_weights
+
+from sartor.core.errors import ModelError, SettingError
+from sartor.tasks import TRAINERS
+
+_WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
+
+
+class TextClassifier(nn.Module):
+    """A transformer encoder with a linear layer over its pooled hidden states.
+
+    Args:
+        encoder: BERT-like; taken over and changed in place (layers above the last one read and
+            the pooler are cut off).
+        outputs: Number of classes.
+        layers: Hidden states to read, in [0, encoder layers]; 0 is the embedding layer.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, outputs: int, layers: Sequence[int]) -> None:
+        super().__init__()
+        config = encoder.config
+        self.layers = tuple(layers)
+        self.encoder = encoder
+        _truncate(encoder, max(self.layers))
+        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
+        self.head = nn.Linear(config.hidden_size * len(self.layers), outputs)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (batch, outputs).
+
+        Args:
+            input_ids: (batch, tokens), integers.
+            attention_mask: (batch, tokens), 1 at real tokens and 0 at padding.
+        """
+        return self.head(self.dropout(self.features(input_ids, attention_mask)))
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(batch, len(layers) * width): the head's input."""
+        top_only = self.layers == (self.encoder.config.num_hidden_layers,)
+        found = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=not top_only
+        )
+        states = (
+            [found.last_hidden_state]
+            if top_only
+            else [found.hidden_states[layer] for layer in self.layers]
+        )
+        return torch.cat([mean_over_tokens(state, attention_mask) for state in states], dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors, config.json (the encoder's) and classifier.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+        config = self.encoder.config.to_dict()
+        # Where the backbone lay on this machine: nobody's business, and never the same bytes.
+        config.pop("_name_or_path", None)
+        _write_json(folder / "config.json", config)
+        shape = {"layers": list(self.layers), "outputs": self.head.out_features}
+        _write_json(folder / _SHAPE, shape)
+
+
+def load(folder: Path) -> TextClassifier:
+    """Rebuild what `TextClassifier.save` wrote, in eval mode.
+
+    Raises:
+        ModelError: If a file is missing or does not fit the others.
+    """
+    try:
+        shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tensors = load_file(folder / _WEIGHTS)
+        with no_init_weights():
+            encoder = AutoModel.from_config(config)
+        model = TextClassifier(encoder, shape["outputs"], shape["layers"])
+        model.load_state_dict(tensors)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder} does not hold a saved text classifier: {error}.",
+            fix="train it again: `sartor run` rebuilds what is missing.",
+        ) from error
+    return model.eval()
+
+
+@TRAINERS.add
+@dataclass(frozen=True, slots=True)
+class TextClassification:
+    """What the task adds to every method's settings."""
+
+    layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
+    """Hidden states the head reads, concatenated; negative counts from the top, 0 is the
+    embedding layer. Layers above the highest one read are not run."""
+    class_weight: Literal["none", "sqrt", "balanced"] = "none"
+    """Weight of a class in the loss: 1, or (n / (classes · n_class)) to the power ½ or 1."""
+
+    def resolve(self, depth: int) -> tuple[int, ...]:
+        """`layers` counted from 0, for an encoder of `depth` layers.
+
+        Raises:
+            SettingError: If the encoder has no such layer.
+        """
+        found = tuple(layer + depth + 1 if layer < 0 else layer for layer in self.layers)
+        if any(not 0 <= layer <= depth for layer in found):
+            raise SettingError(
+                f"layers={list(self.layers)} but the backbone's hidden states are 0 to {depth}.",
+                fix=f"choose numbers between {-depth - 1} and {depth}.",
+            )
+        return found
+
+    def build(self, encoder: PreTrainedModel, outputs: int) -> TextClassifier:
+        """Put a fresh head on an encoder; the head's weights come from torch's generator."""
+        return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+
+    def weights(self, labels: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
+        """(outputs,) weight of each class in the loss; a class without rows weighs 1."""
+        counts = np.bincount(labels, minlength=outputs)
+        power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[self.class_weight]
+        present = np.count_nonzero(counts)
+        ratio = len(labels) / (present * np.maximum(counts, 1))
+        return np.where(counts > 0, ratio**power, 1.0).astype(np.float32)
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+        """Cross-entropy, averaged over rows by class weight.
+
+        Args:
+            logits: (batch, outputs).
+            labels: (batch,), integers in [0, outputs).
+            weights: (outputs,).
+            smoothing: Share of the target spread over all classes (Szegedy et al. 2016).
+        """
+        return nn.functional.cross_entropy(
+            logits.float(), labels, weight=weights, label_smoothing=smoothing
+        )
+
+
+def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """(batch, width) mean of (batch, tokens, width) over real tokens, in float32."""
+    mask = attention_mask.unsqueeze(-1).to(torch.float32)
+    return (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _truncate(encoder: PreTrainedModel, depth: int) -> None:
+    """Cut the layers above `depth` and the pooler: they would be run, shipped and never read."""
+    if getattr(encoder, "pooler", None) is not None:
+        del encoder.pooler
+        encoder.pooler = None  # type: ignore[assignment]  # its forward asks for None
+    total = encoder.config.num_hidden_layers
+    if depth == total:
+        return
+    stacks = [
+        (parent, name)
+        for parent in encoder.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == total
+    ]
+    if len(stacks) != 1:
+        raise ModelError(
+            f"{type(encoder).__name__} has {len(stacks)} stacks of {total} layers, so it cannot be "
+            f"cut at layer {depth}.",
+            fix="read the last layer: layers: [-1].",
+        )
+    parent, name = stacks[0]
+    setattr(parent, name, nn.ModuleList(list(getattr(parent, name))[:depth]))
+    encoder.config = deepcopy(encoder.config)
+    encoder.config.num_hidden_layers = depth

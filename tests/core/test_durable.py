@@ -1,0 +1,192 @@
+"""Files and folders are whole or absent: on a full disk, after a kill, beside another writer."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from sartor.core.durable import disk_space, staged_folder, write_durably
+from sartor.core.errors import WorkspaceError
+
+
+def run(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 256 kB."""
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() != 0 or not mount or not unmount:
+        pytest.skip("only root can mount")
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("this container may not mount")
+    yield place
+    subprocess.run([unmount, str(place)], check=True)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "f.json"
+    write_durably(path, b"old")
+    write_durably(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert os.listdir(tmp_path) == ["f.json"]
+
+
+def test_the_unfinished_file_may_lie_beside_the_folder(tmp_path, monkeypatch):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    seen: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(str(a)), replace(a, b)))
+    write_durably(inside / "f", b"x", beside=tmp_path)
+    assert [Path(name).parent for name in seen] == [tmp_path]
+    assert os.listdir(tmp_path) == ["inside"]
+
+
+@pytest.mark.parametrize(
+    ("module", "call"), [(tempfile, "mkstemp"), (os, "fsync"), (os, "replace")]
+)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch, module, call, number):
+    path = tmp_path / "f.json"
+    write_durably(path, b"old")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, call, full)
+        with pytest.raises(WorkspaceError, match="No space left on the disk") as caught:
+            write_durably(path, b"new")
+    assert "free some space" in caught.value.fix
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f.json"]
+
+
+def test_a_disk_that_is_really_full_keeps_the_old_file(small_disk):
+    path = small_disk / "f.json"
+    write_durably(path, b"old")
+    with pytest.raises(WorkspaceError, match=r"f\.json"):
+        write_durably(path, bytes(400_000))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(small_disk) == ["f.json"]
+
+
+def test_a_disk_that_is_really_full_leaves_no_folder(small_disk):
+    def fill() -> None:
+        with staged_folder(small_disk / "a" / "b") as made:
+            for number in range(10):
+                (made / str(number)).write_bytes(bytes(100_000))
+
+    with pytest.raises(WorkspaceError, match="No space left"):
+        fill()
+    assert os.listdir(small_disk / "a") == []
+
+
+def test_another_fault_of_the_disk_is_not_called_a_full_one(tmp_path):
+    with pytest.raises(FileNotFoundError), disk_space(tmp_path):
+        (tmp_path / "none").read_bytes()
+
+
+def test_a_staged_folder_appears_whole_with_its_inner_folders(tmp_path):
+    final = tmp_path / "stages" / "clean" / "abc"
+    with staged_folder(final) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "f").write_text("x")
+        assert not final.exists()
+    assert (final / "inner" / "f").read_text() == "x"
+    assert os.listdir(final.parent) == ["abc"]
+    assert final.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_staged_folder_that_fails_is_gone(tmp_path, fault):
+    def build() -> None:
+        with staged_folder(tmp_path / "a") as folder:
+            (folder / "f").write_text("x")
+            raise fault("stop")
+
+    with pytest.raises(fault):
+        build()
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_first_of_two_builds_is_kept(tmp_path):
+    final = tmp_path / "a"
+    with staged_folder(final) as one, staged_folder(final) as other:
+        (one / "f").write_text("one")
+        (other / "f").write_text("other")
+    assert (final / "f").read_text() == "other", "the inner block ended first"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from sartor.core.durable import staged_folder
+final, me = Path(sys.argv[1]), sys.argv[2]
+for number in range(30):
+    with staged_folder(final / str(number)) as folder:
+        for part in ("a", "b", "c"):
+            (folder / part).write_text(me)
+"""
+
+
+def test_two_processes_that_build_the_same_folders_never_mix_them(tmp_path):
+    racers = [run(RACE, tmp_path, name) for name in ("one", "two")]
+    for racer in racers:
+        _, errors = racer.communicate(timeout=60)
+        assert racer.returncode == 0, errors.decode()
+    assert sorted(os.listdir(tmp_path)) == sorted(map(str, range(30)))
+    for folder in tmp_path.iterdir():
+        assert len({part.read_text() for part in folder.iterdir()}) == 1
+        assert len(list(folder.iterdir())) == 3
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sartor.core.durable import write_durably
+path = Path(sys.argv[1])
+print("go", flush=True)
+number = 0
+while True:
+    number += 1
+    write_durably(path, str(number).encode() * 50_000)
+"""
+
+
+def test_a_killed_writer_leaves_one_whole_version(tmp_path):
+    path = tmp_path / "f"
+    for _ in range(5):
+        writer = run(WRITER, path)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        while not path.exists() and writer.poll() is None:
+            pass
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+        data = path.read_bytes()
+        number = data[: len(data) // 50_000]
+        assert data == number * 50_000
+        path.unlink()
