@@ -1,0 +1,281 @@
+"""Clean: normalise, drop what cannot teach, list every row that is not as it was given.
+
+Where the same text lies in several official splits, the test row stays: a training row that
+repeats it would let the model learn the exam.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from sartor.core.errors import DataError
+from sartor.data.changes import Change, excerpt
+from sartor.data.labels import LabelFault, Labelled, label_faults, refuse
+from sartor.data.near import near_clusters
+from sartor.data.normalise import (
+    MISSING_LABEL,
+    MISSING_TEXT,
+    content_id,
+    normalise_label,
+    normalise_text,
+)
+from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
+
+DROP_NEAR = 0.9
+"""Above this similarity a row of the same label teaches nothing new."""
+_RANK = {"test": 0, "validation": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One text with more than one label.
+
+    Args:
+        text: Excerpt.
+        labels: The labels found, sorted.
+        rows: File and row of each.
+    """
+
+    text: str
+    labels: tuple[str, ...]
+    rows: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """The rows that stay, and what happened to the others.
+
+    Args:
+        frame: Text and label normalised, as text; other columns untouched.
+        dropped: One a row that is gone.
+        changed: One a row whose text or label is not as given.
+        conflicts: One a text that had several labels; its rows are among `dropped`.
+    """
+
+    frame: pl.DataFrame
+    dropped: tuple[Change, ...]
+    changed: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return self.dropped + self.changed
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The columns being worked on, and the books. `alive` holds indices still in."""
+
+    texts: list[str | None]
+    labels: list[str | None]
+    places: list[tuple[str, int]]
+    splits: list[str | None]
+    alive: list[int]
+    known: Mapping[str, str] = field(default_factory=dict[str, str])
+    ranks: dict[int, int] = field(default_factory=dict[int, int])
+    dropped: list[Change] = field(default_factory=list[Change])
+    changed: list[Change] = field(default_factory=list[Change])
+
+    def drop(self, gone: dict[int, tuple[str, str]]) -> None:
+        """Drop rows: index to (reason, detail)."""
+        for i in sorted(gone):
+            reason, detail = gone[i]
+            self.dropped.append(
+                Change(*self.places[i], "dropped", reason, detail, excerpt(self.texts[i]))
+            )
+        self.alive = [i for i in self.alive if i not in gone]
+
+    def where(self, i: int) -> str:
+        return place(*self.places[i])
+
+    def rank(self, i: int) -> tuple[int, int]:
+        """Test rows first, then validation rows, then the order of the file."""
+        if i not in self.ranks:
+            split = self.splits[i]
+            # A row that an earlier run tested on stays, whatever file a copy of it arrives in.
+            if self.known and split != "test":
+                split = self.known.get(content_id({"text": self.texts[i] or ""}), split)
+            self.ranks[i] = _RANK.get(split or "", 2)
+        return self.ranks[i], i
+
+
+def clean(
+    table: Table,
+    *,
+    text: str,
+    label: str = "",
+    labels: Sequence[str] | None = None,
+    near_duplicates: bool = True,
+    known: Mapping[str, str] | None = None,
+) -> Cleaned:
+    """Normalise, drop the empty, the repeated and the contradictory, and check the labels.
+
+    Args:
+        table: As read.
+        text: Column the model reads.
+        label: Column it must answer; empty leaves labels out (unlabelled rows).
+        labels: The need's declared labels, or None for whatever occurs.
+        near_duplicates: Drop training rows that nearly repeat a row of the same label
+            (similarity 0.9); rows of different labels stay, and the split keeps them together.
+        known: Assignments of earlier runs, content id to split: their test rows outrank new rows.
+
+    Raises:
+        DataError: If a column is absent, no row is left, a label is not declared, occurs once or
+            only in the test rows.
+    """
+    table.require(text, *([label] if label else []))
+    rows = _rows_of(table, text, label)
+    rows.known = known or {}
+    cleaned, faults = _survey(table, rows, Columns(text, label), labels, near_duplicates)
+    refuse([fault for fault in faults if fault.rows])
+    return cleaned
+
+
+def survey(
+    table: Table, columns: Columns, labels: Sequence[str] | None
+) -> tuple[Cleaned, list[LabelFault]]:
+    """What `clean` would do, with every fault of the labels listed instead of the first raised.
+
+    Raises:
+        DataError: If a column is absent or no row is left.
+    """
+    table.require(columns.text, *([columns.label] if columns.label else []))
+    rows = _rows_of(table, columns.text, columns.label)
+    return _survey(table, rows, columns, labels, True)
+
+
+def _survey(
+    table: Table, rows: _Rows, columns: Columns, labels: Sequence[str] | None, near: bool
+) -> tuple[Cleaned, list[LabelFault]]:
+    text, label = columns.text, columns.label
+    _normalise(rows, labelled=bool(label), declared=set(labels or ()))
+    if not rows.alive:
+        first = rows.dropped[0]
+        holds = f"{text!r} holds the texts" + (f" and {label!r} the labels" if label else "")
+        raise DataError(
+            f"All {len(table):,} rows were dropped; the first, {place(first.file, first.row)}:"
+            f" {first.reason}.",
+            fix=f"check that {holds}.",
+        )
+    # Undeclared labels are looked for before duplicates go, so that each of their rows is named.
+    faults = [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
+    conflicts = _repeated(rows)
+    if near:
+        _nearly_repeated(rows)
+    faults += [f for f in _faults(rows, label, labels) if not labels or f.label in labels]
+    columns_now = {text: rows.texts, **({label: rows.labels} if label else {})}
+    frame = table.frame[rows.alive].with_columns(
+        pl.Series(name, [values[i] for i in rows.alive], dtype=pl.String)
+        for name, values in columns_now.items()
+    )
+    return Cleaned(frame, tuple(rows.dropped), tuple(rows.changed), tuple(conflicts)), faults
+
+
+def _rows_of(table: Table, text: str, label: str) -> _Rows:
+    return _Rows(
+        texts=texts_of(table.frame[text]),
+        labels=texts_of(table.frame[label]) if label else [None] * len(table),
+        places=list(zip(table.frame[FILE], table.frame[ROW], strict=True)),
+        splits=table.frame[SPLIT].to_list(),
+        alive=list(range(len(table))),
+    )
+
+
+def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
+    return label_faults(_labelled(rows), labels) if label and rows.alive else []
+
+
+def _labelled(rows: _Rows) -> Labelled:
+    return Labelled(
+        [rows.places[i] for i in rows.alive],
+        [rows.labels[i] or "" for i in rows.alive],
+        [rows.splits[i] for i in rows.alive],
+    )
+
+
+def _normalise(rows: _Rows, *, labelled: bool, declared: set[str]) -> None:
+    gone: dict[int, tuple[str, str]] = {}
+    for i in rows.alive:
+        given = rows.texts[i]
+        if given is None:
+            gone[i] = ("empty text", "the cell is missing")
+            continue
+        text, reasons = normalise_text(given)
+        if not text:
+            gone[i] = ("empty text", "nothing is left once spaces and control characters go")
+        elif text.casefold() in MISSING_TEXT:
+            gone[i] = ("empty text", f"the cell reads {text!r}, a mark of a missing value")
+        elif labelled and (why := _unlabelled(rows.labels[i], declared)):
+            gone[i] = ("no label", why)
+        else:
+            rows.texts[i] = text
+            if labelled:
+                rows.labels[i] = normalise_label(rows.labels[i] or "")
+            if reasons:
+                detail = "; ".join(reasons)
+                rows.changed.append(
+                    Change(*rows.places[i], "changed", reasons[0], detail, excerpt(text))
+                )
+    rows.drop(gone)
+
+
+def _unlabelled(label: str | None, declared: set[str]) -> str:
+    if label is None or not label.strip():
+        return "the cell is missing"
+    if label.strip().casefold() in MISSING_LABEL and label.strip() not in declared:
+        return f"the cell reads {label.strip()!r}, a mark of a missing value"
+    return ""
+
+
+def _repeated(rows: _Rows) -> list[Conflict]:
+    """Drop repeated texts, and texts whose labels contradict each other."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for i in rows.alive:
+        same[rows.texts[i] or ""].append(i)
+    gone: dict[int, tuple[str, str]] = {}
+    conflicts: list[Conflict] = []
+    for text, group in same.items():
+        if len(group) == 1:
+            continue
+        group.sort(key=rows.rank)
+        found = sorted({rows.labels[i] or "" for i in group})
+        if len(found) > 1:
+            conflicts.append(
+                Conflict(excerpt(text), tuple(found), tuple(rows.places[i] for i in group))
+            )
+        gone.update(_judge_group(rows, group))
+    rows.drop(gone)
+    return conflicts
+
+
+def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
+    """Which rows of one text go; `group` is in rank order."""
+    first = group[0]
+    # Rows of the highest split decide: a training row cannot throw out a test row.
+    peers = [i for i in group if rows.rank(i)[0] == rows.rank(first)[0]]
+    if len({rows.labels[i] for i in peers}) > 1:
+        told = "; ".join(f"{rows.labels[i]!r} at {rows.where(i)}" for i in group[:4])
+        return {i: ("conflicting labels", told) for i in group}
+    gone: dict[int, tuple[str, str]] = {}
+    for i in group[1:]:
+        if rows.labels[i] == rows.labels[first]:
+            gone[i] = ("duplicate", f"of {rows.where(first)}")
+        else:
+            told = f"{rows.labels[i]!r} here, {rows.labels[first]!r} at {rows.where(first)}"
+            gone[i] = ("conflicting labels", told)
+    return gone
+
+
+def _nearly_repeated(rows: _Rows) -> None:
+    """Drop rows that nearly repeat an earlier row of the same label; never a held-out row."""
+    order = sorted(rows.alive, key=rows.rank)
+    clusters = near_clusters([rows.texts[i] or "" for i in order], threshold=DROP_NEAR)
+    kept: dict[tuple[int, str | None], int] = {}
+    gone: dict[int, tuple[str, str]] = {}
+    for i, cluster in zip(order, clusters.tolist(), strict=True):
+        first = kept.setdefault((cluster, rows.labels[i]), i)
+        if first != i and rows.rank(i)[0] == 2:
+            gone[i] = ("near duplicate", f"of {rows.where(first)}")
+    rows.drop(gone)

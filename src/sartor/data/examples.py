@@ -1,0 +1,51 @@
+"""Rows to examples: the form in which stages exchange data."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from sartor.core.errors import DataError
+from sartor.core.near import near_miss
+from sartor.core.types import Examples
+from sartor.data.normalise import content_id
+from sartor.data.table import texts_of
+
+
+def to_examples(frame: pl.DataFrame, inputs: Mapping[str, str], target: str | None) -> Examples:
+    """Examples from a frame.
+
+    Args:
+        frame: Cleaned rows.
+        inputs: Role to column, e.g. {"text": "body"}.
+        target: Column of the answers, or None for unlabelled rows.
+
+    Returns:
+        Inputs and target as text, all other columns (ours included) under `extra`.
+
+    Raises:
+        DataError: If a column is absent, or an input or target cell is missing.
+    """
+    for column in [*inputs.values(), *([target] if target else [])]:
+        if column not in frame.columns:
+            raise DataError(
+                f"No column is called {column!r}.", fix=near_miss(column, frame.columns)
+            )
+    columns = {role: _whole(frame, column) for role, column in inputs.items()}
+    rows = zip(*columns.values(), strict=True)
+    used = {*inputs.values(), target}
+    return Examples(
+        ids=tuple(content_id(dict(zip(columns, row, strict=True))) for row in rows),
+        inputs=columns,
+        target=_whole(frame, target) if target else (),
+        extra={name: tuple(frame[name].to_list()) for name in frame.columns if name not in used},
+    )
+
+
+def _whole(frame: pl.DataFrame, column: str) -> tuple[str, ...]:
+    values = texts_of(frame[column])
+    if None in values:
+        raise DataError(
+            f"Column {column!r} is missing in row {values.index(None) + 1} of {len(values)}.",
+            fix="clean the table first: rows without text or label are dropped there.",
+        )
+    return tuple(value for value in values if value is not None)

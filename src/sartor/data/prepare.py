@@ -1,0 +1,223 @@
+"""From a need's sources to examples: read, merge corrections, clean, then split.
+
+Two steps, because the sizes of the split depend on what the first step found.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sartor.core.errors import DataError
+from sartor.core.types import Examples
+from sartor.data.changes import Change, excerpt
+from sartor.data.clean import Cleaned, clean
+from sartor.data.examples import to_examples
+from sartor.data.feedback import merge_feedback
+from sartor.data.near import near_clusters
+from sartor.data.profile import row_places
+from sartor.data.read import read_splits
+from sartor.data.split import Rows, split
+from sartor.data.table import FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
+from sartor.data.times import times_of
+from sartor.need.model import Data
+
+_VALIDATION_SHARE = 0.15
+_TEST_SHARES = (0.15, 0.3)
+"""Between these shares of the rows, the test set is as large as the criteria ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Clean rows before they are split.
+
+    Args:
+        table: As read, before anything was dropped.
+        cleaned: The rows that stay, and what happened to the others.
+        corrections: Number of corrections that became training rows or relabelled one.
+        columns: Which column plays which part.
+    """
+
+    table: Table
+    cleaned: Cleaned
+    corrections: int
+    columns: Columns
+
+    def label_counts(self) -> dict[str, int]:
+        """Rows by label, most frequent first."""
+        return dict(Counter(_labels(self.cleaned.frame, self.columns)).most_common())
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Examples by role, and the account of every row that is not among them.
+
+    Args:
+        train: Rows to learn from.
+        validation: Rows that choose settings and thresholds.
+        test: Rows judged once.
+        changes: Every row dropped or changed, with file, row and reason.
+        assignments: Content id to role; to be stored, so that the next run keeps them.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    changes: tuple[Change, ...]
+    assignments: Mapping[str, str]
+
+
+def gather(
+    data: Data,
+    root: Path,
+    *,
+    known: Mapping[str, str],
+    corrections: Sequence[Mapping[str, Any]] = (),
+    objects: Mapping[str, Sequence[object]] | None = None,
+) -> Gathered:
+    """Read, merge corrections and clean.
+
+    Args:
+        data: The need's `data`.
+        root: Folder its paths are relative to.
+        known: Assignments of earlier runs.
+        corrections: What users sent; goes into training rows only.
+        objects: Split name to tables held in Python, instead of the need's files.
+
+    Raises:
+        DataError: With file and row, if the data cannot be used.
+    """
+    columns = Columns(
+        text=data.roles["text"],
+        label=data.roles["label"],
+        group=data.group or "",
+        time=data.time or "",
+        baseline=data.baseline or "",
+    )
+    sources: Mapping[str, Sequence[object]] = objects or {
+        "train": data.train,
+        "validation": data.validation or [],
+        "test": data.test or [],
+    }
+    table = read_splits(sources, root)
+    table.require(*columns.names())
+    changes: tuple[Change, ...] = ()
+    learnt = 0
+    if corrections:
+        merged = merge_feedback(table.frame, corrections, columns=columns, known=known)
+        table = Table(merged.frame, table.sources)
+        changes = merged.relabelled + merged.refused
+        learnt = merged.added + len({(c.file, c.row) for c in merged.relabelled})
+    cleaned = clean(
+        table,
+        text=columns.text,
+        label=columns.label,
+        labels=data.labels,
+        near_duplicates=data.near_duplicates,
+        known=known,
+    )
+    if changes:
+        cleaned = Cleaned(
+            cleaned.frame,
+            cleaned.dropped + tuple(c for c in changes if c.action == "dropped"),
+            cleaned.changed + tuple(c for c in changes if c.action == "changed"),
+            cleaned.conflicts,
+        )
+    return Gathered(table, cleaned, learnt, columns)
+
+
+def sizes(rows: int, wanted_test: int) -> tuple[int, int]:
+    """(test rows, validation rows): what the criteria ask for, within sensible shares."""
+    low, high = (round(share * rows) for share in _TEST_SHARES)
+    return max(min(wanted_test, high), low, 1), max(round(_VALIDATION_SHARE * rows), 1)
+
+
+def divide(
+    gathered: Gathered,
+    *,
+    wanted_test: int,
+    seed: int,
+    known: Mapping[str, str],
+) -> Prepared:
+    """Split clean rows into training, validation and test examples.
+
+    Args:
+        gathered: From `gather`.
+        wanted_test: Test rows that the criteria ask for.
+        seed: Draws the rows that no earlier run has assigned.
+        known: Assignments of earlier runs: a test row stays a test row.
+
+    Raises:
+        DataError: If a set would be empty.
+    """
+    frame, columns = gathered.cleaned.frame, gathered.columns
+    labels = _labels(frame, columns)
+    everything = to_examples(frame, {"text": columns.text}, columns.label)
+    test_rows, validation_rows = sizes(len(frame), wanted_test)
+    found = split(
+        Rows(
+            ids=everything.ids,
+            labels=labels,
+            groups=texts_of(frame[columns.group]) if columns.group else None,
+            times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
+            near=[int(c) for c in near_clusters(list(everything.inputs["text"]))],
+            fixed=frame[SPLIT].to_list(),
+        ),
+        test_rows=test_rows,
+        validation_rows=validation_rows,
+        seed=seed,
+        known=known,
+    )
+    lost = tuple(
+        Change(
+            str(frame[FILE][i]),
+            int(frame[ROW][i]),
+            "dropped",
+            reason,
+            "",
+            excerpt(everything.inputs["text"][i]),
+        )
+        for i, reason in found.dropped
+    )
+    return Prepared(
+        train=everything.take(found.train),
+        validation=everything.take(found.validation),
+        test=everything.take(found.test),
+        changes=gathered.cleaned.changes + lost,
+        assignments=found.assignments,
+    )
+
+
+def examples_of(source: object, data: Data, root: Path) -> Examples:
+    """Fresh labelled rows as examples, normalised but not deduplicated: every row is judged.
+
+    Args:
+        source: A file, folder, hub id or table held in Python.
+        data: Says which columns are text and label.
+        root: Folder that a relative path starts from.
+
+    Raises:
+        DataError: With file and row, if the rows cannot be used.
+    """
+    table = read_splits({"test": [source]}, root)
+    text, label = data.roles["text"], data.roles["label"]
+    table.require(text, label)
+    frame = table.frame.filter(pl.col(text).is_not_null() & pl.col(label).is_not_null())
+    if frame.is_empty():
+        raise DataError(
+            f"{table.sources[0].file}: no row has both {text!r} and {label!r}.",
+            fix="fill in both columns.",
+        )
+    return to_examples(frame, {"text": text}, label)
+
+
+def user_columns(examples: Examples) -> list[str]:
+    """Names of the user's own further columns: what slices may name."""
+    return [name for name in examples.extra if name not in OURS]
+
+
+def _labels(frame: pl.DataFrame, columns: Columns) -> list[str]:
+    return [label or "" for label in texts_of(frame[columns.label])]

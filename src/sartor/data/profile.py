@@ -1,0 +1,260 @@
+"""Profile: what a table holds, and a guess at which column plays which part."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from sartor.core.errors import DataError
+from sartor.core.types import Modality
+from sartor.data.language import languages
+from sartor.data.normalise import MISSING_TEXT
+from sartor.data.table import FILE, OURS, ROW, place, texts_of
+from sartor.data.times import times_of
+
+_TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
+_NAMES: dict[str, tuple[str, ...]] = {
+    "text": ("text", "body", "review", "comment", "content", "message", "sentence", "utterance",
+             "description", "question", "title", "文本", "内容", "评论", "正文", "描述", "问题"),
+    "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
+              "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图"),
+    "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
+              "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
+    "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
+}  # fmt: skip
+_MOST_LABELS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """One of the user's columns.
+
+    Args:
+        name: As in the file.
+        modality: What its values look like.
+        missing: Rows without a value.
+        distinct: Different values.
+        mean_length: Characters of a value, on average.
+    """
+
+    name: str
+    modality: Modality
+    missing: int
+    distinct: int
+    mean_length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long the texts are: characters, and rough tokens (a word, sign or CJK character each)."""
+
+    mean_characters: float
+    p95_characters: int
+    longest_characters: int
+    mean_tokens: float
+    p95_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a table holds.
+
+    Args:
+        rows: All of them.
+        columns: The user's, in order.
+        lengths: Of the text column.
+        languages: BCP-47 code to share, largest first.
+        labels: Label to rows, most frequent first; empty without a label column.
+        missing_text: Rows without text.
+        missing_label: Rows without label.
+    """
+
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+    lengths: Lengths
+    languages: dict[str, float]
+    labels: dict[str, int]
+    missing_text: int
+    missing_label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Which columns play which part; None where nothing fits.
+
+    Args:
+        text: Column to read.
+        label: Column to answer.
+        group: Column whose values stay on one side of a split.
+        time: Column to split by.
+        reasons: One sentence a part.
+    """
+
+    text: str | None
+    label: str | None
+    group: str | None
+    time: str | None
+    reasons: tuple[str, ...]
+
+
+def profile(frame: pl.DataFrame, text: str, label: str = "") -> Profile:
+    """Count, measure and name the languages.
+
+    Args:
+        frame: As read.
+        text: Column the model reads.
+        label: Column it answers; empty for none.
+    """
+    texts = [t for t in texts_of(frame[text]) if t and t.strip()]
+    labels = [v.strip() for v in texts_of(frame[label]) if v and v.strip()] if label else []
+    return Profile(
+        rows=len(frame),
+        columns=tuple(_column(frame[name]) for name in frame.columns if name not in OURS),
+        lengths=_lengths(texts),
+        languages=languages(texts),
+        labels=dict(sorted(Counter(labels).items(), key=lambda kv: (-kv[1], kv[0]))),
+        missing_text=len(frame) - len(texts),
+        missing_label=len(frame) - len(labels) if label else 0,
+    )
+
+
+def guess(frame: pl.DataFrame) -> Guess:
+    """Guess the parts of the columns from their names and values, for `sartor init`."""
+    columns = [_column(frame[name]) for name in frame.columns if name not in OURS]
+    reasons: list[str] = []
+    text = _best(columns, "text", reasons)
+    rest = [c for c in columns if c.name != text]
+    label = _best(rest, "label", reasons)
+    rest = [c for c in rest if c.name != label]
+    time = next((c.name for c in rest if _named(c.name, "time") and _is_time(frame[c.name])), None)
+    time = time or next((c.name for c in rest if frame.schema[c.name].is_temporal()), None)
+    if time:
+        reasons.append(f"time = {time}: its values read as dates.")
+    group = next((c for c in rest if c.modality == "group" and c.name != time), None)
+    if group:
+        reasons.append(f"group = {group.name}: {group.distinct:,} values that come back.")
+    return Guess(text, label, group.name if group else None, time, tuple(reasons))
+
+
+def _best(columns: Sequence[ColumnProfile], part: str, reasons: list[str]) -> str | None:
+    wanted: Modality = "text" if part == "text" else "category"
+    fitting = [c for c in columns if c.modality == wanted]
+    if part == "text" and not fitting:
+        # Short texts (intents) look like categories or ids.
+        fitting = [c for c in columns if c.modality in ("category", "id") and c.mean_length > 3]
+        fitting = [c for c in fitting if _named(c.name, "text")] or fitting[:0]
+    if not fitting:
+        return None
+    named = [c for c in fitting if _named(c.name, part)]
+    pool = named or fitting
+    # Of several texts the longest is read; of several labels the one with the fewest values.
+    chosen = (
+        max(pool, key=lambda c: c.mean_length)
+        if part == "text"
+        else min(pool, key=lambda c: c.distinct)
+    )
+    if part == "label" and named:
+        # The words of a list stand in the order of how surely they name a label.
+        chosen = min(named, key=lambda c: _rank(c.name, part))
+    how = "its name says so" if named else "its values look like it"
+    shown = (
+        f"{chosen.distinct:,} values" if part == "label" else f"{chosen.mean_length:.0f} characters"
+    )
+    reasons.append(f"{part} = {chosen.name}: {how} ({shown}).")
+    return chosen.name
+
+
+def _rank(name: str, part: str) -> int:
+    words = _words(name)
+    known = _NAMES[part]
+    return next((i for i, word in enumerate(known) if word in words or word == name), len(known))
+
+
+def _named(name: str, part: str) -> bool:
+    return _rank(name, part) < len(_NAMES[part])
+
+
+def _words(name: str) -> set[str]:
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    return set(re.split(r"[\W_\d]+", spaced.casefold())) | {
+        w for w in _NAMES["text"] + _NAMES["label"] + _NAMES["group"] + _NAMES["time"]
+        if not w.isascii() and w in name
+    }  # fmt: skip
+
+
+def _column(column: pl.Series) -> ColumnProfile:
+    values = [v for v in texts_of(column) if v is not None and v.strip()]
+    values = [v for v in values if v.casefold() not in MISSING_TEXT or column.dtype != pl.String]
+    distinct = len(set(values))
+    mean = sum(map(len, values)) / len(values) if values else 0.0
+    return ColumnProfile(
+        name=column.name,
+        modality=_modality(column, values, distinct, mean),
+        missing=len(column) - len(values),
+        distinct=distinct,
+        mean_length=mean,
+    )
+
+
+def _modality(column: pl.Series, values: list[str], distinct: int, mean: float) -> Modality:
+    """text, category, number, group or id, by how the values repeat."""
+    if not values:
+        return "category"
+    repeats = len(values) / distinct
+    few = distinct <= min(_MOST_LABELS, max(2, len(values) // 2)) and repeats >= 2
+    named_group = _named(column.name, "group") or column.name.casefold().endswith("id")
+    spaced = sum(" " in v.strip() or not v.isascii() for v in values[:1000]) / min(
+        len(values), 1000
+    )
+    if _numeric(column, values):
+        if few and distinct <= 20:
+            return "category"
+        return "group" if named_group and repeats >= 1.2 and distinct > 20 else "number"
+    if named_group and repeats >= 1.2 and mean <= 40 and (distinct > 20 or not few):
+        return "group"
+    if mean >= 40 or (spaced >= 0.5 and mean >= 6 and not few):
+        return "text" if distinct > 1 and repeats < 20 else "category"
+    if few:
+        return "category"
+    if repeats < 1.05 and not spaced:
+        return "id"
+    return "text" if spaced >= 0.3 else ("group" if repeats >= 1.2 else "id")
+
+
+def _numeric(column: pl.Series, values: list[str]) -> bool:
+    if column.dtype.is_numeric():
+        return True
+    if column.dtype != pl.String:
+        return False
+    return pl.Series(values[:5000]).cast(pl.Float64, strict=False).null_count() == 0
+
+
+def _is_time(column: pl.Series) -> bool:
+    try:
+        times_of(column.head(1000), [""] * min(len(column), 1000))
+    except DataError:
+        return False
+    return True
+
+
+def _lengths(texts: Sequence[str]) -> Lengths:
+    if not texts:
+        return Lengths(0.0, 0, 0, 0.0, 0)
+    characters = np.array([len(t) for t in texts])
+    step = max(1, len(texts) // 5000)
+    tokens = np.array([len(_TOKEN.findall(t)) for t in texts[::step]])
+    return Lengths(
+        mean_characters=float(characters.mean()),
+        p95_characters=int(np.percentile(characters, 95)),
+        longest_characters=int(characters.max()),
+        mean_tokens=float(tokens.mean()),
+        p95_tokens=int(np.percentile(tokens, 95)),
+    )
+
+
+def row_places(frame: pl.DataFrame) -> list[str]:
+    """Where each row lies, as messages say it."""
+    return [place(file, row) for file, row in zip(frame[FILE], frame[ROW], strict=True)]

@@ -1,0 +1,339 @@
+"""Split: which rows are learnt from, which choose, and which are seen once, at the end.
+
+A pure function of the rows' content, the seed and what earlier runs decided: the order of the
+rows does not matter. Rows move in units (near duplicates together, a group together), drawn in
+the order of a hash, until each label has its share.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from sartor.core.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What decides a row's place; parallel columns.
+
+    Args:
+        ids: Content ids.
+        labels: As text; equal ones where there are none.
+        groups: Rows of one group stay on one side; None or empty values are groups of their own.
+        times: Sortable numbers: tests are the latest rows.
+        near: Cluster of near duplicates, any integers.
+        fixed: Official split of each row ("train", "validation", "test"), or None.
+    """
+
+    ids: Sequence[str]
+    labels: Sequence[str]
+    groups: Sequence[str | None] | None = None
+    times: Sequence[float] | None = None
+    near: Sequence[int] | None = None
+    fixed: Sequence[str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row indices by role, each ascending.
+
+    Args:
+        train: Rows to learn from.
+        validation: Rows that choose settings and thresholds.
+        test: Rows judged once.
+        dropped: (index, reason) of rows that may stand on no side.
+        assignments: Content id to role, those of earlier runs included: pass it to the next run.
+    """
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    dropped: tuple[tuple[int, str], ...]
+    assignments: Mapping[str, str]
+
+
+def split(
+    rows: Rows,
+    *,
+    test_rows: int,
+    validation_rows: int,
+    seed: int,
+    known: Mapping[str, str] | None = None,
+) -> Split:
+    """Assign every row to training, validation or test, or drop it with a reason.
+
+    Official rows keep their split, and where there are official test (validation) rows no others
+    are drawn. Rows of earlier runs keep theirs: a test row stays a test row. A row that nearly
+    duplicates a test row, or shares its group, is dropped.
+
+    Args:
+        rows: At least one.
+        test_rows: Rows wanted in the test set, those of earlier runs included; whole units and
+            one training row a label may make it miss by a few.
+        validation_rows: Likewise.
+        seed: Draws another split where nothing is known.
+        known: Content id to role, from earlier runs.
+
+    Raises:
+        DataError: If nothing would be left to train on, or a wanted set would be empty.
+    """
+    work = _Work(rows, known or {}, seed)
+    work.place_fixed()
+    work.place_known()
+    work.follow()
+    if rows.times is not None:
+        work.draw_latest("test", test_rows, rows.times)
+        work.draw_latest("validation", validation_rows, rows.times)
+    else:
+        work.reserve_training()
+        work.draw("test", test_rows)
+        work.draw("validation", validation_rows)
+    work.rest_to_training()
+    return work.finish(wanted={"test": test_rows, "validation": validation_rows})
+
+
+class _Work:
+    """Units and their roles while the split is being made."""
+
+    def __init__(self, rows: Rows, known: Mapping[str, str], seed: int) -> None:
+        self.rows, self.known, self.seed = rows, known, seed
+        self.roles: dict[int, str] = {}
+        self.dropped: dict[int, str] = {}
+        self.official = set(filter(None, rows.fixed or ()))
+        self.units = self._units()
+        keys = {u: min(self._key(i) for i in members) for u, members in self.units.items()}
+        self.order = sorted(self.units, key=keys.__getitem__)
+        self.reserved: set[int] = set()
+
+    def _key(self, i: int) -> bytes:
+        return blake2b(f"{self.seed}:{self.rows.ids[i]}".encode(), digest_size=16).digest()
+
+    def _units(self) -> dict[int, list[int]]:
+        """Rows tied by content, nearness or group, by the first of them.
+
+        Over time, groups and near duplicates are not moved together: the clock decides, and rows
+        before it that are tied to a test row are dropped.
+        """
+        parent = list(range(len(self.rows.ids)))
+
+        def root(i: int) -> int:
+            while parent[i] != i:
+                parent[i] = parent[parent[i]]
+                i = parent[i]
+            return i
+
+        timed = self.rows.times is not None
+        for ties in self._ties()[: 1 if timed else None]:
+            first: dict[object, int] = {}
+            for i, tie in enumerate(ties):
+                if tie is not None:
+                    a, b = root(i), root(first.setdefault(tie, i))
+                    parent[max(a, b)] = min(a, b)
+        units: dict[int, list[int]] = defaultdict(list)
+        for i in range(len(parent)):
+            units[root(i)].append(i)
+        return dict(units)
+
+    def _ties(self) -> list[Sequence[object]]:
+        near = self.rows.near
+        groups = [group or None for group in self.rows.groups] if self.rows.groups else None
+        return [ties for ties in (self.rows.ids, near, groups) if ties is not None]
+
+    def place_fixed(self) -> None:
+        for i, official in enumerate(self.rows.fixed or ()):
+            if official:
+                self.roles[i] = official
+
+    def place_known(self) -> None:
+        """Earlier runs decide where the user's files do not."""
+        for i, name in enumerate(self.rows.ids):
+            before = self.known.get(name)
+            if before is None or self.roles.get(i) == "test":
+                continue
+            if before == "test" and "test" in self.official:
+                # Another test set is official now; what an earlier one held stays unlearnt.
+                self._drop(i, "was a test row of an earlier run; the test file is another now")
+            elif before == "test" or i not in self.roles:
+                self.roles[i] = before
+
+    def follow(self) -> None:
+        """Rows tied to placed ones go where those are; none may face a test row."""
+        for members in self.units.values():
+            placed = {self.roles[i] for i in members if i in self.roles}
+            if not placed:
+                continue
+            for i in members:
+                if i in self.dropped:
+                    continue
+                role = self.roles.get(i)
+                if "test" in placed and role != "test" and self._faces(i, members):
+                    self._drop(i, self._why(i, members, "test"))
+                elif "validation" in placed and role == "train":
+                    self._drop(i, self._why(i, members, "validation"))
+                elif role is None:
+                    self.roles[i] = "validation" if "validation" in placed else "train"
+
+    def _faces(self, i: int, members: Sequence[int]) -> bool:
+        """Whether a row must go because a test row is in its unit.
+
+        A training row of an earlier run was not near any test row then. If it is now in one
+        cluster with one, a new row between them made the chain, and that row is what goes.
+        """
+        if self.known.get(self.rows.ids[i]) not in ("train", "validation"):
+            return True
+        facing = [j for j in members if self.roles.get(j) == "test"]
+        groups = self.rows.groups or [None] * len(self.rows.ids)
+        shares = bool(groups[i]) and groups[i] in {groups[j] for j in facing}
+        return shares or self.rows.ids[i] in {self.rows.ids[j] for j in facing}
+
+    def _why(self, i: int, members: Sequence[int], side: str) -> str:
+        facing = [j for j in members if self.roles.get(j) == side]
+        near = self.rows.near
+        if self.rows.ids[i] in {self.rows.ids[j] for j in facing}:
+            return f"repeats a {side} row"
+        if near is not None and near[i] in {near[j] for j in facing}:
+            return f"nearly duplicates a {side} row"
+        return f"shares its group with a {side} row"
+
+    def _drop(self, i: int, reason: str) -> None:
+        self.roles.pop(i, None)
+        self.dropped[i] = reason
+
+    def _free(self) -> list[int]:
+        """Units nobody has placed, in the order of their hash."""
+        return [u for u in self.order if not any(self._settled(i) for i in self.units[u])]
+
+    def _settled(self, i: int) -> bool:
+        return i in self.roles or i in self.dropped
+
+    def _counts(self, unit: int) -> Counter[str]:
+        return Counter(self.rows.labels[i] for i in self.units[unit])
+
+    def reserve_training(self) -> None:
+        """Keep one unit of every label for training: a label met only in the test is not learnt."""
+        have = {self.rows.labels[i] for i, role in self.roles.items() if role == "train"}
+        # The largest unit first: it is the one that would distort a small test set most.
+        for unit in sorted(reversed(self._free()), key=lambda u: -len(self.units[u])):
+            labels = set(self._counts(unit))
+            if not labels <= have:
+                self.reserved.add(unit)
+                have |= labels
+
+    def draw(self, role: str, wanted: int) -> None:
+        """Take free units, in the order of their hash, until each label has its share."""
+        missing = self._missing(role, wanted)
+        if missing <= 0:
+            return
+        free = [u for u in self._free() if u not in self.reserved]
+        pool = Counter(self.rows.labels[i] for u in self._free() for i in self.units[u])
+        room = _shares(pool, missing)
+        for unit in free:
+            counts = self._counts(unit)
+            gain = sum(min(n, room[label]) for label, n in counts.items())
+            # A unit goes in when it fills more of the shares than it overfills.
+            if gain * 2 > counts.total():
+                room.subtract(counts)
+                room = Counter({label: max(0, n) for label, n in room.items()})
+                self._place(unit, role)
+        if free and role not in self.roles.values():
+            # Every unit is larger than what is wanted: the smallest errs least.
+            self._place(min(free, key=lambda u: len(self.units[u])), role)
+
+    def draw_latest(self, role: str, wanted: int, times: Sequence[float]) -> None:
+        """Take the latest free rows; equal times stay together."""
+        missing = self._missing(role, wanted)
+        held = [times[i] for i, r in self.roles.items() if r == role]
+        free = sorted(self._free(), key=lambda u: (-times[u], self._key(self.units[u][0])))
+        cut = times[free[missing - 1]] if 0 < missing <= len(free) else None
+        for unit in free:
+            # A row as late as the earliest test row cannot train a model that is tested on it.
+            late = bool(held) and times[unit] >= min(held) and role not in self.official
+            if late or (cut is not None and times[unit] >= cut):
+                self._place(unit, role)
+        if missing > len(free):
+            raise DataError(
+                f"{missing} rows are wanted for {role} and {len(free)} are free.",
+                fix="add rows, or ask for criteria that a smaller set can prove.",
+            )
+
+    def _missing(self, role: str, wanted: int) -> int:
+        if role in self.official:
+            return 0
+        return wanted - sum(r == role for r in self.roles.values())
+
+    def _place(self, unit: int, role: str) -> None:
+        for i in self.units[unit]:
+            self.roles[i] = role
+
+    def rest_to_training(self) -> None:
+        for unit in self._free():
+            self._place(unit, "train")
+        if self.rows.times is not None:
+            self._part_over_time()
+
+    def _part_over_time(self) -> None:
+        """Drop earlier rows that are tied to a later side."""
+        for side, below in (("test", ("train", "validation")), ("validation", ("train",))):
+            for ties in self._ties()[1:]:
+                facing: dict[object, list[int]] = defaultdict(list)
+                for i, role in self.roles.items():
+                    if role == side and ties[i] is not None:
+                        facing[ties[i]].append(i)
+                for i, role in list(self.roles.items()):
+                    if role in below and ties[i] in facing:
+                        self._drop(i, self._why(i, facing[ties[i]], side))
+
+    def finish(self, wanted: Mapping[str, int]) -> Split:
+        sides = {
+            role: tuple(sorted(i for i, r in self.roles.items() if r == role))
+            for role in ("train", "validation", "test")
+        }
+        for role in ("train", "test", "validation"):
+            if not sides[role] and (role == "train" or wanted[role] > 0):
+                biggest = max((len(members) for members in self.units.values()), default=0)
+                raise DataError(
+                    f"No row is left for {role}: {len(self.rows.ids):,} rows in {len(self.units):,}"
+                    f" units that must stay together, the largest of {biggest:,}.",
+                    fix="add more varied rows, drop the group column, or give a test file.",
+                )
+        self._refuse_unlearnt(sides)
+        now = {self.rows.ids[i]: role for i, role in sorted(self.roles.items())}
+        return Split(
+            train=sides["train"],
+            validation=sides["validation"],
+            test=sides["test"],
+            dropped=tuple(sorted(self.dropped.items())),
+            assignments={**self.known, **now},
+        )
+
+    def _refuse_unlearnt(self, sides: Mapping[str, Sequence[int]]) -> None:
+        learnt = {self.rows.labels[i] for i in sides["train"]}
+        for i in sides["test"]:
+            if self.rows.labels[i] not in learnt:
+                raise DataError(
+                    f"Label {self.rows.labels[i]!r} occurs only in the test rows: nothing can"
+                    " learn it.",
+                    fix="add training rows of it"
+                    + (
+                        ", or split without the time column." * (self.rows.times is not None) or "."
+                    ),
+                )
+
+
+def _shares(pool: Counter[str], wanted: int) -> Counter[str]:
+    """Cut `wanted` rows over the labels by their share; the largest remainders round up.
+
+    A label with three rows or more has at least one.
+    """
+    total = pool.total()
+    exact = {label: min(1.0, wanted / total) * n for label, n in pool.items()} if total else {}
+    shares = Counter({label: int(share) for label, share in exact.items()})
+    for label, n in pool.items():
+        if shares[label] == 0 and n >= 3:
+            shares[label] = 1
+    order = sorted(exact, key=lambda label: (int(exact[label]) - exact[label], label))
+    left = min(wanted, total) - shares.total()
+    for label in order[: max(0, left)]:
+        shares[label] += exact[label] > int(exact[label])
+    return shares
