@@ -1,0 +1,128 @@
+"""What a check is: it measures one property of a predictor on a dataset.
+
+Two kinds. `MeasuresArtefact` looks at the bundle (size, latency): its interval does not come from
+the rows, so looks at a test set, Holm and "more rows" do not concern it. `CountsRows` turns rows
+into sums (`Statistic`), from which `judge` takes intervals, paired differences and forecasts alike.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.errors import Fault, SettingError
+from sartor.core.registry import Registry
+from sartor.core.types import Examples
+from sartor.judge.statistic import Statistic
+from sartor.need.criterion import Comparison, Criterion
+
+
+class CannotMeasure(SettingError):
+    """The subject lacks what a metric needs: probabilities, a bundle, a baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a check of the artefact found.
+
+    Args:
+        value: In the metric's unit.
+        low: Lower end of the interval.
+        high: Upper end.
+        n: Repetitions (processes) behind it; 0 where exact.
+        note: What limits it.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One requirement on the rows. A criterion is met when all of its parts are.
+
+    Args:
+        name: Metric in words, for notes, e.g. "precision among answered".
+        statistic: What is estimated.
+        comparison: How it must stand to the threshold.
+        threshold: In the statistic's unit.
+        of: Which rows make up its `n` where they can be looked for, e.g. "label=refund".
+    """
+
+    name: str
+    statistic: Statistic
+    comparison: Comparison
+    threshold: float
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged: answers on examples, and where the artefact lies.
+
+    Args:
+        examples: With targets.
+        answers: One a row, in the task's response form.
+        outputs: The classes, in order (for classification).
+        folder: The bundle, where there is one: size is read from it.
+        baseline: Answers of what runs today, one a row, or None.
+        groups: Group of each row (customer, document), where rows of one group are alike: the
+            bootstrap then draws groups. None where rows are independent.
+        timing: Latencies in milliseconds, (processes, requests), from fresh processes, sent
+            one after another; measured lazily: called once, at most, when a criterion needs it.
+        conditions: What the timing holds for, e.g. "this machine, batch 1, 128 tokens, 2 threads".
+    """
+
+    examples: Examples
+    answers: Sequence[Mapping[str, object]]
+    outputs: Sequence[str]
+    folder: str | None = None
+    baseline: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+    timing: Callable[[], NDArray[np.float64]] | None = None
+    conditions: str = "this machine"
+
+
+class Check(Protocol):
+    """One file in `judge/checks/` offers one family of metrics."""
+
+    metrics: Mapping[str, str]
+    """Metric name to one sentence of meaning; every criterion's metric comes from one."""
+
+    def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
+        """Why it can never be measured (unknown label, impossible threshold), or None."""
+        ...
+
+
+@runtime_checkable
+class MeasuresArtefact(Check, Protocol):
+    """A property of the bundle on this machine."""
+
+    def measure(self, criterion: Criterion, subject: Subject) -> Measurement:
+        """Value and interval.
+
+        Raises:
+            CannotMeasure: If the subject has no bundle or no timing.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsRows(Check, Protocol):
+    """A property of the answers on a sample of rows."""
+
+    def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
+        """What must hold, the reported part first, on rows already sliced to the criterion.
+
+        Raises:
+            CannotMeasure: If the answers lack what the metric needs.
+        """
+        ...
+
+
+CHECKS: Registry[Check] = Registry("check", package="sartor.judge.checks", group="sartor.checks")

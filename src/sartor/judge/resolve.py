@@ -1,0 +1,148 @@
+"""Bind the names in criteria to checks, labels and columns, once the data is read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from sartor.core.errors import Fault, NeedError
+from sartor.core.near import near_miss
+from sartor.core.types import Examples
+from sartor.judge.api import CHECKS, Check
+from sartor.need.criterion import Combine, Condition, Criterion
+
+TARGET = "label"
+"""Name under which a slice reads the target column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A criterion and the check that measures it."""
+
+    criterion: Criterion
+    check: Check
+
+
+def check_of(metric: str) -> Check | None:
+    """The check that offers a metric, or None."""
+    return next((check for check in _checks() if metric in check.metrics), None)
+
+
+def metrics() -> dict[str, str]:
+    """Every metric a criterion may name, with one sentence of meaning."""
+    return {name: what for check in _checks() for name, what in check.metrics.items()}
+
+
+@cache
+def _checks() -> tuple[Check, ...]:
+    # Looking for entry points reads every installed distribution: once a process is enough.
+    return tuple(CHECKS.get(name)() for name in CHECKS.names())
+
+
+def slice_columns(examples: Examples) -> dict[str, Sequence[object]]:
+    """What a slice may name: the user's other columns, the inputs by role, and the target."""
+    named: dict[str, Sequence[object]] = {**examples.inputs, **examples.extra}
+    return {**named, TARGET: examples.target} if examples.target else named
+
+
+def rows_where(condition: Condition | None, columns: Mapping[str, Sequence[object]]) -> list[int]:
+    """Indices of the rows that satisfy a condition."""
+    count = len(next(iter(columns.values()), ()))
+    if condition is None:
+        return list(range(count))
+    read = {name: columns[name] for name in condition.columns() if name in columns}
+    return [
+        row
+        for row in range(count)
+        if condition.holds({name: column[row] for name, column in read.items()})
+    ]
+
+
+def words(condition: Condition) -> str:
+    """A condition as a person would write it."""
+    if isinstance(condition, Combine):
+        if condition.how == "not":
+            return f"not ({words(condition.parts[0])})"
+        return f" {condition.how} ".join(
+            f"({words(part)})" if isinstance(part, Combine) else words(part)
+            for part in condition.parts
+        )
+    if isinstance(condition.value, tuple):
+        how = "in" if condition.comparison == "==" else "not in"
+        return f"{condition.column} {how} ({', '.join(map(str, condition.value))})"
+    shown = (
+        f'"{condition.value}"' if isinstance(condition.value, str) else format(condition.value, "g")
+    )
+    return f"{condition.column} {condition.comparison} {shown}"
+
+
+def bind(
+    criteria: Sequence[Criterion],
+    *,
+    file: str,
+    outputs: Sequence[str],
+    columns: Mapping[str, Sequence[object]],
+    has_baseline: bool,
+) -> list[Binding]:
+    """Find the check of every criterion.
+
+    Args:
+        criteria: Of the need.
+        file: The need file, as the user wrote it: for messages.
+        outputs: The labels.
+        columns: From `slice_columns`, of the rows that will be judged.
+        has_baseline: Whether `data.baseline` is given.
+
+    Raises:
+        NeedError: With every fault of every criterion.
+    """
+    bindings: list[Binding] = []
+    faults: list[Fault] = []
+    for criterion in criteria:
+        check = check_of(criterion.metric)
+        found = list(_faults(criterion, check, outputs, columns))
+        if criterion.relative_to == "baseline" and not has_baseline:
+            found.append(
+                Fault(
+                    criterion.line,
+                    f"{criterion.text!r} compares with a baseline, and none is given.",
+                    "name the column with today's answers under data.baseline.",
+                )
+            )
+        faults.extend(found)
+        if check is not None and not found:
+            bindings.append(Binding(criterion, check))
+    if faults:
+        raise NeedError(file, faults)
+    return bindings
+
+
+def _faults(
+    criterion: Criterion,
+    check: Check | None,
+    outputs: Sequence[str],
+    columns: Mapping[str, Sequence[object]],
+) -> Iterator[Fault]:
+    if check is None:
+        known = metrics()
+        yield Fault(
+            criterion.line,
+            f"{criterion.text!r}: no metric is called {criterion.metric!r}.",
+            near_miss(criterion.metric, known, most=len(known)),
+        )
+    elif fault := check.fault(criterion, outputs):
+        yield fault
+    if criterion.where is None:
+        return
+    unknown = sorted(criterion.where.columns() - set(columns))
+    for name in unknown:
+        yield Fault(
+            criterion.line,
+            f"{criterion.text!r}: the data has no column {name!r}.",
+            near_miss(name, columns),
+        )
+    if not unknown and not rows_where(criterion.where, columns):
+        yield Fault(
+            criterion.line,
+            f"{criterion.text!r}: no row has {words(criterion.where)}.",
+            "correct the condition, or add such rows.",
+        )

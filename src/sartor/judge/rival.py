@@ -1,0 +1,214 @@
+"""Judge anything that left its answers in a file: today's rules, an LLM's answers, a competitor.
+
+One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
+n. A label of null is an abstention.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sartor.core.errors import DataError
+from sartor.core.near import near_miss
+from sartor.core.types import Examples
+from sartor.judge.alpha import two_sided
+from sartor.judge.api import Subject
+from sartor.judge.intervals import bootstrap
+from sartor.judge.statistic import difference
+from sartor.judge.verdicts import RowsBehind, gather
+from sartor.need.criterion import Criterion
+
+_LINE_BYTES = 1_000_000
+_FILE_BYTES = 2_000_000_000
+_SHOWN = 5
+
+
+class _Line(BaseModel):
+    """Other keys (the text, a cost, a model's name) are no business of the judge."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    id: str | int | None = None
+    label: str | None
+    probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One criterion's metric on two subjects, paired row by row.
+
+    Args:
+        criterion: As the user wrote it.
+        one: Value of the first.
+        other: Value of the second.
+        value: `one` minus `other`.
+        low: Lower end of the paired interval at the criterion's confidence.
+        high: Upper end.
+        n: Rows behind it.
+        note: Why there is no number, where there is none (then n is 0).
+    """
+
+    criterion: str
+    one: float
+    other: float
+    value: float
+    low: float
+    high: float
+    n: int
+    note: str = ""
+
+
+def read_predictions(
+    path: Path, examples: Examples, outputs: Sequence[str]
+) -> list[dict[str, object]]:
+    """Answers in the order of the examples, in the task's response form.
+
+    Args:
+        path: JSON Lines, UTF-8.
+        examples: The rows that were answered.
+        outputs: The labels; any other is refused with the near miss.
+
+    Raises:
+        DataError: If a line is no such object, or the lines and the examples do not match.
+    """
+    lines = list(_lines(path))
+    for number, line in lines:
+        _known(path, number, line, outputs)
+    with_id = [line for _, line in lines if line.id is not None]
+    if with_id and len(with_id) < len(lines):
+        raise DataError(
+            f"{path}: {len(with_id):,} of {len(lines):,} lines have an id.",
+            fix="give every line an id, or none and keep the order of the rows.",
+        )
+    ordered = _by_id(path, lines, examples) if with_id else _in_order(path, lines, examples)
+    return [_answer(line) for line in ordered]
+
+
+def compare(
+    one: Subject, other: Subject, criteria: Sequence[Criterion], *, seed: int = 0
+) -> list[Difference]:
+    """Paired differences of two subjects on the same examples, one a criterion.
+
+    Raises:
+        DataError: If the two were not answered on the same rows.
+    """
+    if one.examples.ids != other.examples.ids:
+        raise DataError(
+            f"The two were answered on different rows ({len(one.examples):,} and "
+            f"{len(other.examples):,}).",
+            fix="judge both on the same file.",
+        )
+    return [_difference(criterion, one, other, seed) for criterion in criteria]
+
+
+def _difference(criterion: Criterion, one: Subject, other: Subject, seed: int) -> Difference:
+    found = [gather(criterion, subject) for subject in (one, other)]
+    first, second = found
+    if not isinstance(first, RowsBehind) or not isinstance(second, RowsBehind):
+        lacking = [side for side in found if not isinstance(side, RowsBehind) and side.n == 0]
+        note = lacking[0].note if lacking else "measured on the bundle, not on rows"
+        return Difference(criterion.text, 0.0, 0.0, 0.0, 0.0, 0.0, 0, note)
+    pair = difference(first.parts[0].statistic, second.parts[0].statistic)
+    low, high = bootstrap(pair, two_sided(criterion.confidence, 1), seed, first.groups)
+    return Difference(
+        criterion=criterion.text,
+        one=first.parts[0].statistic.observed,
+        other=second.parts[0].statistic.observed,
+        value=pair.observed,
+        low=low,
+        high=high,
+        n=pair.n,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
+    try:
+        size = path.stat().st_size
+        if size > _FILE_BYTES:
+            raise DataError(
+                f"{path} has {size / 1e6:,.0f} MB; predictions may have {_FILE_BYTES / 1e6:,.0f}.",
+                fix="keep only id, label and probabilities in each line.",
+            )
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(_LINE_BYTES + 1):
+                number += 1
+                if len(raw) > _LINE_BYTES:
+                    raise DataError(
+                        f"{path}, line {number:,} is longer than {_LINE_BYTES:,} bytes.",
+                        fix="write one JSON object a line.",
+                    )
+                if raw.strip():
+                    yield number, _parsed(path, number, raw)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}.", fix="check the path and its permissions."
+        ) from error
+
+
+def _parsed(path: Path, number: int, raw: bytes) -> _Line:
+    try:
+        return _Line.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"{path}, line {number:,}: {place + ': ' if place else ''}{first['msg']}.",
+            fix='write e.g. {"id": "7", "label": "refund", "probabilities": {"refund": 0.9}}.',
+        ) from error
+
+
+def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None:
+    for label in [line.label, *(line.probabilities or ())]:
+        if label is not None and label not in outputs:
+            raise DataError(
+                f"{path}, line {number:,}: no label is called {label!r}.",
+                fix=f"{near_miss(label, outputs)} Write null where the rival has no usable label.",
+            )
+
+
+def _by_id(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples) -> list[_Line]:
+    found: dict[str, _Line] = {}
+    for number, line in lines:
+        name = str(line.id)
+        if name in found:
+            raise DataError(
+                f"{path}, line {number:,}: id {name!r} has been answered before.",
+                fix="keep one line an id.",
+            )
+        found[name] = line
+    missing = [name for name in examples.ids if name not in found]
+    if missing:
+        raise DataError(
+            f"{path} has no answer for {len(missing):,} of {len(examples):,} rows, e.g. "
+            f"{', '.join(map(repr, missing[:_SHOWN]))}.",
+            fix="answer every row; an abstention is a label of null.",
+        )
+    return [found[name] for name in examples.ids]
+
+
+def _in_order(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples) -> list[_Line]:
+    if len(lines) != len(examples):
+        raise DataError(
+            f"{path} has {len(lines):,} answers for {len(examples):,} rows.",
+            fix="write one line a row, in their order, or give each line the id of its row.",
+        )
+    return [line for _, line in lines]
+
+
+def _answer(line: _Line) -> dict[str, object]:
+    best = line.label
+    if best is None:
+        # A forced answer is the likeliest label; without probabilities it is none, and wrong.
+        best = (
+            max(line.probabilities, key=line.probabilities.__getitem__)
+            if line.probabilities
+            else ""
+        )
+    answer: dict[str, object] = {"label": line.label, "best": best}
+    if line.probabilities:
+        answer["probabilities"] = line.probabilities
+    return answer
