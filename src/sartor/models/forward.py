@@ -1,0 +1,68 @@
+"""Token ids to pooled hidden states: the one place where the frozen encoder computes.
+
+A batch holds texts of exactly equal length, and each batch is computed on one thread, as many
+batches at once as torch would use threads. So there is no padding and no mask; threads never wait
+for one another inside a layer; and a text's numbers do not depend on which texts came with it, nor
+on the number of threads: one-threaded products do not depend on the number of rows (measured:
+bit-equal for 1 to 24 rows, where padding moves bfloat16 by 1e-2 and two threads move float32 by
+1e-6). A killed and resumed run therefore ends with the same bytes.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from sartor.core.protocols import Floats
+from sartor.models.precision import Precision
+
+
+class PooledForward:
+    """Mean over tokens of every layer's hidden states.
+
+    Args:
+        model: In eval mode; converted in place to the precision's type.
+        precision: Where it says bfloat16, weights and activations are bfloat16 (autocast would
+            convert the weights again in every call); sums over tokens are float32 either way.
+    """
+
+    def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
+        self._model = model.to(getattr(torch, precision.dtype))  # type: ignore[arg-type]
+
+    def __call__(self, ids: NDArray[np.int64]) -> Floats:
+        """(rows, layers + 1, width), float32.
+
+        Args:
+            ids: (rows, tokens): texts of equal length, no padding.
+        """
+        with torch.inference_mode():
+            answer = self._model(input_ids=torch.from_numpy(ids), output_hidden_states=True)
+            pooled = [layer.mean(1, dtype=torch.float32) for layer in answer.hidden_states]
+            return torch.stack(pooled, dim=1).numpy()
+
+    def each(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Floats]:
+        """The batches' results in order, several being computed at a time.
+
+        torch's thread count is 1 while this runs and is then put back.
+        """
+        workers = torch.get_num_threads()
+        torch.set_num_threads(1)
+        running: deque[Future[Floats]] = deque()
+        ahead = iter(batches)
+        with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
+            try:
+                for ids in ahead:
+                    running.append(pool.submit(self, ids))
+                    # Bounded, so that results do not pile up in front of a slow consumer.
+                    if len(running) > 2 * workers:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+            finally:
+                for future in running:
+                    future.cancel()
+                torch.set_num_threads(workers)

@@ -1,0 +1,123 @@
+"""A resolved backbone into memory: a transformers model and its tokenizer, offline and silently.
+
+The configuration is rebuilt from its plain values (`folder.read_config` has refused anything that
+names code), so nothing in the folder decides what is imported or fetched.
+"""
+
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from logging import CRITICAL
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from sartor.core.errors import MissingExtra, ModelError
+from sartor.core.types import Backbone
+from sartor.models.folder import TOKENIZER_BYTES, read_capped, read_config
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+
+def load_text_backbone(backbone: Backbone) -> tuple["PreTrainedModel", "Tokenizer"]:
+    """Load weights and tokenizer.
+
+    Returns:
+        The encoder without pooler or head, float32, in eval mode; and the tokenizer with its
+        stored padding and truncation switched off.
+
+    Raises:
+        ModelError: If transformers does not know the architecture, or weights are missing from it.
+        MissingExtra: If transformers is not installed.
+    """
+    return load_model(Path(backbone.path)), load_tokenizer(Path(backbone.path))
+
+
+def load_tokenizer(folder: Path) -> "Tokenizer":
+    """The tokenizer of a backbone folder; what it pads or cuts to is the caller's to say."""
+    from tokenizers import Tokenizer
+
+    data = read_capped(folder / "tokenizer.json", TOKENIZER_BYTES)
+    try:
+        tokenizer = Tokenizer.from_str(data.decode())
+    # tokenizers raises a bare Exception, whatever is wrong with the file.
+    except Exception as error:
+        raise ModelError(
+            f"{folder / 'tokenizer.json'} is not a tokenizer: {error}.",
+            fix="get the file from the model's source again.",
+        ) from error
+    # Stored settings may cut at 128 tokens or pad every text to 128, as MiniLM's do.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def load_model(folder: Path) -> "PreTrainedModel":
+    """The encoder of a backbone folder, float32, in eval mode."""
+    try:
+        import torch
+        from transformers import MODEL_MAPPING, AutoConfig
+    except ImportError as error:
+        raise MissingExtra(
+            f"Loading {folder} needs torch and transformers ({error}).",
+            fix="pip install 'sartor[train]'.",
+        ) from error
+
+    values = read_config(folder)
+    kind = str(values.pop("model_type"))
+    try:
+        config = AutoConfig.for_model(kind, **values)
+        architecture = cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"transformers has no encoder for model_type {kind!r} of {folder}.",
+            fix="use a BERT-like model, or install a transformers that knows this one.",
+        ) from error
+    with _quiet():
+        try:
+            loaded = architecture.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+            model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"{folder} cannot be loaded as {architecture.__name__}: {error}.",
+                fix="check that config.json and the weights belong together.",
+            ) from error
+    lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+    lacking += sorted(str(name) for name in report["mismatched_keys"])
+    if lacking:
+        raise ModelError(
+            f"{folder}: {len(lacking)} tensors of {architecture.__name__} are not in the weights "
+            f"or have another shape (first: {lacking[0]}).",
+            fix="check that config.json and the weights belong together.",
+        )
+    if isinstance(getattr(model, "pooler", None), torch.nn.Module):
+        # We pool hidden states ourselves; the pooler would be dead weight, at times random.
+        model.register_module("pooler", None)
+    return model.eval()
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """No progress bar, no report, no warning: and everything as it was afterwards."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

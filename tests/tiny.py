@@ -1,0 +1,73 @@
+"""A BERT folder of a few kilobytes: random weights, a real WordPiece tokenizer, no network."""
+
+from pathlib import Path
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = (
+    *("the", "a", "is", "was", "not", "very", "this", "that", "and", "but", "i", "it", "my"),
+    *("good", "great", "bad", "awful", "love", "hate", "fine", "refund", "invoice", "order"),
+    *("late", "broken", "works", "product", "taste", "price", "please", "thanks", "money", "back"),
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
+CHINESE = "我你他不很好差喜欢这个东西太了退款质量发票订单谢请钱"
+
+
+def make_tiny_bert(
+    folder: Path, *, seed: int = 0, layers: int = 2, width: int = 32, max_length: int = 128
+) -> Path:
+    """Write config.json, model.safetensors and tokenizer.json of a random BERT.
+
+    Args:
+        folder: Created if absent.
+        seed: Of the weights; two seeds give two different SHA-256.
+        layers: Transformer layers.
+        width: Hidden size; a multiple of 4, the number of heads.
+        max_length: Positions the model has.
+
+    Returns:
+        `folder`, ready for `models.catalogue.find_backbone(str(folder))`.
+    """
+    import torch
+    from safetensors.torch import save_file
+    from transformers import BertConfig, BertModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = tiny_tokenizer()
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * width,
+        max_position_embeddings=max_length,
+        # Wider than BERT's 0.02: at this width, texts would otherwise look alike.
+        initializer_range=0.2,
+        architectures=["BertModel"],
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = BertModel(config, add_pooling_layer=False)
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config.to_json_file(folder / "config.json", use_diff=False)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def tiny_tokenizer():
+    """A lower-casing WordPiece tokenizer over a few words, letters and Chinese characters."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    pieces = [*SPECIAL, *WORDS, *LETTERS, *(f"##{c}" for c in LETTERS), *CHINESE]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(s, vocabulary[s]) for s in ("[CLS]", "[SEP]")],
+    )
+    tokenizer.add_special_tokens(list(SPECIAL))
+    return tokenizer
