@@ -1,0 +1,82 @@
+"""Parity: does the changed artefact still answer as the fitted model did, on the same rows?
+
+A paired non-inferiority test on validation rows. With b rows right only before and c rows right
+only after, the drop is (b − c) / n and its upper end (Agresti and Min 2005, doi:10.1002/sim.1781)
+
+    d + z · sqrt((b' + c') − (b' − c')² / n') / n',   half an observation added to each cell
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+_Z = 1.645  # one-sided 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What an artefact lost against the fitted model.
+
+    Args:
+        agreement: Share of rows with the same forced answer.
+        drop: Loss of accuracy, 0 to 1; negative when it gained.
+        drop_high: Upper end of its one-sided 95 % interval.
+        shift: Largest change of any probability.
+        n: Validation rows compared.
+        tolerance: Largest `drop_high` that passes.
+    """
+
+    agreement: float
+    drop: float
+    drop_high: float
+    shift: float
+    n: int
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        return self.drop_high <= self.tolerance
+
+    def sentence(self) -> str:
+        """One line for the report."""
+        return (
+            f"{self.agreement:.1%} of {self.n} answers alike, accuracy {-self.drop * 100:+.1f} "
+            f"points (at worst {-self.drop_high * 100:+.1f}, tolerance "
+            f"{-self.tolerance * 100:+.1f})"
+        )
+
+
+def parity(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    truth: Sequence[str],
+    tolerance: float,
+) -> Parity:
+    """Compare answers before and after a change, row by row.
+
+    Args:
+        before: Answers of the fitted model, in the task's response form.
+        after: Answers of the artefact on the same rows.
+        truth: Their labels.
+        tolerance: Least value of `Parity.tolerance`.
+    """
+    n = len(truth)
+    right = sum(answer["best"] == label for answer, label in zip(before, truth, strict=True)) / n
+    # On few rows no change could ever be shown to be small: then a loss within half of the doubt
+    # that the score itself carries passes.
+    tolerance = max(tolerance, 0.5 * 1.96 * sqrt(right * (1 - right) / n))
+    lost = gained = same = 0
+    shift = 0.0
+    for old, new, label in zip(before, after, truth, strict=True):
+        was, now = old["best"] == label, new["best"] == label
+        lost += was and not now
+        gained += now and not was
+        same += old["best"] == new["best"]
+        for name, p in old["probabilities"].items():
+            shift = max(shift, abs(p - new["probabilities"][name]))
+    b, c, total = lost + 0.5, gained + 0.5, n + 2
+    margin = _Z * sqrt(max(b + c - (b - c) ** 2 / total, 0.0)) / total
+    # Rows that never change sides prove nothing lost; the added halves must not say otherwise.
+    high = (b - c) / total + (margin if lost or gained else 0.0)
+    return Parity(same / n, (lost - gained) / n, high, shift, n, tolerance)

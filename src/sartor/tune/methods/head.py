@@ -1,0 +1,44 @@
+"""Frozen backbone: a logistic regression on cached activations.
+
+min over W, b of  C · Σ_i w_i · −log softmax(W x_i + b)[y_i] + ½‖W‖²,  x standardised
+
+Nothing is encoded twice and nothing is descended: a grid of settings costs seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt
+from torch import nn
+
+from sartor.tune.api import METHODS, is_head, open_tensors
+
+
+@METHODS.add
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Trains the head alone; which hidden states it reads is the task's `layers`."""
+
+    reads: ClassVar[Literal["activations", "tokens"]] = "activations"
+
+    C: Annotated[float, Gt(0)] = 0.01
+    """Inverse strength of the L2 penalty on standardised features; smaller is stricter."""
+
+    def attach(self, model: nn.Module) -> None:
+        open_tensors(model, is_head)
+
+    def fold(self, model: nn.Module) -> None:
+        model.requires_grad_(True)
+
+    def rate(self, name: str, depth: int) -> float:
+        # Only the laws descend on a head; the tuner fits it in closed form.
+        return 1e-2
+
+    @staticmethod
+    def portfolio() -> Sequence[Mapping[str, Any]]:
+        # The last layer is seldom the best of a sentence encoder, and a wide head wants a strict
+        # penalty.
+        one = [{"layers": [layer], "C": c} for layer in (-3, -2, -1) for c in (0.01, 0.001, 0.1)]
+        four = [{"layers": [-4, -3, -2, -1], "C": c} for c in (0.001, 0.003, 0.01)]
+        return [*four, *one]

@@ -1,0 +1,87 @@
+"""LoRA: learn a low-rank update beside each frozen linear layer.
+
+y = Wx + (alpha / rank)·BAx,  A: (rank, in),  B: (out, rank), B starts at zero
+Hu et al. 2021, https://arxiv.org/abs/2106.09685
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from sartor.core.errors import NothingToTune
+from sartor.tune.api import METHODS, is_head
+
+_ADAPTER = "sartor"
+
+
+@METHODS.add
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Adapts every `nn.Linear` of the encoder whose dotted name matches `where`, and the head."""
+
+    reads: ClassVar[Literal["activations", "tokens"]] = "tokens"
+
+    rank: Annotated[int, Ge(1), Le(1024)] = 8
+    """Width of the bottleneck; trainable parameters grow linearly with it."""
+    alpha: Annotated[float, Gt(0)] = 16.0
+    """Scale of the update: it is multiplied by alpha / rank."""
+    lora_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of the inputs of A set to zero while training."""
+    where: str = "*"
+    """Glob over module names below the encoder, e.g. `*.query`; attention and feed-forward."""
+    lr: Annotated[float, Gt(0), Le(1)] = 1e-3
+    """Peak learning rate of A, B and the head."""
+
+    def attach(self, model: nn.Module) -> None:
+        linears = _linears(model)
+        chosen = [n for n in linears if fnmatch(n.removeprefix("encoder."), self.where)]
+        if not chosen:
+            shown = ", ".join(n.removeprefix("encoder.") for n in linears[:12])
+            raise NothingToTune(
+                f"where={self.where!r} matches none of the encoder's {len(linears)} linear layers.",
+                fix=f"choose among {shown or '(this encoder has none)'}.",
+            )
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft divides; a float is fine
+            lora_dropout=self.lora_dropout,
+            target_modules=chosen,
+            bias="none",
+        )
+        inject_adapter_in_model(config, model, _ADAPTER)
+        # Injection freezes everything else; the head has no pretrained weights to lean on.
+        for name, tensor in model.named_parameters():
+            if is_head(name):
+                tensor.requires_grad_(True)
+
+    def fold(self, model: nn.Module) -> None:
+        adapted = [(n, m) for n, m in model.named_modules() if isinstance(m, BaseTunerLayer)]
+        for name, layer in adapted:
+            layer.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, layer.get_base_layer())
+        if hasattr(model, "peft_config"):
+            del model.peft_config
+        model.requires_grad_(True)
+
+    def rate(self, name: str, depth: int) -> float:
+        return self.lr
+
+    @staticmethod
+    def portfolio() -> Sequence[Mapping[str, Any]]:
+        return [
+            {"rank": 8, "lr": 1e-3, "epochs": 3},
+            {"rank": 16, "lr": 5e-4, "epochs": 3},
+            {"rank": 4, "lr": 2e-3, "epochs": 2},
+        ]
+
+
+def _linears(model: nn.Module) -> list[str]:
+    inside = model.get_submodule("encoder").named_modules(prefix="encoder")
+    return [name for name, module in inside if isinstance(module, nn.Linear)]

@@ -1,0 +1,105 @@
+"""A candidate's flat settings, dealt out to the three that own them: task, method, loop.
+
+Names are unique over the three (a law of `testing.methods`), so a need or a search says
+`{"rank": 8, "lr": 1e-3, "epochs": 3, "layers": [-1]}` and every key has one meaning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from sartor.core.errors import SettingError
+from sartor.core.near import near_miss
+from sartor.tasks import TRAINERS
+from sartor.tune.api import METHODS, Method
+
+T = TypeVar("T")
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """How the gradient loop runs, for every method that reads tokens."""
+
+    epochs: Annotated[int, Ge(1), Le(1000)] = 3
+    """Passes over the training rows, at most; early stopping may end before."""
+    max_steps: Annotated[int, Ge(0)] = 0
+    """Optimiser steps, at most; 0 for as many as the epochs have."""
+    batch_tokens: Annotated[int, Ge(16)] = 2048
+    """Padded tokens a batch may hold."""
+    batch_rows: Annotated[int, Ge(1)] = 32
+    """Rows a batch may hold."""
+    accumulate: Annotated[int, Ge(1)] = 1
+    """Batches whose gradients are summed into one optimiser step."""
+    warmup: Annotated[float, Ge(0), Lt(1)] = 0.1
+    """Share of the steps over which the learning rate rises from 0; then it falls linearly to 0."""
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    """AdamW's decoupled decay; not applied to biases and normalisation weights."""
+    clip: Annotated[float, Gt(0)] = 1.0
+    """Largest L2 norm of the gradient."""
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Share of the target probability spread over all classes."""
+    dropout: Annotated[float, Ge(0), Lt(1)] | None = None
+    """Share of activations set to zero while training; None keeps the backbone's own."""
+    masks: Literal["pooled", "drawn"] = "pooled"
+    """Dropout masks from a pool (fast on a CPU) or drawn afresh by torch."""
+    evaluations: Annotated[int, Ge(1)] = 2
+    """Times an epoch that the validation log-loss is taken."""
+    patience: Annotated[int, Ge(1)] = 3
+    """Evaluations without a better log-loss before training stops; the best weights are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A candidate's settings, validated.
+
+    Args:
+        task: The trainer of the task, e.g. `TextClassification`.
+        method: From the methods registry.
+        loop: Defaults where the method has no loop.
+    """
+
+    task: Any
+    method: Method
+    loop: Loop
+
+
+def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Settings:
+    """Validate a candidate's settings.
+
+    Raises:
+        UnknownName: If there is no such task or method.
+        SettingError: If a key belongs to nobody or a value is out of range.
+    """
+    chosen = METHODS.get(method)
+    owners: list[type[Any]] = [cast("type[Any]", TRAINERS.get(task)), cast("type[Any]", chosen)]
+    if cast("type[Method]", chosen).reads == "tokens":
+        owners.append(Loop)
+    known = {field.name: owner for owner in owners for field in fields(owner)}
+    for key in flat:
+        if key not in known:
+            raise SettingError(
+                f"method {method!r} has no setting {key!r}.", fix=near_miss(key, sorted(known))
+            )
+    shares = [{k: v for k, v in flat.items() if known[k] is owner} for owner in owners]
+    parts = [_read(owner, share) for owner, share in zip(owners, shares, strict=True)]
+    return Settings(*parts) if len(parts) == 3 else Settings(parts[0], parts[1], Loop())
+
+
+def _read(owner: type[T], values: Mapping[str, Any]) -> T:
+    try:
+        return TypeAdapter(owner).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingError(
+            f"setting {place}={first['input']!r} cannot be: {first['msg']}.",
+            fix=f"change {place}; its default is {_default(owner, str(first['loc'][0]))!r}.",
+        ) from error
+
+
+def _default(owner: Any, name: str) -> Any:
+    return next(field.default for field in fields(owner) if field.name == name)

@@ -1,0 +1,73 @@
+"""A fit that is killed with SIGKILL, anywhere, ends with the bytes of one that was not."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+FITS = {
+    "full": {"epochs": 2, "lr": 1e-3, "batch_rows": 8, "accumulate": 2, "class_weight": "balanced"},
+    "lora": {"epochs": 2, "lr": 5e-3, "batch_rows": 8, "lora_dropout": 0.1, "label_smoothing": 0.1},
+    # torch's own generator draws these masks, so its state must be in the checkpoint.
+    "full, drawn": {"epochs": 2, "lr": 1e-3, "batch_rows": 8, "masks": "drawn", "layers": [1]},
+}
+# A checkpoint flushes about eight files and folders: the fsync counts fall inside the first, the
+# second and the third checkpoint of an attempt, and inside the writing of the result.
+KILLS = [
+    [],
+    [["step", 5], ["step", 6]],
+    [["fsync", 1]],
+    [["fsync", 5], ["fsync", 12]],
+    [["fsync", 8], ["fsync", 9], ["step", 6], ["fsync", 17]],
+]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """How every fit ended under every schedule of kills; the first schedule has none."""
+    scenarios = [
+        {"method": name.split(",")[0], "settings": settings, "kills": kills}
+        for name, settings in FITS.items()
+        for kills in KILLS
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.tune.killed", str(tmp_path_factory.mktemp("killed"))],
+        input=json.dumps(scenarios),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    count = len(KILLS)
+    return {name: answers[i * count : (i + 1) * count] for i, name in enumerate(FITS)}
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_killed_fit_ends_with_the_bytes_of_one_that_was_not(
+    ended: dict[str, list[dict[str, Any]]], name: str
+) -> None:
+    straight, *others = ended[name]
+
+    for kills, other in zip(KILLS[1:], others, strict=True):
+        assert len(other["struck"]) == len(kills), f"{kills}: a kill came after the end"
+        assert other["hashes"] == straight["hashes"], kills
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_killed_fit_goes_on_from_its_last_checkpoint(
+    ended: dict[str, list[dict[str, Any]]], name: str
+) -> None:
+    notes = ended[name][1]["notes"]
+
+    # Killed at steps 5 and 6, with a checkpoint every second step.
+    assert [note.split(" of ")[0] for note in notes] == [
+        "Resuming at step 4",
+        "Resuming at step 4",
+    ]
