@@ -1,0 +1,154 @@
+"""Feedback as a dataset, and forgetting a user.
+
+A correction can be learnt from only where its text is known: kept by the server, or sent along
+with the feedback. Rows of an audit sample are marked, since they alone are a fair sample: they may
+join the test set, while the others go to training only.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import sqlalchemy as sa
+
+from sartor.core.durable import write_durably
+from sartor.core.errors import DataError
+from sartor.core.store import Store
+from sartor.core.tables import audits, feedback, predictions
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Correction(TypedDict):
+    """A text with the label a user gave it."""
+
+    text: str
+    label: str
+    user: str | None
+    segment: str | None
+    time: str
+    """ISO 8601, UTC."""
+    request_id: str
+    row: int
+    audit: bool
+    """Whether the row belongs to a random audit sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Rows that a deletion removed."""
+
+    predictions: int
+    feedback: int
+
+
+def corrections(store: Store, bundle: str | None = None) -> list[Correction]:
+    """What users said, oldest first; the latest counts where a row has several.
+
+    Confirmations are included: a confirmed answer is a labelled text too.
+
+    Args:
+        store: Where feedback was recorded.
+        bundle: Content id of one bundle; all of them when None.
+    """
+    same = sa.and_(
+        predictions.c.request_id == feedback.c.request_id, predictions.c.row == feedback.c.row
+    )
+    drawn = sa.and_(audits.c.request_id == feedback.c.request_id, audits.c.row == feedback.c.row)
+    text = sa.func.coalesce(feedback.c.text, predictions.c.text)
+    query = sa.select(
+        text.label("text"),
+        feedback.c.label,
+        sa.func.coalesce(feedback.c.user, predictions.c.user).label("user"),
+        sa.func.coalesce(feedback.c.segment, predictions.c.segment).label("segment"),
+        feedback.c.time,
+        feedback.c.request_id,
+        feedback.c.row,
+        audits.c.request_id.is_not(None).label("audit"),
+    )
+    query = query.select_from(feedback.join(predictions, same).outerjoin(audits, drawn))
+    query = query.where(text.is_not(None)).order_by(feedback.c.id)
+    if bundle is not None:
+        query = query.where(predictions.c.bundle == bundle)
+    latest: dict[tuple[str, int], Correction] = {}
+    with store.read() as connection:
+        for one in connection.execute(query):
+            key = (one.request_id, one.row)
+            latest.pop(key, None)
+            latest[key] = Correction(
+                text=one.text,
+                label=one.label,
+                user=one.user,
+                segment=one.segment,
+                time=one.time.isoformat(timespec="milliseconds"),
+                request_id=one.request_id,
+                row=one.row,
+                audit=bool(one.audit),
+            )
+    return list(latest.values())
+
+
+def write_dataset(rows: Sequence[Correction], path: Path) -> None:
+    """Write corrections as a dataset, in one step.
+
+    In .csv a cell that a spreadsheet would run as a formula gets a leading apostrophe; .jsonl
+    keeps every character as it was.
+
+    Raises:
+        DataError: If the file's ending is neither .jsonl nor .csv.
+        WorkspaceError: If the disk is full.
+    """
+    if path.suffix == ".jsonl":
+        content = "".join(_line(row) for row in rows)
+    elif path.suffix == ".csv":
+        content = _csv(rows)
+    else:
+        raise DataError(
+            f"{path.name!r} ends in neither .jsonl nor .csv.",
+            fix="name the file corrections.jsonl.",
+        )
+    write_durably(path, content.encode("utf-8", "replace"))
+
+
+def delete_user(store: Store, user: str) -> Deleted:
+    """Delete everything of a user: answers, texts and what was said, by them or about their texts.
+
+    The rows are overwritten on disk, not only unlinked; backups are not reached.
+    """
+    theirs = sa.select(predictions.c.request_id).where(predictions.c.user == user)
+    about = sa.or_(feedback.c.user == user, feedback.c.request_id.in_(theirs))
+    with store.write() as connection:
+        said = connection.execute(sa.delete(feedback).where(about)).rowcount
+        served = connection.execute(
+            sa.delete(predictions).where(predictions.c.user == user)
+        ).rowcount
+    store.scrub()
+    return Deleted(predictions=served, feedback=said)
+
+
+def _line(row: Correction) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    # Legal inside JSON, but many readers take these for the end of a line.
+    for odd in ("\x85", "\u2028", "\u2029"):
+        text = text.replace(odd, f"\\u{ord(odd):04x}")
+    return text + "\n"
+
+
+def _csv(rows: Sequence[Correction]) -> str:
+    text = io.StringIO(newline="")
+    # The default line ending, \r\n, is also what makes the writer quote a lone \r in a text.
+    writer = csv.DictWriter(text, list(Correction.__annotations__))
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _harmless(value) for key, value in row.items()})
+    return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return value

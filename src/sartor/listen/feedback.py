@@ -1,0 +1,290 @@
+"""What users said about the served answers, and what that does and does not show.
+
+People correct what is wrong more often than they confirm what is right, so the agreement among
+corrected answers understates the model. A random sample of served requests, labelled on purpose
+(`draw_audit`), is the honest measurement; its agreement comes with a Clopper–Pearson interval.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from scipy.special import betaincinv
+
+from sartor.core.errors import DataError
+from sartor.core.store import Store
+from sartor.core.tables import audits, feedback, now, predictions
+
+BIAS = (
+    "People correct what is wrong more often than they confirm what is right: "
+    "agreement here is lower than the truth. A random audit sample measures it."
+)
+_MOST = 20
+_PIECE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often the answer was what the user said.
+
+    Args:
+        name: A label, a segment, or "all".
+        n: Answers with feedback.
+        agreed: Those where the best label was the right one.
+    """
+
+    name: str
+    n: int
+    agreed: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1; not a number without feedback."""
+        return self.agreed / self.n if self.n else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A user's own words."""
+
+    time: datetime
+    answered: str
+    label: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The random sample: rows drawn, those labelled, and the agreement with its 95 % interval."""
+
+    drawn: int
+    labelled: Agreement
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was served and what was said of it.
+
+    Args:
+        requests: Requests recorded.
+        rows: Rows recorded.
+        abstained: Rows answered with no label.
+        said: Rows with feedback; the latest counts where a row has several.
+        by_class: By the label that was answered, most feedback first.
+        by_segment: By segment, most feedback first.
+        confused: (answered, right, how often), most frequent first.
+        new_labels: Right labels that no model served here knows, with counts.
+        comments: Newest first.
+        audit: None where no sample was drawn.
+        note: Why the agreement is biased.
+    """
+
+    requests: int
+    rows: int
+    abstained: int
+    first: datetime | None
+    last: datetime | None
+    said: Agreement
+    by_class: tuple[Agreement, ...]
+    by_segment: tuple[Agreement, ...]
+    confused: tuple[tuple[str, str, int], ...]
+    new_labels: tuple[tuple[str, int], ...]
+    comments: tuple[Comment, ...]
+    audit: Audit | None
+    note: str = BIAS
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """A served row to be labelled."""
+
+    request_id: str
+    row: int
+    text: str
+    answered: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The latest feedback on one row, beside the answer."""
+
+    request_id: str
+    row: int
+    best: str
+    label: str
+    segment: str | None
+    audited: bool
+
+    @property
+    def agreed(self) -> bool:
+        return self.best == self.label
+
+
+def summary(store: Store, bundle: str | None = None) -> Summary:
+    """Counts, agreement by class and segment, confused pairs, comments and the audit.
+
+    Args:
+        store: Where feedback was recorded.
+        bundle: Content id of one bundle; all of them when None.
+    """
+    with store.read() as connection:
+        served = connection.execute(_served_query(bundle)).one()
+        said = _latest(connection, bundle)
+        known = _labels(connection, bundle)
+        comments = _comments(connection, bundle)
+        drawn = connection.scalar(_of(_DRAWN, bundle)) or 0
+    wrong = Counter((one.best, one.label) for one in said if not one.agreed)
+    new = Counter(one.label for one in said if one.label not in known)
+    return Summary(
+        requests=served.requests,
+        rows=served.rows,
+        abstained=served.abstained or 0,
+        first=served.first,
+        last=served.last,
+        said=_agreement("all", said),
+        by_class=_grouped(said, lambda one: one.best),
+        by_segment=_grouped((s for s in said if s.segment is not None), lambda s: str(s.segment)),
+        confused=tuple((a, b, n) for (a, b), n in wrong.most_common(_MOST)),
+        new_labels=tuple(new.most_common(_MOST)),
+        comments=comments,
+        audit=_audit(drawn, [one for one in said if one.audited]) if drawn else None,
+    )
+
+
+def draw_audit(store: Store, n: int, seed: int, bundle: str | None = None) -> list[AuditRow]:
+    """Draw served rows at random for labelling, and remember that they were drawn.
+
+    Only rows whose text was kept can be drawn. Every one of them is equally likely, whether
+    somebody gave feedback on it or not.
+
+    Args:
+        store: Where answers were recorded.
+        n: How many; fewer are drawn where fewer are left.
+        seed: The same seed draws the same rows from the same store.
+        bundle: Content id of one bundle; all of them when None.
+
+    Raises:
+        DataError: If no served row with its text is left.
+    """
+    fresh = sa.and_(predictions.c.text.is_not(None), audits.c.request_id.is_(None))
+    key = (predictions.c.request_id, predictions.c.row)
+    query = sa.select(*key).select_from(_WITH_AUDITS).where(fresh).order_by(*key)
+    with store.write() as connection:
+        rows = connection.execute(_of(query, bundle)).all()
+        if not rows:
+            raise DataError(
+                f"{store.where} holds no served text that was not drawn already.",
+                fix="serve with texts kept (`sartor serve --store-texts`), then draw again.",
+            )
+        chosen = random.Random(seed).sample(rows, min(n, len(rows)))
+        drawn = [{"request_id": request, "row": row, "drawn": now()} for request, row in chosen]
+        if drawn:
+            connection.execute(sa.insert(audits), drawn)
+        return _audit_rows(connection, [(request, row) for request, row in chosen])
+
+
+def _audit_rows(connection: sa.Connection, chosen: Sequence[tuple[str, int]]) -> list[AuditRow]:
+    found: dict[tuple[str, int], AuditRow] = {}
+    query = sa.select(predictions.c.request_id, predictions.c.row, predictions.c.text, _BEST)
+    requests = sorted({request for request, _ in chosen})
+    for start in range(0, len(requests), _PIECE):
+        piece = predictions.c.request_id.in_(requests[start : start + _PIECE])
+        for one in connection.execute(query.where(piece)):
+            found[one[0], one[1]] = AuditRow(*one)
+    return [found[key] for key in chosen]
+
+
+_BEST = predictions.c.answer["best"].as_string().label("best")
+_WITH_AUDITS = predictions.outerjoin(
+    audits,
+    sa.and_(audits.c.request_id == predictions.c.request_id, audits.c.row == predictions.c.row),
+)
+_SAID = feedback.join(
+    predictions,
+    sa.and_(predictions.c.request_id == feedback.c.request_id, predictions.c.row == feedback.c.row),
+)
+_DRAWN = sa.select(sa.func.count()).select_from(
+    audits.join(
+        predictions,
+        sa.and_(predictions.c.request_id == audits.c.request_id, predictions.c.row == audits.c.row),
+    )
+)
+
+
+def _of(query: sa.Select[*tuple[Any, ...]], bundle: str | None) -> sa.Select[*tuple[Any, ...]]:
+    return query if bundle is None else query.where(predictions.c.bundle == bundle)
+
+
+def _served_query(bundle: str | None) -> sa.Select[*tuple[Any, ...]]:
+    unsure = sa.case((predictions.c.label.is_(None), 1), else_=0)
+    query = sa.select(
+        sa.func.count(predictions.c.request_id.distinct()).label("requests"),
+        sa.func.count().label("rows"),
+        sa.func.sum(unsure).label("abstained"),
+        sa.func.min(predictions.c.time).label("first"),
+        sa.func.max(predictions.c.time).label("last"),
+    )
+    return _of(query.select_from(predictions), bundle)
+
+
+def _latest(connection: sa.Connection, bundle: str | None) -> list[_Said]:
+    """One entry a row: what was said of it last."""
+    query = sa.select(
+        feedback.c.request_id,
+        feedback.c.row,
+        _BEST,
+        feedback.c.label,
+        sa.func.coalesce(feedback.c.segment, predictions.c.segment),
+        audits.c.request_id.is_not(None),
+    ).select_from(
+        _SAID.outerjoin(
+            audits,
+            sa.and_(audits.c.request_id == feedback.c.request_id, audits.c.row == feedback.c.row),
+        )
+    )
+    found = connection.execute(_of(query, bundle).order_by(feedback.c.id))
+    return list({(one[0], one[1]): _Said(*one) for one in found}.values())
+
+
+def _labels(connection: sa.Connection, bundle: str | None) -> set[str]:
+    """Labels that the bundles know, read off one answer of each."""
+    one_each = _of(sa.select(sa.func.min(predictions.c.request_id)), bundle)
+    one_each = one_each.group_by(predictions.c.bundle)
+    query = sa.select(predictions.c.answer).where(predictions.c.request_id.in_(one_each))
+    found: set[str] = set()
+    for answer in connection.scalars(query):
+        found.update(answer["probabilities"])
+    return found
+
+
+def _comments(connection: sa.Connection, bundle: str | None) -> tuple[Comment, ...]:
+    query = sa.select(feedback.c.time, _BEST, feedback.c.label, feedback.c.comment)
+    spoken = sa.and_(feedback.c.comment.is_not(None), feedback.c.comment != "")
+    query = query.select_from(_SAID).where(spoken).order_by(feedback.c.id.desc()).limit(_MOST)
+    return tuple(Comment(*found) for found in connection.execute(_of(query, bundle)))
+
+
+def _agreement(name: str, said: Sequence[_Said]) -> Agreement:
+    return Agreement(name, len(said), sum(one.agreed for one in said))
+
+
+def _grouped(said: Iterable[_Said], key: Callable[[_Said], str]) -> tuple[Agreement, ...]:
+    groups: dict[str, list[_Said]] = {}
+    for one in said:
+        groups.setdefault(key(one), []).append(one)
+    found = [_agreement(name, members) for name, members in groups.items()]
+    return tuple(sorted(found, key=lambda group: (-group.n, group.name)))
+
+
+def _audit(drawn: int, labelled: Sequence[_Said]) -> Audit:
+    agreement = _agreement("audit", labelled)
+    k, n = agreement.agreed, agreement.n
+    low = float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
+    return Audit(drawn, agreement, low, high)

@@ -1,0 +1,124 @@
+"""Request and response bodies: strict, no unknown keys, every text bounded."""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from sartor.core.errors import RequestError
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Body = TypeVar("_Body", bound=BaseModel)
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PredictBody(BaseModel):
+    """Texts to answer."""
+
+    model_config = _STRICT
+
+    inputs: list[dict[str, str]] = Field(
+        min_length=1, examples=[[{"text": "It broke after two days."}]]
+    )
+    """One mapping a row, from the model's input keys to values."""
+    user: _Name | None = None
+    """Whose text it is: lets feedback be grouped, and everything of a user be deleted."""
+    segment: _Name | None = None
+    """A group to report on, e.g. a country or a plan."""
+
+
+class FeedbackBody(BaseModel):
+    """What the right answer was."""
+
+    model_config = _STRICT
+
+    request_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """As it came with the answer."""
+    row: int = Field(default=0, ge=0, le=1_000_000)
+    """Which row of that request, from 0."""
+    label: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    """The right label; the same as the answer's to confirm it."""
+    new_label: bool = False
+    """Set it to send a label that the model does not know yet."""
+    comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
+    user: _Name | None = None
+    segment: _Name | None = None
+    text: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    """The text itself, if it may be kept to learn from."""
+
+
+class Answer(BaseModel):
+    """The answer to one row."""
+
+    label: str | None
+    """None where the model is not sure enough; `reason` then says so."""
+    best: str
+    """The likeliest label, even where `label` is None."""
+    probabilities: dict[str, float]
+    reason: str | None = None
+
+
+class PredictReply(BaseModel):
+    outputs: list[Answer]
+    model: str
+    request_id: str
+
+
+class FeedbackReply(BaseModel):
+    id: int
+    request_id: str
+    row: int
+
+
+class ModelReply(BaseModel):
+    """What is served here."""
+
+    name: str
+    model: str
+    inputs: list[str]
+    labels: list[str]
+    released: bool
+    feedback: bool
+    """Whether feedback is taken here."""
+    texts_kept: bool
+    """Whether texts that are sent for an answer are kept."""
+
+
+class HealthReply(BaseModel):
+    status: str
+
+
+class Fault(BaseModel):
+    what: str
+    fix: str
+
+
+class ErrorReply(BaseModel):
+    error: Fault
+
+
+def parse(kind: type[_Body], raw: bytes) -> _Body:
+    """Read a body that nobody vouches for.
+
+    Raises:
+        RequestError: 400 where it is not JSON, 422 where it has the wrong form.
+    """
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(kind, error.errors(include_url=False)[0]) from None
+
+
+def _refusal(kind: type[BaseModel], fault: Any) -> RequestError:
+    if fault["type"] == "json_invalid":
+        return RequestError(
+            f"The body is not usable JSON: {fault['ctx']['error']}.",
+            fix="send UTF-8 JSON with content-type application/json.",
+        )
+    place = ".".join(map(str, fault["loc"])) or "the body"
+    shown = f" Got {fault['input']!r:.80}." if fault["type"] != "missing" else ""
+    keys = ", ".join(kind.model_fields)
+    return RequestError(
+        f"{place}: {fault['msg']}.{shown}",
+        fix=f"see /openapi.json; the keys are {keys}.",
+        status=422,
+    )

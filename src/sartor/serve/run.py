@@ -1,0 +1,109 @@
+"""Run the application on a socket until told to stop."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+import uvicorn
+
+from sartor.core.errors import SettingError
+from sartor.core.events import Emit, Note, silent
+from sartor.serve.app import create_app
+from sartor.serve.settings import ServeSettings
+
+KEY_VARIABLE = "SARTOR_API_KEY"
+_BACKLOG = 2_048
+
+
+def serve(settings: ServeSettings, emit: Emit = silent) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what was accepted, at most `stop_s` seconds.
+
+    A key in the environment variable SARTOR_API_KEY is used where the settings have none.
+
+    Raises:
+        SettingError: If others could reach the server and no key exists, or the port is taken.
+        BundleError: If the bundle is damaged, or unreleased and not allowed.
+        WorkspaceError: If the store cannot be used.
+    """
+    server, listener = prepare(settings, emit)
+    with listener, _quiet_signals():
+        server.run(sockets=[listener])
+
+
+def prepare(settings: ServeSettings, emit: Emit = silent) -> tuple[uvicorn.Server, socket.socket]:
+    """A server that is loaded but does not run yet, and the socket it will answer on.
+
+    Requests that arrive on the socket before the server runs wait there.
+    """
+    if settings.key is None and os.environ.get(KEY_VARIABLE):
+        settings = replace(settings, key=os.environ[KEY_VARIABLE])
+    listener = _listen(settings)
+    try:
+        app = create_app(settings)
+    except BaseException:
+        listener.close()
+        raise
+    for note in _notes(settings, app.gate.wants_key, listener.getsockname()[1]):
+        emit(note)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        # Addresses are not logged, so nobody needs to be believed about them.
+        proxy_headers=False,
+        timeout_graceful_shutdown=round(settings.stop_s),
+    )
+    return uvicorn.Server(config), listener
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingError(
+            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}.",
+            fix="choose another port (0 takes any free one) or stop what holds it.",
+        ) from error
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _notes(settings: ServeSettings, wants_key: bool, port: int) -> Iterator[Note]:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    yield Note(f"Serving {settings.bundle} at http://{host}:{port}/")
+    if not wants_key:
+        yield Note(
+            f"No API key: every program on this machine may ask. Set {KEY_VARIABLE} to want one."
+        )
+    if settings.unreleased:
+        yield Note("An unreleased bundle may be served: its answers may be wrong.", "warning")
+    if settings.store_texts:
+        yield Note(f"Texts are kept for {settings.retention_days} days.")
+
+
+@contextmanager
+def _quiet_signals() -> Generator[None]:
+    """After a graceful stop uvicorn sends itself the signal again; the stop is enough for us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _nothing) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None: ...

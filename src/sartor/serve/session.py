@@ -1,0 +1,71 @@
+# pyright: basic
+# ONNX Runtime ships no types; this file is the border.
+"""One ONNX graph, ready to run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[reportAttributeAccessIssue]
+
+from sartor.core.errors import BundleError
+from sartor.core.protocols import Floats
+
+_CANNOT_RUN = (
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+    state.RuntimeException,
+)
+_GIVEN = ("input_ids", "attention_mask")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Token ids in, logits out; safe to share between threads."""
+
+    inputs: Sequence[str]
+    _session: ort.InferenceSession
+
+    @staticmethod
+    def open(path: Path, threads: int) -> "Session":
+        """
+        Raises:
+            BundleError: If ONNX Runtime cannot run the file, or it wants other inputs.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except _CANNOT_RUN as error:
+            raise BundleError(
+                f"{path} cannot be run by ONNX Runtime {ort.__version__}: {error}.",
+                fix="upgrade onnxruntime, or build the bundle again with `sartor run`.",
+            ) from error
+        names = [found.name for found in session.get_inputs()]
+        if odd := sorted(set(names) - set(_GIVEN)):
+            raise BundleError(
+                f"{path} asks for the input {odd[0]!r}, which this runtime does not make.",
+                fix="build the bundle again with `sartor run`.",
+            )
+        return Session(names, session)
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Floats:
+        """
+        Args:
+            ids: (batch, sequence) token ids.
+            mask: (batch, sequence), 1 for a token and 0 for padding.
+
+        Returns:
+            (batch, outputs) logits.
+        """
+        given = {"input_ids": ids, "attention_mask": mask}
+        found = self._session.run(None, {name: given[name] for name in self.inputs})
+        return np.asarray(found[0], np.float32)

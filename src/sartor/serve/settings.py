@@ -1,0 +1,77 @@
+"""What a server is told when it starts."""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sartor.core.errors import SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How a bundle is served."""
+
+    bundle: str
+    """Folder of the bundle."""
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback needs an API key."""
+    port: int = 8000
+    """Port to listen on; 0 takes any free one."""
+    store: str | None = None
+    """Path or Postgres URL where predictions and feedback are kept; None keeps nothing."""
+    unreleased: bool = False
+    """Serve a bundle whose need was not shown to be met."""
+    threads: int | None = None
+    """Threads of one forward pass; all cores this process may use when None."""
+    key: str | None = None
+    """A bearer token that opens every route, beside those in the store."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which browsers may reach this server, beside the loopback ones."""
+    store_texts: bool = False
+    """Keep the texts that are sent, so that corrections can be learnt from."""
+    retention_days: int = 90
+    """Days after which kept texts are deleted."""
+    max_body_bytes: int = 1_000_000
+    """Longest request body."""
+    max_rows: int = 256
+    """Most rows in one request."""
+    max_text_chars: int = 20_000
+    """Longest text, in characters."""
+    max_wait_s: float = 2.0
+    """Requests that would wait longer than this are turned away with 503."""
+    stop_s: float = 20.0
+    """Time for requests in progress when the server is told to stop."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("retention_days", "max_body_bytes", "max_rows", "max_text_chars")
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise SettingError(
+                    f"{name} must be at least 1. Got {getattr(self, name)!r}.",
+                    fix="raise it, or leave it out.",
+                )
+        if not 0 <= self.port <= 65_535:
+            raise SettingError(
+                f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."
+            )
+        if self.key is not None and len(self.key) < 16:
+            raise SettingError(
+                f"The API key has {len(self.key)} characters; it can be guessed.",
+                fix="take at least 16, e.g. from `openssl rand -hex 32`.",
+            )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+
+@lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,108 @@
+"use strict";
+// Everything that comes from a model or a person is set as text, never as markup.
+
+const $ = (id) => document.getElementById(id);
+const said = document.body.dataset;
+const MOST_SHOWN = 10;
+let last = null;
+
+async function call(path, body) {
+  const headers = {};
+  const key = sessionStorage.getItem("sartor-key");
+  if (key) headers.authorization = `Bearer ${key}`;
+  if (body) headers["content-type"] = "application/json";
+  const reply = await fetch(path, {
+    method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body),
+  });
+  const content = await reply.json();
+  $("key-form").hidden = reply.status !== 401;
+  if (!reply.ok) throw content.error;
+  return content;
+}
+
+function show(id, text) {
+  $(id).textContent = text;
+  $(id).hidden = !text;
+}
+
+async function attempt(work) {
+  show("problem", "");
+  try {
+    await work();
+  } catch (error) {
+    show("problem", error && error.what ? `${error.what} ${said.fix} ${error.fix}` : said.failed);
+  }
+}
+
+async function learnModel() {
+  const model = await call("/v1/model");
+  $("name").textContent = model.name;
+  document.title = model.name;
+  show("warning", model.released ? "" : said.unreleased);
+  $("feedback").hidden = !model.feedback;
+  $("keep").checked = model.texts_kept;
+  $("keep").disabled = model.texts_kept;
+  $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
+}
+
+function drawRow([label, probability]) {
+  const row = document.createElement("tr");
+  const head = document.createElement("th");
+  head.textContent = label;
+  const meter = document.createElement("meter");
+  meter.value = probability;
+  const bar = document.createElement("td");
+  bar.append(meter);
+  const number = document.createElement("td");
+  number.className = "number";
+  number.textContent = `${(probability * 100).toFixed(1)} %`;
+  row.append(head, bar, number);
+  return row;
+}
+
+function drawAnswer(output) {
+  show("label", output.label === null ? said.unsure : output.label);
+  show("reason", output.reason || "");
+  const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
+  $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
+  $("correct").value = (ranked[1] || ranked[0])[0];
+  for (const id of ["right", "wrong"]) $(id).disabled = false;
+  $("correction").hidden = true;
+  show("thanks", "");
+  $("answer").hidden = false;
+}
+
+async function sendFeedback(label, comment) {
+  const body = { request_id: last.id, row: 0, label };
+  if (comment) body.comment = comment;
+  if ($("keep").checked) body.text = last.text;
+  await call("/v1/feedback", body);
+  for (const id of ["right", "wrong"]) $(id).disabled = true;
+  $("correction").hidden = true;
+  $("comment").value = "";
+  show("thanks", said.thanks);
+}
+
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("text").value;
+  attempt(async () => {
+    const reply = await call("/v1/predict", { inputs: [{ text }] });
+    last = { id: reply.request_id, text, best: reply.outputs[0].best };
+    drawAnswer(reply.outputs[0]);
+  });
+});
+
+$("right").addEventListener("click", () => attempt(() => sendFeedback(last.best, "")));
+$("wrong").addEventListener("click", () => { $("correction").hidden = false; $("correct").focus(); });
+$("feedback").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(() => sendFeedback($("correct").value, $("comment").value));
+});
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("sartor-key", $("key").value.trim());
+  $("key").value = "";
+  attempt(learnModel);
+});
+attempt(learnModel);

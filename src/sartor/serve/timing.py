@@ -1,0 +1,113 @@
+"""Latency of a bundle, one request at a time, in fresh processes.
+
+One process's latencies share its memory layout and its thread placement, so they say little about
+the next process: the spread between processes is the honest error. Run as
+`python -m sartor.serve.timing BUNDLE --texts FILE --requests N --threads T`, this measures one
+process and prints JSON; `measure` runs six of them, one after the other.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.bundle import open_bundle
+from sartor.core.errors import BundleError, SettingError
+
+PROCESSES = 6
+_WARM_UP = 10
+_PATIENCE_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one process answers: requests of one text each, the texts in turn."""
+
+    requests: int = 200
+    """Timed requests in a process, after a warm-up that is not timed."""
+    threads: int | None = None
+    """Threads of one forward pass; the cores this process may use when None."""
+    processes: int = PROCESSES
+    """Fresh processes, one after the other."""
+
+
+def measure(
+    bundle: str | Path, texts: Sequence[str], load: Load | None = None
+) -> NDArray[np.float64]:
+    """(processes, requests) latencies in milliseconds, text in to answer out.
+
+    Args:
+        bundle: The bundle's folder.
+        texts: What is asked, in turn; their lengths decide the result.
+        load: How much is asked, how often.
+
+    Raises:
+        SettingError: If there is no text, or `load` asks for nothing.
+        BundleError: If the bundle is damaged, or a process cannot run it.
+    """
+    load = load or Load()
+    if not texts or load.requests < 1 or load.processes < 1:
+        raise SettingError(
+            f"Nothing to time: {len(texts)} texts, {load.requests} requests, "
+            f"{load.processes} processes.",
+            fix="give at least one of each.",
+        )
+    open_bundle(bundle)
+    with tempfile.TemporaryDirectory(prefix="sartor-timing-") as folder:
+        file = Path(folder) / "texts.json"
+        file.write_text(json.dumps(list(texts)), "ascii")
+        return np.array([_one_process(bundle, file, load) for _ in range(load.processes)])
+
+
+def _one_process(bundle: str | Path, texts: Path, load: Load) -> list[float]:
+    command = [sys.executable, "-m", "sartor.serve.timing", str(bundle), "--texts", str(texts)]
+    command += ["--requests", str(load.requests)]
+    if load.threads is not None:
+        command += ["--threads", str(load.threads)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    if ran.returncode:
+        said = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
+        raise BundleError(
+            f"{bundle} could not be timed in a fresh process: {said[-1]}",
+            fix=f"run it by hand to see more: {' '.join(command)}.",
+        )
+    return json.loads(ran.stdout)["milliseconds"]
+
+
+def _time_here(bundle: str, texts: Sequence[str], load: Load) -> list[float]:
+    # Imported here: the measuring parent needs no ONNX Runtime of its own.
+    from sartor.serve.runtime import load as load_bundle
+
+    runtime = load_bundle(bundle, threads=load.threads, unreleased="allow")
+    for index in range(_WARM_UP):
+        runtime.predict([texts[index % len(texts)]])
+    taken: list[float] = []
+    for index in range(load.requests):
+        start = time.perf_counter()
+        runtime.predict([texts[index % len(texts)]])
+        taken.append((time.perf_counter() - start) * 1e3)
+    return taken
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(description="Time a bundle in this process.")
+    parser.add_argument("bundle")
+    parser.add_argument("--texts", required=True, help="JSON file with a list of texts")
+    parser.add_argument("--requests", type=int, default=Load().requests)
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    texts = json.loads(Path(given.texts).read_text("utf-8"))
+    taken = _time_here(given.bundle, texts, Load(given.requests, given.threads, processes=1))
+    sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,146 @@
+"""A real bundle that is small: one token, one logit vector, mean over the tokens."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts, write_bundle
+from sartor.serve.run import prepare
+from sartor.serve.settings import ServeSettings
+
+LABELS = ("refund", "invoice", "other")
+WORDS = {"money": 0, "back": 0, "bill": 1, "tax": 1, "hello": 2, "weather": 2}
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A graph whose answer can be worked out by hand, and its tokenizer."""
+    folder = tmp_path_factory.mktemp("parts")
+    vocabulary = {"[PAD]": 0, "[UNK]": 1} | {word: i + 2 for i, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    table = np.zeros((len(vocabulary), len(LABELS)), np.float32)
+    for word, label in WORDS.items():
+        table[vocabulary[word], label] = 4.0
+    onnx.save(_mean_of_rows(table), folder / "model.onnx")
+    return {name: folder / name for name in ("model.onnx", "tokenizer.json")}
+
+
+def _mean_of_rows(table: np.ndarray) -> onnx.ModelProto:
+    shape = ["batch", "sequence"]
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["wide"]),
+        helper.make_node("Mul", ["rows", "wide"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "middle"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["wide", "middle"], ["count"], keepdims=0),
+        helper.make_node("Max", ["count", "one"], ["least"]),
+        helper.make_node("Div", ["sum", "least"], ["logits"]),
+    ]
+    constants = {
+        "table": table,
+        "last": np.array([2]),
+        "middle": np.array([1]),
+        "one": np.array([1.0], np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, shape)
+            for name in ("input_ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.fixture
+def make_bundle(parts: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]:
+    def make(
+        *, name: str = "tickets", released: bool = True, labels=LABELS, abstain_below: float = 0.0
+    ) -> Bundle:
+        manifest = Manifest(
+            format=1,
+            id="",
+            name=name,
+            task="text_classification",
+            inputs={"text": "text"},
+            outputs=list(labels),
+            decision={"abstain_below": abstain_below},
+            preprocess=Preprocess(max_length=32),
+            files={},
+            need={},
+            lineage={},
+        )
+        bundle = write_bundle(tmp_path / "bundle", manifest, parts, "name: tickets\n")
+        return record_verdicts(bundle, [], released=released)
+
+    return make
+
+
+@pytest.fixture
+def bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
+    return make_bundle()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server on loopback in a thread, and a client that talks to it."""
+
+    url: str
+    client: httpx.Client
+    store: Path
+
+    def predict(self, *texts: str, **more: object) -> dict:
+        body = {"inputs": [{"text": text} for text in texts], **more}
+        reply = self.client.post("/v1/predict", json=body)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+
+Serving = Callable[..., AbstractContextManager[Running]]
+
+
+@pytest.fixture
+def serving(bundle: Bundle, tmp_path: Path) -> Serving:
+    """Starts a real server with the settings given; it is stopped when the block ends."""
+
+    @contextmanager
+    def start(**settings: object) -> Iterator[Running]:
+        store = tmp_path / "store.db"
+        given = {"bundle": str(bundle.folder), "store": str(store), "port": 0, **settings}
+        server, listener = prepare(ServeSettings(**given))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=url, timeout=30) as client:
+                yield Running(url, client, store)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            listener.close()
+            assert not thread.is_alive()
+
+    return start
+
+
+@pytest.fixture
+def running(serving: Serving) -> Iterator[Running]:
+    with serving() as started:
+        yield started

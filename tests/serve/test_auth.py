@@ -1,0 +1,144 @@
+"""Who is let in: every route with and without a key, foreign hosts, foreign pages."""
+
+import pytest
+
+from sartor.core.errors import BundleError, SettingError
+from sartor.core.store import Store
+from sartor.serve import auth
+from sartor.serve.app import create_app
+from sartor.serve.run import prepare, serve
+from sartor.serve.settings import ServeSettings
+from tests.serve.conftest import Running, Serving
+
+KEY = "0123456789abcdef0123456789abcdef"
+ROUTES = (
+    ("POST", "/v1/predict"),
+    ("POST", "/v1/feedback"),
+    ("GET", "/v1/model"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/nothing-here"),
+    ("GET", "/healthz/"),
+    ("GET", "/static/../metrics"),
+    ("GET", "/static/page.css/"),
+    ("PUT", "/v1/predict"),
+    ("OPTIONS", "/v1/predict"),
+)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_without_a_key_nothing_but_health_and_the_shell_answers(
+    serving: Serving, method: str, path: str
+):
+    with serving(key=KEY) as running:
+        wrong = ({}, bearer("wrong" * 8), {"authorization": f"Basic {KEY}"})
+        for headers in (
+            *wrong,
+            bearer(KEY[:-1]),
+            {"authorization": KEY},
+            {"authorization": "Bearer"},
+        ):
+            reply = running.client.request(method, path, headers=headers, content=b"{}")
+            assert reply.status_code == 401, headers
+            assert reply.headers["www-authenticate"] == "Bearer"
+            assert "Authorization: Bearer" in reply.json()["error"]["fix"]
+        allowed = running.client.request(method, path, headers=bearer(KEY), content=b"{}")
+        assert allowed.status_code != 401
+
+
+def test_every_route_is_either_public_on_purpose_or_wants_a_key(serving: Serving, bundle):
+    table = create_app(ServeSettings(bundle=str(bundle.folder)))._routes
+    tested = {path for _, path in ROUTES}
+    assert table - auth.PUBLIC <= tested
+    assert {"/healthz", "/readyz"} < auth.PUBLIC
+    with serving(key=KEY) as running:
+        for path in auth.PUBLIC & table:
+            reply = running.client.get(path)
+            assert reply.status_code == 200
+            assert "refund" not in reply.text, "a public route tells what the model is"
+
+
+def test_a_key_of_the_store_opens_and_a_revoked_one_does_not(
+    serving: Serving, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(auth, "_FRESH_S", 0.0)
+    with Store.open(tmp_path / "store.db") as store:
+        token = store.add_key("ci")
+        with serving() as running:
+            assert running.client.get("/v1/model").status_code == 401
+            assert running.client.get("/v1/model", headers=bearer(token)).status_code == 200
+            store.revoke_key(1)
+            assert running.client.get("/v1/model", headers=bearer(token)).status_code == 401
+            other = store.add_key("ci 2")
+            assert running.client.get("/v1/model", headers=bearer(other)).status_code == 200
+
+
+def test_the_key_of_the_environment_is_used(bundle, monkeypatch):
+    monkeypatch.setenv("SARTOR_API_KEY", KEY)
+    server, listener = prepare(ServeSettings(bundle=str(bundle.folder), port=0))
+    listener.close()
+    assert server.config.app.gate.wants_key
+
+
+def test_a_short_key_is_refused():
+    with pytest.raises(SettingError, match="5 characters"):
+        ServeSettings(bundle="x", key="12345")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_others_are_not_served_without_a_key(bundle, host: str):
+    with pytest.raises(SettingError, match="no API key exists") as caught:
+        create_app(ServeSettings(bundle=str(bundle.folder), host=host))
+    assert "SARTOR_API_KEY" in caught.value.fix
+
+
+def test_an_unreleased_bundle_is_served_only_when_asked_for(make_bundle):
+    folder = str(make_bundle(released=False).folder)
+    with pytest.raises(BundleError, match="not released"):
+        serve(ServeSettings(bundle=folder, port=0))
+    create_app(ServeSettings(bundle=folder, unreleased=True))
+
+
+def test_a_taken_port_is_refused_before_loading(running: Running, bundle):
+    port = int(running.url.rpartition(":")[2])
+    with pytest.raises(SettingError, match=f"127.0.0.1:{port} cannot be listened on"):
+        serve(ServeSettings(bundle=str(bundle.folder), port=port))
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+def test_a_rebound_name_is_refused(running: Running, host: str):
+    reply = running.client.get("/v1/model", headers={"host": host})
+    assert reply.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "127.8.8.8:99", "[::1]:80"])
+def test_names_of_this_machine_are_let_in(running: Running, host: str):
+    assert running.client.get("/v1/model", headers={"host": host}).status_code == 200
+
+
+def test_a_name_that_was_allowed_is_let_in(serving: Serving):
+    with serving(allowed_hosts=("models.example",)) as running:
+        for host, status in (("models.example:8000", 200), ("localhost", 200), ("x.example", 403)):
+            assert running.client.get("/v1/model", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+)
+def test_a_foreign_page_cannot_send_feedback(running: Running, headers: dict):
+    asked = running.predict("money")
+    said = {"request_id": asked["request_id"], "label": "other"}
+    reply = running.client.post("/v1/feedback", json=said, headers=headers)
+    assert reply.status_code == 403
+    own = {"origin": running.url, "sec-fetch-site": "same-origin"}
+    assert running.client.post("/v1/feedback", json=said, headers=own).status_code == 201
