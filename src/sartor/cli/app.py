@@ -1,0 +1,19 @@
+"""The commands, grouped by what they are for. `sartor --help` imports none of the stages."""
+
+import typer
+
+from sartor.cli import data, feedback, needs, serving, system
+
+app = typer.Typer(
+    name="sartor",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A need in, a verdict and a served model out. Start with `sartor init DATA.csv`.",
+)
+for group in (needs, serving, system):
+    for command in group.COMMANDS:
+        app.command(name=command.__name__.rstrip("_"))(command)
+app.add_typer(system.starters, name="starters")
+app.add_typer(data.app, name="data")
+app.add_typer(feedback.app, name="feedback")

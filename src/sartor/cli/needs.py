@@ -1,0 +1,182 @@
+"""From a need to its verdict: init, plan, run, resume, judge, report."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sartor.cli.options import HERE, Json, Language, NeedFile, Quiet, RunNumber, Where
+
+if TYPE_CHECKING:
+    from sartor.search.outcome import Outcome
+
+
+def init(
+    data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
+    to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
+    force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
+) -> None:
+    """Look at data and write a need file to start from."""
+    from sartor.search.beginning import begin
+
+    found = begin(data, to, force=force)
+    for line in found:
+        sys.stdout.write(f"{line}\n")
+
+
+def plan(need: NeedFile, workspace: Where = HERE, json: Json = False, quiet: Quiet = False) -> None:
+    """Show the ladder with predicted time, memory and size; nothing is trained."""
+    from sartor import pipeline
+    from sartor.cli.drawing import drawing, write_json
+    from sartor.search.outcome import planned
+
+    with drawing(quiet=quiet) as emit:
+        ready = pipeline.plan(need, workspace=workspace, emit=emit)
+    ladder = planned(ready.setting)
+    if json:
+        write_json({"plan": ladder, "why": ready.setting.choice})
+        return
+    _print(_tables().ladder_table(ladder))
+    _say("Stops at the first rung that can be shown to meet the need.")
+
+
+def run(
+    need: NeedFile,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Climb only this method; may be repeated.")
+    ] = None,
+    workspace: Where = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take a need to its verdict and a bundle. Exit status 0 only if every criterion is met."""
+    from sartor import pipeline
+    from sartor.cli.drawing import drawing
+
+    with drawing(quiet=quiet) as emit:
+        outcome = pipeline.run(need, methods=method, workspace=workspace, emit=emit)
+    _finish(outcome, workspace, str(need), json)
+
+
+def resume(
+    run: RunNumber = None, workspace: Where = HERE, json: Json = False, quiet: Quiet = False
+) -> None:
+    """Go on with a run that was stopped."""
+    from sartor import pipeline
+    from sartor.cli.drawing import drawing
+
+    with drawing(quiet=quiet) as emit:
+        outcome = pipeline.resume(run, workspace=workspace, emit=emit)
+    _finish(outcome, workspace, "need.yaml", json)
+
+
+def judge(
+    subject: Annotated[Path, typer.Argument(help="A bundle's folder, or a need file.")],
+    labels: Annotated[
+        Path | None, typer.Argument(help="Fresh labelled rows to judge a bundle on.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Answers of anything else, one JSON object a line.")
+    ] = None,
+    workspace: Where = HERE,
+    json: Json = False,
+) -> None:
+    """Judge a bundle on fresh rows, or recorded answers on the rows of a need."""
+    from sartor.cli.drawing import write_json
+    from sartor.core.errors import SettingError
+    from sartor.search.judging import judge_bundle, judge_predictions
+
+    if (labels is None) == (predictions is None):
+        raise SettingError(
+            "`sartor judge` needs either fresh rows or --predictions.",
+            fix="write `sartor judge BUNDLE labels.csv` or"
+            " `sartor judge need.yaml --predictions answers.jsonl`.",
+        )
+    if labels is not None:
+        found = judge_bundle(subject, labels, workspace=workspace)
+    else:
+        assert predictions is not None
+        found = judge_predictions(subject, predictions, workspace=workspace)
+    if json:
+        write_json(found.as_json())
+    else:
+        _print(_tables().verdict_table(found.verdicts))
+        for line in found.notes:
+            _say(line)
+    raise typer.Exit(0 if found.state == "met" else 1)
+
+
+def report(
+    run: RunNumber = None,
+    to: Annotated[Path | None, typer.Option(help="HTML file to write.")] = None,
+    lang: Language = "en",
+    workspace: Where = HERE,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    from sartor.cli.drawing import write_json
+    from sartor.core.durable import write_durably
+    from sartor.core.workspace import Workspace
+    from sartor.report.page import render
+
+    here = Workspace.open(workspace).run(run)
+    result: dict[str, Any] = here.read_json("result.json")
+    if json:
+        write_json(result)
+        return
+    target = to or here.folder / "report.html"
+    write_durably(target, render(result, language=lang).encode())
+    sys.stdout.write(f"{target}\n")
+
+
+COMMANDS = (init, plan, run, resume, judge, report)
+
+
+def _finish(outcome: "Outcome", workspace: Path, need: str, json: bool) -> None:
+    from sartor.cli.drawing import write_json
+    from sartor.core.durable import write_durably
+    from sartor.core.workspace import Workspace
+    from sartor.report.page import render
+
+    here = Workspace.open(workspace).run(outcome.run)
+    result: dict[str, Any] = here.read_json("result.json")
+    page = here.folder / "report.html"
+    write_durably(page, render(result, language=result["language"]).encode())
+    if json:
+        write_json(outcome.as_json())
+    else:
+        _print(_tables().verdict_table(outcome.verdicts, result["language"]))
+        _say(_ending(result))
+        for number, step in enumerate(result["next_steps"], 1):
+            command = str(step["command"]).replace("need.yaml", need)
+            _say(f"  {number}. {command}     {step['cost']}")
+        flag = "" if outcome.state == "met" else " --unreleased"
+        _say(f"Serve it: sartor serve {outcome.bundle}{flag}")
+        _say(f"Report: {page}")
+    raise typer.Exit(0 if outcome.state == "met" else 1)
+
+
+def _ending(result: dict[str, Any]) -> str:
+    states = [v["state"] for v in result["verdicts"]]
+    if all(s == "met" for s in states):
+        return "Released: every criterion is met."
+    counts = [f"{states.count(s)} {s}" for s in ("unmet", "unproven") if s in states]
+    steps = " Next, cheapest first:" if result["next_steps"] else ""
+    return f"Not released: {', '.join(counts)}.{steps}"
+
+
+def _tables() -> Any:
+    from sartor.report import terminal
+
+    return terminal
+
+
+def _print(table: object) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(table)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

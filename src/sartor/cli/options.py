@@ -1,0 +1,18 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Where = Annotated[Path, typer.Option("--workspace", help="Folder that holds .sartor/.")]
+NeedFile = Annotated[Path, typer.Argument(help="The need file.", metavar="NEED")]
+BundleFolder = Annotated[Path, typer.Argument(help="The bundle's folder.", metavar="BUNDLE")]
+RunNumber = Annotated[int | None, typer.Argument(help="Number of the run; default the newest.")]
+Language = Annotated[str, typer.Option("--lang", help="en or zh.")]
+Unreleased = Annotated[
+    bool, typer.Option("--unreleased", help="Use a bundle whose need was not shown to be met.")
+]
+HERE = Path()

@@ -1,0 +1,156 @@
+"""A bundle at work: predict, serve, listen."""
+
+import json as jsons
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sartor.cli.options import HERE, BundleFolder, Json, Unreleased, Where
+
+_CHUNK = 512
+
+
+def predict(
+    bundle: BundleFolder,
+    file: Annotated[Path, typer.Argument(help="One JSON object a line, or a text a line.")],
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    json: Json = False,
+) -> None:
+    """Answer a file: one JSON object an input line, in order.
+
+    Lines that start with `{` are JSON objects such as {"text": "…"}; any other line is a text.
+    """
+    import warnings
+
+    from sartor.cli.drawing import console
+    from sartor.core.errors import DataError
+    from sartor.serve.runtime import UnreleasedWarning, load
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnreleasedWarning)
+        runtime = load(bundle, threads=threads)
+    for warning in caught:
+        console().print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
+    try:
+        handle = file.open("rb") if str(file) != "-" else sys.stdin.buffer
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read: {error.strerror}.", fix="check the path and its permissions."
+        ) from None
+    with handle:
+        waiting: list[dict[str, Any]] = []
+        for number, line in enumerate(handle, 1):
+            waiting.append(_row(line, number, file, tuple(runtime.bundle.manifest.inputs)))
+            if len(waiting) == _CHUNK:
+                _write(runtime.predict(waiting))
+                waiting = []
+        _write(runtime.predict(waiting))
+
+
+def serve(
+    bundle: BundleFolder,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes any free one.")] = 8000,
+    unreleased: Unreleased = False,
+    store_texts: Annotated[
+        bool, typer.Option("--store-texts", help="Keep texts, so that corrections can be learnt.")
+    ] = False,
+    retention_days: Annotated[int, typer.Option(help="Days after which texts go.")] = 90,
+    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
+    ] = None,
+    workspace: Where = HERE,
+) -> None:
+    """Serve a bundle over HTTP with a page, feedback and metrics; keys come from SARTOR_API_KEY."""
+    from sartor.cli.drawing import drawing
+    from sartor.core.workspace import Workspace
+    from sartor.serve.run import serve as start
+    from sartor.serve.settings import ServeSettings
+
+    settings = ServeSettings(
+        bundle=str(bundle),
+        host=host,
+        port=port,
+        store=Workspace.open(workspace).store,
+        unreleased=unreleased,
+        threads=threads,
+        allowed_hosts=tuple(allowed_host or ()),
+        store_texts=store_texts,
+        retention_days=retention_days,
+    )
+    with drawing() as emit:
+        start(settings, emit)
+
+
+def listen(
+    bundle: Annotated[str | None, typer.Option(help="Id of one bundle; default all.")] = None,
+    workspace: Where = HERE,
+    json: Json = False,
+) -> None:
+    """What users said of the served answers: counts, agreement, confusions, comments."""
+    from sartor.cli.drawing import write_json
+    from sartor.core.store import Store
+    from sartor.core.workspace import Workspace
+    from sartor.listen.feedback import summary
+
+    with Store.open(Workspace.open(workspace).store) as store:
+        found = summary(store, bundle)
+    if json:
+        write_json(asdict(found))
+        return
+    out = sys.stdout.write
+    out(f"{found.requests:,} requests, {found.rows:,} answers, {found.abstained:,} abstentions.\n")
+    out(f"Feedback on {found.said.n:,}: {found.said.agreed:,} agreed. {found.note}\n")
+    for heading, groups in (("answer", found.by_class), ("segment", found.by_segment)):
+        for group in groups:
+            out(f"  {heading} {group.name}: {group.agreed:,} of {group.n:,} agreed\n")
+    for answered, label, count in found.confused:
+        out(f"  answered {answered}, meant {label}: {count:,}\n")
+    for label, count in found.new_labels:
+        out(f"  a label the model does not have, {label}: {count:,}\n")
+    for comment in found.comments:
+        out(f"  “{comment.comment}” ({comment.answered} → {comment.label})\n")
+    if found.audit is not None:
+        audit = found.audit
+        out(
+            f"Audit sample: {audit.labelled.agreed:,} of {audit.labelled.n:,} right"
+            f" ({audit.low:.3f} – {audit.high:.3f}), {audit.drawn:,} drawn.\n"
+        )
+
+
+COMMANDS = (predict, serve, listen)
+
+
+def _row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    from sartor.core.errors import DataError
+
+    try:
+        text = line.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{file}, line {number:,} is not UTF-8.", fix="save it as UTF-8.") from None
+    if not text.lstrip().startswith("{"):
+        return {keys[0]: text}
+    try:
+        found: Any = jsons.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file}, line {number:,} is not JSON: {error}.",
+            fix=f'write {{"{keys[0]}": "…"}} on each line.',
+        ) from None
+    missing = [key for key in keys if not isinstance(found.get(key), str)]
+    if missing:
+        raise DataError(
+            f"{file}, line {number:,} has no text under {missing[0]!r}.",
+            fix=f'write {{"{keys[0]}": "…"}} on each line.',
+        )
+    # Datasets carry labels and ids beside the inputs: those are not sent to the model.
+    return {key: found[key] for key in keys}
+
+
+def _write(answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        sys.stdout.write(jsons.dumps(answer, ensure_ascii=False) + "\n")

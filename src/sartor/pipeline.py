@@ -1,0 +1,356 @@
+"""The order of the stages. No other file knows it.
+
+    read → clean → split → plan → climb → shrink → bundle → judge (once) → report
+
+Training and validation rows decide everything; the test rows are answered once, by the bundle,
+through the serving runtime, and the run ends there whatever they say.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sartor
+from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts
+from sartor.core.errors import DataError, Interrupted
+from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
+from sartor.core.hashing import digest, sources_sha256, versions
+from sartor.core.store import Store
+from sartor.core.types import Candidate, Roles
+from sartor.core.workspace import Run, Workspace
+from sartor.data.changes import write_changes
+from sartor.judge.ledger import Ledger
+from sartor.judge.verdicts import judge
+from sartor.need.file import load_need, parse_need
+from sartor.need.model import Need
+from sartor.need.verdict import Verdict, overall
+from sartor.search.artefacts import Artefact, Maker
+from sartor.search.estimates import finishing
+from sartor.search.ladder import STEPPED_OVER, Climb, Climber, Limits, Scored, Tried
+from sartor.search.outcome import Outcome, describe
+from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
+from sartor.serve import timing
+from sartor.serve.runtime import cores
+from sartor.tasks import TASKS
+from sartor.tune.api import METHODS
+from sartor.tune.fit import TuneOptions, Tuner
+
+NeedSource = str | Path | Need | Mapping[str, Any]
+"""Path of a need file, a `Need`, or the mapping that such a file would hold."""
+_TIMED_REQUESTS = 100
+
+
+def run(
+    need: NeedSource,
+    *,
+    data: object | None = None,
+    methods: Sequence[str] | None = None,
+    workspace: str | Path = ".",
+    emit: Emit = silent,
+) -> Outcome:
+    """Take a need to its verdict.
+
+    Args:
+        need: See `NeedSource`.
+        data: Rows held in Python (pandas, polars, lists, …) instead of the need's `data.train`.
+        methods: Tuning methods to climb, instead of the need's `prefer.methods`.
+        workspace: Folder that holds `.sartor/`.
+        emit: Told of progress.
+
+    Raises:
+        SartorError: If the need, the data or the workspace cannot be used.
+        Interrupted: On Ctrl-C; its fix is the command that resumes.
+    """
+    found, text, root = read_need(need)
+    place = Workspace.open(workspace)
+    here = place.new_run()
+    kept = {"text": text, "root": str(root.resolve()), "file": _name(need), "methods": methods}
+    here.write_json("need.json", kept)
+    here.write_json("run.json", {"started": _now().isoformat(), "name": found.name})
+    return _carry_out(place, here, kept, data, emit)
+
+
+def resume(
+    number: int | None = None, *, workspace: str | Path = ".", emit: Emit = silent
+) -> Outcome:
+    """Finish a run that was stopped; what it had finished is found again, not redone.
+
+    Args:
+        number: Of the run; the newest when None.
+        workspace: Folder that holds `.sartor/`.
+        emit: Told of progress.
+
+    Raises:
+        WorkspaceError: If there is no such run.
+    """
+    place = Workspace.open(workspace)
+    here = place.run(number)
+    return _carry_out(place, here, here.read_json("need.json"), None, emit)
+
+
+def plan(
+    need: NeedSource,
+    *,
+    data: object | None = None,
+    workspace: str | Path = ".",
+    emit: Emit = silent,
+) -> Ready:
+    """Read, clean, split and price the ladder; nothing is fitted and no split is remembered."""
+    found, _, root = read_need(need)
+    place = Workspace.open(workspace)
+    with Store.open(place.store) as store:
+        desk = Desk(place, store, found, _name(need), root, lambda _, find: find(), emit)
+        return make_ready(desk, data)
+
+
+def read_need(source: NeedSource) -> tuple[Need, str, Path]:
+    """(need, its text, folder its paths are relative to).
+
+    Raises:
+        NeedError: With every fault.
+    """
+    if isinstance(source, Need):
+        source = source.as_mapping()
+    if isinstance(source, Mapping):
+        text = json.dumps(source, ensure_ascii=False)  # JSON is YAML
+        return parse_need(text, _name(source), roles_of), text, Path()
+    need = load_need(source, roles_of)
+    return need, Path(source).read_text("utf-8-sig"), Path(source).parent
+
+
+def roles_of(task: str) -> Roles:
+    """Roles of a task by name; raises `UnknownName`."""
+    return TASKS.get(task)().roles
+
+
+def _name(source: NeedSource) -> str:
+    return str(source) if isinstance(source, str | Path) else "the need"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _carry_out(
+    place: Workspace, here: Run, kept: Mapping[str, Any], data: object | None, emit: Emit
+) -> Outcome:
+    need = parse_need(kept["text"], kept["file"], roles_of)
+    if kept["methods"]:
+        prefer = need.prefer.model_copy(update={"methods": kept["methods"]})
+        need = need.model_copy(update={"prefer": prefer})
+    try:
+        with Store.open(place.store) as store:
+            root = Path(kept["root"])
+            desk = Desk(place, store, need, kept["file"], root, here.fact, emit)
+            # The store keeps the history of all workspaces that share it; folders are numbered.
+            entry = here.fact("store", lambda: store.add_run(need.name, kept["text"], need.seed))
+            outcome = _Stages(desk, here, kept["text"]).go(data)
+            store.finish_run(int(entry), outcome.state, outcome.as_json())
+            return outcome
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Run {here.number} was stopped; what it had finished is kept.",
+            fix=f"go on with `sartor resume {here.number}`.",
+        ) from None
+
+
+class _Stages:
+    """One run, stage after stage."""
+
+    def __init__(self, desk: Desk, here: Run, text: str) -> None:
+        self.desk, self.here, self.text = desk, here, text
+        self.place, self.store, self.need, self.emit = (
+            desk.place,
+            desk.store,
+            desk.need,
+            desk.emit,
+        )
+        self.began = time.monotonic()
+
+    def go(self, data: object | None) -> Outcome:
+        ready = make_ready(self.desk, data)
+        self.store.assign(self.need.name, ready.setting.rows.assignments)
+        write_changes(ready.setting.rows.changes, self.here.folder / "changes.jsonl")
+        threads = int(self.here.fact("threads", cores))
+        if threads != cores():
+            self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
+        tuner = self._tuner(ready)
+        climb = Climber(
+            fit=lambda group: _fit(tuner, group, ready, self.emit),
+            assess=ready.setting.held.assess,
+            limits=self._limits(),
+            emit=self.emit,
+        ).climb(ready.setting.rungs)
+        if climb.best is None:
+            raise DataError(
+                "No candidate could be fitted: " + "; ".join(t.why for t in climb.tried),
+                fix="raise the budget, or name other methods under prefer.methods.",
+            )
+        self._say_climbed(climb)
+        kept, made, maker = self._shrink(ready, tuner, climb.best)
+        verdicts, look, answers = self._judge(ready, kept, maker)
+        state = overall(verdicts)
+        bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
+        outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
+        result = describe(outcome, ready.setting, climb=climb, artefacts=made, answers=answers)
+        seconds, price = time.monotonic() - self.began, self.need.budget.money_per_hour
+        result |= {
+            "need": self.text,
+            "started": self.here.read_json("run.json")["started"],
+            "finished": _now().isoformat(),
+            "seconds": seconds,
+            "bundle_id": bundle.manifest.id,
+            "cost": {
+                "seconds": seconds,
+                "money": None if price is None else price * seconds / 3600,
+            },
+            "looks": look,
+            "machine": {"threads": threads, **asdict(ready.precision)},
+        }
+        self.here.write_json("result.json", result)
+        return outcome
+
+    def _limits(self) -> Limits:
+        budget = self.need.budget
+        seconds = None if budget.minutes is None else budget.minutes * 60 - finishing().low
+        memory = None if budget.memory_gb is None else budget.memory_gb * 1000
+        return Limits(seconds, memory, self.here.fact)
+
+    def _tuner(self, ready: Ready) -> Tuner:
+        return Tuner(
+            ready.backbones,
+            lambda backbone: ready.encoders[backbone.name],
+            self.place.folder / "fits",
+            ready.setting.held.outputs,
+            TuneOptions(
+                task=self.need.task,
+                max_length=MAX_LENGTH,
+                bf16=ready.precision.dtype == "bfloat16",
+            ),
+        )
+
+    def _say_climbed(self, climb: Climb) -> None:
+        best = climb.best
+        assert best is not None
+        assert best.assessment is not None
+        chance = f"chance of meeting the need on the test set {best.assessment.chance:.0%}"
+        end = (
+            f"{chance}, stopping here" if climb.reached else f"{chance}; not reached within budget"
+        )
+        tried = sum(t.state == "tried" for t in climb.tried)
+        self.emit(StageDone("climb", f"{tried} candidates · {best.candidate.label()} · {end}"))
+
+    def _shrink(
+        self, ready: Ready, tuner: Tuner, best: Tried
+    ) -> tuple[Artefact, list[Artefact], Maker]:
+        assert best.assessment is not None
+        assert best.scored is not None
+        rows = ready.setting.rows
+        fitted = tuner(best.candidate, rows.train, rows.validation, self.emit)
+        key = tuner.key(best.candidate, rows.train, rows.validation)
+        code = sources_sha256("sartor.shrink")
+        libraries = versions("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
+        maker = Maker(
+            held=ready.setting.held,
+            manifest=self._manifest(ready, best.candidate),
+            need_text=self.text,
+            scratch=self.here.folder / "artefacts",
+            bundles=self.place.bundles,
+            timing=self._timing,
+            conditions=f"this machine, batch 1, {cores()} threads",
+        )
+        kept, made = maker.make(
+            fitted.folder,
+            ready.setting.held.task.decode(
+                best.scored.validation_logits, ready.setting.held.outputs, best.assessment.decision
+            ),
+            lambda name, build: self.place.stage(
+                "artefact", digest(key, name, code, libraries), build
+            ),
+            self.emit,
+        )
+        return kept, made, maker
+
+    def _timing(self, bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float64]:
+        def measure() -> list[list[float]]:
+            load = timing.Load(requests=min(_TIMED_REQUESTS, 2 * len(texts)))
+            return timing.measure(bundle.folder, texts, load).tolist()
+
+        return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
+
+    def _manifest(self, ready: Ready, candidate: Candidate) -> Manifest:
+        backbone = ready.backbones[candidate.backbone]
+        return Manifest(
+            format=1,
+            id="",
+            name=self.need.name,
+            task=self.need.task,
+            inputs=dict(ready.setting.held.task.roles.inputs),
+            outputs=list(ready.setting.held.outputs),
+            decision={},
+            preprocess=Preprocess(
+                prefix=backbone.prefix, max_length=min(MAX_LENGTH, backbone.max_length)
+            ),
+            files={},
+            need=self.need.model_dump(mode="json"),
+            lineage={
+                "backbone": backbone.name,
+                "backbone_sha256": backbone.sha256,
+                "backbone_licence": backbone.licence,
+                "method": candidate.method,
+                "settings": dict(candidate.settings),
+                "seed": candidate.seed,
+                "train_rows": ready.setting.rows.train.fingerprint(),
+                "test_rows": ready.setting.rows.test.fingerprint(),
+                "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
+                "sartor": sartor.__version__,
+            },
+        )
+
+    def _judge(
+        self, ready: Ready, kept: Artefact, maker: Maker
+    ) -> tuple[list[Verdict], int, Sequence[Mapping[str, Any]]]:
+        test = ready.setting.rows.test
+        self.emit(StageStarted("judge", len(test), "rows"))
+        subject = maker.subject(kept.bundle, test)
+        ledger = Ledger(self.store, _now)
+        look = ledger.look(
+            test.fingerprint(),
+            kept.bundle.manifest.id,
+            self.need.accept,
+            lambda number: judge(self.need.accept, subject, look=number, seed=self.need.seed),
+        )
+        again = f", look {look.number} at them" if look.number > 1 else " never seen before"
+        self.emit(StageDone("judge", f"{len(test):,} rows{again}"))
+        return list(look.verdicts), look.number, subject.answers
+
+
+def _fit(
+    tuner: Tuner, group: Sequence[Candidate], ready: Ready, emit: Emit
+) -> list[Scored | Exception]:
+    """Fit a group: heads of one grid together, the others one by one."""
+    train, validation = ready.setting.rows.train, ready.setting.rows.validation
+    began = time.monotonic()
+    try:
+        method: Any = METHODS.get(group[0].method)
+        if method.reads == "activations":
+            fits = tuner.heads(group, train, validation)
+            each = (time.monotonic() - began) / len(group)
+            return [Scored(f.validation_logits, f.train_logits, each) for f in fits]
+        (candidate,) = group
+        fitted = tuner(candidate, train, validation, emit)
+        return [
+            Scored(fitted.validation_logits, fitted.train_logits, fitted.seconds, fitted.history)
+        ]
+    except STEPPED_OVER as error:
+        return [error for _ in group]
+
+
+__all__ = ["Outcome", "Ready", "plan", "read_need", "resume", "run"]

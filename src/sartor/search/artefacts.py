@@ -1,0 +1,257 @@
+"""Down the ladder again: export, compress, measure each artefact, keep the cheapest that holds.
+
+Every artefact is written as a bundle and answers the validation rows through the serving runtime,
+so what is compared is what would ship.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.bundle import Bundle, Manifest, open_bundle, write_bundle
+from sartor.core.durable import fsync_folder
+from sartor.core.errors import NothingToShrink
+from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
+from sartor.core.types import Examples
+from sartor.judge.api import MeasuresArtefact, Subject
+from sartor.judge.chance import chance_of_met
+from sartor.judge.gaps import Score, gaps
+from sartor.judge.resolve import check_of
+from sartor.judge.verdicts import judge
+from sartor.need.criterion import Criterion
+from sartor.need.verdict import Verdict
+from sartor.search.assess import Held
+from sartor.serve import runtime
+from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.export import to_onnx
+from sartor.shrink.parity import Parity, parity
+
+FLOAT = "onnx"
+TOLERANCE = 0.02
+"""Accuracy an artefact may lose at worst against the fitted model, upper end of the interval."""
+_ROOM = 0.1
+"""Chance of "met" an artefact may cost; simulated chances differ by that much anyhow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One form of the fitted model, measured on validation rows.
+
+    Args:
+        name: "onnx", or the compressor that made it.
+        bundle: Unreleased, in the workspace.
+        parity: Against the fitted model.
+        size_mb: All files of the bundle, MB of 1,000,000 bytes.
+        verdicts: Of the criteria on the artefact itself (size, and latency where it was timed).
+        chance: That all criteria are met on the test rows, size and latency as measured.
+        scores: Criterion's text to validation value.
+        why: Why it was not kept; empty for the one that was.
+    """
+
+    name: str
+    bundle: Bundle
+    parity: Parity
+    size_mb: float
+    verdicts: tuple[Verdict, ...]
+    chance: float
+    scores: Mapping[str, float]
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Builds and measures artefacts of one fitted model.
+
+    Args:
+        held: Validation rows and criteria.
+        manifest: Everything but files and decision.
+        need_text: As the user wrote it; goes into the bundle.
+        scratch: Folder for artefacts that are being compared; emptied first.
+        bundles: Folder of the workspace's bundles, where the kept one ends.
+        timing: Bundle folder and texts to latencies (processes, requests) in milliseconds;
+            recorded once a run.
+        conditions: What the timing holds for.
+    """
+
+    held: Held
+    manifest: Manifest
+    need_text: str
+    scratch: Path
+    bundles: Path
+    timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
+    conditions: str
+
+    def make(
+        self,
+        fitted: Path,
+        before: Sequence[Mapping[str, Any]],
+        stage: Callable[[str, Callable[[Path], None]], Path],
+        emit: Emit,
+    ) -> tuple[Artefact, list[Artefact]]:
+        """The artefact to ship and all that were made.
+
+        Args:
+            fitted: Folder that the fit left.
+            before: The fitted model's answers on the validation rows.
+            stage: Keeps a graph under a name; built once, found again on resume.
+            emit: Progress.
+        """
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        names = [FLOAT, *COMPRESSORS.names()]
+        emit(StageStarted("shrink", len(names), "artefacts"))
+        graph = stage(FLOAT, lambda to: to_onnx(fitted, self.manifest.task, to / "model.onnx"))
+        made = [self._measure(FLOAT, graph, fitted, before)]
+        for done, name in enumerate(names[1:], 1):
+            emit(StageProgress("shrink", done, len(names), name))
+            try:
+                smaller = stage(name, _compressing(name, graph / "model.onnx"))
+            except NothingToShrink:
+                continue
+            made.append(self._measure(name, smaller, fitted, before))
+        made, best = self._cheapest(made)
+        kept = replace(best, bundle=self._publish(best.bundle))
+        sizes = " → ".join(f"{a.name} {a.size_mb:.0f}" for a in made)
+        emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
+        shutil.rmtree(self.scratch)
+        return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
+
+    def subject(self, bundle: Bundle, examples: Examples) -> Subject:
+        """What the bundle answers on examples, through the serving runtime."""
+        served = runtime.load(bundle.folder, unreleased="allow")
+        plain = self.held.subject(examples, served.predict(list(examples.rows())))
+        texts = examples.inputs["text"]
+        return Subject(
+            examples=plain.examples,
+            answers=plain.answers,
+            outputs=plain.outputs,
+            folder=str(bundle.folder),
+            baseline=plain.baseline,
+            groups=plain.groups,
+            timing=lambda: self.timing(bundle, texts),
+            conditions=self.conditions,
+        )
+
+    def _publish(self, bundle: Bundle) -> Bundle:
+        """Move a bundle to its place; one with the same id that is there already stays."""
+        final = self.bundles / f"{self.manifest.name}-{bundle.manifest.id[:8]}"
+        if final.exists():
+            return open_bundle(final)
+        self.bundles.mkdir(parents=True, exist_ok=True)
+        bundle.folder.rename(final)
+        fsync_folder(self.bundles)
+        return Bundle(final, bundle.manifest)
+
+    def _measure(
+        self, name: str, graph: Path, fitted: Path, before: Sequence[Mapping[str, Any]]
+    ) -> Artefact:
+        held, texts = self.held, list(self.held.validation.inputs["text"])
+        content = {"model.onnx": graph / "model.onnx", "tokenizer.json": fitted / "tokenizer.json"}
+        # The decision rule is settled on this graph's own logits, so a draft bundle computes them.
+        draft = write_bundle(
+            self.scratch / f"{name}-draft",
+            self.manifest.model_copy(update={"decision": {}}),
+            content,
+            self.need_text,
+        )
+        try:
+            logits = runtime.load(draft.folder, unreleased="allow").logits(texts)
+        finally:
+            shutil.rmtree(draft.folder)
+        manifest = self.manifest.model_copy(
+            update={
+                "decision": held.settle(logits),
+                "lineage": {**self.manifest.lineage, "artefact": name},
+            }
+        )
+        bundle = write_bundle(self.scratch / name, manifest, content, self.need_text)
+        subject = self.subject(bundle, held.validation)
+        found = parity(before, subject.answers, held.validation.target, TOLERANCE)
+        sized = [c for c in held.criteria if _of_the_artefact(c) and not _timed(c)]
+        verdicts = tuple(judge(sized, subject, seed=held.seed))
+        chance = chance_of_met(
+            held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
+        )
+        return Artefact(
+            name,
+            bundle,
+            found,
+            bundle.size_mb,
+            verdicts,
+            chance.overall,
+            {c: parts["validation"].value for c, parts in _scores(held, subject).items()},
+        )
+
+    def _cheapest(self, made: Sequence[Artefact]) -> tuple[list[Artefact], Artefact]:
+        """Time artefacts from the smallest up until one holds; the least bad where none does.
+
+        Timing starts fresh processes and takes seconds, so the larger ones are left alone then.
+        """
+        best = max(artefact.chance for artefact in made)
+        timed = {a.name: a for a in made}
+        for artefact in sorted(made, key=lambda a: a.size_mb):
+            if not _holds(artefact, best):
+                continue
+            timed[artefact.name] = self._timed(artefact)
+            if _holds(timed[artefact.name], best):
+                return list(timed.values()), timed[artefact.name]
+        if made[0] is timed[FLOAT]:
+            timed[FLOAT] = self._timed(made[0])
+        return list(timed.values()), min(timed.values(), key=_failures)
+
+    def _timed(self, artefact: Artefact) -> Artefact:
+        held = self.held
+        criteria = [c for c in held.criteria if _timed(c)]
+        if not criteria:
+            return artefact
+        subject = self.subject(artefact.bundle, held.validation)
+        verdicts = artefact.verdicts + tuple(judge(criteria, subject, seed=held.seed))
+        chance = chance_of_met(
+            held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
+        )
+        return replace(artefact, verdicts=verdicts, chance=chance.overall)
+
+
+def _compressing(name: str, source: Path) -> Callable[[Path], None]:
+    compressor = COMPRESSORS.get(name)()
+    return lambda to: compressor.compress(source, to / "model.onnx")
+
+
+def _of_the_artefact(criterion: Criterion) -> bool:
+    return isinstance(check_of(criterion.metric), MeasuresArtefact)
+
+
+def _timed(criterion: Criterion) -> bool:
+    """Whether measuring it needs the clock; size does not."""
+    return _of_the_artefact(criterion) and criterion.metric not in ("size_mb",)
+
+
+def _scores(held: Held, subject: Subject) -> dict[str, dict[str, Score]]:
+    return gaps(held.criteria, {"validation": subject}, seed=held.seed)
+
+
+def _holds(artefact: Artefact, best: float) -> bool:
+    unmet = any(v.state == "unmet" for v in artefact.verdicts)
+    return artefact.parity.holds and not unmet and artefact.chance >= best - _ROOM
+
+
+def _failures(artefact: Artefact) -> tuple[bool, int, float]:
+    unmet = sum(verdict.state == "unmet" for verdict in artefact.verdicts)
+    return not artefact.parity.holds, unmet, artefact.size_mb
+
+
+def _refused(artefact: Artefact, kept: Artefact) -> Artefact:
+    failed = next((v for v in artefact.verdicts if v.state == "unmet"), None)
+    if not artefact.parity.holds:
+        why = f"parity: {artefact.parity.sentence()}"
+    elif failed is not None:
+        why = f"{failed.criterion} is unmet: {failed.value:.4g}"
+    elif artefact.chance < kept.chance - _ROOM:
+        why = f"chance of meeting the need {artefact.chance:.0%}, kept one {kept.chance:.0%}"
+    else:
+        why = f"{kept.name} is smaller and holds too"
+    return replace(artefact, why=why)

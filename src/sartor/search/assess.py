@@ -1,0 +1,86 @@
+"""What validation rows say of a candidate: decision rule, scores, and the chance of "met"."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sartor.core.protocols import Floats
+from sartor.core.types import Candidate, Examples
+from sartor.judge.api import Subject
+from sartor.judge.chance import chance_of_met
+from sartor.judge.gaps import gaps
+from sartor.need.criterion import Criterion
+from sartor.need.verdict import Verdict
+from sartor.search.ladder import Assessment, Scored
+from sartor.tasks import Task
+
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What every assessment of a run shares.
+
+    Args:
+        task: Settles the decision rule and decodes.
+        outputs: Names of the model's outputs.
+        validation: Rows that choose.
+        criteria: Of the need.
+        test_size: Rows of the test set to come.
+        baseline: Column with today's answers, or "".
+        group: Column of groups, or "".
+        seed: Of the simulated test sets.
+    """
+
+    task: Task
+    outputs: tuple[str, ...]
+    validation: Examples
+    criteria: tuple[Criterion, ...]
+    test_size: int
+    baseline: str = ""
+    group: str = ""
+    seed: int = 0
+
+    def subject(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Subject:
+        """Answers on examples, with baseline and groups taken from their columns."""
+        return Subject(
+            examples=examples,
+            answers=answers,
+            outputs=self.outputs,
+            baseline=_column(examples, self.baseline),
+            groups=_column(examples, self.group),
+        )
+
+    def settle(self, logits: Floats) -> dict[str, Any]:
+        """The decision rule fitted on the validation rows."""
+        return self.task.settle(logits, self.validation, self.outputs, self.criteria)
+
+    def assess(self, _: Candidate, scored: Scored, known: Sequence[Verdict] = ()) -> Assessment:
+        """Judge a candidate's logits on the validation rows."""
+        decision = self.settle(scored.validation_logits)
+        answers = self.task.decode(scored.validation_logits, self.outputs, decision)
+        subject = self.subject(self.validation, answers)
+        chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
+        scores = {
+            criterion: parts["validation"].value
+            for criterion, parts in gaps(
+                self.criteria, {"validation": subject}, seed=self.seed
+            ).items()
+        }
+        return Assessment(decision, scores, chance.overall, _log_loss(answers, self.validation))
+
+
+def _column(examples: Examples, name: str) -> list[str] | None:
+    if not name:
+        return None
+    return ["" if value is None else str(value) for value in examples.extra[name]]
+
+
+def _log_loss(answers: Sequence[Mapping[str, Any]], examples: Examples) -> float:
+    right = [
+        float(answer["probabilities"][label])
+        for answer, label in zip(answers, examples.target, strict=True)
+    ]
+    return float(-np.log(np.maximum(right, _LEAST)).mean())

@@ -1,0 +1,229 @@
+"""Judging without a run: a bundle on fresh rows, or recorded answers on a need's test rows.
+
+Nothing here trains, so nothing here imports torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sartor.bundle import open_bundle
+from sartor.core.errors import WorkspaceError
+from sartor.core.hashing import digest
+from sartor.core.store import Store
+from sartor.core.types import Examples, Roles
+from sartor.core.workspace import Workspace
+from sartor.data import prepare
+from sartor.judge.api import Subject
+from sartor.judge.ledger import Ledger
+from sartor.judge.planning import planned_test_rows
+from sartor.judge.resolve import bind, slice_columns
+from sartor.judge.rival import Difference, compare, read_predictions
+from sartor.judge.verdicts import judge
+from sartor.need.file import load_need, parse_need
+from sartor.need.model import Need
+from sartor.need.verdict import State, Verdict, overall
+from sartor.serve import runtime, timing
+from sartor.tasks import TASKS
+
+_TIMED_REQUESTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Verdicts outside a run.
+
+    Args:
+        verdicts: One a criterion.
+        state: As `Outcome.state`.
+        differences: Rival minus the need's newest bundle, paired; empty where there is none.
+        notes: What the user should know of how it was judged.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    state: State
+    differences: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "verdicts": [v.as_json() for v in self.verdicts],
+            "differences": [
+                {
+                    "criterion": d.criterion,
+                    "rival": d.one,
+                    "bundle": d.other,
+                    "value": d.value,
+                    "low": d.low,
+                    "high": d.high,
+                    "n": d.n,
+                }
+                for d in self.differences
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> Judged:
+    """Judge a bundle on fresh labelled rows against the criteria of its own need.
+
+    Args:
+        folder: The bundle.
+        labels: File with the columns that the need names.
+        workspace: Its ledger counts the looks at these rows.
+
+    Raises:
+        SartorError: If the bundle is damaged, or the rows cannot be used.
+    """
+    bundle = open_bundle(folder)
+    need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
+    examples = prepare.examples_of(str(labels), need.data, Path())
+    outputs = bundle.manifest.outputs
+    _bind(need, str(labels), outputs, examples)
+    served = runtime.load(folder, unreleased="allow")
+    texts = list(examples.inputs["text"])
+    subject = Subject(
+        examples=examples,
+        answers=served.predict(list(examples.rows())),
+        outputs=outputs,
+        folder=str(folder),
+        baseline=column(examples, need.data.baseline),
+        groups=column(examples, need.data.group),
+        timing=lambda: timing.measure(folder, texts, timing.Load(requests=_TIMED_REQUESTS)),
+        conditions=f"this machine, batch 1, {served.threads} threads",
+    )
+    with Store.open(Workspace.open(workspace).store) as store:
+        look = Ledger(store, _now).look(
+            examples.fingerprint(),
+            bundle.manifest.id,
+            need.accept,
+            lambda number: judge(need.accept, subject, look=number, seed=need.seed),
+        )
+    notes = [f"{len(examples):,} rows of {labels}, look {look.number} at them."]
+    trained = bundle.manifest.lineage.get("test_rows")
+    if trained == examples.fingerprint():
+        notes.append("These are the rows the bundle was judged on before, not fresh ones.")
+    return Judged(look.verdicts, overall(look.verdicts), (), tuple(notes))
+
+
+def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path = ".") -> Judged:
+    """Judge recorded answers on the test rows of a need, and compare with its newest bundle.
+
+    Args:
+        need_file: The need.
+        answers: One JSON object a line: label, and where known id and probabilities.
+        workspace: Holds the split and the bundles.
+
+    Raises:
+        SartorError: If the need, the data or the answers cannot be used.
+    """
+    need = load_need(need_file, roles_of)
+    place = Workspace.open(workspace)
+    with Store.open(place.store) as store:
+        test, outputs = held_out(need, need_file.parent, store)
+        _bind(need, str(need_file), outputs, test)
+        rival = _subject(need, test, outputs, read_predictions(answers, test, outputs))
+        look = Ledger(store, _now).look(
+            # A rival's looks say nothing of our bundles: they are counted apart.
+            digest(test.fingerprint(), "rival"),
+            digest([dict(answer) for answer in rival.answers]),
+            need.accept,
+            lambda number: judge(need.accept, rival, look=number, seed=need.seed),
+        )
+    differences: list[Difference] = []
+    notes = [f"{len(test):,} test rows, look {look.number} of a rival at them."]
+    if (bundle := _newest_bundle(place, need, test)) is not None:
+        served = runtime.load(bundle, unreleased="allow")
+        ours = _subject(need, test, outputs, served.predict(list(test.rows())))
+        differences = compare(rival, ours, need.accept, seed=need.seed)
+        notes += [
+            f"{d.criterion}: rival {d.one:.4g}, {bundle.name} {d.other:.4g}, difference"
+            f" {d.value:+.4g} ({d.low:+.4g} to {d.high:+.4g}, n {d.n})"
+            for d in differences
+            if d.n
+        ]
+    return Judged(look.verdicts, overall(look.verdicts), tuple(differences), tuple(notes))
+
+
+def held_out(need: Need, root: Path, store: Store) -> tuple[Examples, list[str]]:
+    """The need's test rows, by the split that holds (drawn now if there is none), and its labels.
+
+    Raises:
+        DataError: If the data cannot be used.
+    """
+    rows = divided(need, root, store)
+    outputs = TASKS.get(need.task)().outputs(rows.train, need.data.labels)
+    return rows.test, outputs
+
+
+def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
+    """The need's rows by role; assignments are remembered.
+
+    Raises:
+        DataError: If the data cannot be used.
+    """
+    known = store.assignments(need.name)
+    gathered = prepare.gather(need.data, root, known=known)
+    counts = gathered.label_counts()
+    total = sum(counts.values())
+    wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
+    rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
+    store.assign(need.name, rows.assignments)
+    return rows
+
+
+def roles_of(task: str) -> Roles:
+    """Roles of a task by name; raises `UnknownName`."""
+    return TASKS.get(task)().roles
+
+
+def column(examples: Examples, name: str | None) -> list[str] | None:
+    """A further column as text, or None where the need or the rows have none."""
+    if not name or name not in examples.extra:
+        return None
+    return ["" if value is None else str(value) for value in examples.extra[name]]
+
+
+def _subject(
+    need: Need, test: Examples, outputs: Sequence[str], answers: Sequence[Mapping[str, Any]]
+) -> Subject:
+    return Subject(
+        examples=test,
+        answers=answers,
+        outputs=outputs,
+        baseline=column(test, need.data.baseline),
+        groups=column(test, need.data.group),
+    )
+
+
+def _bind(need: Need, file: str, outputs: Sequence[str], examples: Examples) -> None:
+    baseline = need.data.baseline
+    bind(
+        need.accept,
+        file=file,
+        outputs=outputs,
+        columns=slice_columns(examples),
+        has_baseline=bool(baseline) and baseline in examples.extra,
+    )
+
+
+def _newest_bundle(place: Workspace, need: Need, test: Examples) -> Path | None:
+    """The bundle of the newest run of this need that was judged on these test rows."""
+    for number in reversed(place.run_numbers()):
+        run = place.run(number)
+        try:
+            result = run.read_json("result.json")
+            bundle = open_bundle(result["bundle"])
+        except (WorkspaceError, ValueError):
+            continue
+        same = bundle.manifest.lineage.get("test_rows") == test.fingerprint()
+        if result.get("name") == need.name and same:
+            return bundle.folder
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,203 @@
+"""The ladder: candidates by cost; climb until the need is likely met, and no further.
+
+Stops when the chance of "met" on the test rows, from the validation posterior, is at least 80 %, or
+when the budget ends; then the best candidate is the one with the best chance, and among equals the
+one with the lower log-loss. A candidate that fails is recorded, explained and stepped over.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sartor.core.errors import Diverged, NothingToTune, SettingError
+from sartor.core.events import CandidateTried, Emit, Note
+from sartor.core.protocols import Floats
+from sartor.core.types import Candidate
+from sartor.search.estimates import Estimate
+
+ENOUGH = 0.8
+"""Chance of "met" on the test rows at which climbing stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Candidates of one method on one backbone, in the order to try them.
+
+    Args:
+        name: Method.
+        candidates: Portfolio, best guess first.
+        together: Whether all are tried before the chance is looked at (they share their work).
+        estimate: Of one candidate, or of all when `together`.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    together: bool
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a fit says of the rows; the folder with the model is asked for once, by the winner.
+
+    Args:
+        validation_logits: (validation rows, outputs), before any decision rule.
+        train_logits: (training rows, outputs); rows that were not scored are NaN.
+        seconds: Wall time of the fit.
+        history: One mapping an evaluation; empty for closed forms.
+    """
+
+    validation_logits: Floats
+    train_logits: Floats
+    seconds: float
+    history: Sequence[Mapping[str, float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What validation rows say of a fitted candidate.
+
+    Args:
+        decision: JSON of `Task.settle`.
+        scores: Criterion's text to validation value.
+        chance: That all criteria are met on the test rows.
+        log_loss: On validation rows, after calibration.
+    """
+
+    decision: Mapping[str, Any]
+    scores: Mapping[str, float]
+    chance: float
+    log_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One line of the ladder as it was climbed."""
+
+    rung: str
+    candidate: Candidate
+    state: Literal["tried", "failed", "skipped"]
+    why: str = ""
+    seconds: float = 0.0
+    scored: Scored | None = None
+    assessment: Assessment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """The ladder as climbed; `best` is None when nothing could be fitted."""
+
+    tried: tuple[Tried, ...]
+    best: Tried | None
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a climb may spend.
+
+    Args:
+        seconds: Wall time, None for no bound.
+        memory_mb: Peak memory, None for no bound.
+        replay: Records a decision that depends on the clock once, and returns it on resume.
+    """
+
+    seconds: float | None
+    memory_mb: float | None
+    replay: Callable[[str, Callable[[], Any]], Any]
+
+
+@dataclass(slots=True)
+class Climber:
+    """Fits and assesses rung after rung.
+
+    Args:
+        fit: A whole group of candidates; yields what each left, or the error it met.
+        assess: On validation rows only.
+        limits: See `Limits`.
+        emit: Progress.
+    """
+
+    fit: Callable[[Sequence[Candidate]], Sequence[Scored | Exception]]
+    assess: Callable[[Candidate, Scored], Assessment]
+    limits: Limits
+    emit: Emit
+    started: float = field(default_factory=time.monotonic)
+
+    def climb(self, rungs: Sequence[Rung]) -> Climb:
+        """Try the rungs in order until one is good enough."""
+        tried: list[Tried] = []
+        for rung in rungs:
+            groups = [rung.candidates] if rung.together else [(c,) for c in rung.candidates]
+            for group in groups:
+                if why := self._too_dear(rung, group):
+                    tried.append(Tried(rung.name, group[0], "skipped", why))
+                    self.emit(Note(f"{rung.name} skipped: {why}"))
+                    break
+                tried += self._try(rung, group)
+                best = _best(tried)
+                if best and best.assessment and best.assessment.chance >= ENOUGH:
+                    return Climb(tuple(tried), best, True)
+        return Climb(tuple(tried), _best(tried), False)
+
+    def _try(self, rung: Rung, group: Sequence[Candidate]) -> list[Tried]:
+        began = time.monotonic()
+        results = self.fit(group)
+        seconds = (time.monotonic() - began) / len(group)
+        found: list[Tried] = []
+        for candidate, result in zip(group, results, strict=True):
+            if isinstance(result, Exception):
+                found.append(Tried(rung.name, candidate, "failed", _why(result), seconds))
+                self.emit(Note(f"{candidate.label()} failed: {_why(result)}", "warning"))
+                continue
+            assessment = self.assess(candidate, result)
+            spent = max(seconds, result.seconds)
+            found.append(Tried(rung.name, candidate, "tried", "", spent, result, assessment))
+        if best := _best(found):
+            assert best.assessment is not None
+            self.emit(
+                CandidateTried(
+                    best.candidate.label(),
+                    dict(best.assessment.scores),
+                    best.assessment.chance,
+                    time.monotonic() - began,
+                )
+            )
+        return found
+
+    def _too_dear(self, rung: Rung, group: Sequence[Candidate]) -> str:
+        """Why the group does not fit the budget, or nothing; decided once a run."""
+
+        def decide() -> str:
+            memory = rung.estimate.memory_mb.low
+            if self.limits.memory_mb is not None and memory > self.limits.memory_mb:
+                return f"needs at least {memory:,.0f} MB of {self.limits.memory_mb:,.0f}"
+            if self.limits.seconds is None:
+                return ""
+            left = self.limits.seconds - (time.monotonic() - self.started)
+            needed = rung.estimate.seconds.low
+            if needed <= left:
+                return ""
+            return f"needs at least {needed:,.0f} s, {max(left, 0):,.0f} s of the budget are left"
+
+        return str(self.limits.replay(f"budget {group[0].key[:16]}", decide))
+
+
+STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError)
+"""What ends a candidate and not the search."""
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "what", "") or str(error) or type(error).__name__
+
+
+def _best(tried: Sequence[Tried]) -> Tried | None:
+    ready = [t for t in tried if t.assessment is not None]
+
+    def rank(t: Tried) -> tuple[float, float]:
+        assert t.assessment is not None
+        # Chances are simulated: differences below a twentieth are noise, log-loss decides.
+        return round(t.assessment.chance * 20), -t.assessment.log_loss
+
+    return max(ready, key=rank, default=None)

@@ -1,0 +1,243 @@
+"""How a run ended, for the caller and for the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor.core.types import Examples
+from sartor.data.changes import summary
+from sartor.data.prepare import Gathered, Prepared
+from sartor.data.profile import Profile
+from sartor.judge.api import MeasuresArtefact, Subject
+from sartor.judge.gaps import gaps
+from sartor.judge.next_steps import NextStep, next_steps
+from sartor.judge.outcomes import outcomes
+from sartor.judge.resolve import check_of
+from sartor.need.model import Need
+from sartor.need.verdict import State, Verdict
+from sartor.report.notebook import verdict_table_html
+from sartor.search.artefacts import Artefact
+from sartor.search.assess import Held
+from sartor.search.estimates import Range
+from sartor.search.ladder import Climb, Rung, Tried
+
+_WORST = 30
+_LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run.
+
+    Args:
+        run: Its number in the workspace.
+        state: "met" if all criteria are, "unmet" if any is shown to fail, else "unproven".
+        bundle: Folder of the bundle; released only when the state is "met".
+        verdicts: One a criterion, in the need's order.
+    """
+
+    run: int
+    state: State
+    bundle: Path
+    verdicts: tuple[Verdict, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `sartor run --json` prints."""
+        return {
+            "state": self.state,
+            "bundle": str(self.bundle),
+            "verdicts": [v.as_json() for v in self.verdicts],
+            "run": self.run,
+        }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return verdict_table_html(self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the report needs to know of how the run was set up."""
+
+    need: Need
+    gathered: Gathered
+    rows: Prepared
+    profile: Profile
+    held: Held
+    rungs: tuple[Rung, ...]
+    choice: str
+
+
+def describe(
+    outcome: Outcome,
+    setting: Setting,
+    *,
+    climb: Climb,
+    artefacts: Sequence[Artefact],
+    answers: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The run as JSON: everything the report draws."""
+    need, held, test = setting.need, setting.held, setting.rows.test
+    subject = held.subject(test, answers)
+    return {
+        **outcome.as_json(),
+        "name": need.name,
+        "task": need.task,
+        "released": outcome.state == "met",
+        "seed": need.seed,
+        "language": need.language,
+        "data": _data(setting),
+        "encoder_note": setting.choice,
+        "plan": planned(setting),
+        "candidates": [_candidate(t, climb) for t in climb.tried],
+        "artefacts": [_artefact(a) for a in artefacts],
+        "confusion": _confusion(subject),
+        "gap": _gap(held, climb, setting.rows, subject),
+        "errors": _errors(test, answers),
+        "next_steps": [asdict(s) for s in steps_after(outcome, setting, climb)],
+    }
+
+
+def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextStep]:
+    """What the user could do next, cheapest first."""
+    fitted = {t.rung for t in climb.tried if t.state == "tried"}
+    untried = next((r for r in setting.rungs if r.name not in fitted), None)
+    rung = None
+    if untried is not None:
+        seconds = untried.estimate.seconds
+        rung = NextStep(
+            what=f"Climb to the next rung, {untried.name}.",
+            command=f"sartor run need.yaml --method {untried.name}",
+            cost=f"about {_minutes(seconds)} more",
+            seconds=seconds.high,
+        )
+    return next_steps(
+        setting.need.accept,
+        outcome.verdicts,
+        need="need.yaml",
+        bundle=str(outcome.bundle),
+        rung=rung,
+    )
+
+
+def _minutes(found: Range) -> str:
+    if found.high < 90:
+        return f"{found.low:.0f} – {found.high:.0f} s"
+    return f"{found.low / 60:.0f} – {found.high / 60:.0f} min"
+
+
+def _data(setting: Setting) -> dict[str, Any]:
+    rows, gathered = setting.rows, setting.gathered
+    dropped = [c for c in rows.changes if c.action == "dropped"]
+    return {
+        "read": len(gathered.table),
+        "kept": sum(map(len, (rows.train, rows.validation, rows.test))),
+        "train": len(rows.train),
+        "validation": len(rows.validation),
+        "test": len(rows.test),
+        "corrections": gathered.corrections,
+        "dropped": summary(dropped),
+        "changed": summary(c for c in rows.changes if c.action == "changed"),
+        "examples_dropped": [asdict(c) for c in dropped[:_LISTED]],
+        "labels": gathered.label_counts(),
+        "languages": setting.profile.languages,
+    }
+
+
+def planned(setting: Setting) -> list[dict[str, Any]]:
+    """The ladder with its predicted costs, as JSON."""
+    return [_planned(rung) for rung in setting.rungs]
+
+
+def _planned(rung: Rung) -> dict[str, Any]:
+    found = rung.estimate
+    return {
+        "rung": rung.name,
+        "label": rung.candidates[0].backbone,
+        "seconds": [found.seconds.low, found.seconds.high],
+        "memory_mb": [found.memory_mb.low, found.memory_mb.high],
+        "size_mb": [found.size_mb.low, found.size_mb.high],
+    }
+
+
+def _candidate(tried: Tried, climb: Climb) -> dict[str, Any]:
+    assessment = tried.assessment
+    return {
+        "rung": tried.rung,
+        "label": tried.candidate.label(),
+        "scores": dict(assessment.scores) if assessment else {},
+        "chance": assessment.chance if assessment else None,
+        "seconds": tried.seconds,
+        "history": [dict(h) for h in tried.scored.history] if tried.scored else [],
+        "chosen": tried is climb.best,
+        "state": tried.state,
+        "why": tried.why,
+    }
+
+
+def _artefact(artefact: Artefact) -> dict[str, Any]:
+    latency = next((v for v in artefact.verdicts if "latency" in v.criterion), None)
+    return {
+        "name": artefact.name,
+        "size_mb": artefact.size_mb,
+        "latency_p95_ms": latency.value if latency else None,
+        "agreement": artefact.parity.agreement,
+        "worst_drop": artefact.parity.drop_high,
+        "chance": artefact.chance,
+        "scores": dict(artefact.scores),
+        "kept": not artefact.why,
+        "why": artefact.why,
+    }
+
+
+def _confusion(subject: Subject) -> dict[str, Any]:
+    found = outcomes(subject)
+    return {"labels": list(found.classes), "counts": found.confusion().tolist()}
+
+
+def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, Any]:
+    """The first row-counting criterion on training, validation and test rows."""
+    best = climb.best
+    if best is None or best.scored is None or best.assessment is None:
+        return {}
+    logits = best.scored.train_logits
+    scored = np.flatnonzero(np.isfinite(logits).all(1)).tolist()
+    decision = best.assessment.decision
+    train = rows.train.take(scored)
+    parts = {
+        "train": held.subject(train, held.task.decode(logits[scored], held.outputs, decision)),
+        "validation": held.subject(
+            rows.validation,
+            held.task.decode(best.scored.validation_logits, held.outputs, decision),
+        ),
+        "test": test,
+    }
+    counted = [
+        c
+        for c in held.criteria
+        if not c.relative_to and not isinstance(check_of(c.metric), MeasuresArtefact)
+    ]
+    for criterion, scores in gaps(counted[:1], parts, seed=held.seed).items():
+        return {"metric": criterion} | {name: score.value for name, score in scores.items()}
+    return {}
+
+
+def _errors(test: Examples, answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Wrong answers, the surest first."""
+    wrong = [
+        {
+            "id": row,
+            "text": text[:500],
+            "label": label,
+            "answer": answer["best"],
+            "confidence": answer["probabilities"][answer["best"]],
+        }
+        for row, text, label, answer in zip(
+            test.ids, test.inputs["text"], test.target, answers, strict=True
+        )
+        if answer["best"] != label
+    ]
+    return sorted(wrong, key=lambda e: -float(e["confidence"]))[:_WORST]

@@ -1,0 +1,182 @@
+"""Everything before the first fit: rows by role, backbones, and the ladder with its prices."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sartor.core.activations import Activations
+from sartor.core.errors import ModelError
+from sartor.core.events import Emit, Note, StageDone, StageStarted
+from sartor.core.store import Store
+from sartor.core.types import Backbone
+from sartor.core.workspace import Workspace
+from sartor.data import prepare
+from sartor.data.changes import summary
+from sartor.data.profile import profile
+from sartor.judge.planning import planned_test_rows
+from sartor.judge.resolve import bind, slice_columns
+from sartor.listen.export import corrections
+from sartor.models.catalogue import find_backbone
+from sartor.models.choose import choose_starter
+from sartor.models.encode import EncodeSettings, TextEncoder
+from sartor.models.precision import Precision, probe
+from sartor.models.workload import workload
+from sartor.need.model import Need
+from sartor.search.assess import Held
+from sartor.search.estimates import Work
+from sartor.search.outcome import Setting
+from sartor.search.rungs import build_rungs, method_order
+from sartor.tasks import TASKS
+
+MAX_LENGTH = 256
+"""Tokens a text is cut to, in training and in serving."""
+
+Facts = Callable[[str, Callable[[], Any]], Any]
+"""Name and how to find it: a fact about the machine, recorded once a run and replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a run works with.
+
+    Args:
+        place: The workspace.
+        store: Its tables.
+        need: What is asked.
+        file: The need file, as the user wrote it: for messages.
+        root: Folder the need's paths are relative to.
+        fact: See `Facts`.
+        emit: Progress.
+    """
+
+    place: Workspace
+    store: Store
+    need: Need
+    file: str
+    root: Path
+    fact: Facts
+    emit: Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Everything before the first fit.
+
+    Args:
+        setting: Rows by role, and the ladder with its prices.
+        backbones: By name.
+        encoders: By the backbone's name.
+        precision: Of this machine, recorded once a run.
+    """
+
+    setting: Setting
+    backbones: Mapping[str, Backbone]
+    encoders: Mapping[str, TextEncoder]
+    precision: Precision
+
+
+def make_ready(desk: Desk, data: object | None = None) -> Ready:
+    """Read, clean, split, bind the criteria and price the ladder.
+
+    Args:
+        desk: What the run works with.
+        data: Rows held in Python instead of the need's `data.train`.
+
+    Raises:
+        NeedError: If a criterion names a metric, label or column that is not there.
+        DataError: If the rows cannot be used.
+        ModelError: If no backbone can be had.
+    """
+    need, store, emit = desk.need, desk.store, desk.emit
+    emit(StageStarted("read"))
+    known = store.assignments(need.name)
+    gathered = prepare.gather(
+        need.data,
+        desk.root,
+        known=known,
+        corrections=corrections(store) if need.data.feedback else (),
+        objects=None if data is None else {"train": [data]},
+    )
+    counts = gathered.label_counts()
+    total = sum(counts.values())
+    wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
+    rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
+    seen = profile(gathered.table.frame, gathered.columns.text, gathered.columns.label)
+    task = TASKS.get(need.task)()
+    outputs = tuple(task.outputs(rows.train, need.data.labels))
+    bind(
+        need.accept,
+        file=desk.file,
+        outputs=outputs,
+        columns=slice_columns(rows.test),
+        has_baseline=bool(need.data.baseline),
+    )
+    dropped = summary(c for c in rows.changes if c.action == "dropped")
+    reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
+    emit(
+        StageDone(
+            "read",
+            f"{len(gathered.table):,} rows → {total:,}"
+            + (f" ({reasons}: sartor data show --dropped)" if reasons else "")
+            + f" · {len(rows.train):,} train, {len(rows.validation):,} validation, "
+            + f"{len(rows.test):,} test",
+        )
+    )
+    held = Held(
+        task=task,
+        outputs=outputs,
+        validation=rows.validation,
+        criteria=tuple(need.accept),
+        test_size=len(rows.test),
+        baseline=need.data.baseline or "",
+        group=need.data.group or "",
+        seed=need.seed,
+    )
+    backbones, why = _backbones(desk, seen.languages)
+    precision = Precision(**desk.fact("precision", lambda: asdict(probe())))
+    cache = Activations(desk.place.activations, emit=emit)
+    settings = EncodeSettings(max_length=MAX_LENGTH)
+    encoders = {
+        b.name: TextEncoder(b, cache, precision=precision, settings=settings, emit=emit)
+        for b in backbones
+    }
+    speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
+    rungs = build_rungs(
+        backbones,
+        method_order(need.prefer.methods),
+        need.seed,
+        lambda b: _work(encoders[b.name], cache, rows, speed),
+    )
+    emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
+    return Ready(
+        Setting(need, gathered, rows, seen, held, tuple(rungs), why),
+        {b.name: b for b in backbones},
+        encoders,
+        precision,
+    )
+
+
+def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
+    """The need's own backbones, else the starter that fits the languages; and why."""
+    prefer = desk.need.prefer
+    if prefer.backbones is None:
+        choice = choose_starter(languages, licences=prefer.licences or ())
+        if choice.caution:
+            desk.emit(Note(choice.caution, "warning"))
+        return [find_backbone(choice.name, emit=desk.emit)], f"Backbone {choice.why}"
+    found = [find_backbone(name, root=desk.root, emit=desk.emit) for name in prefer.backbones]
+    allowed = [b for b in found if prefer.licences is None or b.licence in prefer.licences]
+    if not allowed:
+        shown = ", ".join(f"{b.name} ({b.licence})" for b in found)
+        raise ModelError(
+            f"{desk.file}: no backbone has a licence that prefer.licences allows: {shown}.",
+            fix="allow its licence, or name another backbone under prefer.backbones.",
+        )
+    return allowed, f"Backbone {', '.join(b.name for b in allowed)}, as the need says."
+
+
+def _work(encoder: TextEncoder, cache: Activations, rows: prepare.Prepared, gflops: float) -> Work:
+    train, uncached = workload(encoder, cache, rows.train.inputs["text"])
+    validation, more = workload(encoder, cache, rows.validation.inputs["text"])
+    return Work(train, validation, uncached + more, gflops)

@@ -1,0 +1,73 @@
+"""The committed example data is what its provenance and its need say it is."""
+
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+LARGEST = 2_000_000
+
+
+def read(name: str) -> pl.DataFrame:
+    return pl.read_csv(ROOT / "examples" / name, infer_schema=False)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_an_example_says_where_its_data_comes_from_and_what_it_asks(folder):
+    provenance = (folder / "PROVENANCE.md").read_text(encoding="utf-8")
+    assert "licence" in provenance.lower()
+    assert (folder / "need.yaml").is_file()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_data_file_of_an_example_has_a_script_that_makes_it(folder):
+    tables = sorted(folder.glob("*.csv"))
+    script = (folder / "make.py").read_text(encoding="utf-8") if tables else ""
+    assert not [table.name for table in tables if f'"{table.name}"' not in script]
+
+
+def test_no_committed_file_is_larger_than_2_mb():
+    sizes = {p: p.stat().st_size for f in FOLDERS for p in f.rglob("*") if p.is_file()}
+    assert not {str(path): size for path, size in sizes.items() if size > LARGEST}
+
+
+def test_the_reviews_are_4000_and_1000_rows_with_ids_of_their_own():
+    train, test = read("reviews/reviews.csv"), read("reviews/test.csv")
+    assert (len(train), len(test)) == (4_000, 1_000)
+    assert set(train["label"]) == set(test["label"]) == {"great", "other"}
+    assert len(set(train["id"]) | set(test["id"])) == 5_000
+
+
+def test_the_keyword_rule_beats_guessing_and_leaves_room():
+    test = read("reviews/test.csv")
+    right = (test["todays_answer"] == test["label"]).sum() / len(test)
+    most_frequent = max(Counter(test["label"]).values()) / len(test)
+    assert most_frequent < right < 0.8
+
+
+def test_every_intent_has_60_distinct_sentences_in_both_languages():
+    rows = read("intents/intents.csv")
+    counts = rows.group_by("label", "lang").agg(pl.col("text").n_unique())
+    assert len(counts) == 2 * rows["label"].n_unique() >= 24
+    assert min(counts["text"].to_list()) >= 60
+
+
+def test_no_sentence_of_the_intents_has_two_labels():
+    rows = read("intents/intents.csv")
+    assert set(rows.group_by("text").agg(pl.col("label").n_unique())["label"]) == {1}
+
+
+def test_every_intent_has_templates_enough_to_split_by_them():
+    rows = read("intents/intents.csv")
+    counts = rows.group_by("label", "lang").agg(pl.col("template").n_unique())
+    assert min(counts["template"].to_list()) >= 4
+
+
+def test_the_chinese_reviews_are_balanced_distinct_and_chinese():
+    rows = read("chinese_reviews/chinese_reviews.csv")
+    assert Counter(rows["label"]) == {"正面": 1_000, "负面": 1_000}
+    assert rows["text"].n_unique() == 2_000
+    assert rows["text"].str.contains(r"\p{Han}").sum() > 0.99 * len(rows)

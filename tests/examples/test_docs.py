@@ -1,0 +1,165 @@
+"""The documentation's need files parse, its links lead somewhere, and the README keeps its size."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from sartor.cli.app import app
+from sartor.judge.resolve import metrics
+from sartor.need.file import parse_need
+from sartor.need.model import Need
+from sartor.tasks import TASKS
+
+ROOT = Path(__file__).parents[2]
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+PAGES = (*READMES, *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("examples/**/*.md")))
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<body>.*?)^(?P=indent)```", re.S | re.M)
+_LINK = re.compile(r"\]\((?!https?://)(?P<target>[^)#\s]+)")
+_COMMAND = re.compile(r"^(?:\S+/)?sartor (?P<words>[^#\n]*)", re.M)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str]]:
+    """Language and text of every fenced block."""
+    for match in _FENCE.finditer(page.read_text(encoding="utf-8")):
+        yield match["kind"], match["body"]
+
+
+def needs() -> Iterator[tuple[str, str]]:
+    """Every need in the documentation and the examples, with its place."""
+    for page in PAGES:
+        for number, (kind, text) in enumerate(blocks(page), 1):
+            if kind == "yaml" and re.search(r"^accept:", text, re.M):
+                yield f"{name_of(page)} block {number}", text
+    for file in sorted(ROOT.glob("examples/*/need*.yaml")):
+        yield name_of(file), file.read_text(encoding="utf-8")
+
+
+NEEDS = dict(needs())
+
+
+def parsed(place: str) -> Need:
+    return parse_need(NEEDS[place], place, lambda task: TASKS.get(task)().roles)
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def test_there_are_needs_to_check():
+    assert len(NEEDS) >= 12
+
+
+@pytest.mark.parametrize("place", NEEDS)
+def test_a_need_in_the_documentation_parses(place):
+    assert parsed(place).accept
+
+
+@pytest.mark.parametrize("place", NEEDS)
+def test_a_criterion_in_the_documentation_names_a_metric_that_exists(place):
+    assert {criterion.metric for criterion in parsed(place).accept} <= set(metrics())
+
+
+def test_the_reference_lists_every_metric():
+    page = (ROOT / "docs/reference/need.md").read_text(encoding="utf-8")
+    missing = {name for name in metrics() if f"`{name}`" not in page}
+    assert not missing
+
+
+@pytest.mark.parametrize("model", ["Need", "Data", "Budget", "Preferences"])
+def test_the_reference_lists_every_key_of_a_need(model):
+    import sartor.need.model as models
+
+    page = (ROOT / "docs/reference/need.md").read_text(encoding="utf-8")
+    keys = set(getattr(models, model).model_fields) - {"roles"}  # written as text:, label:
+    assert not {key for key in keys if f"`{key}`" not in page and f"## {key}" not in page}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_link_leads_to_a_file(page):
+    targets = [match["target"] for match in _LINK.finditer(prose(page))]
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+def commands() -> dict[str, set[str]]:
+    """Every command of the command line, subcommands as two words, with its options."""
+    found: dict[str, set[str]] = {}
+    todo = [("", typer.main.get_command(app))]
+    while todo:
+        name, command = todo.pop()
+        inner = getattr(command, "commands", {})
+        todo += [(f"{name} {word}".strip(), part) for word, part in inner.items()]
+        if not inner or command.invoke_without_command:
+            found[name] = {option for field in command.params for option in field.opts}
+    return found
+
+
+COMMANDS = commands()
+
+
+def lines_of(page: Path) -> list[list[str]]:
+    """The words after `sartor` in a page's shell blocks."""
+    text = "\n".join(body for kind, body in blocks(page) if kind == "sh")
+    return [match["words"].split() for match in _COMMAND.finditer(text)]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if lines_of(p)], ids=name_of)
+def test_a_shell_block_uses_commands_and_options_that_exist(page):
+    for words in lines_of(page):
+        name = next((n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS), None)
+        assert name, f"no command {words}"
+        options = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert options <= COMMANDS[name], words
+
+
+def test_the_command_reference_lists_every_command():
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `sartor ([^`]+)`", page, re.M)
+    named = {
+        next((n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS), " ".join(words))
+        for words in map(str.split, listed)
+    }
+    assert named == set(COMMANDS)
+
+
+def test_the_readme_is_at_most_1500_words():
+    assert len(READMES[0].read_text(encoding="utf-8").split()) <= 1_500
+
+
+@pytest.mark.parametrize("page", READMES, ids=name_of)
+def test_the_first_example_of_a_readme_is_at_most_15_lines(page):
+    needs = [body for kind, body in blocks(page) if kind == "yaml"]
+    assert len(needs[0].splitlines()) <= 15
+    assert len(next(blocks(page))[1].splitlines()) <= 15
+
+
+def test_both_readmes_show_the_same_need_and_commands():
+    english, chinese = ([b for b in blocks(page) if b[0] != "text"] for page in READMES)
+    assert [kind for kind, _ in english] == [kind for kind, _ in chinese]
+    for (_, here), (_, there) in zip(english, chinese, strict=True):
+        assert uncommented(here) == uncommented(there)
+
+
+def test_the_readmes_criteria_are_the_examples():
+    shown, full = parsed("README.md block 2"), parsed("examples/reviews/need.yaml")
+    assert {c.text for c in shown.accept} <= {c.text for c in full.accept}
+    assert shown.data.roles == full.data.roles
+    assert shown.data.train == full.data.train
+
+
+def uncommented(block: str) -> list[str]:
+    return [re.sub(r"\s+#.*$", "", line) for line in block.splitlines()]
+
+
+def test_the_readmes_commands_are_targets_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bmake ([a-z-]+)", READMES[0].read_text(encoding="utf-8")))
+    assert {"demo", "check"} <= named
+    assert not [target for target in named if not re.search(rf"^{target}:", makefile, re.M)]

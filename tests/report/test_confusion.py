@@ -1,0 +1,41 @@
+"""The matrix may be folded; its sums may not change."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sartor.report.confusion import MOST_LABELS, matrix
+from sartor.report.result import Confusion
+
+
+@given(st.integers(1, 25).flatmap(
+    lambda n: st.lists(
+        st.lists(st.integers(0, 50), min_size=n, max_size=n), min_size=n, max_size=n
+    )
+))  # fmt: skip
+def test_folding_keeps_every_count(counts):
+    labels = tuple(f"label {i}" for i in range(len(counts)))
+    shown = matrix(Confusion(labels, tuple(map(tuple, counts))))
+
+    assert shown is not None
+    assert sum(row.total for row in shown.rows) == sum(map(sum, counts))
+    assert all(sum(cell.count for cell in row.cells) == row.total for row in shown.rows)
+    assert len(shown.labels) <= MOST_LABELS + 1
+    assert len(shown.labels) - (shown.folded > 0) + shown.folded == len(counts)
+
+
+def test_the_labels_with_most_mistakes_are_the_ones_shown():
+    size = 14
+    counts = [[100 if i == j else 0 for j in range(size)] for i in range(size)]
+    counts[13][12] = 7
+    shown = matrix(Confusion(tuple(map(str, range(size))), tuple(map(tuple, counts))))
+
+    assert shown is not None
+    assert {"12", "13"} <= set(shown.labels)
+    assert shown.rows[-1].label == ""
+    assert not shown.rows[-1].cells[-1].right, "a folded cell mixes right and wrong answers"
+
+
+def test_a_matrix_that_is_not_square_is_not_drawn():
+    assert matrix(Confusion(("a", "b"), ((1, 2),))) is None
+    assert matrix(Confusion(("a", "b"), ((1, 2), (3,)))) is None
+    assert matrix(Confusion()) is None
