@@ -164,7 +164,7 @@ def test_the_abstention_threshold_keeps_the_precision_on_fresh_rows(precision):
         kept.append(right[fresh >= threshold].mean() >= precision)
         answered.append((fresh >= threshold).mean())
     assert np.mean(kept) >= 0.9, "95 % for one look, and the best of many looks is taken"
-    assert np.mean(answered) > 0.4, "answering nothing would keep any precision"
+    assert np.mean(answered) > 0.3, "answering nothing would keep any precision"
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.6, 0.9, 1.0]), st.booleans()), max_size=120))

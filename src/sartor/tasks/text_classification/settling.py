@@ -9,7 +9,7 @@ from sartor.core.protocols import Floats
 from sartor.need.criterion import Criterion
 
 _Z = 1.645  # one-sided 95 %
-_ENOUGH = 1.3  # standard errors of margin after which a criterion asks for no more
+_ENOUGH = 4.0  # standard errors of margin: 2 to be proven on test rows, 2 for both samples' luck
 
 
 def fit_temperature(logits: Floats, truth: NDArray[np.intp]) -> float:
@@ -89,13 +89,17 @@ def fit_weights(
 def pick_threshold(
     confidence: NDArray[np.float64], right: NDArray[np.bool_], precision: float, coverage: float
 ) -> float:
-    """The lowest confidence at which answering keeps the precision, with a Wilson bound.
+    """The confidence above which to answer, so that precision and coverage are both clear.
+
+    Of the thresholds whose precision is shown (Wilson bound), the one where the lesser of the two
+    margins, in standard errors, is largest; a margin that is large enough counts no further, so
+    that the rest of the room goes to answering more.
 
     Args:
         confidence: (examples,) probability of the chosen class.
         right: (examples,) whether it was right.
         precision: Asked of the answered rows, 0 to 1.
-        coverage: Share of rows that should be answered; used where the precision cannot be shown.
+        coverage: Share of rows that should be answered; 0 for as many as the precision allows.
 
     Returns:
         Threshold on the confidence; 0 answers everything.
@@ -109,7 +113,16 @@ def pick_threshold(
     # Rows of equal confidence are answered together or not at all.
     ends = np.append(np.diff(confidence[order]) != 0, True)
     shown = np.flatnonzero((middle - reach >= precision) & ends)
-    last = int(shown[-1]) if len(shown) else int(np.ceil(coverage * len(order))) - 1
+    if not len(shown):
+        last = int(np.ceil(coverage * len(order))) - 1
+    elif coverage <= 0:
+        last = int(shown[-1])
+    else:
+        share = n / len(order)
+        spread = np.sqrt(np.maximum(share * (1 - share), 1 / len(order)) / len(order))
+        clear = np.minimum((middle - precision) / reach * _Z, (share - coverage) / spread)
+        clear = np.minimum(clear, _ENOUGH)[shown]
+        last = int(shown[np.flatnonzero(clear == clear.max())[-1]])
     last = min(max(last, 0), len(order) - 1)
     return 0.0 if last == len(order) - 1 else float(confidence[order[last]])
 
