@@ -50,6 +50,7 @@ class Artefact:
         verdicts: Of the criteria on the artefact itself (size, and latency where it was timed).
         chance: That all criteria are met on the test rows, size and latency as measured.
         scores: Criterion's text to validation value.
+        answers: On the validation rows.
         why: Why it was not kept; empty for the one that was.
     """
 
@@ -60,6 +61,7 @@ class Artefact:
     verdicts: tuple[Verdict, ...]
     chance: float
     scores: Mapping[str, float]
+    answers: tuple[Mapping[str, Any], ...]
     why: str = ""
 
 
@@ -123,7 +125,12 @@ class Maker:
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""
         served = runtime.load(bundle.folder, unreleased="allow")
-        plain = self.held.subject(examples, served.predict(list(examples.rows())))
+        return self._subject(bundle, examples, served.predict(list(examples.rows())))
+
+    def _subject(
+        self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
+    ) -> Subject:
+        plain = self.held.subject(examples, answers)
         texts = examples.inputs["text"]
         return Subject(
             examples=plain.examples,
@@ -162,14 +169,17 @@ class Maker:
             logits = runtime.load(draft.folder, unreleased="allow").logits(texts)
         finally:
             shutil.rmtree(draft.folder)
+        decision = held.settle(logits)
         manifest = self.manifest.model_copy(
             update={
-                "decision": held.settle(logits),
+                "decision": decision,
                 "lineage": {**self.manifest.lineage, "artefact": name},
             }
         )
         bundle = write_bundle(self.scratch / name, manifest, content, self.need_text)
-        subject = self.subject(bundle, held.validation)
+        # The runtime decodes with the same function: its answers from these logits are these.
+        answers = held.task.decode(logits, held.outputs, decision)
+        subject = self._subject(bundle, held.validation, answers)
         found = parity(before, subject.answers, held.validation.target, TOLERANCE)
         sized = [c for c in held.criteria if _of_the_artefact(c) and not _timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
@@ -184,6 +194,7 @@ class Maker:
             verdicts,
             chance.overall,
             {c: parts["validation"].value for c, parts in _scores(held, subject).items()},
+            tuple(answers),
         )
 
     def _cheapest(self, made: Sequence[Artefact]) -> tuple[list[Artefact], Artefact]:
@@ -208,7 +219,7 @@ class Maker:
         criteria = [c for c in held.criteria if _timed(c)]
         if not criteria:
             return artefact
-        subject = self.subject(artefact.bundle, held.validation)
+        subject = self._subject(artefact.bundle, held.validation, artefact.answers)
         verdicts = artefact.verdicts + tuple(judge(criteria, subject, seed=held.seed))
         chance = chance_of_met(
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed

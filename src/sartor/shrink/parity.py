@@ -63,9 +63,9 @@ def parity(
     """
     n = len(truth)
     right = sum(answer["best"] == label for answer, label in zip(before, truth, strict=True)) / n
-    # On few rows no change could ever be shown to be small: then a loss within half of the doubt
-    # that the score itself carries passes.
-    tolerance = max(tolerance, 0.5 * 1.96 * sqrt(right * (1 - right) / n))
+    # On few rows no change could ever be shown to be small: then a loss within the doubt that the
+    # score itself carries passes.
+    tolerance = max(tolerance, 1.96 * sqrt(right * (1 - right) / n))
     lost = gained = same = 0
     shift = 0.0
     for old, new, label in zip(before, after, truth, strict=True):
