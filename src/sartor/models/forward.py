@@ -25,13 +25,15 @@ class PooledForward:
     """Mean over tokens of every layer's hidden states.
 
     Args:
-        model: In eval mode; converted in place to the precision's type.
+        model: In eval mode; moved to the GPU where there is one, and converted in place to the
+            precision's type.
         precision: Where it says bfloat16, weights and activations are bfloat16 (autocast would
             convert the weights again in every call); sums over tokens are float32 either way.
     """
 
     def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
-        self._model = model.to(getattr(torch, precision.dtype))  # type: ignore[arg-type]
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = model.to(self._device, getattr(torch, precision.dtype))  # type: ignore[arg-type]
 
     def __call__(self, ids: NDArray[np.int64]) -> Floats:
         """(rows, layers + 1, width), float32.
@@ -40,9 +42,10 @@ class PooledForward:
             ids: (rows, tokens): texts of equal length, no padding.
         """
         with torch.inference_mode():
-            answer = self._model(input_ids=torch.from_numpy(ids), output_hidden_states=True)
+            tokens = torch.from_numpy(ids).to(self._device)
+            answer = self._model(input_ids=tokens, output_hidden_states=True)
             pooled = [layer.mean(1, dtype=torch.float32) for layer in answer.hidden_states]
-            return torch.stack(pooled, dim=1).numpy()
+            return torch.stack(pooled, dim=1).cpu().numpy()
 
     def each(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Floats]:
         """The batches' results in order, several being computed at a time.
