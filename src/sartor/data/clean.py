@@ -91,13 +91,18 @@ class _Rows:
         return place(*self.places[i])
 
     def rank(self, i: int) -> tuple[int, int]:
-        """Test rows first, then validation rows, then the order of the file."""
+        """Test rows first, then validation rows, then the order of the file.
+
+        Of copies with the same role, the one that its file makes official goes first: a run that
+        is repeated must keep the same copy.
+        """
         if i not in self.ranks:
-            split = self.splits[i]
+            official = self.splits[i] or ""
+            role = official
             # A row that an earlier run tested on stays, whatever file a copy of it arrives in.
-            if self.known and split != "test":
-                split = self.known.get(content_id({"text": self.texts[i] or ""}), split)
-            self.ranks[i] = _RANK.get(split or "", 2)
+            if self.known and official != "test":
+                role = self.known.get(content_id({"text": self.texts[i] or ""}), official)
+            self.ranks[i] = 2 * _RANK.get(role, 2) + (role != official)
         return self.ranks[i], i
 
 

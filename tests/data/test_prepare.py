@@ -1,0 +1,55 @@
+import csv
+from pathlib import Path
+
+from sartor.data import prepare
+from sartor.need.model import Data
+
+WORDS = ("apple", "bridge", "cloud", "desert", "engine", "forest", "garden", "harbour", "island")
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+
+
+def sentence(number: int) -> str:
+    return " ".join(WORDS[(number * step + step) % 9] + str(number % 97) for step in range(1, 7))
+
+
+def rows(first: int, last: int) -> list[tuple[str, str]]:
+    return [(sentence(n), "ab"[n % 2]) for n in range(first, last)]
+
+
+def prepared(root: Path, known: dict[str, str], **more: object) -> prepare.Prepared:
+    data = Data.model_validate(
+        {"train": "train.csv", "roles": {"text": "text", "label": "label"}, **more}
+    )
+    gathered = prepare.gather(data, root, known=known)
+    return prepare.divide(gathered, wanted_test=20, seed=0, known=known)
+
+
+def test_a_test_row_that_also_stands_in_the_training_file_stays_in_every_later_run(tmp_path):
+    shared = rows(40, 44)
+    write(tmp_path / "train.csv", [*rows(0, 30), *shared])
+    write(tmp_path / "test.csv", [*shared, *rows(60, 75)])
+    first = prepared(tmp_path, {}, test="test.csv")
+    second = prepared(tmp_path, dict(first.assignments), test="test.csv")
+    assert len(first.test) == 19
+    assert second.test.fingerprint() == first.test.fingerprint()
+    assert second.train.fingerprint() == first.train.fingerprint()
+    assert set(second.test.ids).isdisjoint(second.train.ids)
+
+
+def test_rows_added_later_leave_the_test_set_as_it_was(tmp_path):
+    write(tmp_path / "train.csv", rows(0, 80))
+    first = prepared(tmp_path, {})
+    write(tmp_path / "train.csv", [*rows(80, 95), *rows(0, 80)])
+    second = prepared(tmp_path, dict(first.assignments))
+    assert set(first.test.ids) <= set(second.test.ids)
+    assert set(first.test.ids).isdisjoint(second.train.ids)
+
+
+def test_the_test_set_is_as_large_as_asked_within_sensible_shares():
+    assert prepare.sizes(1000, 200) == (200, 150)
+    assert prepare.sizes(1000, 10) == (150, 150)
+    assert prepare.sizes(1000, 9000) == (300, 150)
