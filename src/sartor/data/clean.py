@@ -26,6 +26,7 @@ from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
 DROP_NEAR = 0.9
 """Above this similarity a row of the same label teaches nothing new."""
 _RANK = {"test": 0, "validation": 1}
+_TRAIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class _Rows:
     splits: list[str | None]
     alive: list[int]
     known: Mapping[str, str] = field(default_factory=dict[str, str])
-    ranks: dict[int, int] = field(default_factory=dict[int, int])
+    ranks: dict[int, tuple[int, bool]] = field(default_factory=dict[int, tuple[int, bool]])
     dropped: list[Change] = field(default_factory=list[Change])
     changed: list[Change] = field(default_factory=list[Change])
 
@@ -90,7 +91,7 @@ class _Rows:
     def where(self, i: int) -> str:
         return place(*self.places[i])
 
-    def rank(self, i: int) -> tuple[int, int]:
+    def rank(self, i: int) -> tuple[int, bool, int]:
         """Test rows first, then validation rows, then the order of the file.
 
         Of copies with the same role, the one that its file makes official goes first: a run that
@@ -102,8 +103,8 @@ class _Rows:
             # A row that an earlier run tested on stays, whatever file a copy of it arrives in.
             if self.known and official != "test":
                 role = self.known.get(content_id({"text": self.texts[i] or ""}), official)
-            self.ranks[i] = 2 * _RANK.get(role, 2) + (role != official)
-        return self.ranks[i], i
+            self.ranks[i] = _RANK.get(role, _TRAIN), role != official
+        return *self.ranks[i], i
 
 
 def clean(
@@ -259,7 +260,7 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     """Which rows of one text go; `group` is in rank order."""
     first = group[0]
     # Rows of the highest split decide: a training row cannot throw out a test row.
-    peers = [i for i in group if rows.rank(i)[0] == rows.rank(first)[0]]
+    peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
     if len({rows.labels[i] for i in peers}) > 1:
         told = "; ".join(f"{rows.labels[i]!r} at {rows.where(i)}" for i in group[:4])
         return {i: ("conflicting labels", told) for i in group}
@@ -281,6 +282,6 @@ def _nearly_repeated(rows: _Rows) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i, cluster in zip(order, clusters.tolist(), strict=True):
         first = kept.setdefault((cluster, rows.labels[i]), i)
-        if first != i and rows.rank(i)[0] == 2:
+        if first != i and rows.rank(i)[0] == _TRAIN:
             gone[i] = ("near duplicate", f"of {rows.where(first)}")
     rows.drop(gone)
