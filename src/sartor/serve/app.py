@@ -23,22 +23,23 @@ from sartor.serve.guard import Guard
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.replies import JSON, refusal, reply
-from sartor.serve.runtime import Runtime, load
+from sartor.serve.runtime import Runtime, open_runtime
 from sartor.serve.settings import ServeSettings
 
 
-def create_app(settings: ServeSettings) -> Guard:
+def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard:
     """Verify and load the bundle, open the store, and build the application.
+
+    Args:
+        settings: What to serve, and how.
+        runtime: The bundle where it is loaded already, by `open_runtime`.
 
     Raises:
         BundleError: If the bundle is damaged, or unreleased without `settings.unreleased`.
         WorkspaceError: If the store cannot be used.
         SettingError: If others than this machine could reach the server and no key exists.
     """
-    how = "allow" if settings.unreleased else "refuse"
-    runtime = load(settings.bundle, threads=settings.threads, unreleased=how)
-    # The first pass allocates memory; better now than in a user's request.
-    runtime.answer(["."])
+    runtime = runtime or open_runtime(settings)
     store = Store.open(settings.store) if settings.store else None
     service = Service(settings, runtime, store)
     if not settings.loopback and not service.gate.has_key:

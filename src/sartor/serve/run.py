@@ -5,16 +5,19 @@ import signal
 import socket
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, silent
-from sartor.serve.app import create_app
+from sartor.serve.runtime import open_runtime
 from sartor.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 KEY_VARIABLE = "SARTOR_API_KEY"
 _BACKLOG = 2_048
@@ -35,7 +38,7 @@ def serve(settings: ServeSettings, emit: Emit = silent) -> None:
         server.run(sockets=[listener])
 
 
-def prepare(settings: ServeSettings, emit: Emit = silent) -> tuple[uvicorn.Server, socket.socket]:
+def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Server, socket.socket]":
     """A server that is loaded but does not run yet, and the socket it will answer on.
 
     Requests that arrive on the socket before the server runs wait there.
@@ -44,7 +47,14 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> tuple[uvicorn.Serve
         settings = replace(settings, key=os.environ[KEY_VARIABLE])
     listener = _listen(settings)
     try:
-        app = create_app(settings)
+        with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
+            # Hashing and loading the model leave the interpreter free for the imports below.
+            runtime = loader.submit(open_runtime, settings)
+            import uvicorn
+
+            from sartor.serve.app import create_app
+
+            app = create_app(settings, runtime.result())
     except BaseException:
         listener.close()
         raise

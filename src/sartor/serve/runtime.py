@@ -22,6 +22,7 @@ from sartor.core.errors import BundleError, RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.serve.session import Session
+from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Task
 
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
@@ -78,6 +79,19 @@ def cores() -> int:
     except (OSError, ValueError):  # no cgroup, or "max": no quota
         pass
     return allowed
+
+
+def open_runtime(settings: ServeSettings) -> "Runtime":
+    """The bundle that a server is told to serve, warm.
+
+    Raises:
+        BundleError: If it is damaged, or unreleased without `settings.unreleased`.
+    """
+    how = "allow" if settings.unreleased else "refuse"
+    runtime = load(settings.bundle, threads=settings.threads, unreleased=how)
+    # The first pass allocates memory; better now than in a user's request.
+    runtime.answer(["."])
+    return runtime
 
 
 @dataclass(frozen=True)
