@@ -1,5 +1,6 @@
-"""The documentation's need files parse, its links lead somewhere, and the README keeps its size."""
+"""The documentation agrees with the code: needs, commands, routes, fields, links, sizes."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,63 @@ def test_the_command_reference_lists_every_command():
         for words in map(str.split, listed)
     }
     assert named == set(COMMANDS)
+
+
+def test_the_http_reference_lists_every_route_and_status():
+    from sartor.serve.auth import PUBLIC
+    from sartor.serve.openapi import document
+
+    page = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+    paths = json.loads(document())["paths"]
+    routes = {f"{method.upper()} {path}" for path in paths for method in paths[path]}
+    assert not {route for route in routes if f"`{route}`" not in page}
+    assert not {path for path in PUBLIC if f"{path}`" not in page}
+    statuses = {
+        status
+        for methods in paths.values()
+        for operation in methods.values()
+        for status in operation["responses"]
+        if status >= "400"
+    }
+    listed = set(re.findall(r"\b[45]\d\d\b", page))
+    assert not statuses - listed
+
+
+@pytest.mark.parametrize("model", ["PredictBody", "FeedbackBody", "PredictReply", "ModelReply"])
+def test_the_http_reference_shows_every_key_of_a_body(model):
+    import sartor.serve.bodies as bodies
+
+    page = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+    assert not {key for key in getattr(bodies, model).model_fields if f'"{key}"' not in page}
+
+
+def test_the_bundle_reference_lists_every_field_of_a_manifest():
+    from sartor.bundle import Manifest
+
+    page = (ROOT / "docs/reference/bundle.md").read_text(encoding="utf-8")
+    assert not {field for field in Manifest.model_fields if f"`{field}`" not in page}
+
+
+def test_the_command_reference_lists_every_variable_of_the_environment_that_is_ours():
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    sources = (ROOT / "src").rglob("*.py")
+    ours = {
+        name
+        for source in sources
+        for name in re.findall(r"\bSARTOR_[A-Z_]*[A-Z]\b", source.read_text(encoding="utf-8"))
+    }
+    assert "SARTOR_API_KEY" in ours
+    assert not {name for name in ours if f"`{name}`" not in page}
+
+
+def test_decision_records_are_numbered_without_a_gap_and_say_why():
+    records = sorted((ROOT / "docs/decisions").glob("*.md"))
+    for number, record in enumerate(records, 1):
+        text = record.read_text(encoding="utf-8")
+        assert record.name.startswith(f"{number:04d}-")
+        assert text.startswith(f"# {number}. ")
+        headings = re.findall(r"^## (.*)$", text, re.M)
+        assert headings == ["Context", "Decision", "Consequences"], record.name
 
 
 def test_the_readme_is_at_most_1500_words():

@@ -1,16 +1,24 @@
 from dataclasses import replace
 
+import pytest
+
 from sartor.judge.next_steps import NextStep, binding, next_steps
+from sartor.judge.planning import rows_needed
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from tests.judge.rows import criteria, right_and_wrong, subject
 
-RUNG = NextStep("Try lora.", "sartor run need.yaml --from lora", "about 7 minutes", 420)
-SMALLER = NextStep("Try fewer layers.", "sartor run need.yaml --smaller", "about 1 minute", 60)
+RUNG = NextStep("Try lora.", "sartor run need.yaml --method lora", "about 7 minutes", 420)
+SMALLER = NextStep("Try fewer layers.", "sartor run need.yaml", "about 1 minute", 60)
 
 
 def steps(need, verdicts, **more):
     return next_steps(need, verdicts, need="need.yaml", bundle="bundle", **more)
+
+
+def recall_of_57_in_60():
+    """20 further rows are of another label: a quarter of the sample does not count."""
+    return subject(["yes"] * 60 + ["no"] * 20, ["yes"] * 57 + ["no"] * 23)
 
 
 def test_a_met_need_has_no_next_steps():
@@ -19,15 +27,96 @@ def test_a_met_need_has_no_next_steps():
     assert binding(need, judge(need, right_and_wrong(90, 10))) is None
 
 
-def test_an_unproven_recall_asks_for_rows_of_its_label():
+def test_an_unproven_recall_asks_for_a_fresh_sample_large_enough_by_itself():
     need = criteria("recall[label=yes] >= 0.9")
-    verdicts = judge(need, subject(["yes"] * 60 + ["no"] * 20, ["yes"] * 57 + ["no"] * 23))
+    verdicts = judge(need, recall_of_57_in_60())
     (step,) = steps(need, verdicts, rung=RUNG)
     assert verdicts[0].more is not None
-    least, most = verdicts[0].more
-    assert f"Label {least:,} – {most:,} more test rows with label=yes" in step.what
-    assert step.command == "sartor judge bundle more.csv"
+    alone = rows_needed(need[0], verdicts[0].value, chance=0.9)
+    assert alone is not None
+    enough = max(alone, verdicts[0].n + verdicts[0].more[1])
+    assert f"at least {enough:,} rows with label=yes" in step.what
+    assert step.command == "sartor judge bundle fresh.csv"
+    assert "data.test" in step.what, "a verdict outside a run releases nothing"
     assert "labelling" in step.cost
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "rows"),
+    [("accuracy >= 0.8", 83, 100), ("accuracy >= 0.9", 57, 60), ("f1[label=yes] >= 0.95", 57, 60)],
+)
+def test_the_rows_asked_for_decide_when_they_come_alone(text: str, right: int, rows: int):
+    need = criteria(text)
+    before = right_and_wrong(right, rows - right)
+    (verdict,) = judge(need, before)
+    assert verdict.state == "unproven"
+    (step,) = steps(need, [verdict])
+    count = int(step.what.split("at least ")[1].split(" rows")[0].replace(",", ""))
+    as_good = round(count * right / rows)
+
+    assert judge(need, right_and_wrong(as_good, count - as_good))[0].state == "met"
+
+    further = round(verdict.n / 2)
+    as_good = round(further * right / rows)
+    alone = judge(need, right_and_wrong(as_good, further - as_good))[0].state
+    assert alone == "unproven", "any number decides; the test would be vacuous"
+
+
+def test_the_further_rows_of_a_verdict_would_not_decide_alone():
+    """Why the step asks for more than `Verdict.more` says."""
+    need = criteria("accuracy >= 0.8")
+    (verdict,) = judge(need, right_and_wrong(170, 30))
+    assert verdict.state == "unproven"
+    assert verdict.more is not None
+    least = verdict.more[0]
+    as_good = round(least * 0.85)
+    assert judge(need, right_and_wrong(as_good, least - as_good))[0].state == "unproven"
+    (step,) = steps(need, [verdict])
+    assert f"at least {verdict.n + verdict.more[1]:,} rows" in step.what
+
+
+def test_one_sample_is_asked_for_all_that_rows_can_decide_and_what_is_rare_sets_its_price():
+    need = criteria("accuracy >= 0.84", "recall[label=rare] >= 0.6")
+    rows = subject(
+        ["rare"] * 10 + ["usual"] * 90,
+        ["rare"] * 8 + ["usual"] * 2 + ["usual"] * 80 + ["rare"] * 10,
+    )
+    verdicts = judge(need, rows)
+    (step,) = steps(need, verdicts)
+    assert "rows (accuracy >= 0.84)" in step.what
+    assert "rows with label=rare (recall[label=rare] >= 0.6)" in step.what
+    (alone,) = steps(need[1:], verdicts[1:])
+    rare = int(alone.what.split("at least ")[1].split(" rows")[0].replace(",", ""))
+    assert step.seconds >= 10 * rare * 16, "one row in ten is rare, so ten are read for each"
+
+
+def test_a_label_that_no_test_row_has_asks_for_as_many_as_a_proof_takes():
+    need = criteria("recall[label=maybe] >= 0.9")
+    rows = replace(right_and_wrong(90, 10), outputs=["maybe", "no", "yes"])
+    (verdict,) = judge(need, rows)
+    assert verdict.n == 0
+    (step,) = steps(need, [verdict])
+    planned = rows_needed(need[0], 0.95)
+    assert f"at least {planned} rows with label=maybe" in step.what
+
+
+def test_an_empty_slice_asks_for_rows_of_the_slice():
+    need = criteria('accuracy[where: lang == "zh"] >= 0.8')
+    rows = subject(["yes"] * 9, ["yes"] * 9, extra={"lang": ["en"] * 9})
+    (step,) = steps(need, judge(need, rows))
+    assert 'rows with lang == "zh"' in step.what
+
+
+def test_what_sits_at_its_threshold_asks_for_a_better_model_and_not_for_test_rows():
+    need = criteria("accuracy >= 0.9")
+    verdicts = judge(need, right_and_wrong(90, 10))
+    assert verdicts[0].state == "unproven"
+    assert verdicts[0].more is None
+    found = steps(need, verdicts, rung=RUNG)
+    assert found[0] == RUNG
+    assert "training rows" in found[1].what
+    assert "too near the threshold" in found[1].what
+    assert not any("sample" in step.what for step in found)
 
 
 def test_an_unmet_quality_climbs_and_asks_for_training_rows_cheapest_first():
@@ -39,17 +128,28 @@ def test_an_unmet_quality_climbs_and_asks_for_training_rows_cheapest_first():
     assert [step.seconds for step in found] == sorted(step.seconds for step in found)
 
 
+def test_a_hidden_second_requirement_offers_the_next_rung_too():
+    need = criteria("automation_rate[precision >= 0.97] >= 0.3")
+    answered = [True] * 50 + [False] * 50
+    rows = subject(["yes"] * 100, ["yes"] * 47 + ["no"] * 3 + ["yes"] * 50, answered=answered)
+    verdicts = judge(need, rows)
+    assert verdicts[0].state == "unproven"
+    assert RUNG in steps(need, verdicts, rung=RUNG), "47 of 50 is below 0.97: a better model helps"
+
+
 def test_a_bundle_too_big_is_made_smaller_and_not_climbed_from():
     need = criteria("size_mb <= 60")
     big = Verdict("size_mb <= 60", 90.0, 90.0, 90.0, 0, "unmet")
     assert steps(need, [big], rung=RUNG, smaller=SMALLER) == [SMALLER]
 
 
-def test_a_worn_test_set_asks_for_fresh_rows():
-    need = criteria("accuracy >= 0.5")
-    verdicts = judge(need, right_and_wrong(95, 5), look=6)
+@pytest.mark.parametrize("text", ["accuracy >= 0.5", "accuracy >= baseline + 0.03"])
+def test_a_worn_test_set_asks_for_fresh_rows(text: str):
+    need = criteria(text)
+    rows = replace(right_and_wrong(95, 5), baseline=["yes"] * 40 + ["no"] * 60)
+    verdicts = judge(need, rows, look=6)
     (step,) = steps(need, verdicts)
-    assert "fresh test rows" in step.what
+    assert "fresh random sample" in step.what
     assert "worn" in step.what
 
 

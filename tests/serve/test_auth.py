@@ -1,5 +1,7 @@
 """Who is let in: every route with and without a key, foreign hosts, foreign pages."""
 
+import socket
+
 import pytest
 
 from sartor.core.errors import BundleError, SettingError
@@ -142,3 +144,9 @@ def test_a_foreign_page_cannot_send_feedback(running: Running, headers: dict):
     assert reply.status_code == 403
     own = {"origin": running.url, "sec-fetch-site": "same-origin"}
     assert running.client.post("/v1/feedback", json=said, headers=own).status_code == 201
+
+
+def test_the_socket_says_that_it_is_tcp_so_that_small_answers_leave_at_once(bundle):
+    _, listener = prepare(ServeSettings(bundle=str(bundle.folder), port=0))
+    with listener:
+        assert listener.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY only then"

@@ -1,15 +1,26 @@
-"""What to do about verdicts that are not met, cheapest first."""
+"""What to do about verdicts that are not met, cheapest first.
+
+What is unproven is decided by fresh rows alone: a random sample that took no part in this verdict,
+large enough by itself. The range of *further* rows in a verdict (`Verdict.more`) holds for rows
+that are judged together with those that were.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 from sartor.judge.api import CountsRows
-from sartor.judge.resolve import check_of
+from sartor.judge.planning import planned_test_rows, rows_needed
+from sartor.judge.resolve import check_of, words
 from sartor.need.criterion import Bound, Criterion
 from sartor.need.verdict import Verdict
 
 _SECONDS_A_LABEL = 16
 """A short text read and labelled by one person; long documents take more."""
+_ENOUGH = 0.9
+"""Chance that the fresh rows decide, were the truth what was observed."""
+_MOST = 1_000_000
+_LEAST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +59,16 @@ def next_steps(
         rung: The next step up the ladder, if there is one: for quality.
         smaller: The next step down, if there is one: for size and speed.
     """
-    open_ones = [
-        (criterion, verdict)
-        for criterion, verdict in zip(criteria, verdicts, strict=True)
-        if verdict.state != "met"
-    ]
-    steps = [
-        step
-        for criterion, verdict in open_ones
-        if _counts_rows(criterion)
-        for step in _for_rows(criterion, verdict, need, bundle)
-    ]
-    below = [c for c, v in open_ones if _counts_rows(c) and not _right_side(c, v) and v.n]
-    if rung is not None and below:
+    judged = list(zip(criteria, verdicts, strict=True))
+    open_ones = [(criterion, verdict) for criterion, verdict in judged if verdict.state != "met"]
+    counted = [(c, v) for c, v in open_ones if _counts_rows(c)]
+    whole = max((v.n for c, v in judged if _counts_rows(c)), default=0)
+    wanted = [(c, v, _fresh_rows(c, v, whole)) for c, v in counted]
+    steps = list(_fresh([(c, v, n) for c, v, n in wanted if n], whole, bundle))
+    weak = [(c, v) for c, v, n in wanted if not n]
+    steps += [_train(c, v, need) for c, v in weak if v.n]
+    # Where a criterion asks two things, the one that is not reported may be what is missed.
+    if rung is not None and any(v.n for c, v in counted if (c, v) in weak or _two_fold(c)):
         steps.append(rung)
     too_big = [c for c, v in open_ones if not _counts_rows(c) and v.n + (v.value > 0)]
     if smaller is not None and too_big:
@@ -82,43 +90,77 @@ def binding(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> Verdi
     return None if furthest is None else verdicts[furthest[1]]
 
 
-def _for_rows(criterion: Criterion, verdict: Verdict, need: str, bundle: str) -> Iterator[NextStep]:
+def _fresh_rows(criterion: Criterion, verdict: Verdict, whole: int) -> int:
+    """Fresh rows that would decide by themselves; 0 where rows are not what is lacking.
+
+    Rows of `_kind`: whole rows where those that count cannot be picked out beforehand.
+
+    Args:
+        criterion: That counts rows.
+        verdict: Its verdict.
+        whole: Rows of the test set, as far as the verdicts tell.
+    """
+    if not verdict.n:
+        plain = replace(criterion, where=None)
+        return max(_LEAST, planned_test_rows([plain], {_label(criterion): 1.0}))
+    if verdict.state != "unproven" or not _right_side(criterion, verdict):
+        return 0
+    judged = verdict.n if _kind(criterion) else max(whole, verdict.n)
+    needed = judged if criterion.relative_to or _two_fold(criterion) else 0
+    if not criterion.relative_to and 0 < criterion.threshold < 1:
+        alone = rows_needed(criterion, verdict.value, chance=_ENOUGH) or _MOST
+        needed = ceil(alone * judged / verdict.n)
+    if verdict.more is not None:
+        # From the interval as it was found: groups, averages and pairs are in it.
+        needed = max(needed, judged + verdict.more[1])
+    elif not _worn(verdict):
+        return 0  # So near its threshold that no number was forecast.
+    return 0 if needed >= _MOST else max(needed, _LEAST)
+
+
+def _fresh(
+    wanted: Sequence[tuple[Criterion, Verdict, int]], whole: int, bundle: str
+) -> Iterator[NextStep]:
+    """One sample for all that rows can decide: it is judged by every criterion at once."""
+    if not wanted:
+        return
+    # How many rows must be read to meet so many of a kind, as often as they were met so far.
+    rows = max(
+        ceil(count * (max(whole, v.n) / v.n if _kind(c) and v.n else 1)) for c, v, count in wanted
+    )
+    parts = [f"{count:,} {_kind(c) or 'rows'} ({v.criterion})" for c, v, count in wanted]
+    worn = " (it is worn)" if any(_worn(v) for _, v, _ in wanted) else ""
+    yield NextStep(
+        what=f"Label a fresh random sample that holds at least {', '.join(parts)}. It decides by "
+        f"itself, whatever the present test set showed{worn}. To release the bundle, name "
+        "the file under data.test and run the need again.",
+        command=f"sartor judge {bundle} fresh.csv",
+        cost=_labelling(rows),
+        seconds=rows * _SECONDS_A_LABEL,
+    )
+
+
+def _train(criterion: Criterion, verdict: Verdict, need: str) -> NextStep:
+    # Half as much again as was judged is a guess; a learning curve knows better.
+    count = max(_LEAST, verdict.n // 2)
     label = _label(criterion)
-    if verdict.state == "unproven" and verdict.more is not None and _right_side(criterion, verdict):
-        low, high = verdict.more
-        rows = f"test rows with {verdict.more_of}" if verdict.more_of else "test rows"
-        yield NextStep(
-            what=f"Label {low:,} – {high:,} more {rows}: {verdict.criterion} is likely true, "
-            "and that many would show it.",
-            command=f"sartor judge {bundle} more.csv",
-            cost=_labelling(high),
-            seconds=high * _SECONDS_A_LABEL,
-        )
-    elif verdict.n and not _right_side(criterion, verdict):
-        # Half as much again as was judged is a guess; a learning curve knows better.
-        count = max(50, verdict.n // 2)
-        rows = f"training rows with label={label}" if label else "training rows"
-        yield NextStep(
-            what=f"Add about {count:,} {rows}: {verdict.criterion} stands at {verdict.value:.3g}.",
-            command=f"sartor run {need}",
-            cost=_labelling(count),
-            seconds=count * _SECONDS_A_LABEL,
-        )
-    elif verdict.state == "unproven" and verdict.n and verdict.more is None:
-        yield NextStep(
-            what=f"Label fresh test rows: {verdict.criterion} cannot be shown on these "
-            f"({verdict.note}).",
-            command=f"sartor judge {bundle} fresh.csv",
-            cost=_labelling(verdict.n),
-            seconds=verdict.n * _SECONDS_A_LABEL,
-        )
-    elif not verdict.n and label:
-        yield NextStep(
-            what=f"Label test rows with label={label}: there are none for {verdict.criterion}.",
-            command=f"sartor judge {bundle} more.csv",
-            cost=_labelling(50),
-            seconds=50 * _SECONDS_A_LABEL,
-        )
+    rows = f"training rows with label={label}" if label else "training rows"
+    near = verdict.state == "unproven" and _right_side(criterion, verdict)
+    why = ", too near the threshold for any practical number of test rows" if near else ""
+    return NextStep(
+        what=f"Add about {count:,} {rows}: {verdict.criterion} stands at {verdict.value:.3g}{why}.",
+        command=f"sartor run {need}",
+        cost=_labelling(count),
+        seconds=count * _SECONDS_A_LABEL,
+    )
+
+
+def _kind(criterion: Criterion) -> str:
+    """Which rows count, where they can be told before they are answered; else nothing."""
+    found = [words(criterion.where)] if criterion.where is not None else []
+    if criterion.metric == "recall" and (label := _label(criterion)):
+        found.insert(0, f"label={label}")
+    return f"rows with {' and '.join(found)}" if found else ""
 
 
 def _labelling(rows: int) -> str:
@@ -138,9 +180,20 @@ def _right_side(criterion: Criterion, verdict: Verdict) -> bool:
     return verdict.value <= criterion.threshold
 
 
+def _two_fold(criterion: Criterion) -> bool:
+    """Whether it asks for something besides its own value: `automation_rate[precision >= …]`."""
+    return any(isinstance(value, Bound) for _, value in criterion.parameters)
+
+
+def _worn(verdict: Verdict) -> bool:
+    return "worn" in verdict.note
+
+
 def _label(criterion: Criterion) -> str:
     found = criterion.parameter("label")
-    return "" if found is None or isinstance(found, Bound) else str(found)
+    if found is None or isinstance(found, Bound):
+        return ""
+    return found if isinstance(found, str) else f"{found:g}"
 
 
 def _shortfall(criterion: Criterion, verdict: Verdict) -> float:
