@@ -44,9 +44,7 @@ test: $(STAMP) | style
 	$(BIN)/python -m pytest
 
 bench: $(STAMP)
-	@for script in benchmarks/[!_]*.py; do \
-	  echo "== $$script"; $(BIN)/python "$$script" || exit $$?; \
-	done
+	$(BIN)/python -m benchmarks
 
 # Catalogues are read as they are; compiling one to nowhere checks it and counts what is missing.
 messages: $(STAMP)

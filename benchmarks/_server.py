@@ -1,0 +1,73 @@
+"""A served bundle in a process of its own, and the least of HTTP that a client needs."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+_SERVE = """
+import sys
+from sartor.serve.run import serve
+from sartor.serve.settings import ServeSettings
+serve(ServeSettings(bundle=sys.argv[1], store=sys.argv[2], port=int(sys.argv[3]), unreleased=True))
+"""
+_TRIES, _PAUSE_S = 6_000, 0.005
+
+
+def command(bundle: str, store: Path, port: int) -> list[str]:
+    """What to start: the server as `sartor serve --unreleased` runs it."""
+    return [sys.executable, "-c", _SERVE, bundle, str(store), str(port)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process and its children, from /proc."""
+    total = 0.0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(entry.name) == process or int(fields[1]) == process:
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Wait for the server to listen.
+
+    Raises:
+        SystemExit: If it does not within half a minute.
+    """
+    for _ in range(_TRIES):
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(_PAUSE_S)
+    raise SystemExit(f"nothing listens on {port}")
+
+
+def post(path: str, content: object) -> bytes:
+    """A whole request."""
+    body = json.dumps(content).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, bytes]:
+    """Status and body of the answer."""
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
