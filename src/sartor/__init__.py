@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load", "run"]
+__all__ = ["load", "run"]  # pyright: ignore[reportUnsupportedDunderAll]  # by __getattr__
 
 _LAZY = {"run": "sartor.pipeline", "load": "sartor.serve.runtime"}
 

@@ -7,8 +7,10 @@ through the serving runtime, and the run ends there whatever they say.
 """
 
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +21,11 @@ from numpy.typing import NDArray
 
 import sartor
 from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts
-from sartor.core.errors import DataError, Interrupted
+from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.store import Store
-from sartor.core.types import Candidate, Roles
+from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
@@ -33,13 +35,14 @@ from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.estimates import finishing
-from sartor.search.ladder import STEPPED_OVER, Climb, Climber, Limits, Scored, Tried
+from sartor.search.fitting import fit_group
+from sartor.search.judging import roles_of
+from sartor.search.ladder import Climb, Climber, Limits, Tried
 from sartor.search.outcome import Outcome, describe
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
+from sartor.search.turns import turn
 from sartor.serve import timing
 from sartor.serve.runtime import cores
-from sartor.tasks import TASKS
-from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
 
 NeedSource = str | Path | Need | Mapping[str, Any]
@@ -71,7 +74,13 @@ def run(
     found, text, root = read_need(need)
     place = Workspace.open(workspace)
     here = place.new_run()
-    kept = {"text": text, "root": str(root.resolve()), "file": _name(need), "methods": methods}
+    kept = {
+        "text": text,
+        "root": str(root.resolve()),
+        "file": _name(need),
+        "methods": methods,
+        "held": data is not None,
+    }
     here.write_json("need.json", kept)
     here.write_json("run.json", {"started": _now().isoformat(), "name": found.name})
     return _carry_out(place, here, kept, data, emit)
@@ -88,11 +97,21 @@ def resume(
         emit: Told of progress.
 
     Raises:
-        WorkspaceError: If there is no such run.
+        WorkspaceError: If there is no such run, another process is at it, or it never began.
+        DataError: If the data is not what the run began with.
     """
     place = Workspace.open(workspace)
     here = place.run(number)
-    return _carry_out(place, here, here.read_json("need.json"), None, emit)
+    again = "start again with `sartor run`; what was finished is found again, not redone."
+    if not (here.folder / "run.json").exists():
+        raise WorkspaceError(f"Run {here.number} was stopped before it began.", fix=again)
+    kept = here.read_json("need.json")
+    if kept["held"]:
+        raise WorkspaceError(
+            f"Run {here.number} read rows held in Python, which are gone.",
+            fix="call `sartor.run` again with the same rows; what was finished is found again.",
+        )
+    return _carry_out(place, here, kept, None, emit)
 
 
 def plan(
@@ -125,11 +144,6 @@ def read_need(source: NeedSource) -> tuple[Need, str, Path]:
     return need, Path(source).read_text("utf-8-sig"), Path(source).parent
 
 
-def roles_of(task: str) -> Roles:
-    """Roles of a task by name; raises `UnknownName`."""
-    return TASKS.get(task)().roles
-
-
 def _name(source: NeedSource) -> str:
     return str(source) if isinstance(source, str | Path) else "the need"
 
@@ -146,19 +160,35 @@ def _carry_out(
         prefer = need.prefer.model_copy(update={"methods": kept["methods"]})
         need = need.model_copy(update={"prefer": prefer})
     try:
-        with Store.open(place.store) as store:
+        with _alone(here), Store.open(place.store) as store:
             root = Path(kept["root"])
             desk = Desk(place, store, need, kept["file"], root, here.fact, emit)
             # The store keeps the history of all workspaces that share it; folders are numbered.
             entry = here.fact("store", lambda: store.add_run(need.name, kept["text"], need.seed))
-            outcome = _Stages(desk, here, kept["text"]).go(data)
+            if (here.folder / "result.json").exists():
+                outcome = Outcome.of_json(here.read_json("result.json"))
+            else:
+                outcome = _Stages(desk, here, kept["text"]).go(data)
             store.finish_run(int(entry), outcome.state, outcome.as_json())
             return outcome
     except KeyboardInterrupt:
+        command = ["sartor", "resume", str(here.number)]
+        if (root := place.folder.parent).resolve() != Path.cwd():
+            command += ["--workspace", str(root)]
         raise Interrupted(
             f"Run {here.number} was stopped; what it had finished is kept.",
-            fix=f"go on with `sartor resume {here.number}`.",
+            fix=f"go on with `{shlex.join(command)}`.",
         ) from None
+
+
+def _alone(here: Run) -> AbstractContextManager[None]:
+    def refuse() -> None:
+        raise WorkspaceError(
+            f"Another process is at run {here.number}.",
+            fix="wait for it, or start a run of your own with `sartor run`.",
+        )
+
+    return turn(here.folder / "lock", refuse)
 
 
 class _Stages:
@@ -183,21 +213,26 @@ class _Stages:
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         tuner = self._tuner(ready)
         climb = Climber(
-            fit=lambda group: _fit(tuner, group, ready, self.emit),
+            fit=lambda group: fit_group(tuner, group, ready.setting.rows, self.emit),
             assess=ready.setting.held.assess,
             limits=self._limits(),
             emit=self.emit,
         ).climb(ready.setting.rungs)
         if climb.best is None:
             raise DataError(
-                "No candidate could be fitted: " + "; ".join(t.why for t in climb.tried),
+                "No candidate could be fitted: "
+                + "; ".join(dict.fromkeys(f"{t.rung} {t.state}: {t.why}" for t in climb.tried))
+                + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
         self._say_climbed(climb)
-        kept, made, maker = self._shrink(ready, tuner, climb.best)
-        verdicts, look, answers = self._judge(ready, kept, maker)
-        state = overall(verdicts)
-        bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
+        kept, made, maker = self._shrink(ready, tuner, climb.best, threads)
+        # One at a time: two runs that end with the same bundle write the same manifest, a look is
+        # counted once, and a latency is not that of two bundles at work.
+        with turn(self.place.folder / "judging.lock", self._wait):
+            verdicts, look, answers = self._judge(ready, kept, maker)
+            state = overall(verdicts)
+            bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
         result = describe(outcome, ready.setting, climb=climb, artefacts=made, answers=answers)
         seconds, price = time.monotonic() - self.began, self.need.budget.money_per_hour
@@ -216,6 +251,9 @@ class _Stages:
         }
         self.here.write_json("result.json", result)
         return outcome
+
+    def _wait(self) -> None:
+        self.emit(Note("Waiting for another run of this workspace that is being judged."))
 
     def _limits(self) -> Limits:
         budget = self.need.budget
@@ -241,14 +279,14 @@ class _Stages:
         assert best is not None
         assert best.assessment is not None
         chance = f"chance of meeting the need on the test set {best.assessment.chance:.0%}"
-        end = (
-            f"{chance}, stopping here" if climb.reached else f"{chance}; not reached within budget"
-        )
+        cut = any(t.state == "skipped" for t in climb.tried)
+        missed = "not reached within the budget" if cut else "the ladder ends here"
+        end = f"{chance}, stopping here" if climb.reached else f"{chance}; {missed}"
         tried = sum(t.state == "tried" for t in climb.tried)
         self.emit(StageDone("climb", f"{tried} candidates · {best.candidate.label()} · {end}"))
 
     def _shrink(
-        self, ready: Ready, tuner: Tuner, best: Tried
+        self, ready: Ready, tuner: Tuner, best: Tried, threads: int
     ) -> tuple[Artefact, list[Artefact], Maker]:
         assert best.assessment is not None
         assert best.scored is not None
@@ -264,7 +302,7 @@ class _Stages:
             scratch=self.here.folder / "artefacts",
             bundles=self.place.bundles,
             timing=self._timing,
-            conditions=f"this machine, batch 1, {cores()} threads",
+            conditions=f"this machine, batch 1, {threads} threads",
         )
         kept, made = maker.make(
             fitted.folder,
@@ -320,37 +358,18 @@ class _Stages:
         test = ready.setting.rows.test
         self.emit(StageStarted("judge", len(test), "rows"))
         subject = maker.subject(kept.bundle, test)
-        ledger = Ledger(self.store, _now)
-        look = ledger.look(
+        asked = _now()
+        look = Ledger(self.store, _now).look(
             test.fingerprint(),
             kept.bundle.manifest.id,
             self.need.accept,
             lambda number: judge(self.need.accept, subject, look=number, seed=self.need.seed),
         )
         again = f", look {look.number} at them" if look.number > 1 else " never seen before"
-        self.emit(StageDone("judge", f"{len(test):,} rows{again}"))
+        stored = look.time < asked
+        how = ", verdicts of the earlier look at the same bundle" if stored else again
+        self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
         return list(look.verdicts), look.number, subject.answers
-
-
-def _fit(
-    tuner: Tuner, group: Sequence[Candidate], ready: Ready, emit: Emit
-) -> list[Scored | Exception]:
-    """Fit a group: heads of one grid together, the others one by one."""
-    train, validation = ready.setting.rows.train, ready.setting.rows.validation
-    began = time.monotonic()
-    try:
-        method: Any = METHODS.get(group[0].method)
-        if method.reads == "activations":
-            fits = tuner.heads(group, train, validation)
-            each = (time.monotonic() - began) / len(group)
-            return [Scored(f.validation_logits, f.train_logits, each) for f in fits]
-        (candidate,) = group
-        fitted = tuner(candidate, train, validation, emit)
-        return [
-            Scored(fitted.validation_logits, fitted.train_logits, fitted.seconds, fitted.history)
-        ]
-    except STEPPED_OVER as error:
-        return [error for _ in group]
 
 
 __all__ = ["Outcome", "Ready", "plan", "read_need", "resume", "run"]

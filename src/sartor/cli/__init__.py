@@ -4,9 +4,11 @@ Data goes to stdout, progress and errors to stderr. Exit status: 0 all criteria 
 unproven, 2 bad input or configuration, 130 interrupted.
 """
 
+import errno
+import signal
 import sys
 
-from sartor.core.errors import Interrupted, SartorError
+from sartor.core.errors import Interrupted, MissingExtra, SartorError, WorkspaceError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -15,11 +17,49 @@ def main() -> None:
     """Entry point of the `sartor` command."""
     from sartor.cli.app import app
 
+    # A supervisor's SIGTERM stops a run as Ctrl-C does; `serve` puts its own handler in place.
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        app(standalone_mode=False)
+        app()
     except SartorError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        raise SystemExit(INTERRUPTED if isinstance(error, Interrupted) else BAD_INPUT) from None
-    except BrokenPipeError:  # `sartor … | head`
-        sys.stderr.close()
-        raise SystemExit(0) from None
+        _fail(error)
+    except ModuleNotFoundError as error:
+        if (extra := _extra_of(error.name or "")) is None:
+            raise
+        _fail(
+            MissingExtra(
+                f"This command needs {error.name}, which is not installed.",
+                fix=f"pip install 'sartor[{extra}]'; `sartor doctor` lists what is missing.",
+            )
+        )
+    except OSError as error:
+        _fail(_of_the_disk(error))
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(error: SartorError) -> None:
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    raise SystemExit(INTERRUPTED if isinstance(error, Interrupted) else BAD_INPUT) from None
+
+
+def _extra_of(module: str) -> str | None:
+    from sartor.cli.options import EXTRAS
+
+    top = module.partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
+
+
+def _of_the_disk(error: OSError) -> WorkspaceError:
+    place = error.filename or "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkspaceError(
+            f"No space left on the disk while writing {place}.",
+            fix="free some space, then run the same command again: what was finished is kept.",
+        )
+    return WorkspaceError(
+        f"{place} cannot be used: {error.strerror or error}.",
+        fix="check the path and its permissions.",
+    )

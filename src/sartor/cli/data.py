@@ -1,12 +1,17 @@
 """The data of a need: check it, show what became of it."""
 
 import sys
+from collections import Counter
+from json import loads
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sartor.cli.options import HERE, Json, NeedFile, RunNumber, Where
+
+_NOTES_A_KIND = 3
+"""Notes of one kind that are printed; a run changes hundreds of rows in the same way."""
 
 app = typer.Typer(help="The data of a need: check, show.", no_args_is_help=True)
 
@@ -41,11 +46,19 @@ def check(need: NeedFile, json: Json = False) -> None:
     if json:
         write_json({"faults": faults, "findings": [asdict(f) for f in findings]})
     else:
+        shown: Counter[str] = Counter()
         for f in findings:
+            kind = f.what.partition(":")[0]
+            shown[kind] += 1
+            if f.level == "note" and shown[kind] > _NOTES_A_KIND:
+                continue
             place = f"{f.file}, row {f.row:,}: " if f.row else f"{f.file}: " if f.file else ""
             sys.stdout.write(f"{f.level}: {place}{f.what}\n    Fix: {f.fix}\n")
+        for kind, count in shown.items():
+            if count > _NOTES_A_KIND:
+                sys.stdout.write(f"{kind}: {count:,} rows in all; --json lists them.\n")
         notes = len(findings) - faults
-        sys.stdout.write(f"{faults} faults, {notes} notes.\n")
+        sys.stdout.write(f"{faults:,} faults, {notes:,} notes.\n")
     raise typer.Exit(2 if faults else 0)
 
 
@@ -59,10 +72,9 @@ def show(
         str | None, typer.Option(help="train, validation or test: print its rows instead.")
     ] = None,
     workspace: Where = HERE,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines are what it prints.")] = True,
 ) -> None:
     """What cleaning and splitting did to each row, one JSON object a line."""
-    import json as jsons
-
     from sartor.core.errors import SettingError
     from sartor.core.workspace import Workspace
 
@@ -78,7 +90,7 @@ def show(
     if not path.is_file():
         here.read_json("changes.jsonl")  # says that the run did not get that far
     for line in path.read_text("utf-8").splitlines():
-        if not dropped or jsons.loads(line)["action"] == "dropped":
+        if not dropped or loads(line)["action"] == "dropped":
             sys.stdout.write(line + "\n")
 
 

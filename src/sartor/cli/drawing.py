@@ -118,15 +118,22 @@ class _Bars:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted):
+            self._end(event.stage)
             self._task(event.stage, event.total)
         elif isinstance(event, StageProgress):
             task = self._task(event.stage, event.total)
             total = event.total or None
             self.progress.update(task, completed=event.done, total=total, detail=event.detail)
-        elif isinstance(event, StageDone) and event.stage in self.tasks:
-            self.progress.remove_task(self.tasks.pop(event.stage))
+        elif isinstance(event, StageDone):
+            self._end(event.stage)
+        elif isinstance(event, CandidateTried):
+            self._end("tune")  # the next candidate's steps count from nought again
         if (line := _line(event)) is not None:
             self.progress.console.print(line, soft_wrap=True)
+
+    def _end(self, stage: str) -> None:
+        if stage in self.tasks:
+            self.progress.remove_task(self.tasks.pop(stage))
 
     def _task(self, stage: str, total: int) -> Any:
         if stage not in self.tasks:

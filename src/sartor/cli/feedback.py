@@ -39,6 +39,7 @@ def audit(
     n: Annotated[int, typer.Option("--n", help="How many served requests to draw.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed draws the same rows.")] = 0,
     workspace: Where = HERE,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines are what it prints.")] = True,
 ) -> None:
     """Draw a random sample of served requests for labelling, one JSON object a line."""
     from sartor.cli.drawing import write_json
@@ -72,14 +73,22 @@ def key(
     name: Annotated[str, typer.Argument(help="Whose key it is.")],
     revoke: Annotated[int | None, typer.Option(help="Number of a key to revoke instead.")] = None,
     workspace: Where = HERE,
+    json: Json = False,
 ) -> None:
     """Make an API key for the server; it is shown once and kept as a hash."""
+    from sartor.cli.drawing import write_json
+
     with _store(workspace) as store:
         if revoke is not None:
             store.revoke_key(revoke)
-            sys.stdout.write(f"Revoked key {revoke}.\n")
+            said = {"revoked": revoke}, f"Revoked key {revoke}."
         else:
-            sys.stdout.write(f"{store.add_key(name)}\n")
+            token = store.add_key(name)
+            said = {"name": name, "key": token}, token
+    if json:
+        write_json(said[0])
+    else:
+        sys.stdout.write(f"{said[1]}\n")
 
 
 def _store(workspace: Path) -> "Store":

@@ -16,11 +16,16 @@ def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
+    json: Json = False,
 ) -> None:
     """Look at data and write a need file to start from."""
+    from sartor.cli.drawing import write_json
     from sartor.search.beginning import begin
 
     found = begin(data, to, force=force)
+    if json:
+        write_json({"need": str(to), "said": found})
+        return
     for line in found:
         sys.stdout.write(f"{line}\n")
 
@@ -56,7 +61,7 @@ def run(
 
     with drawing(quiet=quiet) as emit:
         outcome = pipeline.run(need, methods=method, workspace=workspace, emit=emit)
-    _finish(outcome, workspace, str(need), json)
+    _finish(outcome, workspace, json)
 
 
 def resume(
@@ -68,7 +73,7 @@ def resume(
 
     with drawing(quiet=quiet) as emit:
         outcome = pipeline.resume(run, workspace=workspace, emit=emit)
-    _finish(outcome, workspace, "need.yaml", json)
+    _finish(outcome, workspace, json)
 
 
 def judge(
@@ -117,9 +122,15 @@ def report(
     """Write one self-contained HTML page about a run."""
     from sartor.cli.drawing import write_json
     from sartor.core.durable import write_durably
+    from sartor.core.errors import SettingError
+    from sartor.core.i18n import languages
     from sartor.core.workspace import Workspace
     from sartor.report.page import render
 
+    if lang not in (known := languages("sartor.report")):
+        raise SettingError(
+            f"There is no report in {lang!r}.", fix=f"use --lang with one of {', '.join(known)}."
+        )
     here = Workspace.open(workspace).run(run)
     result: dict[str, Any] = here.read_json("result.json")
     if json:
@@ -133,7 +144,9 @@ def report(
 COMMANDS = (init, plan, run, resume, judge, report)
 
 
-def _finish(outcome: "Outcome", workspace: Path, need: str, json: bool) -> None:
+def _finish(outcome: "Outcome", workspace: Path, json: bool) -> None:
+    import shlex
+
     from sartor.cli.drawing import write_json
     from sartor.core.durable import write_durably
     from sartor.core.workspace import Workspace
@@ -149,10 +162,14 @@ def _finish(outcome: "Outcome", workspace: Path, need: str, json: bool) -> None:
         _print(_tables().verdict_table(outcome.verdicts, result["language"]))
         _say(_ending(result))
         for number, step in enumerate(result["next_steps"], 1):
-            command = str(step["command"]).replace("need.yaml", need)
-            _say(f"  {number}. {command}     {step['cost']}")
-        flag = "" if outcome.state == "met" else " --unreleased"
-        _say(f"Serve it: sartor serve {outcome.bundle}{flag}")
+            _say(f"  {number}. {step['what']} ({step['cost']})")
+            _say(f"     {step['command']}")
+        serve = ["sartor", "serve", str(outcome.bundle)]
+        if workspace.resolve() != Path.cwd():
+            serve += ["--workspace", str(workspace)]
+        if outcome.state != "met":
+            serve += ["--unreleased"]
+        _say(f"Serve it: {shlex.join(serve)}")
         _say(f"Report: {page}")
     raise typer.Exit(0 if outcome.state == "met" else 1)
 

@@ -16,3 +16,13 @@ Unreleased = Annotated[
     bool, typer.Option("--unreleased", help="Use a bundle whose need was not shown to be met.")
 ]
 HERE = Path()
+EXTRAS = {
+    "server": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "prometheus_client"),
+    "data": ("polars", "datasets", "sklearn", "scipy", "fastexcel", "babel", "charset_normalizer"),
+    "train": (
+        *("torch", "transformers", "peft", "accelerate", "onnx", "onnxscript", "safetensors"),
+        *("psutil", "optuna"),
+    ),
+    "postgres": ("psycopg",),
+}
+"""Install tier to the modules it brings."""

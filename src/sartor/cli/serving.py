@@ -129,7 +129,7 @@ def _row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dict[st
     from sartor.core.errors import DataError
 
     try:
-        text = line.decode().rstrip("\r\n")
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(f"{file}, line {number:,} is not UTF-8.", fix="save it as UTF-8.") from None
     if not text.lstrip().startswith("{"):
@@ -147,8 +147,21 @@ def _row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dict[st
             f"{file}, line {number:,} has no text under {missing[0]!r}.",
             fix=f'write {{"{keys[0]}": "…"}} on each line.',
         )
+    if any(not _whole(found[key]) for key in keys):
+        raise DataError(
+            f"{file}, line {number:,} holds half of a surrogate pair, which is no character.",
+            fix="write the text as UTF-8, without \\ud800 and its like.",
+        )
     # Datasets carry labels and ids beside the inputs: those are not sent to the model.
     return {key: found[key] for key in keys}
+
+
+def _whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _write(answers: list[dict[str, Any]]) -> None:

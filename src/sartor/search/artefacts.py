@@ -4,6 +4,7 @@ Every artefact is written as a bundle and answers the validation rows through th
 so what is compared is what would ship.
 """
 
+import errno
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle, Manifest, open_bundle, write_bundle
 from sartor.core.durable import fsync_folder
-from sartor.core.errors import NothingToShrink
+from sartor.core.errors import BundleError, NothingToShrink
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
+from sartor.core.hashing import digest
 from sartor.core.types import Examples
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
@@ -117,7 +119,7 @@ class Maker:
             made.append(self._measure(name, smaller, fitted, before))
         made, best = self._cheapest(made)
         kept = replace(best, bundle=self._publish(best.bundle))
-        sizes = " → ".join(f"{a.name} {a.size_mb:.0f}" for a in made)
+        sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
         shutil.rmtree(self.scratch)
         return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
@@ -144,14 +146,42 @@ class Maker:
         )
 
     def _publish(self, bundle: Bundle) -> Bundle:
-        """Move a bundle to its place; one with the same id that is there already stays."""
-        final = self.bundles / f"{self.manifest.name}-{bundle.manifest.id[:8]}"
-        if final.exists():
-            return open_bundle(final)
+        """Move a bundle to its place; the same one that is there already stays.
+
+        The id says how a bundle answers. One that answers alike but was asked for by another need,
+        or was edited by hand, is another bundle: it keeps its place and this one goes beside it.
+        """
+        manifest = bundle.manifest
+        name = f"{manifest.name}-{manifest.id[:8]}"
+        origin = digest(self.need_text, manifest.need, manifest.lineage)
         self.bundles.mkdir(parents=True, exist_ok=True)
-        bundle.folder.rename(final)
-        fsync_folder(self.bundles)
-        return Bundle(final, bundle.manifest)
+        for final in (self.bundles / name, self.bundles / f"{name}-{origin[:6]}"):
+            try:
+                bundle.folder.rename(final)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+            else:
+                fsync_folder(self.bundles)
+                return Bundle(final, manifest)
+            if (there := self._same(final, manifest)) is not None:
+                return there
+        return open_bundle(final)
+
+    def _same(self, place: Path, manifest: Manifest) -> Bundle | None:
+        try:
+            there = open_bundle(place)
+        except BundleError:
+            return None
+        found = there.manifest
+        alike = (found.id, found.need, found.lineage) == (
+            manifest.id,
+            manifest.need,
+            manifest.lineage,
+        )
+        asked = there.path("need.yaml").read_bytes()
+        wanted = self.need_text.encode("utf-8", "surrogatepass")
+        return there if alike and asked == wanted else None
 
     def _measure(
         self, name: str, graph: Path, fitted: Path, before: Sequence[Mapping[str, Any]]
@@ -225,6 +255,10 @@ class Maker:
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
         )
         return replace(artefact, verdicts=verdicts, chance=chance.overall)
+
+
+def _short(size: float) -> str:
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
 
 
 def _compressing(name: str, source: Path) -> Callable[[Path], None]:

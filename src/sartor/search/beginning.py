@@ -1,5 +1,6 @@
 """`sartor init`: from data to a need file to start from, with what so many examples can prove."""
 
+import json
 from pathlib import Path
 
 from sartor.core.durable import write_durably
@@ -70,8 +71,6 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
         "",
     ]
     schema = json_schema({name: TASKS.get(name)().roles for name in TASKS.names()})
-    import json
-
     text = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     write_durably(to.parent / _SCHEMA, text.encode())
     write_durably(to, "\n".join(lines).encode())
@@ -102,9 +101,7 @@ def _relative(data: str, to: Path) -> str:
 
 def _quoted(value: str) -> str:
     """Quoted where YAML or the criterion grammar would read it as something else."""
-    plain = value.replace("_", "a").replace("-", "a").replace(".", "a").replace("/", "a")
-    return (
-        value
-        if plain.isalnum() and not value[0].isdigit()
-        else '"' + value.replace('"', '\\"') + '"'
-    )
+    plain = value.translate(str.maketrans("_-./", "aaaa"))
+    if plain.isalnum() and value[0].isalpha() and value.lower() not in ("true", "false", "null"):
+        return value
+    return json.dumps(value, ensure_ascii=False)  # JSON strings are YAML

@@ -3,6 +3,7 @@
 Nothing here trains, so nothing here imports torch.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,6 +104,12 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
         )
     notes = [f"{len(examples):,} rows of {labels}, look {look.number} at them."]
+    if strange := Counter(label for label in examples.target if label not in outputs):
+        shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
+        notes.append(
+            f"{strange.total():,} rows have labels that the bundle does not know and count as"
+            f" wrong: {shown}."
+        )
     trained = bundle.manifest.lineage.get("test_rows")
     if trained == examples.fingerprint():
         notes.append("These are the rows the bundle was judged on before, not fresh ones.")

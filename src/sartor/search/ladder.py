@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sartor.core.errors import Diverged, NothingToTune, SettingError
 from sartor.core.events import CandidateTried, Emit, Note
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
@@ -129,13 +128,16 @@ class Climber:
         """Try the rungs in order until one is good enough."""
         tried: list[Tried] = []
         for rung in rungs:
+            spent = 0.0
             groups = [rung.candidates] if rung.together else [(c,) for c in rung.candidates]
             for group in groups:
-                if why := self._too_dear(rung, group):
+                if why := self._too_dear(rung, group, spent):
                     tried.append(Tried(rung.name, group[0], "skipped", why))
                     self.emit(Note(f"{rung.name} skipped: {why}"))
                     break
+                began = time.monotonic()
                 tried += self._try(rung, group)
+                spent = time.monotonic() - began
                 best = _best(tried)
                 if best and best.assessment and best.assessment.chance >= ENOUGH:
                     return Climb(tuple(tried), best, True)
@@ -166,8 +168,14 @@ class Climber:
             )
         return found
 
-    def _too_dear(self, rung: Rung, group: Sequence[Candidate]) -> str:
-        """Why the group does not fit the budget, or nothing; decided once a run."""
+    def _too_dear(self, rung: Rung, group: Sequence[Candidate], spent: float) -> str:
+        """Why the group does not fit the budget, or nothing; decided once a run.
+
+        Args:
+            rung: Gives the estimate.
+            group: About to be fitted.
+            spent: Seconds that the group before it on this rung took, which is better known.
+        """
 
         def decide() -> str:
             memory = rung.estimate.memory_mb.low
@@ -176,16 +184,12 @@ class Climber:
             if self.limits.seconds is None:
                 return ""
             left = self.limits.seconds - (time.monotonic() - self.started)
-            needed = rung.estimate.seconds.low
+            needed = max(rung.estimate.seconds.low, spent)
             if needed <= left:
                 return ""
             return f"needs at least {needed:,.0f} s, {max(left, 0):,.0f} s of the budget are left"
 
         return str(self.limits.replay(f"budget {group[0].key[:16]}", decide))
-
-
-STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError)
-"""What ends a candidate and not the search."""
 
 
 def _why(error: Exception) -> str:
@@ -195,9 +199,11 @@ def _why(error: Exception) -> str:
 def _best(tried: Sequence[Tried]) -> Tried | None:
     ready = [t for t in tried if t.assessment is not None]
 
-    def rank(t: Tried) -> tuple[float, float]:
+    def rank(t: Tried) -> tuple[bool, float, float]:
         assert t.assessment is not None
-        # Chances are simulated: differences below a twentieth are noise, log-loss decides.
-        return round(t.assessment.chance * 20), -t.assessment.log_loss
+        chance = t.assessment.chance
+        # Chances are simulated: differences below a twentieth are noise, log-loss decides; but not
+        # against one that is enough, at which the climb stops.
+        return chance >= ENOUGH, round(chance * 20), -t.assessment.log_loss
 
     return max(ready, key=rank, default=None)

@@ -1,5 +1,6 @@
 """How a run ended, for the caller and for the report."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,6 +54,12 @@ class Outcome:
             "run": self.run,
         }
 
+    @staticmethod
+    def of_json(found: Mapping[str, Any]) -> "Outcome":
+        """The inverse of `as_json`; further keys are left alone."""
+        verdicts = tuple(Verdict.of_json(v) for v in found["verdicts"])
+        return Outcome(found["run"], found["state"], Path(found["bundle"]), verdicts)
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return verdict_table_html(self.verdicts)
@@ -60,13 +67,25 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the report needs to know of how the run was set up."""
+    """What the report needs to know of how the run was set up.
+
+    Args:
+        need: What was asked.
+        gathered: Rows as read and cleaned.
+        rows: By role.
+        profile: Of the rows.
+        held: What assessments share.
+        file: The need file, as the user wrote it.
+        rungs: The ladder with its prices.
+        choice: Why these backbones.
+    """
 
     need: Need
     gathered: Gathered
     rows: Prepared
     profile: Profile
     held: Held
+    file: str
     rungs: tuple[Rung, ...]
     choice: str
 
@@ -96,29 +115,32 @@ def describe(
         "artefacts": [_artefact(a) for a in artefacts],
         "confusion": _confusion(subject),
         "gap": _gap(held, climb, setting.rows, subject),
-        "errors": _errors(test, answers),
+        "errors": _errors(test, answers, need.data.id),
         "next_steps": [asdict(s) for s in steps_after(outcome, setting, climb)],
     }
 
 
 def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextStep]:
     """What the user could do next, cheapest first."""
-    fitted = {t.rung for t in climb.tried if t.state == "tried"}
-    untried = next((r for r in setting.rungs if r.name not in fitted), None)
+    # A rung that failed would fail again; one that was skipped only lacked the budget.
+    over = {t.rung for t in climb.tried if t.state != "skipped"}
+    untried = next((r for r in setting.rungs if r.name not in over), None)
+    # A need held in Python has no file: the usual name stands for it.
+    file = shlex.quote(setting.file) if Path(setting.file).suffix else "need.yaml"
     rung = None
     if untried is not None:
         seconds = untried.estimate.seconds
         rung = NextStep(
             what=f"Climb to the next rung, {untried.name}.",
-            command=f"sartor run need.yaml --method {untried.name}",
+            command=f"sartor run {file} --method {untried.name}",
             cost=f"about {_minutes(seconds)} more",
             seconds=seconds.high,
         )
     return next_steps(
         setting.need.accept,
         outcome.verdicts,
-        need="need.yaml",
-        bundle=str(outcome.bundle),
+        need=file,
+        bundle=shlex.quote(str(outcome.bundle)),
         rung=rung,
     )
 
@@ -225,18 +247,21 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     return {}
 
 
-def _errors(test: Examples, answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Wrong answers, the surest first."""
+def _errors(
+    test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
+) -> list[dict[str, Any]]:
+    """Wrong answers, the surest first; rows by the user's own id column where the need has one."""
+    ids = test.extra.get(named, test.ids) if named else test.ids
     wrong = [
         {
-            "id": row,
+            "id": str(row),
             "text": text[:500],
             "label": label,
             "answer": answer["best"],
             "confidence": answer["probabilities"][answer["best"]],
         }
         for row, text, label, answer in zip(
-            test.ids, test.inputs["text"], test.target, answers, strict=True
+            ids, test.inputs["text"], test.target, answers, strict=True
         )
         if answer["best"] != label
     ]

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
-from sartor.core.errors import ModelError
+from sartor.core.errors import DataError, ModelError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
+from sartor.core.hashing import digest
 from sartor.core.store import Store
 from sartor.core.types import Backbone
 from sartor.core.workspace import Workspace
@@ -16,17 +17,18 @@ from sartor.data.changes import summary
 from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
-from sartor.listen.export import corrections
+from sartor.listen.export import Correction, corrections
 from sartor.models.catalogue import find_backbone
 from sartor.models.choose import choose_starter
 from sartor.models.encode import EncodeSettings, TextEncoder
-from sartor.models.precision import Precision, probe
+from sartor.models.precision import Precision
 from sartor.models.workload import workload
 from sartor.need.model import Need
+from sartor.search import machine
 from sartor.search.assess import Held
 from sartor.search.estimates import Work
 from sartor.search.outcome import Setting
-from sartor.search.rungs import build_rungs, method_order
+from sartor.search.rungs import Aim, build_rungs, method_order
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
@@ -95,9 +97,10 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         need.data,
         desk.root,
         known=known,
-        corrections=corrections(store) if need.data.feedback else (),
+        corrections=_corrections(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
     )
+    _same_sources(desk, {s.file: s.sha256 for s in gathered.table.sources})
     counts = gathered.label_counts()
     total = sum(counts.values())
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
@@ -134,7 +137,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         seed=need.seed,
     )
     backbones, why = _backbones(desk, seen.languages)
-    precision = Precision(**desk.fact("precision", lambda: asdict(probe())))
+    precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     settings = EncodeSettings(max_length=MAX_LENGTH)
     encoders = {
@@ -145,12 +148,12 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     rungs = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        need.seed,
+        Aim(need.task, need.seed),
         lambda b: _work(encoders[b.name], cache, rows, speed),
     )
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     return Ready(
-        Setting(need, gathered, rows, seen, held, tuple(rungs), why),
+        Setting(need, gathered, rows, seen, held, desk.file, tuple(rungs), why),
         {b.name: b for b in backbones},
         encoders,
         precision,
@@ -174,6 +177,32 @@ def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbon
             fix="allow its licence, or name another backbone under prefer.backbones.",
         )
     return allowed, f"Backbone {', '.join(b.name for b in allowed)}, as the need says."
+
+
+def _corrections(desk: Desk) -> list[Correction]:
+    """What users have said; a resumed run learns from no more than it had heard when it began."""
+
+    def heard() -> dict[str, str]:
+        return {"until": max((c["time"] for c in found), default=""), "digest": digest(found)}
+
+    found = corrections(desk.store)
+    recorded = desk.fact("corrections", heard)
+    found = [c for c in found if c["time"] <= recorded["until"]]
+    if digest(found) != recorded["digest"]:
+        text = "Users changed or deleted feedback since this run began: its result will differ."
+        desk.emit(Note(text, "warning"))
+    return found
+
+
+def _same_sources(desk: Desk, now: Mapping[str, str]) -> None:
+    """Refuse to finish a run on other data than it began with."""
+    began: Mapping[str, str] = desk.fact("sources", lambda: dict(now))
+    if changed := [file for file in now if began.get(file) != now[file]]:
+        raise DataError(
+            f"{changed[0]} has changed since this run began.",
+            fix=f"start a new run with `sartor run {desk.file}`; what did not change is not"
+            " computed again.",
+        )
 
 
 def _work(encoder: TextEncoder, cache: Activations, rows: prepare.Prepared, gflops: float) -> Work:

@@ -30,7 +30,7 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
         ModelError: If the graph cannot be exported or does not pass the ONNX checker.
     """
     model = import_module(f"sartor.tasks.{task}.train").load(folder)
-    ids = torch.randint(1, 50, (2, 17))
+    ids = torch.ones(2, 17, dtype=torch.long)
     example = (ids, torch.ones_like(ids))
     batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
     shape = {0: batch, 1: sequence}

@@ -41,8 +41,8 @@ class Parity:
     def sentence(self) -> str:
         """One line for the report."""
         return (
-            f"{self.agreement:.1%} of {self.n} answers alike, accuracy {-self.drop * 100:+.1f} "
-            f"points (at worst {-self.drop_high * 100:+.1f}, tolerance "
+            f"{self.agreement:.1%} of {self.n} answers alike, accuracy {0 - self.drop * 100:+.1f} "
+            f"points (at worst {0 - self.drop_high * 100:+.1f}, tolerance "
             f"{-self.tolerance * 100:+.1f})"
         )
 

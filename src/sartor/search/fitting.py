@@ -1,0 +1,60 @@
+"""A group of candidates fitted: what each left, or the error that ended it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sartor.core.errors import Diverged, NothingToTune, SettingError
+from sartor.core.events import Emit
+from sartor.core.types import Candidate
+from sartor.data.prepare import Prepared
+from sartor.search.ladder import Scored
+from sartor.tune.api import METHODS
+from sartor.tune.fit import Tuner
+
+STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError)
+"""What ends a candidate and not the search."""
+_NO_MEMORY = ("out of memory", "can't allocate memory")
+
+
+def fit_group(
+    tuner: Tuner, group: Sequence[Candidate], rows: Prepared, emit: Emit
+) -> list[Scored | Exception]:
+    """Fit candidates of one method: heads of one grid together, the others one by one.
+
+    Args:
+        tuner: Fits, or finds what it has fitted.
+        group: Candidates that share a method; more than one only where it reads activations.
+        rows: Training and validation rows are used.
+        emit: Progress.
+
+    Returns:
+        One a candidate; errors of `STEPPED_OVER` in place of what they ended.
+    """
+    try:
+        return _fit(tuner, group, rows, emit)
+    except STEPPED_OVER as error:
+        found: Exception = error
+    except RuntimeError as error:
+        # torch has no error of its own for a CPU that is out of memory, and one for each device.
+        if not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        found = MemoryError("out of memory: " + str(error).splitlines()[0])
+    if len(group) == 1:
+        return [found]
+    # One candidate that cannot be fitted must not end those that shared its work.
+    return [each for candidate in group for each in fit_group(tuner, [candidate], rows, emit)]
+
+
+def _fit(
+    tuner: Tuner, group: Sequence[Candidate], rows: Prepared, emit: Emit
+) -> list[Scored | Exception]:
+    method: Any = METHODS.get(group[0].method)
+    if method.reads == "activations":
+        began = time.monotonic()
+        fits = tuner.heads(group, rows.train, rows.validation)
+        each = (time.monotonic() - began) / len(group)
+        return [Scored(f.validation_logits, f.train_logits, each) for f in fits]
+    (candidate,) = group
+    fitted = tuner(candidate, rows.train, rows.validation, emit)
+    return [Scored(fitted.validation_logits, fitted.train_logits, fitted.seconds, fitted.history)]

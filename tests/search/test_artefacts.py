@@ -1,0 +1,151 @@
+"""Down the ladder: the cheapest artefact that holds is kept, and only what may be kept is timed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from sartor.bundle import Bundle, Manifest, Preprocess, open_bundle, record_verdicts, write_bundle
+from sartor.core.types import Examples
+from sartor.need.grammar import parse_criterion
+from sartor.need.verdict import Verdict
+from sartor.search.artefacts import Artefact, Maker
+from sartor.search.assess import Held
+from sartor.shrink.parity import Parity
+from sartor.tasks import TASKS
+
+ROWS = Examples(("1", "2"), {"text": ("a", "b")}, ("good", "bad"))
+ANSWERS = tuple(
+    {"label": la, "best": la, "probabilities": {"good": p, "bad": 1 - p}}
+    for la, p in (("good", 0.9), ("bad", 0.1))
+)
+GOOD = Parity(1.0, 0.0, 0.0, 0.0, 100, 0.02)
+WORSE = Parity(0.9, 0.05, 0.08, 0.3, 100, 0.02)
+
+
+def manifest(**more: Any) -> Manifest:
+    plain: dict[str, Any] = {
+        "format": 1,
+        "id": "",
+        "name": "reviews",
+        "task": "text_classification",
+        "inputs": {"text": "text"},
+        "outputs": ["bad", "good"],
+        "decision": {},
+        "preprocess": Preprocess(),
+        "files": {},
+        "need": {"name": "reviews"},
+        "lineage": {"seed": 0},
+    }
+    return Manifest(**plain | more)
+
+
+def written(folder: Path, text: str = "name: reviews\n", **more: Any) -> Bundle:
+    source = folder.with_suffix(".content")
+    source.write_bytes(b"graph")
+    return write_bundle(folder, manifest(**more), {"model.onnx": source}, text)
+
+
+class Timed:
+    """A clock: milliseconds by the bundle's folder name."""
+
+    def __init__(self, **milliseconds: float) -> None:
+        self.milliseconds, self.asked = milliseconds, list[str]()
+
+    def __call__(self, bundle: Bundle, texts: Sequence[str]) -> Any:
+        self.asked.append(bundle.folder.name)
+        return np.full((6, 20), self.milliseconds[bundle.folder.name])
+
+
+def maker(place: Path, timing: Timed, *criteria: str, text: str = "name: reviews\n") -> Maker:
+    held = Held(
+        TASKS.get("text_classification")(),
+        ("bad", "good"),
+        ROWS,
+        tuple(parse_criterion(c) for c in criteria),
+        100,
+    )
+    return Maker(held, manifest(), text, place / "scratch", place / "bundles", timing, "here")
+
+
+def artefact(
+    place: Path,
+    name: str,
+    size: float,
+    *,
+    parity: Parity = GOOD,
+    chance: float = 0.9,
+    unmet: str = "",
+) -> Artefact:
+    verdicts = (Verdict(unmet, size, size, size, 0, "unmet"),) if unmet else ()
+    bundle = written(place / name)
+    return Artefact(name, bundle, parity, size, verdicts, chance, {}, cast("Any", ANSWERS))
+
+
+def picked(made: Maker, *artefacts: Artefact) -> tuple[str, dict[str, str]]:
+    everything, best = made._cheapest(artefacts)
+    return best.name, {a.name: a.why for a in everything}
+
+
+@pytest.mark.parametrize(
+    ("small", "kept"),
+    [
+        ({}, "int8"),
+        ({"parity": WORSE}, "onnx"),
+        ({"chance": 0.7}, "onnx"),
+        ({"chance": 0.85}, "int8"),
+        ({"unmet": "size_mb <= 10"}, "onnx"),
+    ],
+)
+def test_the_smallest_that_holds_is_kept(tmp_path: Path, small: dict[str, Any], kept: str):
+    made = maker(tmp_path, Timed(), "accuracy >= 0.8")
+    pair = artefact(tmp_path, "onnx", 88), artefact(tmp_path, "int8", 22, **small)
+    assert picked(made, *pair)[0] == kept
+
+
+def test_where_none_holds_parity_counts_before_size(tmp_path: Path):
+    made = maker(tmp_path, Timed(), "accuracy >= 0.8")
+    large = artefact(tmp_path, "onnx", 88, unmet="size_mb <= 10")
+    broken = artefact(tmp_path, "int8", 9, parity=WORSE)
+    assert picked(made, large, broken)[0] == "onnx"
+
+
+def test_a_smaller_one_that_is_too_slow_loses_and_only_candidates_are_timed(tmp_path: Path):
+    clock = Timed(onnx=5.0, int8=40.0, tiny=1.0)
+    made = maker(tmp_path, clock, "latency_p95_ms <= 20")
+    trio = (
+        artefact(tmp_path, "onnx", 88),
+        artefact(tmp_path, "int8", 22),
+        artefact(tmp_path, "tiny", 4, parity=WORSE),
+    )
+    assert picked(made, *trio)[0] == "onnx"
+    assert clock.asked == ["int8", "onnx"], "the one that broke parity is not worth timing"
+
+
+def test_larger_ones_are_not_timed_once_one_holds(tmp_path: Path):
+    clock = Timed(onnx=5.0, int8=4.0)
+    made = maker(tmp_path, clock, "latency_p95_ms <= 20")
+    assert picked(made, artefact(tmp_path, "onnx", 88), artefact(tmp_path, "int8", 22))[0] == "int8"
+    assert clock.asked == ["int8"]
+
+
+def test_the_same_bundle_is_published_once_and_another_need_gets_its_own(tmp_path: Path):
+    made = maker(tmp_path, Timed(), "accuracy >= 0.8")
+    first = made._publish(written(tmp_path / "one"))
+    verdict = Verdict("accuracy >= 0.8", 0.9, 0.85, 0.95, 100, "met")
+    record_verdicts(first, [verdict], released=True)
+    again = made._publish(written(tmp_path / "two"))
+    assert again.folder == first.folder
+    assert again.manifest.released, "what was judged stays"
+
+    other = maker(tmp_path, Timed(), "accuracy >= 0.8", text="name: reviews # stricter\n")
+    beside = other._publish(written(tmp_path / "three", "name: reviews # stricter\n"))
+    assert beside.manifest.id == first.manifest.id
+    assert beside.folder != first.folder
+    assert not beside.manifest.released
+    assert open_bundle(first.folder).manifest.released
+    assert other._publish(written(tmp_path / "four", "name: reviews # stricter\n")).folder == (
+        beside.folder
+    )

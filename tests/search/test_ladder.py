@@ -1,0 +1,135 @@
+"""Climbing: stop when it is enough, spend no more than allowed, step over what fails."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sartor.core.errors import Diverged
+from sartor.core.events import CandidateTried, Event, Note
+from sartor.core.types import Candidate
+from sartor.search.estimates import Estimate, Range
+from sartor.search.ladder import ENOUGH, Assessment, Climb, Climber, Limits, Rung, Scored
+
+NONE = np.zeros((1, 2), np.float32)
+
+
+def rung(name: str, count: int, *, together: bool = False, seconds: float = 1.0) -> Rung:
+    estimate = Estimate(Range(seconds, 3 * seconds), Range(100, 200), Range(1, 2))
+    candidates = tuple(Candidate("b", "0", name, {"n": n}, 0) for n in range(count))
+    return Rung(name, candidates, together, estimate)
+
+
+def climb(
+    rungs: Sequence[Rung],
+    chances: Callable[[str, int], float | Exception],
+    limits: Limits | None = None,
+    losses: Callable[[str, int], float] = lambda name, n: 0.5,
+) -> tuple[Climb, list[Event]]:
+    events: list[Event] = []
+
+    def fit(group: Sequence[Candidate]) -> list[Scored | Exception]:
+        found = [chances(c.method, c.settings["n"]) for c in group]
+        return [f if isinstance(f, Exception) else Scored(NONE, NONE, 0.0) for f in found]
+
+    def assess(candidate: Candidate, _: Scored) -> Assessment:
+        n = candidate.settings["n"]
+        chance = chances(candidate.method, n)
+        assert not isinstance(chance, Exception)
+        return Assessment({}, {"accuracy >= 0.8": chance}, chance, losses(candidate.method, n))
+
+    limits = limits or Limits(None, None, lambda _, find: find())
+    return Climber(fit, assess, limits, events.append).climb(rungs), events
+
+
+def names(found: Climb) -> list[tuple[str, int, str]]:
+    return [(t.rung, t.candidate.settings["n"], t.state) for t in found.tried]
+
+
+def test_the_climb_stops_at_the_first_candidate_that_is_likely_enough():
+    rungs = [rung("head", 2), rung("lora", 3), rung("full", 2)]
+    found, events = climb(rungs, lambda name, n: ENOUGH if (name, n) == ("lora", 1) else 0.79)
+    assert names(found) == [
+        (*at, "tried") for at in [("head", 0), ("head", 1), ("lora", 0), ("lora", 1)]
+    ]
+    assert found.reached
+    assert found.best is found.tried[-1]
+    assert sum(isinstance(e, CandidateTried) for e in events) == 4
+
+
+def test_candidates_that_share_their_work_are_all_tried_before_stopping():
+    found, events = climb([rung("head", 4, together=True)], lambda _, n: 0.9)
+    assert len(found.tried) == 4
+    assert sum(isinstance(e, CandidateTried) for e in events) == 1
+
+
+def test_a_ladder_that_ends_below_is_not_reached_and_keeps_its_best():
+    found, _ = climb([rung("head", 2), rung("full", 1)], lambda name, n: 0.3 + 0.2 * n)
+    assert not found.reached
+    assert found.best is not None
+    assert found.best.candidate.settings["n"] == 1
+
+
+def test_among_equal_chances_the_lower_loss_is_best():
+    found, _ = climb([rung("head", 3)], lambda _, n: 0.5, losses=lambda _, n: [0.4, 0.2, 0.3][n])
+    assert found.best is not None
+    assert found.best.candidate.settings["n"] == 1
+
+
+@pytest.mark.parametrize("error", [Diverged("loss nan.", fix="lower it."), MemoryError("full")])
+def test_a_candidate_that_fails_is_told_and_stepped_over(error: Exception):
+    found, events = climb([rung("lora", 3)], lambda _, n: error if n == 0 else 0.5)
+    assert names(found) == [("lora", 0, "failed"), ("lora", 1, "tried"), ("lora", 2, "tried")]
+    assert found.tried[0].why in ("loss nan.", "full")
+    assert any(isinstance(e, Note) and found.tried[0].why in e.text for e in events)
+
+
+def test_when_everything_fails_there_is_no_best():
+    found, _ = climb([rung("lora", 2)], lambda _, n: MemoryError())
+    assert (found.best, found.reached) == (None, False)
+    assert {t.why for t in found.tried} == {"MemoryError"}
+
+
+def test_a_rung_dearer_than_what_is_left_is_skipped_and_the_cheaper_ones_are_not():
+    limits = Limits(10.0, None, lambda _, find: find())
+    rungs = [rung("head", 1), rung("lora", 3, seconds=60), rung("bias", 1, seconds=2)]
+    found, _ = climb(rungs, lambda *_: 0.1, limits)
+    assert names(found) == [("head", 0, "tried"), ("lora", 0, "skipped"), ("bias", 0, "tried")]
+    assert found.tried[1].why.startswith("needs at least 60 s, ")
+
+
+def test_a_rung_larger_than_the_memory_is_skipped():
+    limits = Limits(None, 99.0, lambda _, find: find())
+    found, _ = climb([rung("head", 1)], lambda *_: 0.9, limits)
+    assert names(found) == [("head", 0, "skipped")]
+    assert found.tried[0].why == "needs at least 100 MB of 99"
+
+
+def test_what_the_clock_decided_is_replayed():
+    facts: dict[str, Any] = {}
+    rungs = [rung("head", 1), rung("lora", 1, seconds=60)]
+
+    def replay(name: str, find: Callable[[], Any]) -> Any:
+        return facts.setdefault(name, find())
+
+    first, _ = climb(rungs, lambda *_: 0.1, Limits(10.0, None, replay))
+    # The resumed run has all the time in the world, and must not use it.
+    again, _ = climb(rungs, lambda *_: 0.1, Limits(1e9, None, lambda name, _: facts[name]))
+    assert names(again) == names(first) == [("head", 0, "tried"), ("lora", 0, "skipped")]
+
+
+_CHANCES = st.floats(0, 1) | st.sampled_from([0.78, 0.79, 0.8, 0.81, 0.82])
+
+
+@given(st.lists(st.lists(_CHANCES, min_size=1, max_size=4), min_size=1, max_size=4))
+def test_no_candidate_after_an_enough_one_is_ever_fitted(table: list[list[float]]):
+    rungs = [rung(f"m{i}", len(row)) for i, row in enumerate(table)]
+    found, _ = climb(rungs, lambda name, n: table[int(name[1:])][n])
+    tried = [table[int(t.rung[1:])][t.candidate.settings["n"]] for t in found.tried]
+    flat = [chance for row in table for chance in row]
+    stop = next((i + 1 for i, chance in enumerate(flat) if chance >= ENOUGH), len(flat))
+    assert tried == flat[:stop]
+    assert found.reached == (max(flat) >= ENOUGH)

@@ -1,0 +1,45 @@
+"""The ladder as built: order, settings that apply, prices of a grid."""
+
+import pytest
+
+from sartor.core.errors import UnknownName
+from sartor.core.types import Backbone
+from sartor.search.estimates import Work
+from sartor.search.rungs import Aim, build_rungs, method_order
+from sartor.tune.api import METHODS
+
+AIM = Aim("text_classification", 7)
+
+
+def backbone(name: str, layers: int) -> Backbone:
+    return Backbone(name, "folder", "", name * 64, "MIT", ("en",), 1_000_000, layers, 64)
+
+
+def rungs_of(*backbones: Backbone, methods: list[str] | None = None):
+    work = Work(1000, 100, 1100, 100.0)
+    return build_rungs(backbones, method_order(methods), AIM, lambda _: work)
+
+
+def test_cheaper_methods_come_first_and_every_method_is_there():
+    assert method_order(None)[:3] == ["head", "lora", "full"]
+    assert sorted(method_order(None)) == METHODS.names()
+    assert method_order(["full", "head"]) == ["full", "head"]
+    with pytest.raises(UnknownName, match="lroa"):
+        method_order(["lroa"])
+
+
+def test_every_backbone_is_tried_by_a_cheap_method_before_a_dear_one():
+    found = rungs_of(backbone("a", 6), backbone("b", 6), methods=["head", "lora"])
+    seen = [(r.name, r.candidates[0].backbone) for r in found]
+    assert seen == [("head", "a"), ("head", "b"), ("lora", "a"), ("lora", "b")]
+    assert {c.seed for r in found for c in r.candidates} == {7}
+    assert [r.together for r in found] == [True, True, False, False]
+
+
+def test_settings_that_read_a_layer_the_backbone_lacks_are_left_out():
+    (deep,) = rungs_of(backbone("a", 6), methods=["head"])
+    (flat,) = rungs_of(backbone("a", 1), methods=["head"])
+    portfolio = METHODS.get("head").portfolio()  # type: ignore[attr-defined]
+    assert [dict(c.settings) for c in deep.candidates] == list(portfolio)
+    assert 0 < len(flat.candidates) < len(deep.candidates)
+    assert all(min(c.settings["layers"]) >= -2 for c in flat.candidates)

@@ -1,0 +1,115 @@
+"""Export and compressors: the same answers, the same bytes, no trace of this machine."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from sartor.core.errors import NothingToShrink
+from sartor.models.catalogue import find_backbone
+from sartor.models.loading import load_text_backbone
+from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.export import to_onnx
+from sartor.tasks.text_classification.train import TextClassifier
+from tests.tiny import make_tiny_bert
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fitted model's folder, in a place whose name is easily searched for."""
+    place = tmp_path_factory.mktemp("machine-of-mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SARTOR_HOME", str(place / "home"))
+        backbone = find_backbone(str(make_tiny_bert(place / "tiny")))
+    encoder, _ = load_text_backbone(backbone)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = TextClassifier(encoder, 3, (1, 2)).eval()
+    (place / "fitted").mkdir()
+    model.save(place / "fitted")
+    return place / "fitted"
+
+
+@pytest.fixture(scope="module")
+def graph(fitted: Path) -> Path:
+    to_onnx(fitted, "text_classification", fitted.parent / "model.onnx")
+    return fitted.parent / "model.onnx"
+
+
+def logits(graph: Path, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+
+
+def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(rows * 100 + length)
+    ids = draw.integers(5, 80, (rows, length))
+    mask = (np.arange(length) < draw.integers(1, length + 1, (rows, 1))).astype(np.int64)
+    return ids, mask
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 1), (1, 128), (7, 30)])
+def test_the_graph_answers_as_the_model_at_any_batch_and_length(
+    fitted: Path, graph: Path, rows: int, length: int
+):
+    from sartor.tasks.text_classification.train import load
+
+    ids, mask = batch(rows, length)
+    with torch.no_grad():
+        wanted = load(fitted)(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+    np.testing.assert_allclose(logits(graph, ids, mask), wanted, atol=1e-4)
+
+
+def test_the_same_model_is_exported_to_the_same_bytes(fitted: Path, graph: Path, tmp_path: Path):
+    to_onnx(fitted, "text_classification", tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == graph.read_bytes()
+
+
+def test_artefacts_hold_no_path_of_this_machine(graph: Path, tmp_path: Path):
+    smaller = tmp_path / "model.onnx"
+    COMPRESSORS.get("int8_dynamic")().compress(graph, smaller)
+    for path in (graph, smaller):
+        content = path.read_bytes()
+        for trace in (b"machine-of-mine", b"site-packages", b".py", b"/src/sartor"):
+            assert trace not in content
+
+
+@pytest.mark.parametrize("name", COMPRESSORS.names())
+def test_a_compressor_makes_it_smaller_answers_nearly_alike_and_leaves_the_source(
+    name: str, graph: Path, tmp_path: Path
+):
+    before = graph.read_bytes()
+    target = tmp_path / "model.onnx"
+    COMPRESSORS.get(name)().compress(graph, target)
+    assert graph.read_bytes() == before
+    assert target.stat().st_size < 0.8 * len(before)
+    ids, mask = batch(16, 20)
+    one, other = logits(graph, ids, mask), logits(target, ids, mask)
+    assert not np.array_equal(one, other), "nothing was changed"
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
+
+    COMPRESSORS.get(name)().compress(graph, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == target.read_bytes()
+
+
+@pytest.mark.parametrize("name", COMPRESSORS.names())
+def test_a_compressor_with_nothing_to_work_on_says_so(name: str, tmp_path: Path):
+    floats = TensorProto.FLOAT
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Relu", ["x"], ["y"])],
+            "g",
+            [helper.make_tensor_value_info("x", floats, ["n", 4])],
+            [helper.make_tensor_value_info("y", floats, ["n", 4])],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    onnx.save(model, tmp_path / "plain.onnx")
+    with pytest.raises(NothingToShrink, match=r"plain\.onnx"):
+        COMPRESSORS.get(name)().compress(tmp_path / "plain.onnx", tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists(), "no graph that only looks compressed"
