@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 TORCH_FREE = "core,need,data,judge,bundle,serve,ship,listen,report,studio"
 GUARD = """
@@ -153,9 +151,6 @@ def test_the_lazy_names_of_sartor_resolve_and_a_wrong_one_is_an_attribute_error(
     assert "AttributeError: module 'sartor' has no attribute 'lood'" in done.stderr
 
 
-@pytest.mark.skipif(
-    not (ROOT / "src" / "sartor" / "cli").exists(), reason="this checkout has no command line"
-)
 def test_help_is_printed_without_torch():
     code = "import sys\nsys.argv = ['sartor', '--help']\nfrom sartor.cli import main\nmain()"
     done = python(GUARD + code, NO_COLOR="1", COLUMNS="100")
