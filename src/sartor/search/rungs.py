@@ -11,12 +11,9 @@ from sartor.search.ladder import Rung
 from sartor.tune.api import METHODS
 from sartor.tune.settings import read_settings
 
-_ORDER = ("head", "lora", "full")
-"""Cheapest first; methods that are not named here come after, by name."""
-
 
 def method_order(wanted: Sequence[str] | None) -> list[str]:
-    """Methods to climb: the need's own list in its order, else all of them, cheapest first.
+    """Methods to climb: the need's own list in its order, else the default ladder.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -25,8 +22,8 @@ def method_order(wanted: Sequence[str] | None) -> list[str]:
         for name in wanted:
             METHODS.get(name)
         return list(wanted)
-    names = METHODS.names()
-    return [n for n in _ORDER if n in names] + [n for n in names if n not in _ORDER]
+    places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
+    return sorted((n for n in places if places[n].rung is not None), key=lambda n: places[n].rung)
 
 
 @dataclass(frozen=True, slots=True)

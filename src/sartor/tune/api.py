@@ -1,25 +1,62 @@
 """What a tuning method is: it opens a model for training and closes it again.
 
-A model has two parts: `encoder`, which came pretrained, and `head`, which did not.
+A model has two parts: `encoder`, which came pretrained, and `head`, which did not. Every method
+has the members of `Method`; one that does more than open and close tensors also has those of
+`Schedules`, `Penalises` or `Objective`, which the loop looks for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from sartor.core.errors import NothingToTune
 from sartor.core.registry import Registry
+
+Reads = Literal["activations", "states", "tokens"]
+"""What training reads: pooled "activations" of the frozen encoder, cached and fitted in closed
+form; cached "states", the token states of a frozen layer, through the loop; or "tokens", through
+the whole encoder and the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A setting in [low, high]; searched on a logarithmic scale where `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An integer setting in [low, high]; searched on a logarithmic scale where `log`."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A setting that is one of a few JSON values."""
+
+    values: tuple[Any, ...]
+
+
+Dimension = Real | Whole | Choice
 
 
 class Method(Protocol):
     """One file in `tune/methods/`. Its dataclass fields are its settings.
 
-    `reads` says what training reads: "activations" of the frozen encoder, cached and fitted in
-    closed form, or "tokens", through the loop.
+    `reads` says what training reads. `rung` is its place on the default ladder, cheapest first;
+    None where it is climbed only when the user asks for it.
     """
 
-    reads: ClassVar[Literal["activations", "tokens"]]
+    reads: ClassVar[Reads]
+    rung: ClassVar[int | None]
 
     def attach(self, model: nn.Module) -> None:
         """Make the model tunable in place: outputs unchanged, `requires_grad` on what trains.
@@ -40,6 +77,56 @@ class Method(Protocol):
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         """Candidate settings that did well, best first; flat, as in `Candidate.settings`."""
+        ...
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        """Settings worth searching, with their ranges; names as in `Candidate.settings`."""
+        ...
+
+
+@runtime_checkable
+class Schedules(Protocol):
+    """A method that changes what trains, or how, as the steps go by."""
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        """Called once after `attach`, when the number of optimiser steps is known."""
+        ...
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Called after every optimiser step, from 1, while the gradients are still there."""
+        ...
+
+    def state(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """What the model's own tensors do not hold, for the checkpoint."""
+        ...
+
+    def restore(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`; called after `begin`, when the model's tensors are back."""
+        ...
+
+
+@runtime_checkable
+class Penalises(Protocol):
+    """A method that adds a term to the loss."""
+
+    def penalty(self, model: nn.Module) -> Tensor:
+        """Scalar, in the units of the loss."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A method that trains towards something else than the task's loss on the logits."""
+
+    def loss(self, model: nn.Module, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """Scalar, averaged over rows.
+
+        Args:
+            model: With the method attached.
+            inputs: What the model's `forward` takes, e.g. token ids and mask, (batch, tokens).
+            labels: (batch,), class indices.
+        """
         ...
 
 

@@ -7,12 +7,12 @@ Layer-wise decay: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt, Le
 from torch import nn
 
-from sartor.tune.api import METHODS, is_head, open_tensors
+from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head, open_tensors
 
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
@@ -22,7 +22,8 @@ _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 class Full:
     """Trains all weights of encoder and head."""
 
-    reads: ClassVar[Literal["activations", "tokens"]] = "tokens"
+    reads: ClassVar[Reads] = "tokens"
+    rung: ClassVar[int | None] = 40
 
     lr: Annotated[float, Gt(0), Le(1)] = 1e-4
     """Peak learning rate of the encoder's top layer."""
@@ -47,3 +48,12 @@ class Full:
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [{"lr": 1e-4, "epochs": 3}, {"lr": 5e-5, "epochs": 3}, {"lr": 2e-4, "epochs": 2}]
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        return {
+            "lr": Real(1e-5, 5e-4, log=True),
+            "layer_decay": Real(0.6, 1.0),
+            "epochs": Whole(1, 8),
+            "label_smoothing": Real(0.0, 0.2),
+        }

@@ -7,12 +7,12 @@ Nothing is encoded twice and nothing is descended: a grid of settings costs seco
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt
 from torch import nn
 
-from sartor.tune.api import METHODS, is_head, open_tensors
+from sartor.tune.api import METHODS, Dimension, Reads, Real, is_head, open_tensors
 
 
 @METHODS.add
@@ -20,7 +20,8 @@ from sartor.tune.api import METHODS, is_head, open_tensors
 class Head:
     """Trains the head alone; which hidden states it reads is the task's `layers`."""
 
-    reads: ClassVar[Literal["activations", "tokens"]] = "activations"
+    reads: ClassVar[Reads] = "activations"
+    rung: ClassVar[int | None] = 10
 
     C: Annotated[float, Gt(0)] = 0.01
     """Inverse strength of the L2 penalty on standardised features; smaller is stricter."""
@@ -42,3 +43,7 @@ class Head:
         one = [{"layers": [layer], "C": c} for layer in (-3, -2, -1) for c in (0.01, 0.001, 0.1)]
         four = [{"layers": [-4, -3, -2, -1], "C": c} for c in (0.001, 0.003, 0.01)]
         return [*four, *one]
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        return {"C": Real(1e-4, 10.0, log=True)}

@@ -7,7 +7,7 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt
 from peft import LoraConfig, inject_adapter_in_model
@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from sartor.core.errors import NothingToTune
-from sartor.tune.api import METHODS, is_head
+from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head
 
 _ADAPTER = "sartor"
 
@@ -25,7 +25,8 @@ _ADAPTER = "sartor"
 class Lora:
     """Adapts every `nn.Linear` of the encoder whose dotted name matches `where`, and the head."""
 
-    reads: ClassVar[Literal["activations", "tokens"]] = "tokens"
+    reads: ClassVar[Reads] = "tokens"
+    rung: ClassVar[int | None] = 30
 
     rank: Annotated[int, Ge(1), Le(1024)] = 8
     """Width of the bottleneck; trainable parameters grow linearly with it."""
@@ -80,6 +81,15 @@ class Lora:
             {"rank": 16, "lr": 5e-4, "epochs": 3},
             {"rank": 4, "lr": 2e-3, "epochs": 2},
         ]
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        return {
+            "rank": Whole(2, 64, log=True),
+            "lr": Real(1e-4, 5e-3, log=True),
+            "epochs": Whole(1, 8),
+            "label_smoothing": Real(0.0, 0.2),
+        }
 
 
 def _linears(model: nn.Module) -> list[str]:
