@@ -1,20 +1,25 @@
-"""Score and time to score on few rows: a need's run against the script most tutorials show.
+"""Labels to a model: score and time, a need's run against the scripts that people write.
 
-    python -m benchmarks.score_time [--rows 1000] [--seeds 5] [--peer-seeds 2]
+    python -m benchmarks.score_time [--cases trainer/reviews/1000 …] [--seeds 5] [--peer-seeds 2]
 
-Two tasks: product reviews (2 labels, their own test file) and intents (20 labels; the English rows
-only, since MiniLM reads no Chinese; whole templates are kept for the test). A seed draws the
-training rows, the same for both sides, and seeds everything after. Both use MiniLM, both are a
-fresh process with nothing cached, and both answer the same test rows.
+A case names a peer, a task and its training rows: `1000` drawn at random, or `8a` of each class.
+Three tasks: product reviews (2 labels, their own test file), intents (20 labels; the English rows
+only, since MiniLM reads no Chinese; whole templates are kept for the test) and Chinese reviews (2
+labels). A seed draws the training rows, the same for both sides, and seeds everything after. Both
+sides use one backbone (MiniLM, or E5 for Chinese), both are a fresh process with nothing cached,
+and both answer the same test rows.
 
 - *Ours*: `sartor run` with the methods given (the frozen head). Of the training rows it keeps its
   own validation rows. It ends with a verdict on an int8 bundle, and that bundle's answers count.
-- *The peer*: `_plain_trainer.py`, `transformers.Trainer` with padding to 128, batch 32, learning
+- *trainer*: `_plain_trainer.py`, `transformers.Trainer` with padding to 128, batch 32, learning
   rate 2e-5 and 3 epochs on all the rows.
+- *tuned*: the same script as somebody who knows the model would run it: padding to the longest of
+  the batch, batch 16, learning rate 1e-4.
+- *setfit*: `_setfit_peer.py`, SetFit with its defaults; `--setfit` names a Python that has it.
 
 Two times: until the model is fitted (ours with its decision rule; no test row was read), and from
 the start of the process to its end with the score known (ours with export, int8, parity, bundle
-and verdict besides). Takes about 40 minutes on two cores, nearly all of them the peer's.
+and verdict besides). Takes about an hour on two cores, nearly all of it the peers'.
 """
 
 import argparse
@@ -48,8 +53,18 @@ from benchmarks._harness import (
 from sartor.models.catalogue import find_backbone
 from sartor.serve import runtime
 
-PEER = "transformers.Trainer"
+PEERS = {
+    "trainer": "transformers.Trainer",
+    "tuned": "transformers.Trainer, tuned",
+    "setfit": "SetFit 1.2",
+}
+CASES = [
+    *(f"{peer}/{task}/1000" for task in ("reviews", "intents") for peer in ("trainer", "tuned")),
+    *(f"trainer/{task}/64" for task in ("reviews", "intents", "chinese_reviews")),
+    *(f"setfit/{task}/8a" for task in ("reviews", "intents", "chinese_reviews")),
+]
 TESTED_TEMPLATES = 0.3
+TESTED_CHINESE = 1000
 Row = dict[str, str]
 
 
@@ -60,12 +75,46 @@ class Problem:
     Args:
         data: Further keys of the need's `data`.
         accept: Criteria; they only decide when the climb stops.
+        backbone: What both sides start from.
     """
 
     pool: list[Row]
     test: list[Row]
     data: dict[str, Any]
     accept: list[str]
+    backbone: str = "minilm"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A peer, a task, and how many rows to learn from: in all, or of each class."""
+
+    peer: str
+    task: str
+    rows: int
+    each: bool
+
+    @staticmethod
+    def read(text: str) -> "Case":
+        peer, task, rows = text.split("/")
+        if peer not in PEERS or task not in PROBLEMS or not rows.removesuffix("a").isdigit():
+            raise SystemExit(f"{text} is no case; write {' or '.join(CASES[::4])}")
+        return Case(peer, task, int(rows.removesuffix("a")), rows.endswith("a"))
+
+    def draw(self, pool: list[Row], seed: int) -> list[Row]:
+        """Training rows, the same for both sides."""
+        random_rows = random.Random(seed)
+        if not self.each:
+            return random_rows.sample(pool, self.rows)
+        drawn: list[Row] = []
+        for label in sorted({row["label"] for row in pool}):
+            members = [row for row in pool if row["label"] == label]
+            drawn += random_rows.sample(members, self.rows)
+        random_rows.shuffle(drawn)
+        return drawn
+
+    def where(self) -> str:
+        return f"{self.task.replace('_', ' ')}, {self.rows:,} rows{' a class' * self.each}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,62 +155,78 @@ def intents() -> Problem:
     )
 
 
-PROBLEMS: dict[str, Callable[[], Problem]] = {"reviews": reviews, "intents": intents}
+def chinese_reviews() -> Problem:
+    rows = _read(ROOT / "examples" / "chinese_reviews" / "chinese_reviews.csv")
+    random.Random(0).shuffle(rows)
+    test, pool = rows[:TESTED_CHINESE], rows[TESTED_CHINESE:]
+    return Problem(pool, test, {}, ["accuracy >= 0.75", "size_mb <= 150"], "e5_small")
+
+
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "reviews": reviews,
+    "intents": intents,
+    "chinese_reviews": chinese_reviews,
+}
 
 
 def main() -> None:
     facts = machine()
     parser = arguments(__doc__)
-    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--cases", nargs="+", default=CASES)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--peer-seeds", type=int, default=2)
     parser.add_argument("--methods", nargs="+", default=["head"], help="what ours may climb")
-    parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
+    parser.add_argument("--setfit", default=sys.executable, help="a Python that has setfit")
     options = parser.parse_args()
     lines: list[Line] = []
-    detail: dict[str, Any] = {"rows": options.rows, "methods": options.methods}
-    for name in options.problems:
-        problem = PROBLEMS[name]()
-        if len(problem.pool) < options.rows:
-            parser.error(f"{name} has {len(problem.pool):,} training rows, not {options.rows:,}")
-        runs = _compete(name, problem, options)
-        lines += _summary(f"{name}, {options.rows:,} rows", runs)
-        detail[name] = {"test_rows": len(problem.test)} | {
+    detail: dict[str, Any] = {"methods": options.methods}
+    ours: dict[str, list[Run]] = {}
+    for text in options.cases:
+        case = Case.read(text)
+        problem = PROBLEMS[case.task]()
+        runs = _compete(case, problem, options, ours.get(case.where(), []))
+        lines += _summary(case, runs, known=case.where() in ours)
+        ours[case.where()] = runs["ours"]
+        detail[text] = {"test_rows": len(problem.test)} | {
             side: [{**asdict(run), "right": sum(run.right)} for run in found]
             for side, found in runs.items()
         }
-    finish("score_time", facts, lines, detail)
+        # After every case: an interrupted hour leaves what it measured.
+        finish("score_time", facts, lines, detail)
 
 
-def _compete(name: str, problem: Problem, options: argparse.Namespace) -> dict[str, list[Run]]:
-    sides = {"ours": options.seeds, "peer": options.peer_seeds}
-    runs: dict[str, list[Run]] = {side: [] for side in sides}
+def _compete(
+    case: Case, problem: Problem, options: argparse.Namespace, known: list[Run]
+) -> dict[str, list[Run]]:
+    """Runs of both sides; ours only once where two peers race on the same rows."""
+    sides = {"ours": 0 if known else options.seeds, "peer": options.peer_seeds}
+    runs: dict[str, list[Run]] = {"ours": list(known), "peer": []}
     for seed, side in alternate(list(sides), max(sides.values())):
         if seed >= sides[side]:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            command = _prepare(Path(folder), (name, problem), options, seed)[side]
+            command = _prepare(Path(folder), (case, problem), options, seed)[side]
             runs[side].append(_one(command, problem))
         last = runs[side][-1]
         print(
-            f"{name}, seed {seed}, {side}: accuracy {np.mean(last.right):.3f}, "
-            f"fitted in {last.fit_seconds:.1f} s, {last.seconds:.1f} s in all",
+            f"{case.where()}, seed {seed}, {case.peer if side == 'peer' else side}: accuracy "
+            f"{np.mean(last.right):.3f}, fitted in {last.fit_seconds:.1f} s, "
+            f"{last.seconds:.1f} s in all",
             flush=True,
         )
     return runs
 
 
 def _prepare(
-    folder: Path, named: tuple[str, Problem], options: argparse.Namespace, seed: int
+    folder: Path, raced: tuple[Case, Problem], options: argparse.Namespace, seed: int
 ) -> dict[str, list[str]]:
     """Write the rows and the need; the command of each side."""
-    name, problem = named
-    drawn = random.Random(seed).sample(problem.pool, options.rows)
+    case, problem = raced
     train, test, need = folder / "train.csv", folder / "test.csv", folder / "need.yaml"
-    _write(train, drawn)
+    _write(train, case.draw(problem.pool, seed))
     _write(test, problem.test)
     asked = {
-        "name": name,
+        "name": case.task.replace("_", "-"),
         "task": "text_classification",
         "data": {
             "train": train.name,
@@ -171,14 +236,20 @@ def _prepare(
             **problem.data,
         },
         "accept": problem.accept,
-        "prefer": {"backbones": ["minilm"]},
+        "prefer": {"backbones": [problem.backbone]},
         "seed": seed,
     }
     need.write_text(json.dumps(asked), encoding="utf-8")  # JSON is YAML
-    ours = ["benchmarks._need_run", str(need), str(folder), *options.methods]
-    model = find_backbone("minilm").path
-    peer = ["benchmarks._plain_trainer", model, str(train), str(test), str(seed)]
-    return {"ours": ours, "peer": peer}
+    run = [sys.executable, "-m", "benchmarks._need_run", str(need), str(folder)]
+    model = find_backbone(problem.backbone).path
+    given = [model, str(train), str(test), str(seed)]
+    script = [sys.executable, "-m", "benchmarks._plain_trainer", *given]
+    peers = {
+        "trainer": script,
+        "tuned": [*script, "tuned"],
+        "setfit": [options.setfit, str(ROOT / "benchmarks" / "_setfit_peer.py"), *given],
+    }
+    return {"ours": [*run, *options.methods], "peer": peers[case.peer]}
 
 
 def _one(command: list[str], problem: Problem) -> Run:
@@ -188,7 +259,7 @@ def _one(command: list[str], problem: Problem) -> Run:
         environment["HF_DATASETS_CACHE"] = cache
         began = time.perf_counter()
         ran = subprocess.run(
-            [sys.executable, "-m", *command],
+            command,
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -210,13 +281,14 @@ def _answers(bundle: str, problem: Problem) -> list[str]:
     return [answer["best"] for answer in served.predict([row["text"] for row in problem.test])]
 
 
-def _summary(where: str, runs: dict[str, list[Run]]) -> list[Line]:
+def _summary(case: Case, runs: dict[str, list[Run]], *, known: bool) -> list[Line]:
     lines: list[Line] = []
+    where, peer = case.where(), PEERS[case.peer]
     right = {side: np.array([run.right for run in found], float) for side, found in runs.items()}
     for side, found in runs.items():
-        if not found:
+        if not found or (side == "ours" and known):
             continue
-        who = PEER if side == "peer" else "ours"
+        who = peer if side == "peer" else "ours"
         score = spread([100 * float(np.mean(run.right)) for run in found])
         lines += [
             Line.of(f"Accuracy, {where}: {who}; median, lowest, highest seed", score, "%"),
@@ -232,10 +304,10 @@ def _summary(where: str, runs: dict[str, list[Run]]) -> list[Line]:
                 f"Accuracy gained, {where}",
                 _gained(right["ours"], right["peer"]),
                 "points",
-                against=PEER,
+                against=peer,
             ),
-            Line.of(f"Faster to a fitted model, {where}", fit, "times", against=PEER),
-            Line.of(f"Faster from exec to score, {where}", whole, "times", against=PEER),
+            Line.of(f"Faster to a fitted model, {where}", fit, "times", against=peer),
+            Line.of(f"Faster from exec to score, {where}", whole, "times", against=peer),
         ]
     return lines
 
