@@ -8,60 +8,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sartor.core.errors import Diverged, SettingError
 from sartor.core.events import StageProgress, silent
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
-from sartor.tune.loop import Recipe, Rows, Watch, log_loss, score, train
+from sartor.tune.loop import Watch, log_loss, score, train
 from sartor.tune.settings import Loop
-
-
-class Bag(nn.Module):
-    """Mean of word vectors and a linear head: the smallest thing that learns from tokens."""
-
-    def __init__(self, words: int = 40, outputs: int = 2) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.encoder = nn.Embedding(words, 8)
-        self.head = nn.Linear(8, outputs)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = attention_mask.unsqueeze(-1).float()
-        return self.head((self.encoder(input_ids) * mask).sum(1) / mask.sum(1))
-
-
-def _rows(count: int, seed: int, noise: float = 0.0) -> Rows:
-    draw = np.random.default_rng(seed)
-    ids = [draw.integers(1, 40, draw.integers(3, 15)).tolist() for _ in range(count)]
-    labels = np.array([int(np.mean(row) > 20) for row in ids])
-    flipped = draw.random(count) < noise
-    return Rows(Tokens(ids, pad=0), np.where(flipped, 1 - labels, labels).astype(np.int64))
-
-
-def _recipe(loop: Loop, rate: float = 0.05) -> Recipe:
-    return Recipe(loop, 0, lambda z, y: nn.functional.cross_entropy(z, y), lambda name: rate)
+from tests.tune.bag import Bag, bag_recipe, bag_rows
 
 
 def test_training_learns_and_ends_with_the_best_weights_it_saw():
-    model, held = Bag(), _rows(60, 2, noise=0.2)
+    model, held = Bag(), bag_rows(60, 2, noise=0.2)
 
     trained = train(
-        model, (_rows(150, 1, noise=0.2), held), _recipe(Loop(epochs=25, patience=99)), Watch()
+        model,
+        (bag_rows(150, 1, noise=0.2), held),
+        bag_recipe(Loop(epochs=25, patience=99)),
+        Watch(),
     )
 
     losses = [entry["validation_log_loss"] for entry in trained.history]
     assert losses[-1] > min(losses), "it never overfitted; the test would be vacuous"
-    assert log_loss(score(model, held.tokens), held.labels) == pytest.approx(min(losses), abs=1e-6)
+    assert log_loss(score(model, held.inputs), held.labels) == pytest.approx(min(losses), abs=1e-6)
     assert min(losses) < math.log(2)
 
 
 def test_it_stops_when_patience_runs_out():
     settings = Loop(epochs=60, patience=2, evaluations=1)
-    data = (_rows(40, 1, noise=0.5), _rows(40, 2, noise=0.5))
+    data = (bag_rows(40, 1, noise=0.5), bag_rows(40, 2, noise=0.5))
 
-    trained = train(Bag(), data, _recipe(settings), Watch())
+    trained = train(Bag(), data, bag_recipe(settings), Watch())
 
     losses = [entry["validation_log_loss"] for entry in trained.history]
     best = losses.index(min(losses))
@@ -70,21 +48,21 @@ def test_it_stops_when_patience_runs_out():
 
 def test_the_step_limit_holds_and_the_last_step_is_evaluated():
     trained = train(
-        Bag(), (_rows(80, 1), _rows(20, 2)), _recipe(Loop(epochs=9, max_steps=4)), Watch()
+        Bag(), (bag_rows(80, 1), bag_rows(20, 2)), bag_recipe(Loop(epochs=9, max_steps=4)), Watch()
     )
 
     assert trained.steps == 4
     assert trained.history[-1]["step"] == 4
 
 
-def test_accumulation_makes_fewer_steps_of_the_same_rows():
-    data = (_rows(64, 1), _rows(20, 2))
+def test_accumulation_makes_fewer_steps_of_the_samebag_rows():
+    data = (bag_rows(64, 1), bag_rows(20, 2))
 
-    one = train(Bag(), data, _recipe(Loop(epochs=1, batch_rows=8)), Watch())
-    four = train(Bag(), data, _recipe(Loop(epochs=1, batch_rows=8, accumulate=4)), Watch())
+    one = train(Bag(), data, bag_recipe(Loop(epochs=1, batch_rows=8)), Watch())
+    four = train(Bag(), data, bag_recipe(Loop(epochs=1, batch_rows=8, accumulate=4)), Watch())
 
     assert four.steps == math.ceil(one.steps / 4)
-    assert four.tokens == one.tokens == data[0].tokens.lengths().sum()
+    assert four.tokens == one.tokens == data[0].inputs.lengths().sum()
 
 
 def test_a_loss_that_is_not_a_number_ends_with_a_fix():
@@ -93,7 +71,7 @@ def test_a_loss_that_is_not_a_number_ends_with_a_fix():
         model.head.weight[0, 0] = math.nan
 
     with pytest.raises(Diverged, match="step 1 of") as caught:
-        train(model, (_rows(20, 1), _rows(8, 2)), _recipe(Loop(epochs=1)), Watch())
+        train(model, (bag_rows(20, 1), bag_rows(8, 2)), bag_recipe(Loop(epochs=1)), Watch())
 
     assert "lower the learning rate (lr=0.05 now)" in caught.value.fix
 
@@ -103,11 +81,11 @@ def test_a_tensor_the_loss_does_not_reach_is_reported():
     model.spare = nn.Linear(3, 3)
 
     with pytest.raises(SettingError, match=r"2 of 5 trainable tensors did not move .*spare"):
-        train(model, (_rows(80, 1), _rows(8, 2)), _recipe(Loop(batch_rows=8)), Watch())
+        train(model, (bag_rows(80, 1), bag_rows(8, 2)), bag_recipe(Loop(batch_rows=8)), Watch())
 
 
 def test_the_deadline_ends_it_at_a_step_and_a_resumed_run_ends_at_the_same(tmp_path: Path):
-    data, settings = (_rows(200, 1), _rows(20, 2)), _recipe(Loop(epochs=50, patience=999))
+    data, settings = (bag_rows(200, 1), bag_rows(20, 2)), bag_recipe(Loop(epochs=50, patience=999))
 
     def slowly(event: object) -> None:
         if isinstance(event, StageProgress):
@@ -138,18 +116,18 @@ def test_the_callers_random_generators_are_left_alone():
 
     model = Bag()
     torch.manual_seed(11)
-    train(model, (_rows(20, 1), _rows(8, 2)), _recipe(Loop(epochs=1)), Watch())
+    train(model, (bag_rows(20, 1), bag_rows(8, 2)), bag_recipe(Loop(epochs=1)), Watch())
 
     assert (torch.rand(1).item(), np.random.rand(), random.random()) == expected
 
 
 def test_scores_come_back_in_the_rows_order():
-    model, rows = Bag(), _rows(30, 1)
+    model, rows = Bag(), bag_rows(30, 1)
 
-    together = score(model, rows.tokens)
+    together = score(model, rows.inputs)
 
     for i in (0, 13, 29):
-        alone = score(model, Tokens([rows.tokens.ids[i]], 0))
+        alone = score(model, Tokens([rows.inputs.ids[i]], 0))
         np.testing.assert_allclose(together[i], alone[0], atol=1e-5)
 
 

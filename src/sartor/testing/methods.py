@@ -212,12 +212,13 @@ def _train(method: Method, model: TextClassifier, watch: Watch | None = None) ->
         loss=lambda logits, labels: TextClassification().loss(logits, labels, weights, 0.0),
         # The same for all tensors, and large: a tiny model must move visibly in a few steps.
         rate=lambda name: 2e-2,
+        method=method,
     )
     return train(model, (_rows(48, 1), _rows(16, 2)), recipe, watch or Watch(emit=silent))
 
 
 def _answers(model: nn.Module) -> Tensor:
-    ids, mask = _rows(8, 3).tokens.batch(np.arange(8))
+    ids, mask = _rows(8, 3).inputs.batch(np.arange(8))
     model.eval()
     with torch.no_grad():
         return model(ids, mask)

@@ -87,7 +87,11 @@ class Method(Protocol):
 
 @runtime_checkable
 class Schedules(Protocol):
-    """A method that changes what trains, or how, as the steps go by."""
+    """A method that changes what trains, or how, as the steps go by.
+
+    It may freeze and thaw the tensors that `attach` opened, not open others: the optimizer knows
+    those alone. A frozen tensor keeps its moments and does not decay.
+    """
 
     def begin(self, model: nn.Module, steps: int) -> None:
         """Called once after `attach`, when the number of optimiser steps is known."""
@@ -111,7 +115,7 @@ class Penalises(Protocol):
     """A method that adds a term to the loss."""
 
     def penalty(self, model: nn.Module) -> Tensor:
-        """Scalar, in the units of the loss."""
+        """Scalar, in the units of the loss; added once a step, in float32."""
         ...
 
 

@@ -10,6 +10,7 @@ it and skips. Padding without it: up to 89 % of tokens, https://arxiv.org/abs/21
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,19 @@ _CHUNK_BATCHES = 32
 """Batches a chunk holds: more makes lengths more equal, fewer mixes rows better."""
 _ROUND = 8
 """Batches are padded to a multiple of this: fewer distinct shapes for the matrix kernels."""
+
+
+class Inputs(Protocol):
+    """Rows that a model reads; `Tokens`, or cached states of a frozen layer."""
+
+    def lengths(self) -> NDArray[np.int64]:
+        """(rows,) tokens of each row, without padding."""
+        ...
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """What the model's `forward` takes of these rows, in its order; the last is the mask,
+        (rows, tokens), 1 at real tokens and 0 at padding."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

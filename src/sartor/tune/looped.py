@@ -1,7 +1,5 @@
 """Fits through the gradient loop: everything that is not a closed form."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -11,7 +9,7 @@ from sartor.core.events import Emit, Note
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
-from sartor.tune.batching import Tokens
+from sartor.tune.batching import Inputs, Tokens
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
@@ -46,6 +44,7 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
         ),
         rate=lambda name: method.rate(name, max(model.layers)),
         bf16=bf16,
+        method=method,
     )
     trained = train(model, (rows, held), recipe, watch)
     method.fold(model)
@@ -56,8 +55,8 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
         model,
         tokenizer,
         # In float32: these logits stand for the model that is exported.
-        score(model, held.tokens),
-        _score_sample(model, rows.tokens, (job.candidate.seed, scored), bf16=bf16),
+        score(model, held.inputs),
+        _score_sample(model, rows.inputs, (job.candidate.seed, scored), bf16=bf16),
         tuple(trained.history),
     )
 
@@ -78,17 +77,12 @@ def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tok
 
 
 def _score_sample(
-    model: nn.Module, tokens: Tokens, drawn: tuple[int, int], *, bf16: bool
+    model: nn.Module, inputs: Inputs, drawn: tuple[int, int], *, bf16: bool
 ) -> Floats:
     """(rows, outputs): logits of a sample, drawn as (seed, count) says, NaN elsewhere."""
-    total, (seed, most) = len(tokens.ids), drawn
-    count = min(total, most)
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:count])
-    found = score(model, _picked(tokens, chosen.tolist()), bf16=bf16)
+    total, (seed, most) = len(inputs.lengths()), drawn
+    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:most])
+    found = score(model, inputs, rows=chosen.tolist(), bf16=bf16)
     logits = np.full((total, found.shape[1]), np.nan, dtype=np.float32)
     logits[chosen] = found
     return logits
-
-
-def _picked(tokens: Tokens, rows: Sequence[int]) -> Tokens:
-    return Tokens([tokens.ids[i] for i in rows], tokens.pad)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How the gradient loop runs, for every method that reads tokens."""
+    """How the gradient loop runs, for every method that is descended on."""
 
     epochs: Annotated[int, Ge(1), Le(1000)] = 3
     """Passes over the training rows, at most; early stopping may end before."""
@@ -76,7 +76,7 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
     """
     chosen = METHODS.get(method)
     owners: list[type[Any]] = [cast("type[Any]", TRAINERS.get(task)), cast("type[Any]", chosen)]
-    if cast("type[Method]", chosen).reads == "tokens":
+    if cast("type[Method]", chosen).reads != "activations":
         owners.append(Loop)
     known = {field.name: owner for owner in owners for field in fields(owner)}
     for key in flat:

@@ -1,0 +1,85 @@
+"""What a run of the gradient loop is given, and what it tells."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sartor.core.events import Emit, silent
+from sartor.tune.batching import Inputs
+from sartor.tune.checkpoint import Checkpoints
+from sartor.tune.settings import Loop
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(batch, outputs) logits and (batch,) labels to a scalar, averaged over rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a model reads, with the answers; labels are class indices."""
+
+    inputs: Inputs
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides the result.
+
+    Args:
+        loop: The loop's settings.
+        seed: Of batches and dropout.
+        loss: What training minimises.
+        rate: Trainable tensor's name to its peak learning rate.
+        bf16: Whether matrix products run in bfloat16, as the precision probe told.
+        method: The attached method; the loop calls those of `Schedules`, `Penalises` and
+            `Objective` that it has.
+    """
+
+    loop: Loop
+    seed: int
+    loss: Loss
+    rate: Callable[[str], float]
+    bf16: bool = False
+    method: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What does not decide the result, bar the deadline.
+
+    Args:
+        checkpoints: Where to save and to resume from; None keeps nothing.
+        every_seconds: Time between checkpoints.
+        every_steps: Steps between checkpoints; 0 leaves it to the time.
+        deadline: `time.monotonic()` after which training ends at the next step.
+        emit: Told of progress.
+    """
+
+    checkpoints: Checkpoints | None = None
+    every_seconds: float = 60.0
+    every_steps: int = 0
+    deadline: float = math.inf
+    emit: Emit = field(default=silent)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a run went.
+
+    Args:
+        history: One mapping an evaluation: step, epoch, train_loss, validation_log_loss.
+        steps: Optimiser steps done over all of the run's processes.
+        tokens: Real tokens read by this process.
+        seconds: Wall time of this process's steps, evaluations and checkpoints aside.
+        cut: Whether the deadline ended it.
+    """
+
+    history: Sequence[dict[str, float]]
+    steps: int
+    tokens: int
+    seconds: float
+    cut: bool

@@ -1,0 +1,52 @@
+"""Answers of a model in eval mode, and their log-loss."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sartor.core.protocols import Floats
+from sartor.tune.batching import Budget, Inputs, plan_in_order
+
+
+def score(
+    model: nn.Module, inputs: Inputs, *, rows: Sequence[int] | None = None, bf16: bool = False
+) -> Floats:
+    """(rows, outputs) logits in eval mode; the model's mode is restored.
+
+    Args:
+        model: Takes what `inputs.batch` gives.
+        inputs: What it reads.
+        rows: Which rows to score, in this order; all when None.
+        bf16: Whether matrix products run in bfloat16.
+    """
+    lengths = inputs.lengths()
+    chosen = np.arange(len(lengths)) if rows is None else np.asarray(rows, dtype=np.int64)
+    device = next(model.parameters()).device
+    found: dict[int, NDArray[np.float32]] = {}
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), precision(device, bf16=bf16):
+        # Without gradients a batch can hold more before the caches overflow.
+        for places in plan_in_order(lengths[chosen], Budget(tokens=4096, rows=64)):
+            batch = inputs.batch(chosen[places])
+            logits = model(*(part.to(device) for part in batch)).float().cpu().numpy()
+            found.update(zip(places.tolist(), logits, strict=True))
+    model.train(was_training)
+    return np.stack([found[i] for i in range(len(found))])
+
+
+def log_loss(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """Mean negative log-probability of the true class, natural log."""
+    wide = logits.astype(np.float64)
+    top = wide.max(1)
+    total = top + np.log(np.exp(wide - top[:, None]).sum(1))
+    return float((total - wide[np.arange(len(labels)), labels]).mean())
+
+
+def precision(device: torch.device, *, bf16: bool) -> AbstractContextManager[object]:
+    """Matrix products of the block in bfloat16, or as they are."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
