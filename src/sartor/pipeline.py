@@ -36,7 +36,7 @@ from sartor.need.verdict import Verdict, overall
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.estimates import finishing
 from sartor.search.fitting import fit_group
-from sartor.search.judging import roles_of
+from sartor.search.judging import roles_of, row_set
 from sartor.search.ladder import Climb, Climber, Limits, Tried
 from sartor.search.outcome import Outcome, describe
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
@@ -360,7 +360,7 @@ class _Stages:
         subject = maker.subject(kept.bundle, test)
         asked = _now()
         look = Ledger(self.store, _now).look(
-            test.fingerprint(),
+            row_set(test, self.need),
             kept.bundle.manifest.id,
             self.need.accept,
             lambda number: judge(self.need.accept, subject, look=number, seed=self.need.seed),

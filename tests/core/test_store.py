@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 
+from sartor.core import migrations
 from sartor.core.errors import WorkspaceError
 from sartor.core.store import Store, StoreFull, token_hash
 from sartor.core.tables import VERSION, metadata, predictions
@@ -81,17 +84,47 @@ def test_more_rows_are_assigned_than_one_statement_may_hold(store: Store):
 def test_looks_come_back_in_order_and_only_for_their_test_rows(store: Store):
     for rows, bundle in (("t1", "a"), ("t2", "b"), ("t1", "c")):
         look = {"test_rows": rows, "bundle": bundle, "criteria": "k", "verdicts": [{"n": 3}]}
-        store.add_look(look | {"time": datetime.now(UTC)})
+        assert store.add_look(look | {"time": datetime.now(UTC), "number": 1}, {7})
     found = store.looks("t1")
     assert [look["bundle"] for look in found] == ["a", "c"]
     assert found[0]["verdicts"] == [{"n": 3}]
-    assert found[0].keys() == {"test_rows", "bundle", "criteria", "verdicts", "time"}
+    assert found[0].keys() == {
+        "test_rows",
+        "bundle",
+        "criteria",
+        "verdicts",
+        "time",
+        "number",
+    }
+
+
+def test_rows_know_how_many_looks_they_went_through(store: Store):
+    look = {"test_rows": "t1", "criteria": "k", "verdicts": [], "time": datetime.now(UTC)}
+    many = range(-6_000, 6_000)
+    assert store.add_look(look | {"bundle": "a", "number": 1}, many)
+    assert store.add_look(look | {"bundle": "b", "number": 2}, {-1, 9_000, 2**63 - 1})
+    assert store.looked_at([-6_000, -1, 9_000, 2**63 - 1, 7_000]) == {
+        -6_000: 1,
+        -1: 2,
+        9_000: 1,
+        2**63 - 1: 1,
+    }
+    assert len(store.looked_at(many)) == 12_000
+
+
+def test_the_same_look_is_recorded_once_and_counted_once(store: Store):
+    look = {"test_rows": "t", "bundle": "b", "criteria": "k", "number": 1}
+    look |= {"time": datetime.now(UTC)}
+    assert store.add_look(look | {"verdicts": [{"n": 1}]}, {7})
+    assert not store.add_look(look | {"verdicts": [{"n": 2}]}, {7})
+    assert [found["verdicts"] for found in store.looks("t")] == [[{"n": 1}]]
+    assert store.looked_at({7}) == {7: 1}
 
 
 def test_a_time_without_a_zone_is_refused(store: Store):
     look = {"test_rows": "t", "bundle": "b", "criteria": "k", "verdicts": []}
     with pytest.raises(sa.exc.StatementError, match="has no time zone"):
-        store.add_look(look | {"time": datetime(2026, 1, 1)})
+        store.add_look(look | {"time": datetime(2026, 1, 1), "number": 1}, {7})
 
 
 def test_a_key_is_kept_as_a_hash_and_can_be_revoked_once(store: Store, path: Path):
@@ -236,6 +269,40 @@ def test_an_old_store_is_migrated_to_the_same_schema_as_a_new_one(path: Path, tm
         assert migrated == schema(connection)
     with Store.open(old) as store:
         store.add_run("reviews", "", 0)
+
+
+def old_store(path: Path) -> None:
+    """A store of the first version that holds three looks, one of them twice."""
+    scripts = Path(migrations.__file__).parent
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(scripts))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for bundle, n in (("a", 1), ("b", 2), ("a", 3)):
+            connection.execute(
+                sa.text("INSERT INTO looks VALUES (NULL, 't', :b, 'k', :v, '2026-01-02 00:00:00')"),
+                {"b": bundle, "v": json.dumps([{"n": n}])},
+            )
+    engine.dispose()
+
+
+def test_looks_of_an_old_store_are_kept_and_count_for_exactly_their_rows(path: Path):
+    old_store(path)
+    with Store.open(path) as store:
+        found = store.looks("t")
+        assert [(look["bundle"], look["verdicts"]) for look in found] == [
+            ("a", [{"n": 1}]),
+            ("b", [{"n": 2}]),
+        ], "of two that were stored at once, the first was given"
+        assert [look["number"] for look in found] == [None, None]
+        assert store.looked_at({7, 8}) == {}
+        look = {"test_rows": "t", "bundle": "c", "criteria": "k", "verdicts": [], "number": 3}
+        store.add_look(look | {"time": datetime.now(UTC)}, {7, 8})
+        assert store.looked_at({7, 8}) == {7: 3, 8: 3}, "now their rows are known"
+        assert [look["number"] for look in store.looks("t")] == [1, 2, 3]
 
 
 def schema(connection: sa.Connection) -> str:

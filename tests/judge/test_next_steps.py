@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sartor.judge.next_steps import NextStep, binding, next_steps
-from sartor.judge.planning import rows_needed
+from sartor.judge.planning import fresh_rows, rows_needed
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from tests.judge.rows import criteria, right_and_wrong, subject
@@ -34,7 +34,7 @@ def test_an_unproven_recall_asks_for_a_fresh_sample_large_enough_by_itself():
     assert verdicts[0].more is not None
     alone = rows_needed(need[0], verdicts[0].value, chance=0.9)
     assert alone is not None
-    enough = max(alone, verdicts[0].n + verdicts[0].more[1])
+    enough = max(alone, fresh_rows(verdicts[0].n + verdicts[0].more[1], 0.95))
     assert f"at least {enough:,} rows with label=yes" in step.what
     assert step.command == "sartor judge bundle fresh.csv"
     assert "data.test" in step.what, "a verdict outside a run releases nothing"
@@ -72,7 +72,8 @@ def test_the_further_rows_of_a_verdict_would_not_decide_alone():
     as_good = round(least * 0.85)
     assert judge(need, right_and_wrong(as_good, least - as_good))[0].state == "unproven"
     (step,) = steps(need, [verdict])
-    assert f"at least {verdict.n + verdict.more[1]:,} rows" in step.what
+    asked = int(step.what.split("at least ")[1].split(" rows")[0].replace(",", ""))
+    assert least < asked < verdict.n + verdict.more[1], "fresh rows are a first look"
 
 
 def test_one_sample_is_asked_for_all_that_rows_can_decide_and_what_is_rare_sets_its_price():

@@ -50,12 +50,26 @@ def test_an_unproven_verdict_says_how_many_more_rows_would_decide_and_so_many_do
     assert verdict.more is not None
     least, most = verdict.more
     assert 0 < least < most < 1000
-    total = 100 + most
-    right = round(0.85 * total)
-    assert states(["accuracy >= 0.8"], right_and_wrong(right, total - right)) == ["met"]
-    few = 100 + least // 3
-    right = round(0.85 * few)
-    assert states(["accuracy >= 0.8"], right_and_wrong(right, few - right)) == ["unproven"]
+
+    def again(total: int, look: int) -> str:
+        """As good on so many rows, these hundred among them: so a second look at these."""
+        right = round(0.85 * total)
+        return states(["accuracy >= 0.8"], right_and_wrong(right, total - right), look=look)[0]
+
+    assert again(100 + most, 2) == "met"
+    assert again(100 + round(1.1 * least), 2) == "met"
+    assert again(100 + least // 3, 2) == "unproven"
+    assert again(round(0.8 * (100 + least)), 1) == "met", "a first look asks for less"
+    assert again(round(0.8 * (100 + least)), 2) == "unproven"
+
+
+def test_the_last_look_at_a_test_set_asks_for_fresh_rows_and_not_for_further_ones():
+    need, found = criteria("accuracy >= 0.8"), right_and_wrong(85, 15)
+    (fourth,), (fifth,) = (judge(need, found, look=look) for look in (4, 5))
+    assert fourth.more is not None
+    assert "worn" not in fourth.note
+    assert fifth.more is None
+    assert "worn" in fifth.note
 
 
 def test_more_rows_of_a_recall_are_rows_of_its_label_and_of_its_slice():

@@ -89,13 +89,16 @@ def test_runs_assignments_looks_and_keys(url: str):
         store.finish_run(run, "met", {"labels": ["退款"]})
         assert store.assign("s", {"a": "test"}) == {"a": "test"}
         look = {"test_rows": "t", "bundle": "b", "criteria": "k", "verdicts": [{"n": 1}]}
-        store.add_look(look | {"time": datetime.now(UTC)})
+        look |= {"time": datetime.now(UTC), "number": 1}
+        assert store.add_look(look, {-(2**63), 7})
+        assert not store.add_look(look, {-(2**63), 7})
         store.add_key("ci")
     with Store.open(url) as store:
         assert store.run(run).summary == {"labels": ["退款"]}
         assert store.run(run).started.utcoffset() is not None
         assert store.assign("s", {"a": "train", "b": "train"}) == {"a": "test", "b": "train"}
-        assert store.looks("t")[0]["verdicts"] == [{"n": 1}]
+        assert [look["verdicts"] for look in store.looks("t")] == [[{"n": 1}]]
+        assert store.looked_at({-(2**63), 7, 8}) == {-(2**63): 1, 7: 1}
         store.revoke_key(1)
         assert store.keys()[0].revoked is not None
 

@@ -53,6 +53,14 @@ def text_digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
+def mark(*parts: object) -> int:
+    """The first 8 bytes of `digest` as a signed integer: a row's name where many are kept.
+
+    Among a million rows two share one with a chance of 3 in 100 million.
+    """
+    return int.from_bytes(bytes.fromhex(digest(*parts)[:16]), "big", signed=True)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, read in pieces, 64 hex digits."""
     sha = hashlib.sha256()

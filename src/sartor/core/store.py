@@ -7,7 +7,7 @@ feedback) reach the tables of `core.tables` through `read()` and `write()`.
 
 import hashlib
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from sartor.core.database import StoreBusy, StoreFull, connect, display, faults
 from sartor.core.errors import WorkspaceError
-from sartor.core.tables import api_keys, assignments, looks, now, runs
+from sartor.core.tables import api_keys, assignments, look_rows, looks, now, runs
 
 __all__ = ["ApiKey", "Run", "Store", "StoreBusy", "StoreFull", "token_hash"]
 
@@ -188,8 +188,9 @@ class Store:
         """
         rows = [{"scope": scope, "row_id": row, "split": split} for row, split in splits.items()]
         with self.write() as connection:
+            new = _insert_new(connection, assignments, ["scope", "row_id"])
             for start in range(0, len(rows), _PIECE):
-                connection.execute(_insert_new(connection), rows[start : start + _PIECE])
+                connection.execute(new, rows[start : start + _PIECE])
             held = _assignments(connection, scope)
         return {row: held[row] for row in splits}
 
@@ -201,21 +202,65 @@ class Store:
     # Looks at test rows
 
     def looks(self, test_rows: str) -> list[dict[str, Any]]:
-        """Every look at these test rows, oldest first: test_rows, bundle, criteria, verdicts, time.
+        """Every look at exactly these rows, oldest first.
 
         Args:
             test_rows: `Examples.fingerprint()` of the test rows.
+
+        Returns:
+            test_rows, bundle, criteria, verdicts, time and number, which is None for a look whose
+            rows are not kept.
         """
-        columns = (looks.c.test_rows, looks.c.bundle, looks.c.criteria)
+        columns = (looks.c.test_rows, looks.c.bundle, looks.c.criteria, looks.c.number)
         query = sa.select(*columns, looks.c.verdicts, looks.c.time).order_by(looks.c.id)
         with self.read() as connection:
             found = connection.execute(query.where(looks.c.test_rows == test_rows))
             return [dict(row) for row in found.mappings()]
 
-    def add_look(self, look: Mapping[str, Any]) -> None:
-        """Record a look: test_rows, bundle, criteria, verdicts (JSON values) and time (aware)."""
+    def looked_at(self, rows: Collection[int]) -> dict[int, int]:
+        """How many looks each of these rows has been through, for those that have.
+
+        Args:
+            rows: From `hashing.mark`.
+        """
+        found: dict[int, int] = {}
+        marks = list(rows)
+        query = sa.select(look_rows.c.row, sa.func.count()).group_by(look_rows.c.row)
+        with self.read() as connection:
+            for start in range(0, len(marks), _PIECE):
+                some = query.where(look_rows.c.row.in_(marks[start : start + _PIECE]))
+                found |= {row: count for row, count in connection.execute(some)}
+        return found
+
+    def add_look(self, look: Mapping[str, Any], rows: Collection[int]) -> bool:
+        """Record a look and its rows, unless the same one is recorded already.
+
+        Earlier looks at exactly these rows that have none yet get them too.
+
+        Args:
+            look: test_rows, bundle, criteria, verdicts (JSON values), time (aware) and number.
+            rows: From `hashing.mark`.
+
+        Returns:
+            False if the same test rows, bundle and criteria were there.
+        """
+        place = ["test_rows", "bundle", "criteria"]
         with self.write() as connection:
-            connection.execute(sa.insert(looks).values(dict(look)))
+            new = _insert_new(connection, looks, place).returning(looks.c.id)
+            added = connection.scalars(new.values(dict(look))).one_or_none()
+            if added is None:
+                return False
+            bare = sa.select(looks.c.id).where(
+                looks.c.test_rows == look["test_rows"], looks.c.number.is_(None)
+            )
+            earlier = connection.scalars(bare.order_by(looks.c.id)).all()
+            for number, one in enumerate(earlier, start=1):
+                counted = sa.update(looks).where(looks.c.id == one)
+                connection.execute(counted.values(number=number))
+            kept = [{"row": row, "look": one} for one in (*earlier, added) for row in rows]
+            for start in range(0, len(kept), _PIECE):
+                connection.execute(sa.insert(look_rows), kept[start : start + _PIECE])
+        return True
 
     # API keys
 
@@ -270,13 +315,13 @@ _RUNS = sa.select(
 )
 
 
-def _insert_new(connection: sa.Connection) -> sa.Insert:
-    """Insert that leaves rows alone which are there already; both databases spell it alike."""
+def _insert_new(connection: sa.Connection, table: sa.Table, key: list[str]) -> sa.Insert:
+    """Insert that leaves rows alone whose key is there already; both databases spell it alike."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     else:
         from sqlalchemy.dialects.postgresql import insert
-    return insert(assignments).on_conflict_do_nothing(index_elements=["scope", "row_id"])
+    return insert(table).on_conflict_do_nothing(index_elements=key)
 
 
 def _assignments(connection: sa.Connection, scope: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0001"
+VERSION = "0002"
 """Revision of the newest migration; a store of a later one is refused."""
 
 
@@ -67,6 +67,8 @@ assignments = sa.Table(
     sa.Column("split", sa.Text, nullable=False),
 )
 
+_LOOK = ("test_rows", "bundle", "criteria")
+
 looks = sa.Table(
     "looks",
     metadata,
@@ -76,6 +78,16 @@ looks = sa.Table(
     sa.Column("criteria", sa.Text, nullable=False),
     sa.Column("verdicts", sa.JSON, nullable=False),
     sa.Column("time", UtcTime, nullable=False),
+    # Empty for looks from before rows were kept: those count for exactly their test rows.
+    sa.Column("number", sa.Integer),
+    sa.Index("ux_looks_test_rows_bundle_criteria", *_LOOK, unique=True),
+)
+
+look_rows = sa.Table(
+    "look_rows",
+    metadata,
+    sa.Column("row", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("look", sa.Integer, sa.ForeignKey("looks.id"), primary_key=True, autoincrement=False),
 )
 
 predictions = sa.Table(

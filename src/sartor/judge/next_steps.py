@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from sartor.judge.api import CountsRows
-from sartor.judge.planning import planned_test_rows, rows_needed
+from sartor.judge.planning import fresh_rows, planned_test_rows, rows_needed
 from sartor.judge.resolve import check_of, words
 from sartor.need.criterion import Bound, Criterion
 from sartor.need.verdict import Verdict
@@ -112,7 +112,7 @@ def _fresh_rows(criterion: Criterion, verdict: Verdict, whole: int) -> int:
         needed = ceil(alone * judged / verdict.n)
     if verdict.more is not None:
         # From the interval as it was found: groups, averages and pairs are in it.
-        needed = max(needed, judged + verdict.more[1])
+        needed = max(needed, fresh_rows(judged + verdict.more[1], criterion.confidence))
     elif not _worn(verdict):
         return 0  # So near its threshold that no number was forecast.
     return 0 if needed >= _MOST else max(needed, _LEAST)

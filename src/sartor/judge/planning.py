@@ -103,7 +103,9 @@ def planned_test_rows(criteria: Sequence[Criterion], label_shares: Mapping[str, 
     return max((_planned(criterion, label_shares) for criterion in criteria), default=0)
 
 
-def more_rows(part: Part, ends: tuple[float, float], alpha: float) -> tuple[int, int] | None:
+def more_rows(
+    part: Part, ends: tuple[float, float], alpha: float, then: float
+) -> tuple[int, int] | None:
     """Range of further rows that would decide, were the truth what was observed.
 
     The two ends are enough with a chance of 50 % and of 90 %.
@@ -112,6 +114,7 @@ def more_rows(part: Part, ends: tuple[float, float], alpha: float) -> tuple[int,
         part: What is not decided yet.
         ends: The present interval.
         alpha: Its two-sided error.
+        then: Two-sided error of the interval over all rows, the further ones included.
 
     Returns:
         None where a million rows would not decide.
@@ -125,12 +128,24 @@ def more_rows(part: Part, ends: tuple[float, float], alpha: float) -> tuple[int,
     needed: list[int] = []
     for chance in _RANGE:
         # The half-width shrinks with the root of the rows, and so does the noise to be outrun.
-        slack = 1 + max(0.0, float(ndtri(chance))) / -float(ndtri(alpha / 2))
+        sigmas = max(0.0, float(ndtri(chance))) - float(ndtri(then / 2))
+        slack = sigmas / -float(ndtri(alpha / 2))
         total = n * (half * slack / distance) ** 2
         if total > _MOST:
             return None
         needed.append(max(1, int(np.ceil(total)) - n))
     return needed[0], max(needed)
+
+
+def fresh_rows(total: int, confidence: float) -> int:
+    """Fresh rows that decide as surely as `total` do of which some were looked at once before.
+
+    For the upper end of `more_rows`: a first look at rows spends three times what a second does. Of
+    rows that were looked at more often, fewer would do than this says.
+    """
+    again = float(ndtri(_RANGE[1]))
+    first, second = (again - float(ndtri(two_sided(confidence, look) / 2)) for look in (1, 2))
+    return int(np.ceil(total * (first / second) ** 2))
 
 
 def _power(n: Floats, threshold: float, truth: float, error: float) -> Floats:

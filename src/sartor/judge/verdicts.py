@@ -191,19 +191,24 @@ def _verdict(found: RowsBehind, ends: _Ends, look: int, *, proven_to_fail: bool)
     )
     if state != "unproven":
         return verdict
-    if look > WORN:
+    if look >= WORN:
         worn = f"this test set is worn: it was looked at {WORN} times, and needs fresh rows"
         return replace(verdict, note="; ".join([*notes, worn]))
-    return _with_forecast(verdict, found, ends, two_sided(found.criterion.confidence, look))
+    return _with_forecast(verdict, found, ends, look)
 
 
-def _with_forecast(verdict: Verdict, found: RowsBehind, ends: _Ends, alpha: float) -> Verdict:
-    """How many more rows would decide, from the part that needs most of those not yet decided."""
+def _with_forecast(verdict: Verdict, found: RowsBehind, ends: _Ends, look: int) -> Verdict:
+    """How many more rows would decide, from the part that needs most of those not yet decided.
+
+    They would be judged together with these, which is a further look at these.
+    """
+    confidence = found.criterion.confidence
+    alpha, then = two_sided(confidence, look), two_sided(confidence, look + 1)
     needed: list[tuple[tuple[int, int], str]] = []
     for part, (low, high, state) in zip(found.parts, ends, strict=True):
         if state != "unproven":
             continue
-        more = more_rows(part, (low, high), alpha)
+        more = more_rows(part, (low, high), alpha, then)
         if more is None:
             note = (
                 f"{part.name} sits so near its threshold that no practical number of rows decides"

@@ -18,7 +18,7 @@ from sartor.core.types import Examples, Roles
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
 from sartor.judge.api import Subject
-from sartor.judge.ledger import Ledger
+from sartor.judge.ledger import Ledger, RowSet
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
 from sartor.judge.rival import Difference, compare, read_predictions
@@ -26,6 +26,7 @@ from sartor.judge.verdicts import judge
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
+from sartor.search.turns import turn
 from sartor.serve import runtime, timing
 from sartor.tasks import TASKS
 
@@ -96,9 +97,11 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
         timing=lambda: timing.measure(folder, texts, timing.Load(requests=_TIMED_REQUESTS)),
         conditions=f"this machine, batch 1, {served.threads} threads",
     )
-    with Store.open(Workspace.open(workspace).store) as store:
+    place = Workspace.open(workspace)
+    # A look is counted once, and a latency is not that of two bundles at work.
+    with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
         look = Ledger(store, _now).look(
-            examples.fingerprint(),
+            row_set(examples, need),
             bundle.manifest.id,
             need.accept,
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
@@ -135,7 +138,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
         rival = _subject(need, test, outputs, read_predictions(answers, test, outputs))
         look = Ledger(store, _now).look(
             # A rival's looks say nothing of our bundles: they are counted apart.
-            digest(test.fingerprint(), "rival"),
+            row_set(test, need, book="rival"),
             digest([dict(answer) for answer in rival.answers]),
             need.accept,
             lambda number: judge(need.accept, rival, look=number, seed=need.seed),
@@ -180,6 +183,12 @@ def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     store.assign(need.name, rows.assignments)
     return rows
+
+
+def row_set(examples: Examples, need: Need, *, book: str = "") -> RowSet:
+    """Test rows as the ledger counts them: the same texts under another label column are others."""
+    asked = [need.data.roles.get(target, "") for target in roles_of(need.task).targets]
+    return RowSet.of(examples, digest(need.task, asked), book=book)
 
 
 def roles_of(task: str) -> Roles:
