@@ -303,6 +303,7 @@ class _Stages:
             bundles=self.place.bundles,
             timing=self._timing,
             conditions=f"this machine, batch 1, {threads} threads",
+            learnt=(*rows.train.ids, *rows.validation.ids),
         )
         kept, made = maker.make(
             fitted.folder,

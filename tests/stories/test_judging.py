@@ -48,6 +48,32 @@ def test_a_bundle_is_judged_on_fresh_rows_without_torch(shop: Finished):
     assert "look 1 at them" in found["notes"][0]
 
 
+def test_rows_that_the_bundle_learnt_from_are_left_out(shop: Finished, here: Here):
+    learnt = [json.loads(x) for x in here("data", "show", "--split", "train").out.splitlines()]
+    chosen = [json.loads(x) for x in here("data", "show", "--split", "validation").out.splitlines()]
+    seen = [(r["text"], r["label"]) for r in (*learnt, *chosen)]
+    write_csv(shop.folder / "seen.csv", [(f"  {text} ", label) for text, label in seen])
+    refused(here("judge", shop.bundle, "seen.csv"), f"every row of seen.csv ({len(seen)})")
+
+    write_csv(shop.folder / "fresh.csv", reviews(300, seed=5))
+    fresh = json.loads(here("judge", shop.bundle, "fresh.csv", "--json").out)
+    write_csv(shop.folder / "mixed.csv", [*seen[:40], *reviews(300, seed=5), *seen[-40:]])
+    mixed = json.loads(here("judge", shop.bundle, "mixed.csv", "--json").out)
+    assert mixed["verdicts"] == fresh["verdicts"]
+    assert "80 further rows are left out" in mixed["notes"][1]
+    assert "left out" not in " ".join(fresh["notes"])
+
+
+def test_a_bundle_that_does_not_say_what_it_learnt_from_is_judged_all_the_same(
+    shop: Finished, here: Here, tmp_path: Path
+):
+    old = asking_for("0.70", shop.bundle, tmp_path / "old")
+    write_csv(shop.folder / "fresh.csv", reviews(30, seed=5))
+    found = json.loads(here("judge", old, "fresh.csv", "--json").out)
+    assert "does not say which rows it learnt from" in found["notes"][1]
+    assert found["verdicts"][0]["n"] == 30
+
+
 def test_training_without_torch_says_what_to_install(shop: Finished):
     said = without_torch("run", "need.yaml", cwd=shop.folder)
     assert (said.returncode, said.stdout) == (2, "")

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.bundle.card import card
+from sartor.bundle.learnt import Learnt, pack, unpack
 from sartor.bundle.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -25,6 +26,7 @@ MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
 CARD = "README.md"
 NEED = "need.yaml"
+LEARNT = "learnt.bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,22 @@ class Bundle:
             )
         return self.folder / name
 
+    def learnt(self) -> Learnt | None:
+        """Which rows it learnt from; None for a bundle that does not say.
+
+        Raises:
+            BundleError: If the file is not of its form.
+        """
+        if LEARNT not in self.manifest.files:
+            return None
+        if self.manifest.files[LEARNT].bytes > MAX_MANIFEST_BYTES:
+            raise BundleError(
+                f"{self.folder / LEARNT} is larger than {MAX_MANIFEST_BYTES / 1e6:.0f} MB.",
+                fix="build the bundle again with `sartor run`.",
+            )
+        place = self.folder / LEARNT
+        return unpack(place.read_bytes(), str(place))
+
     @property
     def size_mb(self) -> float:
         """All files and the manifest, in MB of 1,000,000 bytes."""
@@ -54,7 +72,11 @@ class Bundle:
 
 
 def write_bundle(
-    folder: Path, manifest: Manifest, content: Mapping[str, Path], need_text: str
+    folder: Path,
+    manifest: Manifest,
+    content: Mapping[str, Path],
+    need_text: str,
+    learnt: Collection[str] = (),
 ) -> Bundle:
     """Write a bundle under a staging name, flush it, then rename it into place.
 
@@ -63,12 +85,13 @@ def write_bundle(
         manifest: `files`, `id` and `seal` are filled in here.
         content: File name to source path, e.g. {"model.onnx": …}.
         need_text: The need as the user wrote it.
+        learnt: Ids of the rows it learnt from; none where that is not known.
 
     Raises:
         BundleError: If `folder` holds something else, or a file name is not plain.
         WorkspaceError: If the disk is full.
     """
-    if odd := sorted(n for n in content if not is_plain(n) or n in (CARD, NEED)):
+    if odd := sorted(n for n in content if not is_plain(n) or n in (CARD, NEED, LEARNT)):
         raise BundleError(
             f"{odd[0]!r} cannot be the name of a content file.", fix="give it a plain other name."
         )
@@ -79,6 +102,8 @@ def write_bundle(
             shutil.copyfile(source, staging / name)
         (staging / NEED).write_bytes(need_text.encode("utf-8", "surrogatepass"))
         (staging / CARD).write_bytes(_card(manifest))
+        if learnt:
+            (staging / LEARNT).write_bytes(pack(learnt))
         files = {p.name: _entry(p, content=p.name in content) for p in sorted(staging.iterdir())}
         sealed = manifest.model_copy(update={"files": files}).sealed()
         (staging / MANIFEST).write_bytes(sealed.to_json().encode())

@@ -6,7 +6,7 @@ so what is compared is what would ship.
 
 import errno
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ class Maker:
         timing: Bundle folder and texts to latencies (processes, requests) in milliseconds;
             recorded once a run.
         conditions: What the timing holds for.
+        learnt: Ids of the rows that decided anything: training and validation.
     """
 
     held: Held
@@ -89,6 +90,7 @@ class Maker:
     bundles: Path
     timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
     conditions: str
+    learnt: Collection[str] = ()
 
     def make(
         self,
@@ -206,7 +208,7 @@ class Maker:
                 "lineage": {**self.manifest.lineage, "artefact": name},
             }
         )
-        bundle = write_bundle(self.scratch / name, manifest, content, self.need_text)
+        bundle = write_bundle(self.scratch / name, manifest, content, self.need_text, self.learnt)
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision)
         subject = self._subject(bundle, held.validation, answers)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sartor.bundle import open_bundle
-from sartor.core.errors import WorkspaceError
+from sartor.bundle import Bundle, open_bundle
+from sartor.core.errors import DataError, WorkspaceError
 from sartor.core.hashing import digest
 from sartor.core.store import Store
 from sartor.core.types import Examples, Roles
@@ -82,7 +82,7 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
     """
     bundle = open_bundle(folder)
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
-    examples = prepare.examples_of(str(labels), need.data, Path())
+    examples, notes = _fresh(bundle, prepare.examples_of(str(labels), need.data, Path()), labels)
     outputs = bundle.manifest.outputs
     _bind(need, str(labels), outputs, examples)
     served = runtime.load(folder, unreleased="allow")
@@ -106,7 +106,7 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
             need.accept,
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
         )
-    notes = [f"{len(examples):,} rows of {labels}, look {look.number} at them."]
+    notes.insert(0, f"{len(examples):,} rows of {labels}, look {look.number} at them.")
     if strange := Counter(label for label in examples.target if label not in outputs):
         shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
         notes.append(
@@ -117,6 +117,29 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
     if trained == examples.fingerprint():
         notes.append("These are the rows the bundle was judged on before, not fresh ones.")
     return Judged(look.verdicts, overall(look.verdicts), (), tuple(notes))
+
+
+def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[str]]:
+    """The rows that the bundle did not learn from, as far as it can tell, and what to say of it."""
+    learnt = bundle.learnt()
+    if learnt is None:
+        return examples, [
+            "This bundle does not say which rows it learnt from: none of them can be noticed here."
+        ]
+    rows = learnt.fresh(examples.ids)
+    if not rows:
+        raise DataError(
+            f"The bundle learnt from every row of {labels} ({len(examples):,}): they say nothing"
+            " of how it will do.",
+            fix="give it rows that took no part in training or validation.",
+        )
+    if len(rows) == len(examples):
+        return examples, []
+    sampled = "" if learnt.whole else "at least "
+    return examples.take(rows), [
+        f"{sampled}{len(examples) - len(rows):,} further rows are left out: the bundle learnt from"
+        " them. Texts that only resemble what it learnt from are not noticed."
+    ]
 
 
 def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path = ".") -> Judged:
