@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sartor.core.durable import disk_space, staged_folder, write_durably
+from sartor.core.durable import disk_space, staged_folder, sweep, write_durably
 from sartor.core.errors import WorkspaceError
 
 
@@ -190,3 +190,67 @@ def test_a_killed_writer_leaves_one_whole_version(tmp_path):
         number = data[: len(data) // 50_000]
         assert data == number * 50_000
         path.unlink()
+
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from sartor.core.durable import staged_folder
+with staged_folder(Path(sys.argv[1])) as folder:
+    (folder / "f").write_text("half")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_builders_folder_is_swept_and_a_working_ones_is_not(tmp_path):
+    final = tmp_path / "stages" / "clean" / "abc"
+    killed, working = run(BUILDER, final), run(BUILDER, final)
+    try:
+        assert killed.stdout is not None
+        assert working.stdout is not None
+        lost, held = (Path(b.stdout.readline().decode().strip()) for b in (killed, working))
+        assert sweep(tmp_path) == [], "both are at work"
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        assert lost.is_dir(), "a kill leaves it; the test would be vacuous"
+        assert sweep(tmp_path) == [lost]
+        assert os.listdir(final.parent) == [held.name]
+    finally:
+        working.kill()
+        working.communicate()
+
+
+def test_only_staging_folders_are_swept(tmp_path):
+    kept = [".git", ".cache.d", "abc.12345678", ".abc.1234567", ".abc.1234567X", "runs/1"]
+    for name in kept:
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".file.12345678").write_text("not a folder")
+    (tmp_path / ".link.12345678").symlink_to(tmp_path / ".git")
+    (tmp_path / "runs" / "1" / ".model.a2345_78" / "inner").mkdir(parents=True)
+    assert sweep(tmp_path) == [tmp_path / "runs" / "1" / ".model.a2345_78"]
+    assert all((tmp_path / name).exists() for name in kept)
+    assert (tmp_path / ".link.12345678").is_symlink()
+
+
+SWEEPER = """
+import sys, time
+from pathlib import Path
+from sartor.core.durable import sweep
+while True:
+    sweep(Path(sys.argv[1]))
+"""
+
+
+def test_a_sweeper_that_never_stops_takes_nothing_from_a_builder(tmp_path):
+    sweeper = run(SWEEPER, tmp_path)
+    try:
+        builder = run(RACE, tmp_path, "one")
+        _, errors = builder.communicate(timeout=60)
+        assert builder.returncode == 0, errors.decode()
+        assert sweeper.poll() is None
+    finally:
+        sweeper.kill()
+        sweeper.communicate()
+    for folder in (tmp_path / str(number) for number in range(30)):
+        assert sorted(os.listdir(folder)) == ["a", "b", "c"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sartor.core.errors import WorkspaceError
+from sartor.core.store import Store
 from sartor.core.workspace import FOLDER, LAYOUT, Workspace
 
 
@@ -64,6 +65,24 @@ def test_a_workspace_whose_runs_cannot_be_made_says_so(tmp_path):
     (workspace.folder / "runs").write_text("x")
     with pytest.raises(WorkspaceError, match="cannot be used"):
         workspace.new_run()
+
+
+@pytest.mark.parametrize("name", ["a?mode=memory", "50%20", "c#d", "退款 & co"])
+def test_the_store_lies_in_the_workspace_whatever_its_folder_is_called(tmp_path, name):
+    workspace = Workspace.open(tmp_path / name)
+    with Store.open(workspace.store) as store:
+        store.add_run("reviews", "", 0)
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+    assert (workspace.folder / "store.db").is_file()
+
+
+def test_what_a_killed_process_left_half_built_is_gone_when_the_workspace_is_opened(tmp_path):
+    workspace = Workspace.open(tmp_path)
+    left = workspace.folder / "stages" / "clean" / ".0123abcd.x1y2z3_4"
+    left.mkdir(parents=True)
+    (left / "rows.parquet").write_bytes(b"half")
+    Workspace.open(tmp_path)
+    assert not left.exists()
 
 
 def test_runs_count_up_and_the_newest_is_the_default(tmp_path):
@@ -199,7 +218,7 @@ def test_json_keeps_every_text_even_lone_surrogates(tmp_path):
 def test_the_store_lies_in_the_workspace_unless_a_url_is_given(tmp_path, monkeypatch):
     monkeypatch.delenv("SARTOR_STORE_URL", raising=False)
     workspace = Workspace.open(tmp_path)
-    assert workspace.store == f"sqlite:///{tmp_path}/{FOLDER}/store.db"
+    assert workspace.store == f"{tmp_path}/{FOLDER}/store.db"
     monkeypatch.setenv("SARTOR_STORE_URL", "postgresql+psycopg://here/db")
     assert workspace.store == "postgresql+psycopg://here/db"
 

@@ -1,14 +1,20 @@
 """Files that survive a crash: written under another name, flushed, then renamed into place."""
 
 import errno
+import fcntl
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sartor.core.errors import WorkspaceError
+
+_STAGED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""What `tempfile` makes of `staged_folder`'s prefix."""
+_DEPTH = 4
 
 
 def fsync_folder(folder: Path) -> None:
@@ -62,14 +68,15 @@ def write_durably(path: Path, data: bytes, *, beside: Path | None = None) -> Non
 def staged_folder(final: Path) -> Generator[Path]:
     """A new folder that becomes `final` when the block ends well, and is removed when it does not.
 
-    Two processes that build the same `final` do not collide: the later one's work is dropped.
+    Two processes that build the same `final` do not collide: the later one's work is dropped. What
+    a killed one leaves behind, `sweep` removes.
 
     Raises:
         WorkspaceError: If the disk is full.
     """
     with disk_space(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        staging, lock = _new_staging(final)
         try:
             yield staging
             staging.chmod(0o755)  # mkdtemp's 0700 would hide a bundle from the user that serves it
@@ -82,6 +89,64 @@ def staged_folder(final: Path) -> Generator[Path]:
             fsync_folder(final.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            os.close(lock)
+
+
+def sweep(root: Path) -> list[Path]:
+    """Remove the staging folders below `root` that no process is building any more.
+
+    Whoever builds one holds a lock on it, which ends with the process. Where the file system has no
+    locks nothing is removed.
+
+    Args:
+        root: Searched to a depth of four folders; inside of staging folders nothing is searched.
+
+    Returns:
+        What was removed.
+    """
+    return [folder for folder in _staged_below(root, _DEPTH) if _removed(folder)]
+
+
+def _new_staging(final: Path) -> tuple[Path, int]:
+    """A new folder and the open file that holds its lock."""
+    while True:
+        staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        try:
+            lock = os.open(staging, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # swept before it was locked
+        with suppress(OSError):  # no locks here: then nobody sweeps either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if staging.exists():
+            return staging, lock
+        os.close(lock)
+
+
+def _staged_below(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        inside = sorted(e.name for e in os.scandir(folder) if e.is_dir(follow_symlinks=False))
+    except OSError:
+        return  # gone meanwhile, or another user's
+    for name in inside:
+        if _STAGED.fullmatch(name):
+            yield folder / name
+        elif depth > 1:
+            yield from _staged_below(folder / name, depth - 1)
+
+
+def _removed(staging: Path) -> bool:
+    try:
+        lock = os.open(staging, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(staging)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sartor.core.durable import disk_space, staged_folder, write_durably
+from sartor.core.durable import disk_space, staged_folder, sweep, write_durably
 from sartor.core.errors import WorkspaceError
 
 LAYOUT = 1
@@ -96,6 +96,8 @@ class Workspace:
     def open(root: Path | str = ".") -> "Workspace":
         """Open `root/.sartor`, creating it when absent.
 
+        What killed processes left half-built is removed.
+
         Raises:
             WorkspaceError: If it is of a newer version or cannot be written.
         """
@@ -118,12 +120,16 @@ class Workspace:
                 f"{folder} has layout {found[:20]!r}; this sartor knows up to {LAYOUT}.",
                 fix="upgrade with `pip install -U sartor`, or use another folder with --workspace.",
             )
+        sweep(folder)
         return Workspace(folder)
 
     @property
     def store(self) -> str:
-        """URL of the store: `SARTOR_STORE_URL`, or the workspace's SQLite file."""
-        return os.environ.get("SARTOR_STORE_URL") or f"sqlite:///{self.folder / 'store.db'}"
+        """What `Store.open` takes: `SARTOR_STORE_URL`, or the path of the workspace's SQLite file.
+
+        No URL of the file: one cannot hold a folder's `?`.
+        """
+        return os.environ.get("SARTOR_STORE_URL") or str(self.folder / "store.db")
 
     @property
     def activations(self) -> Path:
