@@ -17,7 +17,9 @@ def backbone(name: str, layers: int) -> Backbone:
 
 def rungs_of(*backbones: Backbone, methods: list[str] | None = None):
     work = Work(1000, 100, 1100, 100.0)
-    return build_rungs(backbones, method_order(methods), AIM, lambda _: work)
+    rungs, dropped = build_rungs(backbones, method_order(methods), AIM, lambda _: work)
+    assert not dropped
+    return rungs
 
 
 def test_cheaper_methods_come_first_and_every_method_is_there():

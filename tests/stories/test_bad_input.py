@@ -11,6 +11,7 @@ import pytest
 
 from tests.stories.conftest import Finished
 from tests.stories.shop import NEED, Here, command, copy_of, refused, reviews, write_csv
+from tests.tiny import make_tiny_bert
 
 TRUNCATED = b"PAR1" + bytes(200)
 
@@ -211,3 +212,28 @@ def test_a_full_disk_stops_cleanly_and_the_run_goes_on_once_there_is_room(
         return
     again = command("resume", "--workspace", roomy, "--json", cwd=new_shop)
     assert json.loads(again.out)["state"] == "met"
+
+
+def test_a_need_that_no_backbone_is_small_enough_for_is_refused_before_anything_is_trained(
+    new_shop: Path, here: Here
+):
+    (new_shop / "need.yaml").write_text(NEED.replace("size_mb <= 5", "size_mb <= 0.001"))
+    for verb in ("plan", "run"):
+        said = here(verb, "need.yaml")
+        refused(said, "need.yaml, line 9", "size_mb <= 0.001 is out of reach", "write size_mb <= ")
+    assert not list((new_shop / ".sartor").rglob("fitted"))
+
+
+def test_a_rung_that_cannot_meet_the_need_is_left_out_of_the_plan_with_its_reason(
+    new_shop: Path, here: Here
+):
+    make_tiny_bert(new_shop / "wide", width=128, layers=4)
+    need = NEED.replace("size_mb <= 5", "size_mb <= 0.1")
+    need = need.replace("[./tiny]", "[./tiny, ./wide], methods: [full]")
+    (new_shop / "need.yaml").write_text(need)
+    said = here("plan", "need.yaml")
+    assert said.status == 0, said.err
+    assert "Left out: full, ./wide. size_mb <= 0.1 is out of reach" in said.out
+    found = json.loads(here("plan", "need.yaml", "--json").out)
+    assert [each["label"] for each in found["plan"]] == ["./tiny"]
+    assert [each["label"] for each in found["left_out"]] == ["./wide"]

@@ -34,15 +34,17 @@ def plan(need: NeedFile, workspace: Where = HERE, json: Json = False, quiet: Qui
     """Show the ladder with predicted time, memory and size; nothing is trained."""
     from sartor import pipeline
     from sartor.cli.drawing import drawing, write_json
-    from sartor.search.outcome import planned
+    from sartor.search.outcome import left_out, planned
 
     with drawing(quiet=quiet) as emit:
         ready = pipeline.plan(need, workspace=workspace, emit=emit)
-    ladder = planned(ready.setting)
+    ladder, dropped = planned(ready.setting), left_out(ready.setting)
     if json:
-        write_json({"plan": ladder, "why": ready.setting.choice})
+        write_json({"plan": ladder, "left_out": dropped, "why": ready.setting.choice})
         return
     _print(_tables().ladder_table(ladder))
+    for each in dropped:
+        _say(f"Left out: {each['rung']}, {each['label']}. {each['why']}.")
     _say("Stops at the first rung that can be shown to meet the need.")
 
 

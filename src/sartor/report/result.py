@@ -84,6 +84,15 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A rung that cannot meet the need, and so was not climbed."""
+
+    rung: Word = ""
+    label: Word = ""
+    why: Word = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One point of a learning curve; a run writes either of the two names for a loss."""
 
@@ -191,6 +200,7 @@ class Result:
     machine: dict[Word, Word] = field(default_factory=dict[str, str])
     data: DataFacts = DataFacts()
     plan: tuple[Rung, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
     confusion: Confusion = Confusion()

@@ -15,6 +15,10 @@ _START = {"activations": (1.0, 6.0), "tokens": (4.0, 15.0)}
 """Seconds before the first step: loading, tokenising, fitting a grid of heads."""
 _EXPORT = (10.0, 45.0)
 """Seconds to export, quantise and compare."""
+SMALLEST_MB = 0.8e-6
+"""MB a weight in the smallest artefact: int8 keeps a byte of each that it ships."""
+_LARGEST_MB = 4.2e-6
+"""MB a weight in the largest: float32, and the tokenizer's vocabulary."""
 _BASE_MB = (500.0, 900.0)
 """Resident memory of the libraries alone."""
 
@@ -48,12 +52,14 @@ class Work:
         validation_tokens: In the validation rows.
         uncached_tokens: Not yet in the activation cache, all splits.
         gflops: Probed speed of matrix products at the precision that will be used.
+        text_tokens: In one text, on average; 0 where unknown.
     """
 
     train_tokens: int
     validation_tokens: int
     uncached_tokens: int
     gflops: float
+    text_tokens: float = 0.0
 
 
 def estimate(backbone: Backbone, reads: str, epochs: int, work: Work) -> Estimate:
@@ -78,8 +84,7 @@ def estimate(backbone: Backbone, reads: str, epochs: int, work: Work) -> Estimat
     return Estimate(
         seconds=compute + start,
         memory_mb=Range(*_BASE_MB) + Range(weights * memory.low, weights * memory.high),
-        # int8 keeps about a byte a weight, float32 four; the tokenizer adds its vocabulary.
-        size_mb=Range(weights * 0.8e-6, weights * 4.2e-6),
+        size_mb=Range(weights * SMALLEST_MB, weights * _LARGEST_MB),
     )
 
 

@@ -23,6 +23,7 @@ from sartor.report.notebook import verdict_table_html
 from sartor.search.artefacts import Artefact
 from sartor.search.assess import Held
 from sartor.search.estimates import Range
+from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
 
 _WORST = 30
@@ -78,6 +79,7 @@ class Setting:
         file: The need file, as the user wrote it.
         rungs: The ladder with its prices.
         choice: Why these backbones.
+        dropped: Rungs that cannot meet the need, left out when planning.
     """
 
     need: Need
@@ -88,6 +90,7 @@ class Setting:
     file: str
     rungs: tuple[Rung, ...]
     choice: str
+    dropped: tuple[Dropped, ...] = ()
 
 
 def describe(
@@ -111,6 +114,7 @@ def describe(
         "data": _data(setting),
         "encoder_note": setting.choice,
         "plan": planned(setting),
+        "left_out": left_out(setting),
         "candidates": [_candidate(t, climb) for t in climb.tried],
         "artefacts": [_artefact(a) for a in artefacts],
         "confusion": _confusion(subject),
@@ -172,6 +176,11 @@ def _data(setting: Setting) -> dict[str, Any]:
 def planned(setting: Setting) -> list[dict[str, Any]]:
     """The ladder with its predicted costs, as JSON."""
     return [_planned(rung) for rung in setting.rungs]
+
+
+def left_out(setting: Setting) -> list[dict[str, str]]:
+    """Rungs that are never climbed, and why, as JSON."""
+    return [{"rung": d.rung, "label": d.backbone, "why": d.why} for d in setting.dropped]
 
 
 def _planned(rung: Rung) -> dict[str, Any]:

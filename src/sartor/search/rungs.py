@@ -1,12 +1,13 @@
 """Which rungs there are: methods by cost, on the backbones the need allows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sartor.core.errors import SettingError
 from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
+from sartor.search.feasible import Body, Dropped, Sieve
 from sartor.search.ladder import Rung
 from sartor.tune.api import METHODS
 from sartor.tune.settings import read_settings
@@ -28,10 +29,11 @@ def method_order(wanted: Sequence[str] | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is the same for every candidate: the task's name, and the seed."""
+    """What is the same for every candidate: the task's name, the seed, and what rules one out."""
 
     task: str
     seed: int
+    sieve: Sieve = field(default_factory=Sieve)
 
 
 def build_rungs(
@@ -39,42 +41,65 @@ def build_rungs(
     methods: Sequence[str],
     aim: Aim,
     work: Callable[[Backbone], Work],
-) -> list[Rung]:
-    """One rung a method and backbone; cheaper methods of every backbone before dearer ones.
+) -> tuple[list[Rung], list[Dropped]]:
+    """(one rung a method and backbone, those of which nothing is left).
 
-    Settings that read a layer the backbone does not have are left out.
+    Cheaper methods of every backbone come before dearer ones. Settings that read a layer the
+    backbone does not have are left out, and so is what cannot meet a criterion on size or speed.
     """
+    amounts = {backbone.name: work(backbone) for backbone in backbones}
     rungs: list[Rung] = []
+    dropped: list[Dropped] = []
     for name in methods:
         method: Any = METHODS.get(name)
         frozen = method.reads == "activations"
         for backbone in backbones:
-            settings = [s for s in method.portfolio() if _applies(s, name, aim.task, backbone)]
-            if not settings:
+            amount = amounts[backbone.name]
+            kept, refused = _sift(method.portfolio(), (name, backbone), aim, amount)
+            if not kept:
+                # The reason of the one that came nearest.
+                dropped += [refused[min(refused)]] if refused else []
                 continue
-            epochs = [int(s.get("epochs", 1)) for s in settings]
-            found = estimate(backbone, method.reads, max(epochs), work(backbone))
+            epochs = [int(c.settings.get("epochs", 1)) for c in kept]
+            found = estimate(backbone, method.reads, max(epochs), amount)
             rungs.append(
                 Rung(
                     name=name,
-                    candidates=tuple(
-                        Candidate(backbone.name, backbone.sha256, name, s, aim.seed)
-                        for s in settings
-                    ),
+                    candidates=tuple(kept),
                     together=frozen,
-                    estimate=_grid(found, len(settings)) if frozen else found,
+                    estimate=_grid(found, len(kept)) if frozen else found,
                 )
             )
-    return rungs
+    return rungs, dropped
 
 
-def _applies(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> bool:
+def _sift(
+    portfolio: Sequence[Mapping[str, Any]], of: tuple[str, Backbone], aim: Aim, work: Work
+) -> tuple[list[Candidate], list[Dropped]]:
+    """(candidates to try, reasons of those that are ruled out)."""
+    method, backbone = of
+    kept: list[Candidate] = []
+    refused: dict[int, Dropped] = {}
+    for settings in portfolio:
+        depth = _depth(settings, method, aim.task, backbone)
+        if depth is None:
+            continue
+        candidate = Candidate(backbone.name, backbone.sha256, method, settings, aim.seed)
+        reason = aim.sieve.why_not(Body(backbone, depth), candidate, work)
+        if reason is None:
+            kept.append(candidate)
+        else:
+            refused[depth] = reason
+    return kept, refused
+
+
+def _depth(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> int | None:
+    """The highest layer that is run; None where the backbone lacks one that is read."""
     read = read_settings(settings, task=task, method=method)
     try:
-        read.task.resolve(backbone.layers)
+        return max(read.task.resolve(backbone.layers))
     except SettingError:
-        return False
-    return True
+        return None
 
 
 def _grid(found: Estimate, settings: int) -> Estimate:

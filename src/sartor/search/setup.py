@@ -27,6 +27,7 @@ from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.assess import Held
 from sartor.search.estimates import Work
+from sartor.search.feasible import Sieve, refuse_empty
 from sartor.search.outcome import Setting
 from sartor.search.rungs import Aim, build_rungs, method_order
 from sartor.tasks import TASKS
@@ -86,9 +87,11 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         data: Rows held in Python instead of the need's `data.train`.
 
     Raises:
-        NeedError: If a criterion names a metric, label or column that is not there.
+        NeedError: If a criterion names a metric, label or column that is not there, or asks for
+            what no candidate can be.
         DataError: If the rows cannot be used.
         ModelError: If no backbone can be had.
+        SettingError: If no method can be used on any backbone.
     """
     need, store, emit = desk.need, desk.store, desk.emit
     emit(StageStarted("read"))
@@ -145,15 +148,19 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         for b in backbones
     }
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
-    rungs = build_rungs(
+    rungs, dropped = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        Aim(need.task, need.seed),
+        Aim(need.task, need.seed, Sieve(need.accept)),
         lambda b: _work(encoders[b.name], cache, rows, speed),
     )
+    if not rungs:
+        refuse_empty(desk.file, need.accept, dropped)
+    for each in dropped:
+        emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     return Ready(
-        Setting(need, gathered, rows, seen, held, desk.file, tuple(rungs), why),
+        Setting(need, gathered, rows, seen, held, desk.file, tuple(rungs), why, tuple(dropped)),
         {b.name: b for b in backbones},
         encoders,
         precision,
@@ -208,4 +215,5 @@ def _same_sources(desk: Desk, now: Mapping[str, str]) -> None:
 def _work(encoder: TextEncoder, cache: Activations, rows: prepare.Prepared, gflops: float) -> Work:
     train, uncached = workload(encoder, cache, rows.train.inputs["text"])
     validation, more = workload(encoder, cache, rows.validation.inputs["text"])
-    return Work(train, validation, uncached + more, gflops)
+    each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
+    return Work(train, validation, uncached + more, gflops, each)
