@@ -10,17 +10,18 @@ from sartor.tune.settings import Loop
 
 
 class Bag(nn.Module):
-    """Mean of word vectors and a linear head."""
+    """Mean of word vectors, dropout and a linear head."""
 
-    def __init__(self, words: int = 40, outputs: int = 2) -> None:
+    def __init__(self, words: int = 40, outputs: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
         torch.manual_seed(0)
+        self.dropout = nn.Dropout(dropout)
         self.encoder = nn.Embedding(words, 8)
         self.head = nn.Linear(8, outputs)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         mask = attention_mask.unsqueeze(-1).float()
-        return self.head((self.encoder(input_ids) * mask).sum(1) / mask.sum(1))
+        return self.head(self.dropout((self.encoder(input_ids) * mask).sum(1) / mask.sum(1)))
 
 
 def bag_rows(count: int, seed: int, noise: float = 0.0) -> Rows:

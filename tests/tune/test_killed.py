@@ -13,6 +13,17 @@ FITS = {
     "lora": {"epochs": 2, "lr": 5e-3, "batch_rows": 8, "lora_dropout": 0.1, "label_smoothing": 0.1},
     # torch's own generator draws these masks, so its state must be in the checkpoint.
     "full, drawn": {"epochs": 2, "lr": 1e-3, "batch_rows": 8, "masks": "drawn", "layers": [1]},
+    # What each of these remembers, or draws, must be in the checkpoint too.
+    "full, regularised": {
+        "epochs": 2,
+        "lr": 1e-3,
+        "batch_rows": 8,
+        "thaw": 0.6,
+        "average": "ema",
+        "average_start": 0.2,
+        "mixup": 0.3,
+        "l2_sp": 0.1,
+    },
 }
 # A checkpoint flushes about eight files and folders: the fsync counts fall inside the first, the
 # second and the third checkpoint of an attempt, and inside the writing of the result.

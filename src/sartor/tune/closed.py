@@ -69,6 +69,11 @@ def head_data(job: Job, source: FeatureSource) -> HeadData:
 def head_setting(job: Job) -> HeadSetting:
     """The job's point of the grid."""
     task, method = job.settings.task, job.settings.method
+    if task.focal:
+        raise SettingError(
+            f"focal={task.focal}, but a head is fitted in closed form, by cross-entropy.",
+            fix="leave focal out, or choose a method that is descended on, such as lora.",
+        )
     assert isinstance(method, Head), "only a head reads activations"
     weights = task.weights(job.labels(job.train), len(job.outputs))
     layers = task.resolve(job.backbone.layers)

@@ -81,6 +81,12 @@ def set_dropout(model: nn.Module, p: float) -> None:
             module.p = p
 
 
+def has_dropout(model: nn.Module) -> bool:
+    """Whether any layer of the model drops activations while training."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Dropout | PooledDropout)]
+    return any(layer.p > 0 for layer in layers)
+
+
 @contextmanager
 def pooled_dropout(model: nn.Module, seed: int) -> Iterator[MaskPool]:
     """Replace the model's dropout by pooled masks, attention included, for the block's duration."""

@@ -23,6 +23,7 @@ from sartor.tune.generators import restore_generators, save_generators, seeded
 from sartor.tune.moved import Still
 from sartor.tune.powers import Powers
 from sartor.tune.recipe import Loss, Recipe, Rows, Trained, Watch
+from sartor.tune.regularise.averaging import Averaging
 from sartor.tune.schedule import schedule
 from sartor.tune.scoring import log_loss, precision, score
 
@@ -71,7 +72,8 @@ class _Run:
         self.still = Still(self.trainable)
         self.plan = schedule(self.rows.inputs.lengths(), recipe.loop, recipe.seed)
         self.descent = Descent.of(self.trainable, recipe.rate, recipe.loop)
-        self.powers = Powers(recipe.method, model, recipe.loss)
+        self.powers = Powers(recipe, model)
+        self.average = Averaging(self.trainable, recipe.loop, len(self.plan.steps))
         self.powers.begin(len(self.plan.steps))
         self.model, self.prepared = self.accelerator.prepare(model, self.descent.optimizer)
         self.step, self.bad, self.cut = 0, 0, False
@@ -114,7 +116,8 @@ class _Run:
             for name, tensor in self.trainable.items():
                 tensor.copy_(found.tensors["model"][name])
         self.descent.restore(found.tensors["optimizer"])
-        self.powers.restore(found.tensors)
+        self.powers.restore(found.tensors.get("method", {}))
+        self.average.restore(found.tensors.get("average", {}))
         restore_generators(state["generators"], found.tensors["generators"])
         if self.pool is not None:
             self.pool.drawn = state["masks_drawn"]
@@ -144,6 +147,7 @@ class _Run:
         self.step += 1
         self.still.look(self.step)
         self.powers.after_step(self.step)
+        self.average.after_step(self.step)
         self.prepared.zero_grad(set_to_none=True)
         self.loss_sum += total
         self.loss_steps += 1
@@ -167,7 +171,8 @@ class _Run:
         return total
 
     def _evaluate(self) -> None:
-        logits = score(self.raw, self.validation.inputs, bf16=self.recipe.bf16)
+        with self.average.evaluated() as weights:
+            logits = score(self.raw, self.validation.inputs, bf16=self.recipe.bf16)
         found = log_loss(logits, self.validation.labels)
         self.history.append(
             {
@@ -180,7 +185,7 @@ class _Run:
         self.loss_sum, self.loss_steps = 0.0, 0
         if found < self.best_loss or not self.best:
             self.best_loss, self.bad = found, 0
-            self.best = {n: p.detach().clone() for n, p in self.trainable.items()}
+            self.best = {name: tensor.clone() for name, tensor in weights.items()}
         else:
             self.bad += 1
 
@@ -208,10 +213,9 @@ class _Run:
             "model": {n: p.detach() for n, p in self.trainable.items()},
             "optimizer": self.descent.state(),
             "generators": tensors,
-            **self.powers.groups(),
         }
-        if self.best:
-            groups["best"] = self.best
+        extra = {"method": self.powers.state(), "average": self.average.state(), "best": self.best}
+        groups |= {name: tensors for name, tensors in extra.items() if tensors}
         state = {
             "generators": values,
             "masks_drawn": self.pool.drawn if self.pool else 0,

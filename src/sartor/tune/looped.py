@@ -27,6 +27,7 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
     """
     task, method, loop = job.settings.task, job.settings.method, job.settings.loop
     encoder, tokenizer = load_text_backbone(job.backbone)
+    pretrained = {f"encoder.{name}" for name, _ in encoder.named_parameters()}
     pad = encoder.config.pad_token_id or 0
     rows = Rows(_tokens(tokenizer, job, job.train, pad), job.labels(job.train))
     held = Rows(_tokens(tokenizer, job, job.validation, pad), job.labels(job.validation))
@@ -45,6 +46,7 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
         rate=lambda name: method.rate(name, max(model.layers)),
         bf16=bf16,
         method=method,
+        pretrained=pretrained,
     )
     trained = train(model, (rows, held), recipe, watch)
     method.fold(model)

@@ -1,27 +1,40 @@
-"""What a method does besides opening tensors: the optional powers of `tune.api`, as one object."""
+"""What shapes a run besides the task: the method's optional powers, and regularisers."""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from sartor.core.errors import SettingError
 from sartor.tune.api import Objective, Penalises, Schedules
-from sartor.tune.recipe import Loss
+from sartor.tune.recipe import Recipe
+from sartor.tune.regularise.consistency import RDrop
+from sartor.tune.regularise.mixup import Mixup
+from sartor.tune.regularise.starting_point import StartingPoint
 
 
 class Powers:
-    """The powers of a method, called where it has them; without one nothing is called.
+    """The powers of a run's parts, called where a part has them; without one nothing is called.
 
     Args:
-        holder: The method; any object, or None.
-        model: With the method attached.
-        loss: Of the task, in force where the holder has no objective of its own.
+        recipe: With the method and the settings.
+        model: With the method attached, before training.
+
+    Raises:
+        SettingError: If more than one part has an objective, or a regulariser cannot apply.
     """
 
-    def __init__(self, holder: object, model: nn.Module, loss: Loss) -> None:
-        self._model, self._loss = model, loss
-        self._schedule = holder if isinstance(holder, Schedules) else None
-        self._penalty = holder if isinstance(holder, Penalises) else None
-        self._objective = holder if isinstance(holder, Objective) else None
+    def __init__(self, recipe: Recipe, model: nn.Module) -> None:
+        self._model, self._loss = model, recipe.loss
+        parts = {"the method": recipe.method, **_regularisers(recipe, model)}
+        self._schedule = recipe.method if isinstance(recipe.method, Schedules) else None
+        self._penalties = [part for part in parts.values() if isinstance(part, Penalises)]
+        objectives = {name: part for name, part in parts.items() if isinstance(part, Objective)}
+        if len(objectives) > 1:
+            raise SettingError(
+                f"{' and '.join(objectives)} each have a loss of their own.",
+                fix=f"keep one of them: leave {list(objectives)[-1]} out.",
+            )
+        self._objective = next(iter(objectives.values()), None)
 
     def begin(self, steps: int) -> None:
         """Called once, when the tensors are open and the number of optimiser steps is known."""
@@ -41,14 +54,31 @@ class Powers:
 
     def penalty(self) -> Tensor | None:
         """What is added to the loss of a step."""
-        return self._penalty.penalty(self._model) if self._penalty else None
+        found = [part.penalty(self._model) for part in self._penalties]
+        return sum(found[1:], start=found[0]) if found else None
 
-    def groups(self) -> dict[str, Mapping[str, Tensor]]:
-        """For the checkpoint: name of a group to its tensors."""
-        state = self._schedule.state(self._model) if self._schedule else {}
-        return {"method": state} if state else {}
+    def state(self) -> Mapping[str, Tensor]:
+        """What the checkpoint must hold of the method besides the model's tensors."""
+        return self._schedule.state(self._model) if self._schedule else {}
 
-    def restore(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """The inverse of `groups`; called when the model's tensors are back."""
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`; called when the model's tensors are back."""
         if self._schedule:
-            self._schedule.restore(self._model, groups.get("method", {}))
+            self._schedule.restore(self._model, state)
+
+
+def _regularisers(recipe: Recipe, model: nn.Module) -> dict[str, object]:
+    """Setting to part, of the settings that are on."""
+    loop, parts = recipe.loop, dict[str, object]()
+    if loop.r_drop:
+        parts["r_drop"] = RDrop(recipe.loss, loop.r_drop)
+    if loop.mixup:
+        parts["mixup"] = Mixup(recipe.loss, loop.mixup)
+    if loop.l2_sp:
+        came = {
+            name: tensor
+            for name, tensor in model.named_parameters()
+            if tensor.requires_grad and name in recipe.pretrained
+        }
+        parts["l2_sp"] = StartingPoint(came, loop.l2_sp)
+    return parts

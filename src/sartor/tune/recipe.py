@@ -1,7 +1,7 @@
 """What a run of the gradient loop is given, and what it tells."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,7 @@ class Recipe:
         bf16: Whether matrix products run in bfloat16, as the precision probe told.
         method: The attached method; the loop calls those of `Schedules`, `Penalises` and
             `Objective` that it has.
+        pretrained: Names of the tensors that came with the backbone.
     """
 
     loop: Loop
@@ -45,6 +46,7 @@ class Recipe:
     rate: Callable[[str], float]
     bf16: bool = False
     method: object = None
+    pretrained: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,19 @@ class Loop:
     """Times an epoch that the validation log-loss is taken."""
     patience: Annotated[int, Ge(1)] = 3
     """Evaluations without a better log-loss before training stops; the best weights are kept."""
+    average: Literal["none", "ema", "swa"] = "none"
+    """Which weights are evaluated and kept: the last, their exponential moving average, or their
+    plain mean."""
+    average_start: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """Share of the steps that an average leaves out."""
+    average_decay: Annotated[float, Gt(0), Lt(1)] = 0.99
+    """Share of the moving average that a step keeps; reached slowly, as the average fills."""
+    r_drop: Annotated[float, Ge(0)] = 0.0
+    """Strength of R-Drop: two dropout masks must give one answer; twice the time a step."""
+    mixup: Annotated[float, Ge(0)] = 0.0
+    """Alpha of mixup: rows are blended at the head's input, with their labels; 0 blends none."""
+    l2_sp: Annotated[float, Ge(0)] = 0.0
+    """Strength of the pull of pretrained weights towards where they started, against forgetting."""
 
 
 @dataclass(frozen=True, slots=True)

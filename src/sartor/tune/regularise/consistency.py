@@ -1,0 +1,54 @@
+"""R-Drop: two forward passes, two dropout masks, one answer.
+
+L = ½·(CE(z₁, y) + CE(z₂, y)) + α·½·(KL(p₁‖p₂) + KL(p₂‖p₁)),  p = softmax(z)
+
+Liang et al. 2021, https://arxiv.org/abs/2106.14448
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.functional import kl_div
+
+from sartor.core.errors import SettingError
+from sartor.tune.dropout import has_dropout
+from sartor.tune.recipe import Loss
+
+
+@dataclass(frozen=True, slots=True)
+class RDrop:
+    """An `Objective`; costs a second forward and backward pass.
+
+    Args:
+        base: Of the task.
+        strength: α.
+    """
+
+    base: Loss
+    strength: float
+
+    def loss(self, model: nn.Module, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """Raises:
+        SettingError: If the model has no dropout: the passes would be the same.
+        """
+        if not has_dropout(model):
+            raise SettingError(
+                f"r_drop={self.strength} compares two dropout masks, and the model drops nothing.",
+                fix="set dropout to 0.1, or leave r_drop out.",
+            )
+        one, two = model(*inputs), model(*inputs)
+        task = (self.base(one, labels) + self.base(two, labels)) / 2
+        return task + self.strength * divergence(one, two)
+
+
+def divergence(one: Tensor, two: Tensor) -> Tensor:
+    """Symmetric Kullback–Leibler divergence in nats, the mean of both directions and of the rows.
+
+    Args:
+        one: (batch, outputs) logits.
+        two: The same shape.
+    """
+    left, right = one.float().log_softmax(-1), two.float().log_softmax(-1)
+    forth = kl_div(right, left, reduction="batchmean", log_target=True)
+    back = kl_div(left, right, reduction="batchmean", log_target=True)
+    return (forth + back) / 2
