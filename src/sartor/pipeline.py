@@ -7,6 +7,7 @@ through the serving runtime, and the run ends there whatever they say.
 """
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -211,12 +212,14 @@ class _Stages:
         threads = int(self.here.fact("threads", cores))
         if threads != cores():
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
-        tuner = self._tuner(ready)
+        limits, began = self._limits(), time.monotonic()
+        tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
         climb = Climber(
             fit=lambda group: fit_group(tuner, group, ready.setting.rows, self.emit),
             assess=ready.setting.held.assess,
-            limits=self._limits(),
+            limits=limits,
             emit=self.emit,
+            started=began,
         ).climb(ready.setting.rungs)
         if climb.best is None:
             raise DataError(
@@ -261,7 +264,7 @@ class _Stages:
         memory = None if budget.memory_gb is None else budget.memory_gb * 1000
         return Limits(seconds, memory, self.here.fact)
 
-    def _tuner(self, ready: Ready) -> Tuner:
+    def _tuner(self, ready: Ready, deadline: float) -> Tuner:
         return Tuner(
             ready.backbones,
             lambda backbone: ready.encoders[backbone.name],
@@ -271,6 +274,8 @@ class _Stages:
                 task=self.need.task,
                 max_length=MAX_LENGTH,
                 bf16=ready.precision.dtype == "bfloat16",
+                deadline=deadline,
+                facts=self.here,
             ),
         )
 
@@ -279,8 +284,8 @@ class _Stages:
         assert best is not None
         assert best.assessment is not None
         chance = f"chance of meeting the need on the test set {best.assessment.chance:.0%}"
-        cut = any(t.state == "skipped" for t in climb.tried)
-        missed = "not reached within the budget" if cut else "the ladder ends here"
+        short = climb.unfinished()
+        missed = "not reached within the budget" if short else "the ladder ends here"
         end = f"{chance}, stopping here" if climb.reached else f"{chance}; {missed}"
         tried = sum(t.state == "tried" for t in climb.tried)
         self.emit(StageDone("climb", f"{tried} candidates · {best.candidate.label()} · {end}"))

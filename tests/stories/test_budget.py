@@ -1,14 +1,21 @@
 """What a run may spend, and candidates that cannot be fitted."""
 
 import json
+import re
+import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from sartor import pipeline
 from sartor.core.errors import SettingError
 from sartor.core.events import silent
 from sartor.search.fitting import fit_group
 from sartor.search.ladder import Scored
+from sartor.tune import loop
 from sartor.tune.fit import TuneOptions, Tuner
 from tests.stories.shop import NEED, Here
 
@@ -55,3 +62,35 @@ def test_a_head_that_cannot_be_fitted_does_not_end_those_it_shares_its_work_with
     assert isinstance(first, SettingError)
     assert isinstance(second, Scored)
     assert second.validation_logits.shape == (60, 2)
+
+
+def test_a_fit_that_meets_the_end_of_the_budget_is_cut_and_a_later_run_goes_on_from_there(
+    new_shop: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    need = NEED.replace("0.80", "0.999") + "budget: {minutes: 10}\n"
+    (new_shop / "need.yaml").write_text(need)
+    looks = count()
+    # An hour passes at some step of the first fit.
+    late = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + 3600 * (next(looks) > 12),
+        perf_counter=time.perf_counter,
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", late)
+        said = here("run", "need.yaml", "--method", "full", "--json")
+    assert said.status == 1, said.err
+    (first, *_) = json.loads(here("report", "--json").out)["candidates"]
+    assert first["state"] == "tried"
+    assert re.fullmatch(r"cut by the budget after \d+ steps", first["why"])
+    assert first["why"] in said.err
+    assert "not reached within the budget" in said.err
+
+    (new_shop / "need.yaml").write_text(NEED.replace("0.80", "0.999"))
+    more = here("run", "need.yaml", "--method", "full", "--json")
+
+    steps = first["why"].split()[-2]
+    assert f"Resuming at step {steps} of" in more.err
+    (again, *_) = json.loads(here("report", "--json").out)["candidates"]
+    assert again["why"] == ""
+    assert again["label"] == first["label"]
+    assert again["history"][-1]["step"] > int(steps)

@@ -80,11 +80,14 @@ def test_what_a_killed_writer_left_is_removed_and_never_read(tmp_path: Path):
     assert not torn.exists()
 
 
-def test_facts_are_recalled(tmp_path: Path):
-    Checkpoints(tmp_path).record("cut", {"step": 7})
+def test_the_newest_checkpoint_up_to_a_step_is_found(tmp_path: Path):
+    book = Checkpoints(tmp_path)
+    for step in (4, 6):
+        book.save(Snapshot(step, {}, {}))
 
-    assert Checkpoints(tmp_path).recall("cut") == {"step": 7}
-    assert Checkpoints(tmp_path).recall("other") is None
+    found = [book.newest(most) for most in (None, 9, 6, 5, 3)]
+
+    assert [f.step if f else None for f in found] == [6, 6, 6, 4, None]
 
 
 def test_a_restored_optimizer_takes_the_same_next_step():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sartor.core.errors import Diverged, SettingError
-from sartor.core.events import StageProgress, silent
+from sartor.core.events import StageProgress
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.loop import Watch, log_loss, score, train
@@ -86,6 +86,7 @@ def test_a_tensor_the_loss_does_not_reach_is_reported():
 
 def test_the_deadline_ends_it_at_a_step_and_a_resumed_run_ends_at_the_same(tmp_path: Path):
     data, settings = (bag_rows(200, 1), bag_rows(20, 2)), bag_recipe(Loop(epochs=50, patience=999))
+    told: list[int] = []
 
     def slowly(event: object) -> None:
         if isinstance(event, StageProgress):
@@ -93,13 +94,14 @@ def test_the_deadline_ends_it_at_a_step_and_a_resumed_run_ends_at_the_same(tmp_p
 
     book = Checkpoints(tmp_path)
     first, model = Bag(), Bag()
-    watch = Watch(book, every_steps=3, deadline=time.monotonic() + 0.2, emit=slowly)
-    cut = train(first, data, settings, watch)
-    again = train(model, data, settings, Watch(Checkpoints(tmp_path), emit=silent))
+    soon = time.monotonic() + 0.2
+    cut = train(first, data, settings, Watch(book, deadline=soon, on_cut=told.append, emit=slowly))
+    again = train(model, data, settings, Watch(Checkpoints(tmp_path), cut_at=told[0]))
 
     assert cut.cut
     assert again.cut
-    assert 1 <= cut.steps == again.steps < 350
+    assert 1 <= cut.steps == again.steps == told[0] < 350
+    assert cut.history == again.history
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), model.parameters(), strict=True)
     )

@@ -34,12 +34,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _recipe(settings: dict[str, Any]) -> Recipe:
-    return replace(bag_recipe(replace(PLAIN, **settings)), pretrained={"encoder.weight"})
+def _recipe(settings: dict[str, Any], model: Bag) -> Recipe:
+    recipe = bag_recipe(replace(PLAIN, **settings))
+    return replace(recipe, pretrained={model.encoder.weight})
 
 
 def _train(model: Bag, settings: dict[str, Any], watch: Watch | None = None) -> Trained:
-    return train(model, DATA, _recipe(settings), watch or Watch())
+    return train(model, DATA, _recipe(settings, model), watch or Watch())
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -203,7 +204,7 @@ def test_mixup_blends_rows_at_the_heads_input_and_their_labels():
 
 def test_l2_sp_is_half_the_squared_way_from_the_start_and_pulls_back_along_it():
     weight, bias = nn.Parameter(torch.randn(2, 3)), nn.Parameter(torch.randn(3))
-    part = StartingPoint({"w": weight, "b": bias}, 0.4)
+    part = StartingPoint([weight, bias], 0.4)
     assert part.penalty(nn.Module()).item() == 0
 
     with torch.no_grad():
@@ -230,7 +231,7 @@ def test_l2_sp_holds_the_pretrained_tensors_and_lets_the_head_go():
 
 
 def test_l2_sp_where_nothing_pretrained_trains_is_refused():
-    recipe = replace(_recipe({"l2_sp": 1.0}), pretrained={"encoder.other"})
+    recipe = _recipe({"l2_sp": 1.0}, Bag())
 
     with pytest.raises(SettingError, match="the method trains none of them"):
         train(Bag(), DATA, recipe, Watch())

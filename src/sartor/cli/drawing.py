@@ -85,7 +85,8 @@ def _line(event: Event) -> Text | None:
     if isinstance(event, CandidateTried):
         scores = " · ".join(f"{name} {value:.3g}" for name, value in event.scores.items())
         text = f"{event.label}: {scores} · chance of meeting the need {event.chance:.0%}"
-        return Text(f" {'climb':<{_STAGE_WIDTH}} {text} ({event.seconds:.0f} s)")
+        why = f", {event.why}" if event.why else ""
+        return Text(f" {'climb':<{_STAGE_WIDTH}} {text} ({event.seconds:.0f} s{why})")
     return None
 
 

@@ -54,12 +54,14 @@ class CandidateTried:
         scores: Metric name to validation value.
         chance: Chance, 0 to 1, that every criterion is met on the test rows.
         seconds: Wall time it took.
+        why: What the reader must know of it, such as that the budget cut its fit.
     """
 
     label: str
     scores: dict[str, float]
     chance: float
     seconds: float
+    why: str = ""
 
 
 Event = StageStarted | StageProgress | StageDone | Note | CandidateTried

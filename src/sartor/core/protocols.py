@@ -44,6 +44,7 @@ class Fitted:
         train_logits: (training rows, outputs), for the gap between training and validation.
         seconds: Wall time of the fit.
         history: One mapping an evaluation (step, loss, validation score); empty for closed forms.
+        cut: Steps after which the clock cut the fit; None if it is whole.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Fitted:
     train_logits: Floats
     seconds: float
     history: Sequence[Mapping[str, float]] = ()
+    cut: int | None = None
 
 
 class Fit(Protocol):

@@ -57,6 +57,10 @@ class Run:
             known = self._json("facts.json")
         return known[name]
 
+    def recall(self, name: str) -> Any:
+        """The fact that `fact` found under this name before, or None."""
+        return self._json("facts.json").get(name)
+
     def write_json(self, name: str, value: Any) -> None:
         text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
         write_durably(self.folder / name, text.encode("utf-8", "surrogatepass"))

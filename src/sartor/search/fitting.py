@@ -57,4 +57,12 @@ def _fit(
         return [Scored(f.validation_logits, f.train_logits, each) for f in fits]
     (candidate,) = group
     fitted = tuner(candidate, rows.train, rows.validation, emit)
-    return [Scored(fitted.validation_logits, fitted.train_logits, fitted.seconds, fitted.history)]
+    return [
+        Scored(
+            fitted.validation_logits,
+            fitted.train_logits,
+            fitted.seconds,
+            fitted.history,
+            fitted.cut,
+        )
+    ]

@@ -45,12 +45,14 @@ class Scored:
         train_logits: (training rows, outputs); rows that were not scored are NaN.
         seconds: Wall time of the fit.
         history: One mapping an evaluation; empty for closed forms.
+        cut: Steps after which the budget cut the fit; None if it is whole.
     """
 
     validation_logits: Floats
     train_logits: Floats
     seconds: float
     history: Sequence[Mapping[str, float]] = ()
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Tried:
     scored: Scored | None = None
     assessment: Assessment | None = None
 
+    @property
+    def cut(self) -> bool:
+        """Whether the budget ended its fit."""
+        return self.scored is not None and self.scored.cut is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Climb:
@@ -90,6 +97,10 @@ class Climb:
     tried: tuple[Tried, ...]
     best: Tried | None
     reached: bool
+
+    def unfinished(self) -> set[str]:
+        """Rungs of which the budget skipped or cut a candidate."""
+        return {t.rung for t in self.tried if t.state == "skipped" or t.cut}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +166,8 @@ class Climber:
                 continue
             assessment = self.assess(candidate, result)
             spent = max(seconds, result.seconds)
-            found.append(Tried(rung.name, candidate, "tried", "", spent, result, assessment))
+            why = "" if result.cut is None else f"cut by the budget after {result.cut:,} steps"
+            found.append(Tried(rung.name, candidate, "tried", why, spent, result, assessment))
         if best := _best(found):
             assert best.assessment is not None
             self.emit(
@@ -164,6 +176,7 @@ class Climber:
                     dict(best.assessment.scores),
                     best.assessment.chance,
                     time.monotonic() - began,
+                    best.why,
                 )
             )
         return found

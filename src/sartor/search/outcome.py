@@ -126,8 +126,8 @@ def describe(
 
 def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextStep]:
     """What the user could do next, cheapest first."""
-    # A rung that failed would fail again; one that was skipped only lacked the budget.
-    over = {t.rung for t in climb.tried if t.state != "skipped"}
+    # A rung that failed would fail again; one that was skipped or cut only lacked the budget.
+    over = {t.rung for t in climb.tried} - climb.unfinished()
     untried = next((r for r in setting.rungs if r.name not in over), None)
     # A need held in Python has no file: the usual name stands for it.
     file = shlex.quote(setting.file) if Path(setting.file).suffix else "need.yaml"

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sartor.core.durable import staged_folder, write_durably
+from sartor.core.durable import staged_folder
 from sartor.core.events import Emit, Note, silent
 from sartor.tune.manifest import damage, seal
 
@@ -74,9 +74,15 @@ class Checkpoints:
         for old in self._found()[_KEPT:]:
             shutil.rmtree(old)
 
-    def newest(self) -> Snapshot | None:
-        """The newest intact checkpoint; damaged ones newer than it are removed and reported."""
+    def newest(self, most: int | None = None) -> Snapshot | None:
+        """The newest intact checkpoint; damaged ones newer than it are removed and reported.
+
+        Args:
+            most: Steps it may have done, where the fit is to end there.
+        """
         for folder in self._found():
+            if most is not None and int(folder.name.removeprefix(_PREFIX)) > most:
+                continue
             fault = damage(folder)
             if fault is None:
                 return _read(folder)
@@ -88,15 +94,6 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove every checkpoint, when the run's result is safe."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def record(self, name: str, fact: Mapping[str, Any]) -> None:
-        """Keep a machine fact that a resumed run must replay, such as where time ran out."""
-        write_durably(self.folder / f"{name}.json", json.dumps(dict(fact)).encode())
-
-    def recall(self, name: str) -> dict[str, Any] | None:
-        """The fact recorded under `name`, or None."""
-        path = self.folder / f"{name}.json"
-        return json.loads(path.read_bytes()) if path.exists() else None
 
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob(f"{_PREFIX}*"), reverse=True)

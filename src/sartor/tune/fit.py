@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sartor.core.protocols import Fitted
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.closed import FeatureSource, fit_closed, head_data, head_setting
+from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
 from sartor.tune.heads import HeadFit, fit_heads
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Watch
@@ -45,6 +46,8 @@ class TuneOptions:
     """Whether the loop's matrix products run in bfloat16: the precision probe's answer."""
     deadline: float = math.inf
     """`time.monotonic()` after which a fit ends at its next step."""
+    facts: Facts = field(default_factory=NoFacts)
+    """Of the run: where the deadline cut fits, so that it cuts them there again."""
     checkpoint_seconds: float = 60.0
     """Time between checkpoints."""
     checkpoint_steps: int = 0
@@ -89,26 +92,16 @@ class Tuner:
             Diverged: If the loss stops being a number.
         """
         settings = self._settings(candidate)
-        place = self.work / self.key(candidate, train, validation)[:24]
+        key = self.key(candidate, train, validation)
+        place, ending = self.work / key[:24], Ending(self.options.facts, f"fit {key[:16]}")
         with _locked(place):
-            done = place / "fitted"
-            if done.exists():
-                fault = damage(done)
-                if fault is None:
-                    return _read(done)
-                emit(Note(f"The result in {done} is damaged ({fault}); fitting again.", "warning"))
-                shutil.rmtree(done)
-            started = time.perf_counter()
-            job = self._job(candidate, settings, (train, validation))
-            if settings.method.reads == "activations":
-                result = fit_closed(job, self.encoder_for(job.backbone))
-            else:
-                watch = self._watch(Checkpoints(place / "checkpoints", emit), emit)
-                scored = self.options.scored_train_rows
-                result = fit_looped(job, watch, bf16=self.options.bf16, scored=scored)
-            self._write(done, job, result, time.perf_counter() - started)
-            shutil.rmtree(place / "checkpoints", ignore_errors=True)
-            return _read(done)
+            done = folder_of(place, ending.cut())
+            if not _intact(done, emit):
+                job = self._job(candidate, settings, (train, validation))
+                done = self._fit(job, place, ending, emit)
+            fitted = _read(done)
+            ending.record(fitted.cut)
+            return fitted
 
     def heads(
         self, candidates: Sequence[Candidate], train: Examples, validation: Examples
@@ -134,12 +127,11 @@ class Tuner:
         rows = [
             [part.ids, part.inputs.get("text", ()), part.target] for part in (train, validation)
         ]
-        options = asdict(self.options)
-        shared = {name: options[name] for name in ("task", "max_length", "bf16")}
-        scored = self.options.scored_train_rows
+        options = self.options
+        shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
         code = sources_sha256("sartor.tune", "sartor.tasks.text_classification.train")
         numeric = versions("torch", "transformers", "peft", "scikit-learn", "tokenizers", "numpy")
-        return digest(candidate.key, rows, self.outputs, shared, scored, code, numeric)
+        return digest(candidate.key, rows, self.outputs, shared, code, numeric)
 
     def _settings(self, candidate: Candidate) -> Settings:
         return read_settings(candidate.settings, task=self.options.task, method=candidate.method)
@@ -151,14 +143,31 @@ class Tuner:
         cut = min(self.options.max_length, backbone.max_length)
         return Job(candidate, settings, backbone, *rows, self.outputs, cut)
 
-    def _watch(self, checkpoints: Checkpoints, emit: Emit) -> Watch:
-        return Watch(
-            checkpoints,
-            every_seconds=self.options.checkpoint_seconds,
-            every_steps=self.options.checkpoint_steps,
-            deadline=self.options.deadline,
-            emit=emit,
-        )
+    def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit) -> Path:
+        """Fit, and write the result; its folder."""
+        started, checkpoints = time.perf_counter(), place / "checkpoints"
+        if job.settings.method.reads == "activations":
+            result = fit_closed(job, self.encoder_for(job.backbone))
+        else:
+            watch = Watch(
+                Checkpoints(checkpoints, emit),
+                every_seconds=self.options.checkpoint_seconds,
+                every_steps=self.options.checkpoint_steps,
+                # A fit that this run has seen whole is whole, whatever the time is now.
+                deadline=math.inf if ending.known() else self.options.deadline,
+                cut_at=ending.cut(),
+                on_cut=ending.record,
+                emit=emit,
+            )
+            scored = self.options.scored_train_rows
+            result = fit_looped(job, watch, bf16=self.options.bf16, scored=scored)
+        done = folder_of(place, result.cut)
+        # Another run may have been cut at the same step.
+        if not _intact(done, emit):
+            self._write(done, job, result, time.perf_counter() - started)
+        if result.cut is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        return done
 
     def _write(self, done: Path, job: Job, outcome: Result, seconds: float) -> None:
         text = {
@@ -166,6 +175,7 @@ class Tuner:
             "max_length": job.cut,
             "outputs": self.outputs,
         }
+        fit = {"seconds": seconds, "history": outcome.history, "cut": outcome.cut}
         logits = {"validation": outcome.validation_logits, "train": outcome.train_logits}
         with staged_folder(done) as folder:
             outcome.model.save(folder)
@@ -175,15 +185,31 @@ class Tuner:
                 folder / "logits.safetensors",
             )
             _write_json(folder / "text.json", text)
-            _write_json(folder / "fit.json", {"seconds": seconds, "history": outcome.history})
+            _write_json(folder / "fit.json", fit)
             seal(folder)
+
+
+def _intact(folder: Path, emit: Emit) -> bool:
+    """Whether there is a result; a damaged one is removed and reported."""
+    if not folder.exists():
+        return False
+    fault = damage(folder)
+    if fault is not None:
+        emit(Note(f"The result in {folder} is damaged ({fault}); fitting again.", "warning"))
+        shutil.rmtree(folder)
+    return fault is None
 
 
 def _read(folder: Path) -> Fitted:
     logits = load_file(folder / "logits.safetensors")
     fit = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
     return Fitted(
-        folder, logits["validation"], logits["train"], fit["seconds"], tuple(fit["history"])
+        folder,
+        logits["validation"],
+        logits["train"],
+        fit["seconds"],
+        tuple(fit["history"]),
+        fit["cut"],
     )
 
 

@@ -63,6 +63,7 @@ class Result:
         validation_logits: (validation rows, outputs), of the model in float32.
         train_logits: (training rows, outputs); rows that were not scored are NaN.
         history: One mapping an evaluation; empty for closed forms.
+        cut: Steps after which the clock cut the fit; None if it is whole.
     """
 
     model: TextClassifier
@@ -70,3 +71,4 @@ class Result:
     validation_logits: Floats
     train_logits: Floats
     history: Sequence[dict[str, Any]] = field(default=())
+    cut: int | None = None

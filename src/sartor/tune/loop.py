@@ -80,8 +80,6 @@ class _Run:
         self.best_loss, self.best = math.inf, dict[str, Tensor]()
         self.history: list[dict[str, float]] = []
         self.loss_sum, self.loss_steps = 0.0, 0
-        cut = watch.checkpoints.recall("cut") if watch.checkpoints else None
-        self.cut_at: int | None = cut["step"] if cut else None
         self.tokens, self.seconds = 0, 0.0
         self.saved_at = time.monotonic()
 
@@ -108,7 +106,8 @@ class _Run:
         return Trained(self.history, self.step, self.tokens, self.seconds, self.cut)
 
     def resume(self) -> None:
-        found = self.watch.checkpoints.newest() if self.watch.checkpoints else None
+        book = self.watch.checkpoints
+        found = book.newest(self.watch.cut_at) if book else None
         if found is None:
             return
         state = found.state
@@ -190,13 +189,16 @@ class _Run:
             self.bad += 1
 
     def _out_of_time(self) -> bool:
-        if self.cut_at is not None:
+        if self.watch.cut_at is not None:
             # Where time ran out is a fact of the first run; a resumed one stops there too.
-            self.cut = self.step >= self.cut_at
+            self.cut = self.step >= self.watch.cut_at
         elif time.monotonic() >= self.watch.deadline and self.step > 0:
             self.cut = True
+            # Before the evaluation that ends this fit: a whole one goes on from here as if it had
+            # never stopped.
             if self.watch.checkpoints:
-                self.watch.checkpoints.record("cut", {"step": self.step})
+                self.watch.checkpoints.save(self._snapshot())
+            self.watch.on_cut(self.step)
         return self.cut
 
     def _save_when_due(self) -> None:

@@ -5,7 +5,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from sartor.core.events import Emit, Note
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
@@ -27,12 +26,12 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
     """
     task, method, loop = job.settings.task, job.settings.method, job.settings.loop
     encoder, tokenizer = load_text_backbone(job.backbone)
-    pretrained = {f"encoder.{name}" for name, _ in encoder.named_parameters()}
     pad = encoder.config.pad_token_id or 0
     rows = Rows(_tokens(tokenizer, job, job.train, pad), job.labels(job.train))
     held = Rows(_tokens(tokenizer, job, job.validation, pad), job.labels(job.validation))
     with seeded(job.candidate.seed):
         model = task.build(encoder, len(job.outputs))
+        pretrained = frozenset(encoder.parameters())
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
         method.attach(model)
@@ -51,8 +50,6 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
     trained = train(model, (rows, held), recipe, watch)
     method.fold(model)
     model.cpu().eval()
-    if trained.cut:
-        _say_cut(watch.emit, trained.steps)
     return Result(
         model,
         tokenizer,
@@ -60,11 +57,8 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
         score(model, held.inputs),
         _score_sample(model, rows.inputs, (job.candidate.seed, scored), bf16=bf16),
         tuple(trained.history),
+        trained.steps if trained.cut else None,
     )
-
-
-def _say_cut(emit: Emit, steps: int) -> None:
-    emit(Note(f"The time budget ended the fit after {steps:,} steps.", "warning"))
 
 
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:

@@ -75,10 +75,10 @@ def _regularisers(recipe: Recipe, model: nn.Module) -> dict[str, object]:
     if loop.mixup:
         parts["mixup"] = Mixup(recipe.loss, loop.mixup)
     if loop.l2_sp:
-        came = {
-            name: tensor
-            for name, tensor in model.named_parameters()
-            if tensor.requires_grad and name in recipe.pretrained
-        }
+        came = [
+            tensor
+            for tensor in model.parameters()
+            if tensor.requires_grad and tensor in recipe.pretrained
+        ]
         parts["l2_sp"] = StartingPoint(came, loop.l2_sp)
     return parts

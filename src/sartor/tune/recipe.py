@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sartor.core.events import Emit, silent
 from sartor.tune.batching import Inputs
@@ -37,7 +37,7 @@ class Recipe:
         bf16: Whether matrix products run in bfloat16, as the precision probe told.
         method: The attached method; the loop calls those of `Schedules`, `Penalises` and
             `Objective` that it has.
-        pretrained: Names of the tensors that came with the backbone.
+        pretrained: The tensors that came with the backbone.
     """
 
     loop: Loop
@@ -46,18 +46,20 @@ class Recipe:
     rate: Callable[[str], float]
     bf16: bool = False
     method: object = None
-    pretrained: Collection[str] = ()
+    pretrained: Collection[nn.Parameter] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What does not decide the result, bar the deadline.
+    """What does not decide the result, bar where the clock cuts it.
 
     Args:
         checkpoints: Where to save and to resume from; None keeps nothing.
         every_seconds: Time between checkpoints.
         every_steps: Steps between checkpoints; 0 leaves it to the time.
         deadline: `time.monotonic()` after which training ends at the next step.
+        cut_at: Steps after which it ends instead, where a clock cut it before.
+        on_cut: Told the steps done when the deadline ends training, with a checkpoint there.
         emit: Told of progress.
     """
 
@@ -65,6 +67,8 @@ class Watch:
     every_seconds: float = 60.0
     every_steps: int = 0
     deadline: float = math.inf
+    cut_at: int | None = None
+    on_cut: Callable[[int], object] = field(default=lambda steps: None)
     emit: Emit = field(default=silent)
 
 
@@ -77,7 +81,7 @@ class Trained:
         steps: Optimiser steps done over all of the run's processes.
         tokens: Real tokens read by this process.
         seconds: Wall time of this process's steps, evaluations and checkpoints aside.
-        cut: Whether the deadline ended it.
+        cut: Whether the deadline ended it, now or before.
     """
 
     history: Sequence[dict[str, float]]

@@ -6,7 +6,7 @@ no w₀ worth keeping.
 Li et al. 2018, https://arxiv.org/abs/1802.01483
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,13 @@ class StartingPoint:
         SettingError: If there is none.
     """
 
-    def __init__(self, pretrained: Mapping[str, nn.Parameter], strength: float) -> None:
+    def __init__(self, pretrained: Sequence[nn.Parameter], strength: float) -> None:
         if not pretrained:
             raise SettingError(
                 f"l2_sp={strength} holds pretrained weights, and the method trains none of them.",
                 fix="leave l2_sp out, or choose a method that trains them, such as full.",
             )
-        self._tensors = list(pretrained.values())
+        self._tensors = pretrained
         self._start = [tensor.detach().clone() for tensor in self._tensors]
         self._strength = strength
 
