@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,69 @@ def test_reading_one_layer_of_many_texts_keeps_memory_low(tmp_path):
         assert found.gather([12]).shape == (4096, 1, 384)
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert grown < 3 * 4096 * 384 * 4, f"grew by {grown:,} bytes; all layers are {8 * block.nbytes}"
+
+
+STATES = Space("a" * 64, layers=2, width=8, pooling="none", layer=1)
+
+
+def states(lengths: list[int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(sum(lengths), 1, 8)).astype(np.float32)
+
+
+def test_token_states_of_any_length_come_back_as_views_of_the_file(tmp_path):
+    cache, lengths = Activations(tmp_path), [3, 1, 5]
+    stored = states(lengths)
+    assert cache.put(STATES, keys(0, 3), stored, lengths)
+
+    with Activations(tmp_path).get(STATES, [*keys(2, 4), *keys(0, 1)]) as found:
+        assert found.mask.tolist() == [True, False, True]
+        assert found.lengths().tolist() == [5, 0, 3]
+        last, first = found.rows(0), found.rows(2)
+
+    expected = stored[:, 0].astype(np.float16)
+    np.testing.assert_array_equal(last, expected[None, 4:])
+    np.testing.assert_array_equal(first, expected[None, :3])
+    assert isinstance(first.base, np.memmap)
+
+
+def test_states_of_another_layer_are_another_space_and_pooled_spaces_keep_their_name(tmp_path):
+    cache = Activations(tmp_path)
+    cache.put(STATES, keys(0, 1), states([4]), [4])
+    with cache.get(replace(STATES, layer=2), keys(0, 1)) as found:
+        assert not found.mask.any()
+    # Written before token states were kept: activations on users' disks stay valid.
+    assert SPACE.key == "92384c21a17f48851a0f70f1a9fe6949"
+
+
+@pytest.mark.parametrize(
+    ("count", "lengths"), [(2, [4]), (2, [3, 2]), (2, [4, 0]), (2, None), (1, [2, 2])]
+)
+def test_states_without_a_fitting_length_for_each_text_are_refused(tmp_path, count, lengths):
+    with pytest.raises(SettingError, match="length"):
+        Activations(tmp_path).put(STATES, keys(0, count), states([4]), lengths)
+    with pytest.raises(SettingError, match="length"):
+        Activations(tmp_path).put(SPACE, keys(0, 2), values(2), [1, 1])
+
+
+@pytest.mark.parametrize("file", ["values.f16", "lengths.i32"])
+def test_damaged_states_are_set_aside_and_absent(tmp_path, file):
+    Activations(tmp_path).put(STATES, keys(0, 2), states([3, 4]), [3, 4])
+    path = segments(Activations(tmp_path))[0] / file
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    events: list[Event] = []
+
+    with Activations(tmp_path, emit=events.append).get(STATES, keys(0, 2)) as found:
+        assert not found.mask.any()
+
+    assert [type(e) for e in events] == [Note]
+
+
+def test_room_is_the_bound_less_what_is_in_use(tmp_path):
+    cache = Activations(tmp_path, max_bytes=100_000)
+    cache.put(STATES, keys(0, 2), states([30, 40]), [30, 40])
+    assert cache.room() == 100_000
+    with cache.get(STATES, keys(0, 1)):
+        assert cache.room() == 100_000 - cache.size()
+    assert cache.room() == 100_000

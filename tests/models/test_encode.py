@@ -10,8 +10,9 @@ import torch
 from sartor.core.activations import Activations
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.events import StageDone, StageProgress, StageStarted
-from sartor.models.encode import EncodeSettings, TextEncoder, batches
+from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import load_text_backbone
+from sartor.models.passes import batches
 from sartor.models.precision import Precision, probe
 
 FP32 = Precision("float32")
@@ -165,6 +166,7 @@ from pathlib import Path
 from sartor.core.activations import Activations
 from sartor.models.catalogue import find_backbone
 from sartor.models.encode import TextEncoder
+from sartor.models.passes import batches
 from sartor.models.precision import Precision
 cache = Activations(Path(sys.argv[2]))
 encoder = TextEncoder(find_backbone(sys.argv[1]), cache, precision=Precision("float32"))

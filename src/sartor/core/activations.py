@@ -1,7 +1,8 @@
 """The activation cache's files: a text is encoded once, and every later use reads it here.
 
-Values are keyed by space (backbone, layers, pooling, whatever else changes numbers) × text, and lie
-in immutable segments of a few hundred texts:
+Values are keyed by space (backbone, layers, pooling, whatever else changes numbers) × text: one
+vector a layer, or the states of every token at one layer. They lie in immutable segments of a few
+hundred texts:
 
     FOLDER/lock                             flock: shared to read the list, exclusive to change it
     FOLDER/pins/ID                          segments in use; its live owner holds a flock on it
@@ -9,7 +10,8 @@ in immutable segments of a few hundred texts:
     FOLDER/damaged/ID/                      set aside; the first to be evicted
     FOLDER/spaces/SPACE/ID/manifest.json    sizes and SHA-256; its mtime is the last use
     FOLDER/spaces/SPACE/ID/keys.bin         16 bytes a text
-    FOLDER/spaces/SPACE/ID/values.f16       (layers + 1, texts, width): a layer is one run of pages
+    FOLDER/spaces/SPACE/ID/values.f16       (layers + 1, texts, width), or (1, tokens, width)
+    FOLDER/spaces/SPACE/ID/lengths.i32      tokens of each text, where they are kept
 
 A segment appears by one rename, whole or not at all. Its SHA-256 is checked when a process first
 uses it; a damaged one is set aside and its texts count as absent, so they are encoded again.
@@ -29,92 +31,31 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core._found import Found, Place
 from sartor.core._segments import (
     KEY_BYTES,
+    MANIFEST,
+    Content,
     Damaged,
     Segment,
     Space,
-    map_values,
     read_segment,
     sync_folder,
     write_segment,
 )
 from sartor.core.errors import SettingError, WorkspaceError
 from sartor.core.events import Emit, Note, silent
-from sartor.core.protocols import Floats
 
 DEFAULT_BYTES = 8 << 30
 _FLOAT16_MAX = 65504.0
 _MANIFEST_BYTES = 1024
 _STALE_STAGING_SECONDS = 3600.0
 
-
-Place = tuple[str, int]
-
 __all__ = ["DEFAULT_BYTES", "KEY_BYTES", "Activations", "Found", "Space", "to_halves"]
 
 
-class Found:
-    """The texts of one `Activations.get` that are there, pinned until closed.
-
-    Args:
-        mask: (keys,), whether each key is present.
-    """
-
-    def __init__(
-        self, space: Space, folder: Path, places: Sequence[Place | None], pin: BufferedWriter | None
-    ) -> None:
-        self.mask: NDArray[np.bool_] = np.fromiter((p is not None for p in places), np.bool_)
-        self._space, self._folder, self._pin = space, folder, pin
-        self._groups: dict[str, tuple[list[int], list[int]]] = {}
-        for position, place in enumerate(places):
-            if place is not None:
-                positions, rows = self._groups.setdefault(place[0], ([], []))
-                positions.append(position)
-                rows.append(place[1])
-
-    def gather(self, layers: Sequence[int], out: Floats | None = None) -> Floats:
-        """Read some layers; the pages of the others are not touched.
-
-        Args:
-            layers: Rows of a text to read, each in [0, space.layers].
-            out: (keys, len(layers), width); the present keys' rows are filled, others left alone.
-                A new array with zeros for the absent when not given.
-
-        Raises:
-            SettingError: If a layer does not exist.
-        """
-        for layer in layers:
-            if not 0 <= layer <= self._space.layers:
-                raise SettingError(
-                    f"Layer {layer} was asked for; the backbone has layers 0 to "
-                    f"{self._space.layers}.",
-                    fix=f"choose layers between 0 and {self._space.layers}.",
-                )
-        if out is None:
-            out = np.zeros((len(self.mask), len(layers), self._space.width), np.float32)
-        for name, (positions, rows) in self._groups.items():
-            values = map_values(self._folder / name, self._space)
-            for column, layer in enumerate(layers):
-                out[positions, column] = values[layer, rows]
-        return out
-
-    def close(self) -> None:
-        """Let the segments be evicted again."""
-        if self._pin is not None:
-            Path(self._pin.name).unlink(missing_ok=True)
-            self._pin.close()
-            self._pin = None
-
-    def __enter__(self) -> "Found":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 class Activations:
-    """Pooled activations on disk, bounded in size and shared between processes.
+    """Activations on disk, bounded in size and shared between processes.
 
     Args:
         folder: Made when first used.
@@ -158,13 +99,21 @@ class Activations:
             found.close()
             self._set_aside(space, damaged)
 
-    def put(self, space: Space, keys: Sequence[bytes], values: NDArray[np.floating]) -> bool:
+    def put(
+        self,
+        space: Space,
+        keys: Sequence[bytes],
+        values: NDArray[np.floating],
+        lengths: Sequence[int] | None = None,
+    ) -> bool:
         """Add one segment, durably.
 
         Args:
             space: Where they belong.
             keys: 16 bytes each.
-            values: (keys, layers + 1, width), finite; cut to float16's range.
+            values: (keys, layers + 1, width); of a space of token states (tokens of all keys end
+                to end, 1, width). Finite; cut to float16's range.
+            lengths: Tokens of each key, at least 1; only for token states.
 
         Returns:
             False when the bound leaves no room beside what is in use: nothing was written.
@@ -173,31 +122,28 @@ class Activations:
             SettingError: If the shapes do not fit the space, or a value is not a number.
             WorkspaceError: If the disk is full or the folder cannot be written.
         """
-        shape = (len(keys), space.layers + 1, space.width)
-        if values.shape != shape or any(len(key) != KEY_BYTES for key in keys):
-            raise SettingError(
-                f"Activations of shape {values.shape} were given for {len(keys)} keys; "
-                f"this space holds {shape}, under keys of {KEY_BYTES} bytes.",
-                fix="pass one (layers + 1, width) array for each text digest.",
-            )
-        if not np.isfinite(values).all():
-            raise SettingError(
-                "Activations hold values that are not numbers.",
-                fix="encode in float32; if they stay, the backbone's weights are broken.",
-            )
+        _check(space, keys, values, lengths)
         if not keys:
             return True
-        halves = to_halves(values).transpose(1, 0, 2)
-        size = halves.nbytes + KEY_BYTES * len(keys) + _MANIFEST_BYTES
-        if size > self.max_bytes:
+        halves = np.ascontiguousarray(to_halves(values).transpose(1, 0, 2))
+        counts = None if lengths is None else np.asarray(lengths, "<i4")
+        content = Content(b"".join(keys), halves, counts)
+        if content.size + _MANIFEST_BYTES > self.max_bytes:
             return False
         try:
-            return self._store(space, b"".join(keys), np.ascontiguousarray(halves), size)
+            return self._store(space, content)
         except OSError as error:
             raise WorkspaceError(
                 f"The activation cache {self.folder} cannot be written: {error.strerror}.",
                 fix="free disk space there and run again; what is already encoded is kept.",
             ) from error
+
+    def room(self) -> int:
+        """Bytes that can be written without touching what is in use."""
+        with self._locked(LOCK_EX):
+            pinned = self._pinned()
+            held = self._by_last_use()
+        return self.max_bytes - sum(size for _, size, path in held if _pin_name(path) in pinned)
 
     def size(self) -> int:
         """Bytes of all segments, damaged ones included."""
@@ -206,14 +152,14 @@ class Activations:
 
     # Writing
 
-    def _store(self, space: Space, keys: bytes, halves: NDArray[np.float16], size: int) -> bool:
-        name = f"{time.time_ns():020d}-{uuid4().hex[:12]}"
+    def _store(self, space: Space, content: Content) -> bool:
+        name, size = f"{time.time_ns():020d}-{uuid4().hex[:12]}", content.size + _MANIFEST_BYTES
         with self._locked(LOCK_EX):
             if not self._make_room(size):
                 return False
         staging = self.folder / "staging" / name
         try:
-            write_segment(staging, space, keys, halves)
+            write_segment(staging, space, content)
             home = self._space_folder(space)
             with self._threads, self._locked(LOCK_EX):
                 # Others may have written since: the bound holds at the rename, not before.
@@ -252,7 +198,7 @@ class Activations:
         held = [(0.0, _weigh(path), path) for path in _children(self.folder / "damaged")]
         for space in _children(self.folder / "spaces"):
             for path in _children(space):
-                manifest = path / "manifest.json"
+                manifest = path / MANIFEST
                 last = manifest.stat().st_mtime if manifest.exists() else 0.0
                 held.append((last, _weigh(path), path))
         return sorted(held, key=lambda entry: (entry[0], entry[2].name))
@@ -282,8 +228,8 @@ class Activations:
                 damaged.add(name)
                 continue
             known[name] = segment
-            for row, key in enumerate(segment.rows()):
-                index.setdefault(key, (name, row))
+            for key, start, stop in segment.places():
+                index.setdefault(key, (name, start, stop))
         return damaged
 
     def _sound(self, space: Space, name: str) -> bool:
@@ -295,7 +241,7 @@ class Activations:
     def _touch(self, space: Space, names: set[str]) -> None:
         for name in names:
             # Pinned, so it is there; a read-only cache keeps its order of writing.
-            if os.access(manifest := self._space_folder(space) / name / "manifest.json", os.W_OK):
+            if os.access(manifest := self._space_folder(space) / name / MANIFEST, os.W_OK):
                 os.utime(manifest)
 
     def _set_aside(self, space: Space, names: set[str]) -> None:
@@ -364,6 +310,30 @@ class Activations:
 def to_halves(values: NDArray[np.floating]) -> NDArray[np.float16]:
     """Round to what the cache stores; beyond float16's range, to its end."""
     return np.clip(values, -_FLOAT16_MAX, _FLOAT16_MAX).astype("<f2")
+
+
+def _check(
+    space: Space,
+    keys: Sequence[bytes],
+    values: NDArray[np.floating],
+    lengths: Sequence[int] | None,
+) -> None:
+    ragged = space.layer is not None
+    counts = list(lengths or ()) if ragged else [1] * len(keys)
+    shape = (sum(counts), space.planes, space.width)
+    fits = values.shape == shape and len(counts) == len(keys) and ragged == (lengths is not None)
+    if not fits or min(counts, default=1) < 1 or any(len(key) != KEY_BYTES for key in keys):
+        raise SettingError(
+            f"Activations of shape {values.shape} were given for {len(keys)} keys; "
+            f"this space holds {shape}, under keys of {KEY_BYTES} bytes.",
+            fix="pass one (layers + 1, width) array for each text digest, or for token states"
+            " (tokens, 1, width) with each text's length.",
+        )
+    if not np.isfinite(values).all():
+        raise SettingError(
+            "Activations hold values that are not numbers.",
+            fix="encode in float32; if they stay, the backbone's weights are broken.",
+        )
 
 
 def _pin_name(path: Path) -> str:

@@ -1,48 +1,31 @@
 """Encode once: texts to every layer's mean-pooled activations, through the cache.
 
-Only what the cache lacks is computed, each distinct text once. Texts of equal length share a batch,
-so nothing is spent on padding, and a batch holds a bounded number of tokens. Results reach the
-cache every few hundred texts: a killed run loses those, and its successor starts behind them.
+Only what the cache lacks is computed, each distinct text once. Results reach the cache every few
+hundred texts: a killed run loses those, and its successor starts behind them.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sartor.core.activations import Activations, Space, to_halves
-from sartor.core.errors import ModelError, SettingError
+from sartor.core.activations import Activations, Space
+from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted, silent
 from sartor.core.hashing import text_digest
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
-from sartor.models.loading import load_model, load_tokenizer
-from sartor.models.precision import Precision, probe
+from sartor.models.passes import Encoded, EncodeSettings, FrozenPass, Halves, Indices, Wanted
+from sartor.models.precision import Precision
+from sartor.models.shelf import Shelf
+from sartor.models.states import TokenStates
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+__all__ = ["EncodeSettings", "TextEncoder"]
 
-    from sartor.models.forward import PooledForward
-
-Halves = NDArray[np.float16]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodeSettings:
-    """How texts are cut and batched."""
-
-    max_length: int = 256
-    """Tokens a text is cut to; part of the cache's key. Capped by what the backbone takes."""
-    batch_tokens: int = 2048
-    """Tokens in a batch; larger ones leave the processor's cache."""
-    chunk: int = 512
-    """Texts written to the cache at a time: what a killed run can lose."""
-    window: int = 16_384
-    """Texts tokenised and grouped by length at a time: bounds the memory for token ids."""
+_OVERHEAD = 1100
+"""Bytes beside the values that a text takes at most, were it alone in its segment."""
 
 
 class TextEncoder:
@@ -53,7 +36,9 @@ class TextEncoder:
 
     Args:
         backbone: From `models.catalogue.find_backbone`.
-        cache: Where activations are kept; None to compute everything each time.
+        cache: Where pooled activations are kept; None to compute everything each time.
+        states_cache: Where token states are kept. A cache of its own, with its own bound: one
+            layer's states take a hundred times the room, and would crowd the others out.
         precision: Measured when not given. Part of the cache's key, so pass the recorded one
             to replay a run.
         settings: See `EncodeSettings`.
@@ -65,27 +50,34 @@ class TextEncoder:
         backbone: Backbone,
         cache: Activations | None,
         *,
+        states_cache: Activations | None = None,
         precision: Precision | None = None,
         settings: EncodeSettings | None = None,
         emit: Emit = silent,
     ) -> None:
         self.backbone = backbone
-        self.settings = settings or EncodeSettings()
-        self.max_length = min(self.settings.max_length, backbone.max_length)
-        self._cache, self._precision, self._emit = cache, precision, emit
-        self._loaded: tuple[PooledForward, Tokenizer] | None = None
+        self._pass = FrozenPass(backbone, precision, settings or EncodeSettings())
+        self._cache, self._states_cache, self._emit = cache, states_cache, emit
         self._full_noted = False
+
+    @property
+    def settings(self) -> EncodeSettings:
+        """How texts are cut and batched."""
+        return self._pass.settings
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text is cut at."""
+        return self._pass.max_length
 
     @property
     def precision(self) -> Precision:
         """The arithmetic used; measured on first use when it was not given."""
-        if self._precision is None:
-            self._precision = probe()
-        return self._precision
+        return self._pass.precision
 
     @property
     def space(self) -> Space:
-        """Where this encoder's activations lie in the cache."""
+        """Where this encoder's pooled activations lie in the cache."""
         return Space(
             backbone_sha256=self.backbone.sha256,
             layers=self.backbone.layers,
@@ -93,6 +85,10 @@ class TextEncoder:
             max_length=self.max_length,
             dtype=self.precision.dtype,
         )
+
+    def states_space(self, layer: int) -> Space:
+        """Where the token states of one layer lie in their cache."""
+        return replace(self.space, pooling="none", layer=layer)
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(texts, layers + 1, width) mean-pooled hidden states; index 0 is the embedding layer."""
@@ -108,18 +104,69 @@ class TextEncoder:
         Raises:
             SettingError: If a layer does not exist.
         """
-        rows = self.backbone.layers + 1
-        for layer in layers:
-            if not -rows <= layer < rows:
-                raise SettingError(
-                    f"{self.backbone.name} has no layer {layer}.",
-                    fix=f"choose layers between 0 (embeddings) and {rows - 1}.",
-                )
-        found = self._read(texts, [layer % rows for layer in layers])
+        found = self._read(texts, [self._counted(layer) for layer in layers])
         return found.reshape(len(texts), len(layers) * self.backbone.width)
 
+    def states(self, texts: Sequence[str], layer: int) -> TokenStates:
+        """The states of every token at one layer, computed where the cache lacks them.
+
+        Pooled activations that are lacking too come from the same pass. What the cache's bound
+        leaves no room for is computed again whenever it is read; a Note says how much that is.
+
+        Args:
+            texts: Without the backbone's prefix, which is added here.
+            layer: In [-(layers + 1), layers]; 0 is the embedding layer, -1 the last.
+
+        Raises:
+            SettingError: If the layer does not exist.
+        """
+        distinct, order = self._distinct(texts)
+        wanted, cache = Wanted(pooled=False, layer=self._counted(layer)), self._states_cache
+
+        def again(absent: Sequence[int]) -> list[Halves]:
+            found: dict[int, Halves] = {}
+            for batch, encoded in self._pass.run([distinct[i] for i in absent], wanted):
+                assert encoded.states is not None, "they were asked for"
+                found.update(zip(batch.tolist(), encoded.states, strict=True))
+            return [found[i] for i in range(len(absent))]
+
+        if cache is None:
+            return TokenStates(None, order, self._pass.lengths(distinct), again)
+        keys = [text_digest(text) for text in distinct]
+        space = self.states_space(self._counted(layer))
+        with cache.get(space, keys) as found:
+            self._fill_states(distinct, keys, np.flatnonzero(~found.mask), (cache, space))
+        found = cache.get(space, keys)
+        lengths, absent = found.lengths(), np.flatnonzero(~found.mask)
+        if len(absent):
+            lengths[absent] = self._pass.lengths([distinct[i] for i in absent])
+            self._emit(
+                Note(
+                    f"The cache of token states ({cache.max_bytes / 1e9:.1f} GB) has room for "
+                    f"{len(distinct) - len(absent):,} of {len(distinct):,} texts: the others are "
+                    "encoded again in every epoch.",
+                    level="warning",
+                )
+            )
+        return TokenStates(found, order, lengths, again)
+
+    def _counted(self, layer: int) -> int:
+        rows = self.backbone.layers + 1
+        if not -rows <= layer < rows:
+            raise SettingError(
+                f"{self.backbone.name} has no layer {layer}.",
+                fix=f"choose layers between 0 (embeddings) and {rows - 1}.",
+            )
+        return layer % rows
+
+    def _distinct(self, texts: Sequence[str]) -> tuple[list[str], Indices]:
+        """Each text once, with its prefix; and (texts,) which of them each text is."""
+        place: dict[str, int] = {}
+        order = [place.setdefault(self.backbone.prefix + text, len(place)) for text in texts]
+        return list(place), np.asarray(order, np.intp)
+
     def _read(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
-        distinct = list(dict.fromkeys(self.backbone.prefix + text for text in texts))
+        distinct, order = self._distinct(texts)
         out = np.empty((len(distinct), len(layers), self.backbone.width), np.float32)
         if self._cache is None:
             self._fill(distinct, [], np.arange(len(distinct)), layers, out)
@@ -128,123 +175,92 @@ class TextEncoder:
             with self._cache.get(self.space, keys) as found:
                 self._fill(distinct, keys, np.flatnonzero(~found.mask), layers, out)
                 found.gather(layers, out)
-        if len(distinct) == len(texts):
-            return out
-        place = {text: i for i, text in enumerate(distinct)}
-        return out[[place[self.backbone.prefix + text] for text in texts]]
+        return out if len(distinct) == len(texts) else out[order]
 
     def _fill(
         self,
         texts: Sequence[str],
         keys: Sequence[bytes],
-        missing: NDArray[np.intp],
+        missing: Indices,
         layers: Sequence[int],
         out: Floats,
     ) -> None:
         """Compute the missing texts into `out`, and into the cache a chunk at a time."""
+        shelf = self._shelf(self._cache, self.space, keys)
+        with closing(self._computed(texts, missing, Wanted())) as results:
+            try:
+                for batch, encoded in results:
+                    assert encoded.pooled is not None, "they were asked for"
+                    # What is returned now is what the cache returns later, to the bit.
+                    out[batch] = encoded.pooled[:, layers]
+                    shelf.add(batch, encoded.pooled)
+            finally:
+                # Ctrl-C included: what is computed is kept.
+                shelf.flush()
+
+    def _fill_states(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[bytes],
+        missing: Indices,
+        place: tuple[Activations, Space],
+    ) -> None:
+        """Compute as many of the missing texts as there is room for, and keep them."""
+        cache, space = place
+        if not len(missing):
+            return
+        sizes = 2 * space.width * self._pass.lengths([texts[i] for i in missing]) + _OVERHEAD
+        missing = missing[np.cumsum(sizes) <= cache.room()]
+        lacking = np.zeros(len(missing), np.bool_)
+        if self._cache is not None:
+            with self._cache.get(self.space, [keys[i] for i in missing]) as found:
+                lacking = ~found.mask
+        for pooled in (True, False):
+            shelves = (self._shelf(self._cache, self.space, keys), self._shelf(cache, space, keys))
+            wanted = Wanted(pooled=pooled, layer=space.layer)
+            with closing(self._computed(texts, missing[lacking == pooled], wanted)) as results:
+                try:
+                    for batch, encoded in results:
+                        for shelf, values in zip(
+                            shelves, (encoded.pooled, encoded.states), strict=True
+                        ):
+                            if values is not None:
+                                shelf.add(batch, values)
+                finally:
+                    for shelf in shelves:
+                        shelf.flush()
+
+    def _computed(
+        self, texts: Sequence[str], missing: Indices, wanted: Wanted
+    ) -> Generator[tuple[Indices, Encoded]]:
+        """(indices into `texts`, activations) of the missing ones, with progress."""
         if not len(missing):
             return
         total, done = len(missing), 0
         self._emit(StageStarted("encode", total, "texts"))
-        self._load()
+        self._pass.load(wanted)
         began = perf_counter()
-        waiting: list[tuple[NDArray[np.intp], Halves]] = []
-        try:
-            for batch, values in self._compute(texts, missing):
-                # What is returned now is what the cache returns later, to the bit.
-                out[batch] = values[:, layers]
-                waiting.append((batch, values))
+        with closing(self._pass.run([texts[i] for i in missing], wanted)) as results:
+            for batch, encoded in results:
+                yield missing[batch], encoded
                 done += len(batch)
-                if sum(len(b) for b, _ in waiting) >= self.settings.chunk:
-                    ready, waiting = waiting, []
-                    self._store(keys, ready)
                 rate = done / max(perf_counter() - began, 1e-9)
                 self._emit(StageProgress("encode", done, total, f"{rate:,.0f}/s"))
-        finally:
-            # Ctrl-C included: what is computed is kept.
-            self._store(keys, waiting)
         rate = total / max(perf_counter() - began, 1e-9)
         cached = f", {len(texts) - total:,} from the cache" if total < len(texts) else ""
         self._emit(StageDone("encode", f"{total:,} texts, {rate:,.0f}/s{cached}"))
 
-    def _load(self) -> tuple["PooledForward", "Tokenizer"]:
-        """The model, once; torch is imported here, not where everything is cached."""
-        if self._loaded is None:
-            from sartor.models.forward import PooledForward
+    def _shelf(self, cache: Activations | None, space: Space, keys: Sequence[bytes]) -> Shelf:
+        return Shelf(cache, space, keys, self.settings.chunk, self._declined)
 
-            folder = Path(self.backbone.path)
-            tokenizer = load_tokenizer(folder)
-            tokenizer.enable_truncation(self.max_length)
-            self._loaded = PooledForward(load_model(folder), self.precision), tokenizer
-        return self._loaded
-
-    def _compute(
-        self, texts: Sequence[str], missing: NDArray[np.intp]
-    ) -> Iterator[tuple[NDArray[np.intp], Halves]]:
-        """(indices, (indices, layers + 1, width)) of one batch after another."""
-        forward, tokenizer = self._load()
-        for start in range(0, len(missing), self.settings.window):
-            window = missing[start : start + self.settings.window]
-            encodings = tokenizer.encode_batch_fast([_printable(texts[int(i)]) for i in window])
-            # A tokenizer without special tokens makes nothing of an empty text: token 0 stands in.
-            ids = [np.asarray(encoding.ids or [0], np.int64) for encoding in encodings]
-            groups = batches([len(row) for row in ids], self.settings.batch_tokens)
-            results = forward.each([np.stack([ids[i] for i in group]) for group in groups])
-            for group, values in zip(groups, results, strict=True):
-                yield window[group], self._halve(values)
-
-    def _halve(self, values: Floats) -> Halves:
-        if not np.isfinite(values).all():
-            raise ModelError(
-                f"{self.backbone.name} gives activations that are not numbers "
-                f"(in {self.precision.dtype}).",
-                fix="its weights are broken: get them again, or choose another backbone.",
-            )
-        return to_halves(values)
-
-    def _store(
-        self, keys: Sequence[bytes], waiting: Sequence[tuple[NDArray[np.intp], Halves]]
-    ) -> None:
-        if self._cache is None or not waiting:
+    def _declined(self, cache: Activations) -> None:
+        if self._full_noted:
             return
-        indices = np.concatenate([batch for batch, _ in waiting])
-        values = np.concatenate([values for _, values in waiting])
-        kept = self._cache.put(self.space, [keys[i] for i in indices], values)
-        if not kept and not self._full_noted:
-            self._full_noted = True
-            self._emit(
-                Note(
-                    f"The activation cache is full ({self._cache.max_bytes / 1e9:.1f} GB, all in "
-                    "use): further texts are encoded again next time.",
-                    level="warning",
-                )
+        self._full_noted = True
+        self._emit(
+            Note(
+                f"The activation cache is full ({cache.max_bytes / 1e9:.1f} GB, all in use): "
+                "further texts are encoded again next time.",
+                level="warning",
             )
-
-
-def batches(lengths: Sequence[int], most_tokens: int) -> list[NDArray[np.intp]]:
-    """Group texts of equal length.
-
-    Args:
-        lengths: Tokens of each text, at least 1.
-        most_tokens: Bound on tokens in a batch; a longer text has a batch of its own.
-
-    Returns:
-        Indices of each batch. The batches' order is shuffled, always alike, so that the rate seen
-        so far predicts the rest.
-    """
-    of_length: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
-        of_length.setdefault(length, []).append(i)
-    groups: list[NDArray[np.intp]] = []
-    for length, members in sorted(of_length.items()):
-        count = max(1, most_tokens // length)
-        groups += [
-            np.asarray(members[i : i + count], np.intp) for i in range(0, len(members), count)
-        ]
-    order = np.random.default_rng(0).permutation(len(groups))
-    return [groups[i] for i in order]
-
-
-def _printable(text: str) -> str:
-    """The text with lone surrogates replaced: they have no UTF-8, and the tokenizer reads UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+        )

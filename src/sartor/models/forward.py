@@ -1,4 +1,4 @@
-"""Token ids to pooled hidden states: the one place where the frozen encoder computes.
+"""Token ids to hidden states: the one place where the frozen encoder computes.
 
 A batch holds texts of exactly equal length, and each batch is computed on one thread, as many
 batches at once as torch would use threads. So there is no padding and no mask; threads never wait
@@ -9,7 +9,7 @@ bit-equal for 1 to 24 rows, where padding moves bfloat16 by 1e-2 and two threads
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -20,13 +20,16 @@ from transformers import PreTrainedModel
 from sartor.core.protocols import Floats
 from sartor.models.precision import Precision
 
+Result = tuple[Floats | None, Floats | None]
+"""Pooled activations and token states, each where it was asked for."""
 
-class PooledForward:
-    """Mean over tokens of every layer's hidden states.
+
+class Forward:
+    """Every layer's hidden states averaged over tokens, or one layer's as they are.
 
     Args:
         model: In eval mode; moved to the GPU where there is one, and converted in place to the
-            precision's type.
+            precision's type. Only as deep as somebody reads.
         precision: Where it says bfloat16, weights and activations are bfloat16 (autocast would
             convert the weights again in every call); sums over tokens are float32 either way.
     """
@@ -35,31 +38,41 @@ class PooledForward:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device, getattr(torch, precision.dtype))  # type: ignore[arg-type]
 
-    def __call__(self, ids: NDArray[np.int64]) -> Floats:
-        """(rows, layers + 1, width), float32.
+    def __call__(self, ids: NDArray[np.int64], layer: int | None, *, pooled: bool) -> Result:
+        """Pooled (rows, layers + 1, width), and states of `layer` (rows, tokens, width); float32.
 
         Args:
             ids: (rows, tokens): texts of equal length, no padding.
+            layer: Whose states to return; None for none. Not pooled, it is the model's last.
+            pooled: Whether to return the averages.
         """
         with torch.inference_mode():
             tokens = torch.from_numpy(ids).to(self._device)
-            answer = self._model(input_ids=tokens, output_hidden_states=True)
-            pooled = [layer.mean(1, dtype=torch.float32) for layer in answer.hidden_states]
-            return torch.stack(pooled, dim=1).cpu().numpy()
+            answer = self._model(input_ids=tokens, output_hidden_states=pooled)
+            means = None
+            if pooled:
+                each = [states.mean(1, dtype=torch.float32) for states in answer.hidden_states]
+                means = torch.stack(each, dim=1).cpu().numpy()
+            if layer is None:
+                return means, None
+            states = answer.hidden_states[layer] if pooled else answer.last_hidden_state
+            return means, states.float().cpu().numpy()
 
-    def each(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Floats]:
+    def each(
+        self, batches: Sequence[NDArray[np.int64]], layer: int | None, *, pooled: bool
+    ) -> Generator[Result]:
         """The batches' results in order, several being computed at a time.
 
         torch's thread count is 1 while this runs and is then put back.
         """
         workers = torch.get_num_threads()
         torch.set_num_threads(1)
-        running: deque[Future[Floats]] = deque()
+        running: deque[Future[Result]] = deque()
         ahead = iter(batches)
         with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
             try:
                 for ids in ahead:
-                    running.append(pool.submit(self, ids))
+                    running.append(pool.submit(self, ids, layer, pooled=pooled))
                     # Bounded, so that results do not pile up in front of a slow consumer.
                     if len(running) > 2 * workers:
                         yield running.popleft().result()

@@ -53,8 +53,13 @@ def load_tokenizer(folder: Path) -> "Tokenizer":
     return tokenizer
 
 
-def load_model(folder: Path) -> "PreTrainedModel":
-    """The encoder of a backbone folder, float32, in eval mode."""
+def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
+    """The encoder of a backbone folder, float32, in eval mode.
+
+    Args:
+        folder: Of the backbone.
+        depth: Layers to load, from the bottom; all when not given.
+    """
     try:
         import torch
         from transformers import MODEL_MAPPING, AutoConfig
@@ -69,6 +74,8 @@ def load_model(folder: Path) -> "PreTrainedModel":
     try:
         config = AutoConfig.for_model(kind, **values)
         architecture = cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
+        if depth is not None:
+            config.num_hidden_layers = depth
     except (KeyError, ValueError) as error:
         raise ModelError(
             f"transformers has no encoder for model_type {kind!r} of {folder}.",

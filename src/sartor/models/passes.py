@@ -1,0 +1,181 @@
+"""Passes of texts through the frozen encoder: tokenise, group by length, compute, round.
+
+Texts of equal length share a batch, so nothing is spent on padding, and a batch holds a bounded
+number of tokens. Only the layers that somebody reads are run.
+"""
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.activations import to_halves
+from sartor.core.errors import ModelError
+from sartor.core.protocols import Floats
+from sartor.core.types import Backbone
+from sartor.models.loading import load_model, load_tokenizer
+from sartor.models.precision import Precision, probe
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+    from sartor.models.forward import Forward
+
+Halves = NDArray[np.float16]
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How texts are cut and batched."""
+
+    max_length: int = 256
+    """Tokens a text is cut to; part of the cache's key. Capped by what the backbone takes."""
+    batch_tokens: int = 2048
+    """Tokens in a batch; larger ones leave the processor's cache."""
+    chunk: int = 512
+    """Texts written to the cache at a time: what a killed run can lose."""
+    window: int = 16_384
+    """Texts tokenised and grouped by length at a time: bounds the memory for token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a pass is for.
+
+    Args:
+        pooled: Whether every layer's pooled activations are wanted.
+        layer: The layer whose token states are wanted, in [0, layers]; None for none.
+    """
+
+    pooled: bool = True
+    layer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch of texts of equal length, rounded as the cache rounds.
+
+    Args:
+        pooled: (texts, layers + 1, width), or None where it was not wanted.
+        states: (texts, tokens, width), or None where they were not wanted.
+    """
+
+    pooled: Halves | None
+    states: Halves | None
+
+
+class FrozenPass:
+    """A frozen backbone that computes; knows no cache.
+
+    Weights are loaded by the first pass, and only as deep as it reads; a pass that reads deeper or
+    less deep loads them again.
+
+    Args:
+        backbone: From `models.catalogue.find_backbone`.
+        precision: Measured on first use when not given.
+        settings: See `EncodeSettings`.
+    """
+
+    def __init__(
+        self, backbone: Backbone, precision: Precision | None, settings: EncodeSettings
+    ) -> None:
+        self.backbone, self.settings = backbone, settings
+        self.max_length = min(settings.max_length, backbone.max_length)
+        self._precision = precision
+        self._tokenizer: Tokenizer | None = None
+        self._loaded: tuple[int, Forward] | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic used."""
+        if self._precision is None:
+            self._precision = probe()
+        return self._precision
+
+    def load(self, wanted: Wanted) -> "Forward":
+        """The weights that a pass reads; torch is imported here, not where all is cached."""
+        depth = self.backbone.layers if wanted.pooled or wanted.layer is None else wanted.layer
+        if self._loaded is None or self._loaded[0] != depth:
+            from sartor.models.forward import Forward
+
+            self._loaded = None  # never two of them in memory
+            model = load_model(Path(self.backbone.path), depth=depth)
+            self._loaded = depth, Forward(model, self.precision)
+        return self._loaded[1]
+
+    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(texts,) tokens of each, as a pass will see them; at least 1."""
+        found = np.empty(len(texts), np.int64)
+        for start in range(0, len(texts), self.settings.window):
+            window = self._tokenise(texts[start : start + self.settings.window])
+            found[start : start + len(window)] = [max(1, len(one.ids)) for one in window]
+        return found
+
+    def run(self, texts: Sequence[str], wanted: Wanted) -> Generator[tuple[Indices, Encoded]]:
+        """(indices into `texts`, their activations), one batch after another.
+
+        Raises:
+            ModelError: If an activation is not a number.
+        """
+        forward = self.load(wanted)
+        for start in range(0, len(texts), self.settings.window):
+            encodings = self._tokenise(texts[start : start + self.settings.window])
+            # A tokenizer without special tokens makes nothing of an empty text: token 0 stands in.
+            ids = [np.asarray(encoding.ids or [0], np.int64) for encoding in encodings]
+            groups = batches([len(row) for row in ids], self.settings.batch_tokens)
+            stacked = [np.stack([ids[i] for i in group]) for group in groups]
+            # Closed with this pass, however it ends: it holds torch's thread count.
+            with closing(forward.each(stacked, wanted.layer, pooled=wanted.pooled)) as results:
+                for group, (pooled, states) in zip(groups, results, strict=True):
+                    yield start + group, Encoded(self._halve(pooled), self._halve(states))
+
+    def _tokenise(self, texts: Sequence[str]) -> "list[Encoding]":
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(Path(self.backbone.path))
+            self._tokenizer.enable_truncation(self.max_length)
+        return self._tokenizer.encode_batch_fast([_printable(text) for text in texts])
+
+    def _halve(self, values: Floats | None) -> Halves | None:
+        if values is None:
+            return None
+        if not np.isfinite(values).all():
+            raise ModelError(
+                f"{self.backbone.name} gives activations that are not numbers "
+                f"(in {self.precision.dtype}).",
+                fix="its weights are broken: get them again, or choose another backbone.",
+            )
+        return to_halves(values)
+
+
+def batches(lengths: Sequence[int], most_tokens: int) -> list[Indices]:
+    """Group texts of equal length.
+
+    Args:
+        lengths: Tokens of each text, at least 1.
+        most_tokens: Bound on tokens in a batch; a longer text has a batch of its own.
+
+    Returns:
+        Indices of each batch. The batches' order is shuffled, always alike, so that the rate seen
+        so far predicts the rest.
+    """
+    of_length: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        of_length.setdefault(length, []).append(i)
+    groups: list[Indices] = []
+    for length, members in sorted(of_length.items()):
+        count = max(1, most_tokens // length)
+        groups += [
+            np.asarray(members[i : i + count], np.intp) for i in range(0, len(members), count)
+        ]
+    order = np.random.default_rng(0).permutation(len(groups))
+    return [groups[i] for i in order]
+
+
+def _printable(text: str) -> str:
+    """The text with lone surrogates replaced: they have no UTF-8, and the tokenizer reads UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
