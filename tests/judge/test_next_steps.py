@@ -2,14 +2,22 @@ from dataclasses import replace
 
 import pytest
 
+from sartor.core.phrases import Phrase
 from sartor.judge.next_steps import NextStep, binding, next_steps
 from sartor.judge.planning import fresh_rows, rows_needed
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from tests.judge.rows import criteria, right_and_wrong, subject
 
-RUNG = NextStep("Try lora.", "sartor run need.yaml --method lora", "about 7 minutes", 420)
-SMALLER = NextStep("Try fewer layers.", "sartor run need.yaml", "about 1 minute", 60)
+RUNG = NextStep(
+    Phrase("Try {name}.", {"name": "lora"}),
+    "sartor run need.yaml --method lora",
+    Phrase("about 7 minutes"),
+    420,
+)
+SMALLER = NextStep(
+    Phrase("Try fewer layers."), "sartor run need.yaml", Phrase("about 1 minute"), 60
+)
 
 
 def steps(need, verdicts, **more):
@@ -23,7 +31,7 @@ def recall_of_57_in_60():
 
 def test_a_met_need_has_no_next_steps():
     need = criteria("accuracy >= 0.5")
-    assert steps(need, judge(need, right_and_wrong(90, 10)), rung=RUNG, smaller=SMALLER) == []
+    assert steps(need, judge(need, right_and_wrong(90, 10)), rung=RUNG, lighter=[SMALLER]) == []
     assert binding(need, judge(need, right_and_wrong(90, 10))) is None
 
 
@@ -38,7 +46,7 @@ def test_an_unproven_recall_asks_for_a_fresh_sample_large_enough_by_itself():
     assert f"at least {enough:,} rows with label=yes" in step.what
     assert step.command == "sartor judge bundle fresh.csv"
     assert "data.test" in step.what, "a verdict outside a run releases nothing"
-    assert "labelling" in step.cost
+    assert "labelling" in step.price.say()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ def test_what_sits_at_its_threshold_asks_for_a_better_model_and_not_for_test_row
 def test_an_unmet_quality_climbs_and_asks_for_training_rows_cheapest_first():
     need = criteria("recall[label=yes] >= 0.9")
     verdicts = judge(need, subject(["yes"] * 600, ["yes"] * 400 + ["no"] * 200))
-    found = steps(need, verdicts, rung=RUNG, smaller=SMALLER)
+    found = steps(need, verdicts, rung=RUNG, lighter=[SMALLER])
     assert found[0] == RUNG
     assert "training rows with label=yes" in found[1].what
     assert [step.seconds for step in found] == sorted(step.seconds for step in found)
@@ -141,7 +149,7 @@ def test_a_hidden_second_requirement_offers_the_next_rung_too():
 def test_a_bundle_too_big_is_made_smaller_and_not_climbed_from():
     need = criteria("size_mb <= 60")
     big = Verdict("size_mb <= 60", 90.0, 90.0, 90.0, 0, "unmet")
-    assert steps(need, [big], rung=RUNG, smaller=SMALLER) == [SMALLER]
+    assert steps(need, [big], rung=RUNG, lighter=[SMALLER]) == [SMALLER]
 
 
 @pytest.mark.parametrize("text", ["accuracy >= 0.5", "accuracy >= baseline + 0.03"])
@@ -164,3 +172,13 @@ def test_the_binding_criterion_is_the_one_furthest_from_being_met():
     far = binding(need, [*verdicts, replace(size, value=900.0, low=900.0, high=900.0)])
     assert far is not None
     assert far.criterion == "size_mb <= 60"
+
+
+def test_a_step_is_english_in_json_and_carries_what_other_languages_need():
+    need = criteria("recall[label=yes] >= 0.9", "accuracy >= 0.5")
+    (step,) = steps(need, judge(need, recall_of_57_in_60()))
+    found = step.as_json()
+    assert found["what"] == step.what
+    assert found["cost"] == step.price.say()
+    assert Phrase.of_json(found["said"]) == step.said
+    assert Phrase.of_json(found["price"]) == step.price

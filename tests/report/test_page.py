@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from sartor.core.errors import WorkspaceError
+from sartor.core.phrases import Phrase
 from sartor.report.page import render
 from tests.report.samples import VERDICTS, full_result
 
@@ -293,3 +294,13 @@ def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_next_steps_are_said_in_the_language_of_the_page_and_escaped():
+    said = Phrase("Climb to the next rung, {rung}.", {"rung": "<b>lora"})
+    step = {"what": said.say(), "command": "sartor run", "cost": "", "said": said.as_json()}
+    result = full_result() | {"next_steps": [step]}
+    assert "Climb to the next rung, &lt;b&gt;lora." in render(result)
+    chinese = render(result, language="zh")
+    assert "尝试下一个方案 &lt;b&gt;lora。" in chinese
+    assert "Climb to" not in chinese

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sartor.core.errors import WorkspaceError
+from sartor.core.phrases import Phrase
 from sartor.need.verdict import Verdict
 from sartor.report.notebook import verdict_table_html
-from sartor.report.terminal import ladder_table, verdict_table
+from sartor.report.terminal import ending, ladder_table, places, verdict_table
 from tests.report.samples import VERDICTS, full_result
 
 ALL = [Verdict.of_json(verdict) for verdict in VERDICTS]
@@ -90,3 +91,52 @@ def test_the_notebook_table_says_the_same_and_escapes_every_text():
     assert "&lt;script&gt;" in html
     assert "<script" not in html
     assert "证据不足" in verdict_table_html(ALL, "zh")
+
+
+def ended():
+    said = Phrase("Climb to the next rung, {rung}.", {"rung": "lora"})
+    time = Phrase("{low} – {high} min", {"low": "6", "high": "9"})
+    step = {
+        "what": said.say(),
+        "command": "sartor run need.yaml --method lora",
+        "cost": "about 6 – 9 min more",
+        "said": said.as_json(),
+        "price": Phrase("about {time} more", {"time": time}).as_json(),
+    }
+    return full_result() | {"next_steps": [step]}
+
+
+def test_the_ending_says_what_is_open_and_what_to_do():
+    assert ending(ended()) == [
+        "Not released: 1 unmet, 1 unproven. Next, cheapest first:",
+        "  1. Climb to the next rung, lora. (about 6 – 9 min more)",
+        "     sartor run need.yaml --method lora",
+    ]
+    assert ending(ended() | {"next_steps": []}) == ["Not released: 1 unmet, 1 unproven."]
+    met = [verdict for verdict in VERDICTS if verdict["state"] == "met"]
+    assert ending(ended() | {"verdicts": met}) == ["Released: every criterion is met."]
+
+
+def test_the_ending_is_chinese_where_the_need_is_and_the_command_stays():
+    assert ending(ended(), "zh") == [
+        "未发布：1 项未达标、1 项证据不足。接下来可以做的事，先易后难：",
+        "  1. 尝试下一个方案 lora。（约再需 6 – 9 分钟）",
+        "     sartor run need.yaml --method lora",
+    ]
+    assert places("sartor serve b", "r.html", "zh") == ["启动服务：sartor serve b", "报告：r.html"]
+
+
+def test_steps_of_an_earlier_version_are_shown_as_they_are():
+    lines = ending(full_result(), "zh")
+    assert "Trim the vocabulary." in lines[3]
+    assert "+7 min" in lines[3]
+
+
+@pytest.mark.parametrize("said", [7, {"message": 7}, {"message": "m", "values": {"a": None}}])
+def test_a_step_that_is_no_phrase_is_a_damaged_result(said):
+    damaged = full_result() | {"next_steps": [{"what": "x", "said": said}]}
+    if said == {"message": "m", "values": {"a": None}}:
+        assert ending(damaged)[1] == "  1. m ()", "nulls are left out before anything is read"
+        return
+    with pytest.raises(WorkspaceError, match="next_steps"):
+        ending(damaged)

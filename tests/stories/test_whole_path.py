@@ -98,7 +98,7 @@ def test_the_next_run_finds_everything_and_gives_the_stored_verdicts(shop: Finis
 
 def test_a_need_that_is_not_met_exits_1_and_says_what_to_do(shop: Finished, here: Here):
     need = shop.folder / "need.yaml"
-    need.write_text(need.read_text().replace("size_mb <= 5", "size_mb <= 0.001"))
+    need.write_text(need.read_text().replace("size_mb <= 5", "size_mb <= 0.003"))
     said = here("run", "need.yaml", "--method", "head", "--quiet")
     assert said.status == 1
     assert said.err == ""
@@ -108,8 +108,29 @@ def test_a_need_that_is_not_met_exits_1_and_says_what_to_do(shop: Finished, here
     folder = shop.folder / serve[2]
     # The same answers for another need are another bundle: neither may speak for the other.
     assert len(list((shop.folder / ".sartor" / "bundles").iterdir())) == 2
-    assert "0.001" in (folder / "need.yaml").read_text()
+    assert "0.003" in (folder / "need.yaml").read_text()
     assert not json.loads((folder / "manifest.json").read_text())["released"]
+    assert "1. Start from a backbone with fewer weights than ./tiny" in said.out
+
+
+def test_a_chinese_need_ends_in_chinese(shop: Finished, here: Here):
+    need = shop.folder / "need.yaml"
+    dear = "size_mb <= 0.003\n  - latency_p95_ms <= 0.0001"
+    need.write_text(need.read_text().replace("size_mb <= 5", dear) + "language: zh\n")
+    said = here("run", "need.yaml", "--method", "head", "--quiet")
+    assert said.status == 1
+    table, ending = said.out.split("未发布：2 项未达标。")
+    assert "未达标" in table
+    assert "换用参数量小于 ./tiny" in ending
+    assert "（用时与本次运行相近）" in ending
+    assert "延迟只对测量时所用的机器有效" in ending
+    assert "启动服务：sartor serve" in ending
+    assert not [word for word in ("Next", "Serve", "Report", "Start", "about") if word in ending]
+    (bundle,) = re.findall(r"启动服务：sartor serve (\S+) ", said.out)
+    (shop.folder / "fresh.csv").write_text("text,label\nvery good good,good\n")
+    judged = here("judge", bundle, "fresh.csv")
+    assert "fresh.csv 中的 1 条样本，第 1 次使用。" in judged.out
+    assert "证据不足" in judged.out
 
 
 class _Links(HTMLParser):

@@ -108,8 +108,8 @@ def judge(
     if json:
         write_json(found.as_json())
     else:
-        _print(_tables().verdict_table(found.verdicts))
-        for line in found.notes:
+        _print(_tables().verdict_table(found.verdicts, found.language))
+        for line in _tables().phrases(found.notes, found.language):
             _say(line)
     raise typer.Exit(0 if found.state == "met" else 1)
 
@@ -161,28 +161,17 @@ def _finish(outcome: "Outcome", workspace: Path, json: bool) -> None:
     if json:
         write_json(outcome.as_json())
     else:
-        _print(_tables().verdict_table(outcome.verdicts, result["language"]))
-        _say(_ending(result))
-        for number, step in enumerate(result["next_steps"], 1):
-            _say(f"  {number}. {step['what']} ({step['cost']})")
-            _say(f"     {step['command']}")
+        language = result["language"]
+        _print(_tables().verdict_table(outcome.verdicts, language))
         serve = ["sartor", "serve", str(outcome.bundle)]
         if workspace.resolve() != Path.cwd():
             serve += ["--workspace", str(workspace)]
         if outcome.state != "met":
             serve += ["--unreleased"]
-        _say(f"Serve it: {shlex.join(serve)}")
-        _say(f"Report: {page}")
+        ending = _tables().ending(result, language)
+        for line in [*ending, *_tables().places(shlex.join(serve), str(page), language)]:
+            _say(line)
     raise typer.Exit(0 if outcome.state == "met" else 1)
-
-
-def _ending(result: dict[str, Any]) -> str:
-    states = [v["state"] for v in result["verdicts"]]
-    if all(s == "met" for s in states):
-        return "Released: every criterion is met."
-    counts = [f"{states.count(s)} {s}" for s in ("unmet", "unproven") if s in states]
-    steps = " Next, cheapest first:" if result["next_steps"] else ""
-    return f"Not released: {', '.join(counts)}.{steps}"
 
 
 def _tables() -> Any:

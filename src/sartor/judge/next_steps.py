@@ -8,7 +8,9 @@ that are judged together with those that were.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
+from sartor.core.phrases import Phrase
 from sartor.judge.api import CountsRows
 from sartor.judge.planning import fresh_rows, planned_test_rows, rows_needed
 from sartor.judge.resolve import check_of, words
@@ -28,16 +30,31 @@ class NextStep:
     """One thing to do.
 
     Args:
-        what: In a sentence.
+        said: What, in a sentence.
         command: What to type for it.
-        cost: In words, e.g. "about 40 minutes of labelling".
+        price: Its cost in words, e.g. "about 40 minutes of labelling".
         seconds: The same as a number, for ranking.
     """
 
-    what: str
+    said: Phrase
     command: str
-    cost: str
+    price: Phrase
     seconds: float
+
+    @property
+    def what(self) -> str:
+        """In English, for machines."""
+        return self.said.say()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "command": self.command,
+            "cost": self.price.say(),
+            "seconds": self.seconds,
+            "said": self.said.as_json(),
+            "price": self.price.as_json(),
+        }
 
 
 def next_steps(
@@ -47,7 +64,7 @@ def next_steps(
     need: str,
     bundle: str,
     rung: NextStep | None = None,
-    smaller: NextStep | None = None,
+    lighter: Sequence[NextStep] = (),
 ) -> list[NextStep]:
     """Steps towards a met need, cheapest first; none if all is met.
 
@@ -57,7 +74,7 @@ def next_steps(
         need: The need file, as the user wrote it.
         bundle: The bundle that was judged.
         rung: The next step up the ladder, if there is one: for quality.
-        smaller: The next step down, if there is one: for size and speed.
+        lighter: What would make it smaller or faster.
     """
     judged = list(zip(criteria, verdicts, strict=True))
     open_ones = [(criterion, verdict) for criterion, verdict in judged if verdict.state != "met"]
@@ -71,8 +88,8 @@ def next_steps(
     if rung is not None and any(v.n for c, v in counted if (c, v) in weak or _two_fold(c)):
         steps.append(rung)
     too_big = [c for c, v in open_ones if not _counts_rows(c) and v.n + (v.value > 0)]
-    if smaller is not None and too_big:
-        steps.append(smaller)
+    if too_big:
+        steps += lighter
     unique = {step.what: step for step in steps}
     return sorted(unique.values(), key=lambda step: step.seconds)
 
@@ -128,31 +145,53 @@ def _fresh(
     rows = max(
         ceil(count * (max(whole, v.n) / v.n if _kind(c) and v.n else 1)) for c, v, count in wanted
     )
-    parts = [f"{count:,} {_kind(c) or 'rows'} ({v.criterion})" for c, v, count in wanted]
-    worn = " (it is worn)" if any(_worn(v) for _, v, _ in wanted) else ""
+    message = (
+        "Label a fresh random sample that holds at least {parts}. It decides by itself, whatever "
+        "the present test set showed. To release the bundle, name the file under data.test and run "
+        "the need again."
+    )
+    if any(_worn(v) for _, v, _ in wanted):
+        message = (
+            "Label a fresh random sample that holds at least {parts}. It decides by itself, "
+            "whatever the present test set showed (it is worn). To release the bundle, name the "
+            "file under data.test and run the need again."
+        )
     yield NextStep(
-        what=f"Label a fresh random sample that holds at least {', '.join(parts)}. It decides by "
-        f"itself, whatever the present test set showed{worn}. To release the bundle, name "
-        "the file under data.test and run the need again.",
+        Phrase(message, {"parts": tuple(_wanted(c, v, count) for c, v, count in wanted)}),
         command=f"sartor judge {bundle} fresh.csv",
-        cost=_labelling(rows),
+        price=_labelling(rows),
         seconds=rows * _SECONDS_A_LABEL,
     )
+
+
+def _wanted(criterion: Criterion, verdict: Verdict, count: int) -> Phrase:
+    values = {"n": f"{count:,}", "criterion": verdict.criterion, "where": _kind(criterion)}
+    if values["where"]:
+        return Phrase("{n} rows with {where} ({criterion})", values)
+    return Phrase("{n} rows ({criterion})", values)
 
 
 def _train(criterion: Criterion, verdict: Verdict, need: str) -> NextStep:
     # Half as much again as was judged is a guess; a learning curve knows better.
     count = max(_LEAST, verdict.n // 2)
     label = _label(criterion)
-    rows = f"training rows with label={label}" if label else "training rows"
-    near = verdict.state == "unproven" and _right_side(criterion, verdict)
-    why = ", too near the threshold for any practical number of test rows" if near else ""
-    return NextStep(
-        what=f"Add about {count:,} {rows}: {verdict.criterion} stands at {verdict.value:.3g}{why}.",
-        command=f"sartor run {need}",
-        cost=_labelling(count),
-        seconds=count * _SECONDS_A_LABEL,
-    )
+    rows = Phrase("training rows")
+    if label:
+        rows = Phrase("training rows with label={label}", {"label": label})
+    values: dict[str, str | Phrase] = {
+        "n": f"{count:,}",
+        "rows": rows,
+        "criterion": verdict.criterion,
+        "value": f"{verdict.value:.3g}",
+    }
+    said = Phrase("Add about {n} {rows}: {criterion} stands at {value}.", values)
+    if verdict.state == "unproven" and _right_side(criterion, verdict):
+        said = Phrase(
+            "Add about {n} {rows}: {criterion} stands at {value}, too near the threshold for any "
+            "practical number of test rows.",
+            values,
+        )
+    return NextStep(said, f"sartor run {need}", _labelling(count), count * _SECONDS_A_LABEL)
 
 
 def _kind(criterion: Criterion) -> str:
@@ -160,14 +199,15 @@ def _kind(criterion: Criterion) -> str:
     found = [words(criterion.where)] if criterion.where is not None else []
     if criterion.metric == "recall" and (label := _label(criterion)):
         found.insert(0, f"label={label}")
-    return f"rows with {' and '.join(found)}" if found else ""
+    return " and ".join(found)
 
 
-def _labelling(rows: int) -> str:
+def _labelling(rows: int) -> Phrase:
     minutes = rows * _SECONDS_A_LABEL / 60
     if minutes < 90:
-        return f"about {max(5, 5 * round(minutes / 5))} minutes of labelling"
-    return f"about {minutes / 60:.0f} hours of labelling"
+        told = f"{max(5, 5 * round(minutes / 5))}"
+        return Phrase("about {n} minutes of labelling", {"n": told})
+    return Phrase("about {n} hours of labelling", {"n": f"{minutes / 60:.0f}"})
 
 
 def _counts_rows(criterion: Criterion) -> bool:

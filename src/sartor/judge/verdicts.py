@@ -210,9 +210,9 @@ def _with_forecast(verdict: Verdict, found: RowsBehind, ends: _Ends, look: int) 
             continue
         more = more_rows(part, (low, high), alpha, then)
         if more is None:
-            note = (
-                f"{part.name} sits so near its threshold that no practical number of rows decides"
-            )
+            note = "so near its threshold that no practical number of rows decides"
+            if part is not found.parts[0]:
+                note = f"{part.name}: {note}"
             return replace(verdict, note="; ".join(filter(None, [verdict.note, note])))
         if not part.of and part.statistic.n:
             # Rows that count cannot be picked out beforehand, so whole rows are asked for.

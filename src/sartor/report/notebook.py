@@ -16,7 +16,7 @@ _COLOURS = {"met": "#2e8b63", "unmet": "#c8503c", "unproven": "#b07d1a"}
 def verdict_table_html(verdicts: Sequence[Verdict], language: str = "en") -> str:
     """One row a criterion; every text escaped."""
     _, words = translator(language), Words.of(language)
-    names = (_("criterion"), _("value"), _("95 % interval"), _("n"), _("verdict"), "")
+    names = (_("criterion"), _("value"), words.interval_name(), _("n"), _("verdict"), "")
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(_row(verdict, words) for verdict in verdicts)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

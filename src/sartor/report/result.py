@@ -10,10 +10,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AliasChoices, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 
 from sartor.core.errors import WorkspaceError
+from sartor.core.phrases import Phrase
 from sartor.need.verdict import State, Verdict
 from sartor.report.words import plain
 
@@ -25,6 +33,14 @@ def _word(value: object) -> str:
 Word = Annotated[str, BeforeValidator(_word)]
 """A label, a name or a fact; JSON may hold it as a number."""
 Span = tuple[float, float]
+
+
+def _sentence(value: object) -> object:
+    return Phrase.of_json(value) if isinstance(value, Mapping) else value
+
+
+Sentence = Annotated[InstanceOf[Phrase], BeforeValidator(_sentence)]
+"""A phrase as `Phrase.as_json` wrote it."""
 
 
 def _either(*names: str) -> FieldInfo:
@@ -166,11 +182,16 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What to do, the command that does it, and its price in words."""
+    """What to do, the command that does it, and its price in words.
+
+    `said` and `price` are the first and the last once more, as they can be said in any language.
+    """
 
     what: Word = ""
     command: Word = ""
     cost: Word = ""
+    said: Sentence | None = None
+    price: Sentence | None = None
 
 
 @dataclass(frozen=True, slots=True)

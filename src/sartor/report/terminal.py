@@ -10,8 +10,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from sartor.core.phrases import Phrase
 from sartor.need.verdict import Verdict
-from sartor.report.result import read_plan
+from sartor.report.result import read_plan, read_result
 from sartor.report.words import Words, plain, translator
 
 _STYLES = {"met": "green", "unmet": "bold red", "unproven": "yellow"}
@@ -22,7 +23,7 @@ def verdict_table(verdicts: Sequence[Verdict], language: str = "en") -> Table:
     _, words = translator(language), Words.of(language)
     table = _table()
     table.add_column(_("criterion"), overflow="fold", min_width=16)
-    for name in (_("value"), _("95 % interval"), _("n")):
+    for name in (_("value"), words.interval_name(), _("n")):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(_("verdict"), no_wrap=True)
     table.add_column("", overflow="fold")
@@ -58,6 +59,53 @@ def ladder_table(plan: Sequence[Mapping[str, Any]], language: str = "en") -> Tab
             Text(words.range(rung.size_mb, words.megabytes)),
         )
     return table
+
+
+def ending(result: Mapping[str, Any], language: str = "en") -> list[str]:
+    """What became of the need, and what to do next: lines under the table of verdicts.
+
+    Raises:
+        WorkspaceError: If the run's result is not of its form.
+    """
+    found, words = read_result(result), Words.of(language)
+    _ = words.translate
+    states = [verdict.state for verdict in found.verdicts]
+    if all(state == "met" for state in states):
+        return [_("Released: every criterion is met.")]
+    counts = (
+        _("{n} unmet").format(n=states.count("unmet")) if "unmet" in states else "",
+        _("{n} unproven").format(n=states.count("unproven")) if "unproven" in states else "",
+    )
+    head = _("Not released: {counts}.").format(counts=_(", ").join(filter(None, counts)))
+    if not found.next_steps:
+        return [head]
+    lines = [_("{sentence} Next, cheapest first:").format(sentence=head)]
+    for number, step in enumerate(found.next_steps, 1):
+        step_said, price = words.said(step.said, step.what), words.said(step.price, step.cost)
+        lines.append("  " + _("{n}. {what} ({cost})").format(n=number, what=step_said, cost=price))
+        lines.append(f"     {step.command}")
+    return lines
+
+
+def phrases(found: Sequence[Phrase], language: str = "en") -> list[str]:
+    """What other stages said, a line each."""
+    words = Words.of(language)
+    return [words.said(phrase) for phrase in found]
+
+
+def places(serve: str, page: str, language: str = "en") -> list[str]:
+    """Where to go from here: the command that serves the bundle, and the report.
+
+    Args:
+        serve: The command.
+        page: Path of the report.
+        language: Of the report.
+    """
+    _ = translator(language)
+    return [
+        _("Serve it: {command}").format(command=serve),
+        _("Report: {page}").format(page=page),
+    ]
 
 
 def _table() -> Table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sartor.core.i18n import Translate, catalogue, languages
+from sartor.core.phrases import Phrase
 from sartor.need.criterion import Criterion
 from sartor.need.grammar import CriterionSyntaxError, parse_criterion
 from sartor.need.verdict import State, Verdict
@@ -77,6 +78,15 @@ class Words:
     @staticmethod
     def of(language: str) -> "Words":
         return Words(translator(language))
+
+    @property
+    def level(self) -> str:
+        # Apart from the sentences it stands in: "% i" in a message is a printf format to gettext's
+        # tools.
+        return "95 %"
+
+    def interval_name(self) -> str:
+        return self.translate("{level} interval").format(level=self.level)
 
     def state(self, state: State | str) -> str:
         _ = self.translate
@@ -167,6 +177,10 @@ class Words:
             )
         return _("{n} more labelled rows would decide").format(n=amount)
 
+    def said(self, phrase: Phrase | None, english: str = "") -> str:
+        """A phrase of another stage; what it is in English where there is no phrase."""
+        return english if phrase is None else plain(phrase.say(self.translate))
+
     def remark(self, text: str) -> str:
         """Phrases of other stages, joined by "; ", as far as the catalogue has them.
 
@@ -178,7 +192,8 @@ class Words:
         pattern = _NUMBER.sub("#", part)
         said = self.translate(pattern)
         if said == pattern:
-            return part
+            head, colon, tail = part.partition(": ")
+            return f"{head}: {self._remark(tail)}" if colon else part
         numbers = iter(_NUMBER.findall(part))
         return re.sub("#", lambda _: next(numbers, "#"), said)
 

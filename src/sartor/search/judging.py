@@ -13,6 +13,7 @@ from typing import Any
 from sartor.bundle import Bundle, open_bundle
 from sartor.core.errors import DataError, WorkspaceError
 from sartor.core.hashing import digest
+from sartor.core.phrases import Phrase
 from sartor.core.store import Store
 from sartor.core.types import Examples, Roles
 from sartor.core.workspace import Workspace
@@ -42,12 +43,14 @@ class Judged:
         state: As `Outcome.state`.
         differences: Rival minus the need's newest bundle, paired; empty where there is none.
         notes: What the user should know of how it was judged.
+        language: Of the need.
     """
 
     verdicts: tuple[Verdict, ...]
     state: State
     differences: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Phrase, ...] = ()
+    language: str = "en"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -65,7 +68,7 @@ class Judged:
                 }
                 for d in self.differences
             ],
-            "notes": list(self.notes),
+            "notes": [note.say() for note in self.notes],
         }
 
 
@@ -106,26 +109,28 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
             need.accept,
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
         )
-    notes.insert(0, f"{len(examples):,} rows of {labels}, look {look.number} at them.")
+    counted = {"n": f"{len(examples):,}", "look": str(look.number)}
+    notes.insert(
+        0, Phrase("{n} rows of {file}, look {look} at them.", counted | {"file": str(labels)})
+    )
     if strange := Counter(label for label in examples.target if label not in outputs):
         shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
-        notes.append(
-            f"{strange.total():,} rows have labels that the bundle does not know and count as"
-            f" wrong: {shown}."
-        )
+        message = "{n} rows have labels that the bundle does not know and count as wrong: {labels}."
+        notes.append(Phrase(message, {"n": f"{strange.total():,}", "labels": shown}))
     trained = bundle.manifest.lineage.get("test_rows")
     if trained == examples.fingerprint():
-        notes.append("These are the rows the bundle was judged on before, not fresh ones.")
-    return Judged(look.verdicts, overall(look.verdicts), (), tuple(notes))
+        notes.append(Phrase("These are the rows the bundle was judged on before, not fresh ones."))
+    return Judged(look.verdicts, overall(look.verdicts), (), tuple(notes), need.language)
 
 
-def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[str]]:
+def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[Phrase]]:
     """The rows that the bundle did not learn from, as far as it can tell, and what to say of it."""
     learnt = bundle.learnt()
     if learnt is None:
-        return examples, [
+        message = (
             "This bundle does not say which rows it learnt from: none of them can be noticed here."
-        ]
+        )
+        return examples, [Phrase(message)]
     rows = learnt.fresh(examples.ids)
     if not rows:
         raise DataError(
@@ -135,11 +140,16 @@ def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, 
         )
     if len(rows) == len(examples):
         return examples, []
-    sampled = "" if learnt.whole else "at least "
-    return examples.take(rows), [
-        f"{sampled}{len(examples) - len(rows):,} further rows are left out: the bundle learnt from"
-        " them. Texts that only resemble what it learnt from are not noticed."
-    ]
+    message = (
+        "{n} further rows are left out: the bundle learnt from them. Texts that only resemble what "
+        "it learnt from are not noticed."
+    )
+    if not learnt.whole:
+        message = (
+            "{n} further rows are left out: the bundle learnt from them. It knows only a part of "
+            "what it learnt from, so there may be more."
+        )
+    return examples.take(rows), [Phrase(message, {"n": f"{len(examples) - len(rows):,}"})]
 
 
 def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path = ".") -> Judged:
@@ -167,18 +177,27 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
             lambda number: judge(need.accept, rival, look=number, seed=need.seed),
         )
     differences: list[Difference] = []
-    notes = [f"{len(test):,} test rows, look {look.number} of a rival at them."]
+    counted = {"n": f"{len(test):,}", "look": str(look.number)}
+    notes = [Phrase("{n} test rows, look {look} of a rival at them.", counted)]
     if (bundle := _newest_bundle(place, need, test)) is not None:
         served = runtime.load(bundle, unreleased="allow")
         ours = _subject(need, test, outputs, served.predict(list(test.rows())))
         differences = compare(rival, ours, need.accept, seed=need.seed)
-        notes += [
-            f"{d.criterion}: rival {d.one:.4g}, {bundle.name} {d.other:.4g}, difference"
-            f" {d.value:+.4g} ({d.low:+.4g} to {d.high:+.4g}, n {d.n})"
-            for d in differences
-            if d.n
-        ]
-    return Judged(look.verdicts, overall(look.verdicts), tuple(differences), tuple(notes))
+        notes += [_compared(d, bundle.name) for d in differences if d.n]
+    return Judged(
+        look.verdicts, overall(look.verdicts), tuple(differences), tuple(notes), need.language
+    )
+
+
+def _compared(found: Difference, bundle: str) -> Phrase:
+    message = (
+        "{criterion}: rival {rival}, {bundle} {ours}, difference {value} ({low} to {high}, n {n})"
+    )
+    ends = {name: f"{getattr(found, name):+.4g}" for name in ("value", "low", "high")}
+    named = {"criterion": found.criterion, "bundle": bundle, "n": str(found.n)}
+    return Phrase(
+        message, named | ends | {"rival": f"{found.one:.4g}", "ours": f"{found.other:.4g}"}
+    )
 
 
 def held_out(need: Need, root: Path, store: Store) -> tuple[Examples, list[str]]:

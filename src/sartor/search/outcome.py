@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sartor.core.types import Examples
+from sartor.core.phrases import Phrase
+from sartor.core.types import Backbone, Examples
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
@@ -17,6 +18,7 @@ from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import NextStep, next_steps
 from sartor.judge.outcomes import outcomes
 from sartor.judge.resolve import check_of
+from sartor.need.criterion import Criterion
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
@@ -25,6 +27,7 @@ from sartor.search.assess import Held
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
+from sartor.search.lighter import elsewhere, smaller_backbone
 
 _WORST = 30
 _LISTED = 100
@@ -79,6 +82,7 @@ class Setting:
         file: The need file, as the user wrote it.
         rungs: The ladder with its prices.
         choice: Why these backbones.
+        backbones: By name.
         dropped: Rungs that cannot meet the need, left out when planning.
     """
 
@@ -90,6 +94,7 @@ class Setting:
     file: str
     rungs: tuple[Rung, ...]
     choice: str
+    backbones: Mapping[str, Backbone]
     dropped: tuple[Dropped, ...] = ()
 
 
@@ -120,7 +125,7 @@ def describe(
         "confusion": _confusion(subject),
         "gap": _gap(held, climb, setting.rows, subject),
         "errors": _errors(test, answers, need.data.id),
-        "next_steps": [asdict(s) for s in steps_after(outcome, setting, climb)],
+        "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb)],
     }
 
 
@@ -135,9 +140,9 @@ def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextSt
     if untried is not None:
         seconds = untried.estimate.seconds
         rung = NextStep(
-            what=f"Climb to the next rung, {untried.name}.",
+            Phrase("Climb to the next rung, {rung}.", {"rung": untried.name}),
             command=f"sartor run {file} --method {untried.name}",
-            cost=f"about {_minutes(seconds)} more",
+            price=Phrase("about {time} more", {"time": _minutes(seconds)}),
             seconds=seconds.high,
         )
     return next_steps(
@@ -146,13 +151,32 @@ def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextSt
         need=file,
         bundle=shlex.quote(str(outcome.bundle)),
         rung=rung,
+        lighter=_lighter(outcome, setting, climb, file),
     )
 
 
-def _minutes(found: Range) -> str:
+def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> list[NextStep]:
+    if climb.best is None:
+        return []
+    spent = sum(tried.seconds for tried in climb.tried)
+    used = setting.backbones[climb.best.candidate.backbone]
+    steps = [smaller_backbone(used, setting.need, setting.profile.languages, file, spent)]
+    verdicts = zip(setting.need.accept, outcome.verdicts, strict=True)
+    # A size is exact and has no n; a time has the processes behind it.
+    if any(v.state != "met" and v.n and _of_artefact(criterion) for criterion, v in verdicts):
+        steps.append(elsewhere(shlex.quote(str(outcome.bundle))))
+    return steps
+
+
+def _of_artefact(criterion: Criterion) -> bool:
+    return isinstance(check_of(criterion.metric), MeasuresArtefact)
+
+
+def _minutes(found: Range) -> Phrase:
     if found.high < 90:
-        return f"{found.low:.0f} – {found.high:.0f} s"
-    return f"{found.low / 60:.0f} – {found.high / 60:.0f} min"
+        return Phrase("{low} – {high} s", {"low": f"{found.low:.0f}", "high": f"{found.high:.0f}"})
+    low, high = (f"{end / 60:.0f}" for end in (found.low, found.high))
+    return Phrase("{low} – {high} min", {"low": low, "high": high})
 
 
 def _data(setting: Setting) -> dict[str, Any]:
@@ -246,11 +270,7 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
         ),
         "test": test,
     }
-    counted = [
-        c
-        for c in held.criteria
-        if not c.relative_to and not isinstance(check_of(c.metric), MeasuresArtefact)
-    ]
+    counted = [c for c in held.criteria if not c.relative_to and not _of_artefact(c)]
     for criterion, scores in gaps(counted[:1], parts, seed=held.seed).items():
         return {"metric": criterion} | {name: score.value for name, score in scores.items()}
     return {}

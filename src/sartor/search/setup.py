@@ -159,9 +159,12 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     for each in dropped:
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
+    named = {b.name: b for b in backbones}
     return Ready(
-        Setting(need, gathered, rows, seen, held, desk.file, tuple(rungs), why, tuple(dropped)),
-        {b.name: b for b in backbones},
+        Setting(
+            need, gathered, rows, seen, held, desk.file, tuple(rungs), why, named, tuple(dropped)
+        ),
+        named,
         encoders,
         precision,
     )
