@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sartor.core.errors import DataError, SettingError
-from sartor.tune.heads import HeadData, HeadSetting, fit_heads
+from sartor.tune.heads import HeadData, HeadSetting, cross_logits, fit_heads
 
 WIDTH = 12
 
@@ -47,7 +47,7 @@ def test_probabilities_are_those_of_scikit_learn_on_standardised_features(classe
         LogisticRegression(C=C, class_weight=dict(enumerate(weights)), tol=1e-8, max_iter=9999),
     ).fit(data.train((0, 2)), data.labels)
     expected = reference.predict_proba(data.validation((0, 2)))
-    np.testing.assert_allclose(_softmax(fit.validation_logits), expected, atol=2e-3)
+    np.testing.assert_allclose(_softmax(fit.validation_logits), expected, atol=1e-3)
 
 
 def test_the_folded_layer_reproduces_the_logits_from_raw_activations():
@@ -60,17 +60,18 @@ def test_the_folded_layer_reproduces_the_logits_from_raw_activations():
     )
 
 
-def test_a_setting_gives_the_same_bytes_alone_and_in_any_grid():
+def test_a_setting_gives_the_same_head_alone_and_in_any_grid():
     data, _ = _data(3)
     one = (1.0, 1.0, 1.0)
     grid = [HeadSetting(layers, c, one) for layers in ((0,), (1, 2)) for c in (1.0, 0.01, 0.1)]
 
     together = fit_heads(data, grid)
 
-    for setting, fit in zip(grid, together, strict=True):
+    again = fit_heads(data, grid)
+    for setting, fit, same in zip(grid, together, again, strict=True):
+        assert same.weight.tobytes() == fit.weight.tobytes()
         alone = fit_heads(data, [setting])[0]
-        assert alone.weight.tobytes() == fit.weight.tobytes()
-        assert alone.validation_logits.tobytes() == fit.validation_logits.tobytes()
+        np.testing.assert_allclose(alone.validation_logits, fit.validation_logits, atol=2e-3)
 
 
 def test_layers_are_read_once_for_all_settings_that_share_them():
@@ -111,3 +112,32 @@ def test_activations_that_overflowed_are_refused():
 
     with pytest.raises(SettingError, match="1 of 12 activations"):
         fit_heads(data, [HeadSetting((0,), 0.1, (1.0, 1.0))])
+
+
+def test_the_mean_of_layers_is_read_as_layers_side_by_side():
+    data, states = _data(3)
+
+    fit = fit_heads(data, [HeadSetting((0, 2), 0.1, (1.0,) * 3, average=True)])[0]
+
+    mean = HeadData(
+        lambda _: states[:75, [0, 2]].mean(1), lambda _: states[75:, [0, 2]].mean(1), data.labels, 3
+    )
+    expected = fit_heads(mean, [HeadSetting((0,), 0.1, (1.0,) * 3)])[0]
+    assert fit.weight.shape == (3, 2 * WIDTH)
+    np.testing.assert_allclose(fit.validation_logits, expected.validation_logits, atol=1e-3)
+
+
+def test_a_row_is_scored_by_a_head_that_did_not_see_it():
+    data, _ = _data(3)
+    folds = np.arange(75) % 3
+    setting = HeadSetting((1,), 0.1, (1.0, 2.0, 1.0))
+
+    (found,) = cross_logits(data, [setting], folds)
+
+    out = folds == 1
+    standard = StandardScaler().fit_transform(data.train((1,)))
+    weights = dict(enumerate(setting.weights))
+    reference = LogisticRegression(C=0.1, class_weight=weights, tol=1e-8, max_iter=9999)
+    reference.fit(standard[~out], data.labels[~out])
+    expected = reference.predict_proba(standard[out])
+    np.testing.assert_allclose(_softmax(found[out]), expected, atol=2e-4)

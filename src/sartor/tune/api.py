@@ -2,7 +2,8 @@
 
 A model has two parts: `encoder`, which came pretrained, and `head`, which did not. Every method
 has the members of `Method`; one that does more than open and close tensors also has those of
-`Schedules`, `Penalises` or `Objective`, which the loop looks for.
+`Schedules`, `Penalises` or `Objective`, which the loop looks for; one that reads activations has
+those of `ClosedForm`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from sartor.core.errors import NothingToTune
 from sartor.core.registry import Registry
+from sartor.core.types import Backbone
+from sartor.tune.frozen import ClosedFit, Frozen, Point
 
 Reads = Literal["activations", "states", "tokens"]
 """What training reads: pooled "activations" of the frozen encoder, cached and fitted in closed
@@ -131,6 +134,35 @@ class Objective(Protocol):
             inputs: What the model's `forward` takes, e.g. token ids and mask, (batch, tokens).
             labels: (batch,), class indices.
         """
+        ...
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A method that reads activations: it fits many of its settings at once, without the loop."""
+
+    @staticmethod
+    def fit_all(frozen: Frozen, grid: Sequence[Point]) -> Sequence[ClosedFit]:
+        """Fit every point, in the grid's order.
+
+        A point's result does not depend on which others are asked for.
+
+        Raises:
+            DataError: If the rows cannot be learnt from.
+            SettingError: If a setting cannot work with this backbone or these labels.
+        """
+        ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A method that cannot apply to every backbone or every set of labels."""
+
+    @staticmethod
+    def obstacle(
+        backbone: Backbone, outputs: Sequence[str], descriptions: Mapping[str, str]
+    ) -> str:
+        """Why it cannot apply, as a sentence's second half; empty where it can."""
         ...
 
 

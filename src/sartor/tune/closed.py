@@ -1,80 +1,60 @@
-"""Fits in closed form: heads on the frozen encoder's cached, pooled activations."""
+"""Fits in closed form: methods that read the frozen encoder's cached, pooled activations."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
-
-import torch
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from sartor.core.errors import SettingError
-from sartor.core.protocols import Floats
-from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tune.api import ClosedForm
+from sartor.tune.frozen import ClosedFit, FeatureSource, Frozen, Point
 from sartor.tune.generators import seeded
-from sartor.tune.heads import HeadData, HeadSetting, fit_heads
 from sartor.tune.job import Job, Result
-from sartor.tune.methods.head import Head
 
 
-class FeatureSource(Protocol):
-    """Texts to pooled hidden states, through the activation cache."""
-
-    @property
-    def max_length(self) -> int:
-        """Tokens a text is cut at."""
-        ...
-
-    def features(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
-        """(texts, len(layers) * width)."""
-        ...
-
-
-def fit_closed(job: Job, source: FeatureSource) -> Result:
-    """Fit one head and put it on the backbone."""
-    setting = head_setting(job)
-    fit = fit_heads(head_data(job, source), [setting])[0]
+def fit_closed(job: Job, source: FeatureSource, descriptions: Mapping[str, str]) -> Result:
+    """Fit one candidate and build its model."""
+    (fit,) = fit_together([job], source, descriptions)
     encoder, tokenizer = load_text_backbone(job.backbone)
     with seeded(job.candidate.seed):
-        model = TextClassifier(encoder, len(job.outputs), setting.layers).eval()
-    with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(fit.weight))
-        model.head.bias.copy_(torch.from_numpy(fit.bias))
+        model = fit.build(encoder).eval()
     return Result(model, tokenizer, fit.validation_logits, fit.train_logits)
 
 
-def head_data(job: Job, source: FeatureSource) -> HeadData:
-    """What all heads on the job's backbone and rows share.
+def fit_together(
+    jobs: Sequence[Job], source: FeatureSource, descriptions: Mapping[str, str]
+) -> list[ClosedFit]:
+    """Fit candidates of one method on one backbone and the same rows.
 
     Raises:
         SettingError: If the encoder cuts texts elsewhere than the job.
     """
+    job = jobs[0]
     if source.max_length != job.cut:
         raise SettingError(
             f"the encoder cuts texts at {source.max_length} tokens, the tuner at {job.cut}.",
             fix="give both the same max_length: a head must serve what it was fitted on.",
         )
-
-    def features(examples: Examples) -> Callable[[tuple[int, ...]], Floats]:
-        texts = examples.inputs["text"]
-        return lambda layers: source.features(texts, layers)
-
-    return HeadData(
-        train=features(job.train),
-        validation=features(job.validation),
+    frozen = Frozen(
+        backbone=job.backbone,
+        source=source,
+        train=job.train.inputs["text"],
+        validation=job.validation.inputs["text"],
         labels=job.labels(job.train),
-        outputs=len(job.outputs),
+        held=job.labels(job.validation),
+        outputs=job.outputs,
+        descriptions=descriptions,
     )
+    method = cast("ClosedForm", job.settings.method)
+    return list(method.fit_all(frozen, [_point(each) for each in jobs]))
 
 
-def head_setting(job: Job) -> HeadSetting:
-    """The job's point of the grid."""
-    task, method = job.settings.task, job.settings.method
+def _point(job: Job) -> Point:
+    task = job.settings.task
     if task.focal:
         raise SettingError(
             f"focal={task.focal}, but a head is fitted in closed form, by cross-entropy.",
             fix="leave focal out, or choose a method that is descended on, such as lora.",
         )
-    assert isinstance(method, Head), "only a head reads activations"
     weights = task.weights(job.labels(job.train), len(job.outputs))
     layers = task.resolve(job.backbone.layers)
-    return HeadSetting(layers, cast("Any", method).C, tuple(weights.tolist()))
+    return Point(job.settings.method, layers, tuple(weights.tolist()), job.candidate.seed)

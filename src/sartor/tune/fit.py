@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -24,9 +24,9 @@ from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.tune.checkpoint import Checkpoints
-from sartor.tune.closed import FeatureSource, fit_closed, head_data, head_setting
+from sartor.tune.closed import fit_closed, fit_together
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
-from sartor.tune.heads import HeadFit, fit_heads
+from sartor.tune.frozen import ClosedFit, FeatureSource
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Watch
 from sartor.tune.looped import fit_looped
@@ -52,6 +52,8 @@ class TuneOptions:
     """Time between checkpoints."""
     checkpoint_steps: int = 0
     """Steps between checkpoints; 0 leaves it to the time."""
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a label means, in words, where the need says so."""
     scored_train_rows: int = 512
     """Training rows the loop's methods score at the end, drawn by seed; the others are NaN. Heads
     score all of them for nothing."""
@@ -105,21 +107,21 @@ class Tuner:
 
     def heads(
         self, candidates: Sequence[Candidate], train: Examples, validation: Examples
-    ) -> list[HeadFit]:
-        """Fit many head candidates at once, in order, without writing anything.
+    ) -> list[ClosedFit]:
+        """Fit many candidates that read activations at once, in order, without writing anything.
 
-        The chosen one is then fitted through `__call__`, with the same numbers.
+        The chosen one is then fitted through `__call__`, with the same numbers up to rounding.
         """
-        found: dict[int, HeadFit] = {}
-        for name in dict.fromkeys(c.backbone for c in candidates):
-            places = [i for i, c in enumerate(candidates) if c.backbone == name]
+        found: dict[int, ClosedFit] = {}
+        for shared in dict.fromkeys((c.backbone, c.method) for c in candidates):
+            places = [i for i, c in enumerate(candidates) if (c.backbone, c.method) == shared]
             jobs = [
                 self._job(c, self._settings(c), (train, validation))
                 for c in (candidates[i] for i in places)
             ]
-            grid = [head_setting(job) for job in jobs]
-            data = head_data(jobs[0], self.encoder_for(jobs[0].backbone))
-            found |= dict(zip(places, fit_heads(data, grid), strict=True))
+            source = self.encoder_for(jobs[0].backbone)
+            fits = fit_together(jobs, source, self.options.descriptions)
+            found |= dict(zip(places, fits, strict=True))
         return [found[i] for i in range(len(candidates))]
 
     def key(self, candidate: Candidate, train: Examples, validation: Examples) -> str:
@@ -130,8 +132,9 @@ class Tuner:
         options = self.options
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
         code = sources_sha256("sartor.tune", "sartor.tasks.text_classification.train")
-        numeric = versions("torch", "transformers", "peft", "scikit-learn", "tokenizers", "numpy")
-        return digest(candidate.key, rows, self.outputs, shared, code, numeric)
+        numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
+        meant = dict(options.descriptions)
+        return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)
 
     def _settings(self, candidate: Candidate) -> Settings:
         return read_settings(candidate.settings, task=self.options.task, method=candidate.method)
@@ -147,7 +150,8 @@ class Tuner:
         """Fit, and write the result; its folder."""
         started, checkpoints = time.perf_counter(), place / "checkpoints"
         if job.settings.method.reads == "activations":
-            result = fit_closed(job, self.encoder_for(job.backbone))
+            source = self.encoder_for(job.backbone)
+            result = fit_closed(job, source, self.options.descriptions)
         else:
             watch = Watch(
                 Checkpoints(checkpoints, emit),
@@ -178,7 +182,7 @@ class Tuner:
         fit = {"seconds": seconds, "history": outcome.history, "cut": outcome.cut}
         logits = {"validation": outcome.validation_logits, "train": outcome.train_logits}
         with staged_folder(done) as folder:
-            outcome.model.save(folder)
+            cast("Any", outcome.model).save(folder)
             outcome.tokenizer.save(str(folder / "tokenizer.json"))
             save_file(
                 {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in logits.items()},

@@ -6,20 +6,16 @@ the linear layer: W' = W / σ, b' = b − W'μ, so the shipped head reads raw ac
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from sartor.core.errors import DataError, SettingError
 from sartor.core.protocols import Floats
+from sartor.tune.logistic import Doubles, Problems, Rotated, solve
 
-Doubles = NDArray[np.float64]
 Features = Callable[[tuple[int, ...]], Floats]
-
-_PRECISE = 50_000_000
-"""Values up to which the solver works in float64; beyond, the copy would cost gigabytes."""
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class HeadData:
 
     train: Features
     validation: Features
-    labels: NDArray[np.int64]
+    labels: Labels
     outputs: int
 
 
@@ -47,11 +43,13 @@ class HeadSetting:
         layers: Hidden states to read, counted from 0.
         C: Inverse L2 strength on standardised features.
         weights: Weight of each class in the loss.
+        average: Whether the mean of the layers is read instead of each beside the others.
     """
 
     layers: tuple[int, ...]
     C: float
     weights: tuple[float, ...]
+    average: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class HeadFit:
 
 
 def fit_heads(data: HeadData, grid: Sequence[HeadSetting]) -> list[HeadFit]:
-    """Fit every setting, in the grid's order; settings that share layers share their work.
+    """Fit every setting, in the grid's order; settings that share layers are solved together.
 
     The problem is convex and the start is fixed, so the result depends on no seed.
 
@@ -80,31 +78,77 @@ def fit_heads(data: HeadData, grid: Sequence[HeadSetting]) -> list[HeadFit]:
         DataError: If fewer than two classes have training rows.
         SettingError: If the features are not finite.
     """
-    if len(np.unique(data.labels)) < 2:
-        raise DataError(
-            f"all {len(data.labels)} training rows have the same label.",
-            fix="add rows of at least one other label.",
-        )
+    refuse_one_label(data.labels)
     fits: dict[HeadSetting, HeadFit] = {}
-    for layers in dict.fromkeys(setting.layers for setting in grid):
+    for group in _sharing(grid):
+        layers, average = group[0].layers, group[0].average
         train, validation = data.train(layers), data.validation(layers)
-        scale = _Scale.of(train)
-        standard = scale.apply(train)
-        for setting in dict.fromkeys(s for s in grid if s.layers == layers):
-            weight, bias = scale.fold(*_solve(standard, data, setting))
+        scale = Scale.of(_read(train, len(layers), average))
+        standard = scale.apply(_read(train, len(layers), average))
+        every = np.ones((1, len(train)), np.float32)
+        solved = _solve(standard, Rotated.of(standard), data, group, every)
+        for setting, (weight, bias) in zip(group, solved, strict=True):
+            folded, offset = scale.fold(weight, bias)
+            if average:
+                # Beside one another again: each layer's share of the mean.
+                folded = np.tile(folded / len(layers), (1, len(layers)))
             fits[setting] = HeadFit(
-                weight, bias, validation @ weight.T + bias, train @ weight.T + bias
+                folded, offset, validation @ folded.T + offset, train @ folded.T + offset
             )
     return [fits[setting] for setting in grid]
 
 
+def cross_logits(data: HeadData, grid: Sequence[HeadSetting], folds: Labels) -> list[Floats]:
+    """(rows, outputs) of each setting: a training row's logits by a head that did not see it.
+
+    Means and deviations are those of all rows, which tell nothing of labels.
+
+    Args:
+        data: Validation rows are not read.
+        grid: What to compare.
+        folds: (rows,) the fold that leaves the row out, from 0.
+    """
+    refuse_one_label(data.labels)
+    count = int(folds.max()) + 1
+    kept = (folds[None, :] != np.arange(count)[:, None]).astype(np.float32)
+    found: dict[HeadSetting, Floats] = {}
+    for group in _sharing(grid):
+        train = _read(data.train(group[0].layers), len(group[0].layers), group[0].average)
+        standard = Scale.of(train).apply(train)
+        solved = _solve(standard, Rotated.of(standard), data, group, kept)
+        for i, setting in enumerate(group):
+            logits = np.empty((len(standard), data.outputs), np.float32)
+            for fold in range(count):
+                out = folds == fold
+                weight, bias = solved[i * count + fold]
+                logits[out] = standard[out] @ weight.T.astype(np.float32) + bias
+            found[setting] = logits
+    return [found[setting] for setting in grid]
+
+
+def refuse_one_label(labels: Labels) -> None:
+    """Raises DataError if fewer than two classes occur."""
+    if len(np.unique(labels)) < 2:
+        raise DataError(
+            f"all {len(labels)} training rows have the same label.",
+            fix="add rows of at least one other label.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
-class _Scale:
+class Scale:
+    """Mean and deviation of features, which a linear layer takes into itself."""
+
     mean: Doubles
     deviation: Doubles
 
     @staticmethod
-    def of(features: Floats) -> "_Scale":
+    def of(features: Floats) -> "Scale":
+        """Of the training rows, (rows, features).
+
+        Raises:
+            SettingError: If a value is not finite.
+        """
         finite = np.isfinite(features).all(0)
         if not finite.all():
             raise SettingError(
@@ -115,46 +159,76 @@ class _Scale:
         mean = features.mean(0, dtype=np.float64)
         deviation = features.std(0, dtype=np.float64)
         # A constant activation carries nothing; dividing by its zero deviation would.
-        return _Scale(mean, np.where(deviation > 1e-8, deviation, 1.0))
+        return Scale(mean, np.where(deviation > 1e-8, deviation, 1.0))
 
-    def apply(self, features: Floats) -> Floats | Doubles:
-        precise = features.size <= _PRECISE
-        standard = features.astype(np.float64 if precise else np.float32)
-        standard -= self.mean.astype(standard.dtype)
-        standard /= self.deviation.astype(standard.dtype)
-        # numpy's stubs join the two dtypes into one array type, which neither name matches.
-        return cast("Floats | Doubles", standard)
+    def apply(self, features: Floats) -> Floats:
+        """Standardised copy, float32."""
+        standard = features - self.mean.astype(np.float32)
+        standard /= self.deviation.astype(np.float32)
+        return standard
 
     def fold(self, weight: Doubles, bias: Doubles) -> tuple[Floats, Floats]:
+        """The layer that does on raw features what (weight, bias) do on standardised ones."""
         folded = weight / self.deviation
         return folded.astype(np.float32), (bias - folded @ self.mean).astype(np.float32)
 
 
+def _sharing(grid: Sequence[HeadSetting]) -> list[list[HeadSetting]]:
+    """Distinct settings in groups that read the same features."""
+    groups: dict[tuple[tuple[int, ...], bool], dict[HeadSetting, None]] = {}
+    for setting in grid:
+        groups.setdefault((setting.layers, setting.average), {})[setting] = None
+    return [list(group) for group in groups.values()]
+
+
+def _read(features: Floats, layers: int, average: bool) -> Floats:
+    if not average:
+        return features
+    return features.reshape(len(features), layers, -1).mean(1, dtype=np.float32)
+
+
 def _solve(
-    standard: Floats | Doubles, data: HeadData, setting: HeadSetting
-) -> tuple[Doubles, Doubles]:
-    # Always from zero: a start from a neighbour's solution would save little here, and the
-    # result would depend on which other settings were asked for.
-    weights = {int(label): setting.weights[label] for label in np.unique(data.labels)}
-    model = LogisticRegression(C=setting.C, class_weight=weights, max_iter=5000, tol=1e-5)
-    model.fit(standard, data.labels)
-    return _all_classes(model, standard, data.outputs)
+    standard: Floats,
+    rotated: Rotated,
+    data: HeadData,
+    group: Sequence[HeadSetting],
+    kept: Floats,
+) -> list[tuple[Doubles, Doubles]]:
+    """One (outputs, features), (outputs,) a setting and row of `kept`, in that order.
+
+    Args:
+        standard: (rows, features).
+        rotated: Of `standard`.
+        data: Labels.
+        group: Settings.
+        kept: (parts, rows): 1 where a row is fitted on, else 0.
+    """
+    present, places = np.unique(data.labels, return_inverse=True)
+    by_row = np.array([s.weights for s in group], np.float32)[:, data.labels]
+    problems = Problems(
+        C=np.repeat([s.C for s in group], len(kept)).astype(np.float64),
+        weights=(by_row[:, None, :] * kept[None, :, :]).reshape(-1, len(standard)),
+        labels=places.astype(np.int64),
+        classes=len(present),
+    )
+    weights, biases = solve(rotated, problems)
+    return [
+        _all_classes(weight, bias, present, (standard, data.outputs))
+        for weight, bias in zip(weights, biases, strict=True)
+    ]
 
 
 def _all_classes(
-    model: LogisticRegression, standard: Floats | Doubles, outputs: int
+    found: Doubles, offset: Doubles, present: Labels, of: tuple[Floats, int]
 ) -> tuple[Doubles, Doubles]:
-    """(outputs, features) and (outputs,): symmetric for two classes, absent classes included."""
-    coef, intercept = model.coef_, model.intercept_
-    if len(model.classes_) == 2:
-        # scikit-learn keeps one row, z = log-odds; softmax over (−z/2, z/2) is the same.
-        coef, intercept = np.vstack([-coef, coef]) / 2, np.hstack([-intercept, intercept]) / 2
-    weight, bias = np.zeros((outputs, coef.shape[1])), np.zeros(outputs)
-    weight[model.classes_], bias[model.classes_] = coef, intercept
-    absent = np.setdiff1d(np.arange(outputs), model.classes_)
+    """(outputs, features) and (outputs,): classes without a training row included."""
+    standard, outputs = of
+    weight, bias = np.zeros((outputs, found.shape[1])), np.zeros(outputs)
+    weight[present], bias[present] = found, offset
+    absent = np.setdiff1d(np.arange(outputs), present)
     if len(absent):
         # A class never seen gets about half a row's share of probability, not zero: a label
         # that turns up later must not cost an infinite log-loss.
-        level = np.logaddexp.reduce(standard @ coef.T + intercept, axis=1).mean()
+        level = np.logaddexp.reduce(standard @ found.T + offset, axis=1).mean()
         bias[absent] = level + np.log(0.5 / len(standard))
     return weight, bias

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import nn
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
-from sartor.tasks.text_classification.train import TextClassifier
 from sartor.tune.settings import Settings
 
 
@@ -58,7 +58,7 @@ class Result:
     """What a way of fitting leaves, before it is written.
 
     Args:
-        model: Folded, on the CPU, in eval mode.
+        model: Folded, on the CPU, in eval mode; it writes itself with `save(folder)`.
         tokenizer: Of the backbone, without padding.
         validation_logits: (validation rows, outputs), of the model in float32.
         train_logits: (training rows, outputs); rows that were not scored are NaN.
@@ -66,7 +66,7 @@ class Result:
         cut: Steps after which the clock cut the fit; None if it is whole.
     """
 
-    model: TextClassifier
+    model: nn.Module
     tokenizer: Tokenizer
     validation_logits: Floats
     train_logits: Floats

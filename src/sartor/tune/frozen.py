@@ -1,0 +1,83 @@
+"""What a closed form reads and leaves: the frozen backbone over a job's rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+from sartor.core.protocols import Floats
+from sartor.core.types import Backbone
+
+
+class FeatureSource(Protocol):
+    """Texts to pooled hidden states, through the activation cache."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text is cut at."""
+        ...
+
+    def features(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
+        """(texts, len(layers) * width)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A frozen backbone, and the rows that closed forms are fitted on.
+
+    Args:
+        backbone: Whose activations are read.
+        source: Its encoder, through the cache; any text may be asked for.
+        train: Training texts.
+        validation: Validation texts.
+        labels: (training rows,) class indices.
+        held: (validation rows,) class indices.
+        outputs: Names of the classes, in order.
+        descriptions: What a class means, in words, where the user said so.
+    """
+
+    backbone: Backbone
+    source: FeatureSource
+    train: Sequence[str]
+    validation: Sequence[str]
+    labels: NDArray[np.int64]
+    held: NDArray[np.int64]
+    outputs: Sequence[str]
+    descriptions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One candidate among those that are fitted together.
+
+    Args:
+        method: With its settings.
+        layers: Hidden states to read, counted from 0.
+        weights: Weight of each class in the loss.
+        seed: The candidate's.
+    """
+
+    method: Any
+    layers: tuple[int, ...]
+    weights: tuple[float, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedFit:
+    """What a closed form leaves of one point.
+
+    Args:
+        validation_logits: (validation rows, outputs).
+        train_logits: (training rows, outputs); rows that were not scored are NaN.
+        build: The model to ship, in eval mode, from a freshly loaded encoder.
+    """
+
+    validation_logits: Floats
+    train_logits: Floats
+    build: Callable[[PreTrainedModel], nn.Module]
