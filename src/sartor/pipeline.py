@@ -215,7 +215,9 @@ class _Stages:
         limits, began = self._limits(), time.monotonic()
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
         climb = Climber(
-            fit=lambda group: fit_group(tuner, group, ready.setting.rows, self.emit),
+            fit=lambda group: fit_group(
+                tuner, group, ready.setting.rows, self.emit, ready.setting.held.folds
+            ),
             assess=ready.setting.held.assess,
             limits=limits,
             emit=self.emit,
@@ -301,7 +303,7 @@ class _Stages:
         code = sources_sha256("sartor.shrink")
         libraries = versions("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
         maker = Maker(
-            held=ready.setting.held,
+            held=ready.setting.held.after(best),
             manifest=self._manifest(ready, best.candidate),
             need_text=self.text,
             scratch=self.here.folder / "artefacts",

@@ -1,7 +1,7 @@
 """What validation rows say of a candidate: decision rule, scores, and the chance of "met"."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import gaps
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
-from sartor.search.ladder import Assessment, Scored
+from sartor.search.folds import Folds, both
+from sartor.search.ladder import Assessment, Scored, Tried
 from sartor.tasks import Task
 
 _LEAST = 1e-12
@@ -32,6 +33,8 @@ class Held:
         baseline: Column with today's answers, or "".
         group: Column of groups, or "".
         seed: Of the simulated test sets.
+        folds: Where validation rows are few; see `folds`.
+        decision: A rule that is settled already and stays, or None.
     """
 
     task: Task
@@ -42,6 +45,8 @@ class Held:
     baseline: str = ""
     group: str = ""
     seed: int = 0
+    folds: Folds | None = None
+    decision: Mapping[str, Any] | None = None
 
     def subject(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Subject:
         """Answers on examples, with baseline and groups taken from their columns."""
@@ -54,14 +59,17 @@ class Held:
         )
 
     def settle(self, logits: Floats) -> dict[str, Any]:
-        """The decision rule fitted on the validation rows."""
+        """The decision rule fitted on the validation rows, unless there is one that stays."""
+        if self.decision is not None:
+            return dict(self.decision)
         return self.task.settle(logits, self.validation, self.outputs, self.criteria)
 
     def assess(self, _: Candidate, scored: Scored, known: Sequence[Verdict] = ()) -> Assessment:
-        """Judge a candidate's logits on the validation rows."""
-        decision = self.settle(scored.validation_logits)
-        answers = self.task.decode(scored.validation_logits, self.outputs, decision)
-        subject = self.subject(self.validation, answers)
+        """Judge a candidate's logits on the rows that it did not learn from."""
+        examples, logits = self._evidence(scored)
+        decision = self.task.settle(logits, examples, self.outputs, self.criteria)
+        answers = self.task.decode(logits, self.outputs, decision)
+        subject = self.subject(examples, answers)
         chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
         scores = {
             criterion: parts["validation"].value
@@ -69,7 +77,22 @@ class Held:
                 self.criteria, {"validation": subject}, seed=self.seed
             ).items()
         }
-        return Assessment(decision, scores, chance.overall, _log_loss(answers, self.validation))
+        return Assessment(decision, scores, chance.overall, _log_loss(answers, examples))
+
+    def after(self, best: Tried) -> "Held":
+        """What artefacts of the chosen candidate share: a rule that came from folds stays as it is.
+
+        On a graph's own answers to training rows it could not be settled again.
+        """
+        if best.scored is None or best.scored.folds is None or best.assessment is None:
+            return self
+        return replace(self, decision=best.assessment.decision)
+
+    def _evidence(self, scored: Scored) -> tuple[Examples, Floats]:
+        if self.folds is None or scored.folds is None:
+            return self.validation, scored.validation_logits
+        examples = both(self.folds.train, self.validation)
+        return examples, np.concatenate([scored.folds, scored.validation_logits])
 
 
 def _column(examples: Examples, name: str) -> list[str] | None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from sartor.core.errors import Diverged, NothingToTune, SettingError
 from sartor.core.events import Emit
+from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
 from sartor.data.prepare import Prepared
+from sartor.search.folds import Folds
 from sartor.search.ladder import Scored
 from sartor.tune.api import METHODS
 from sartor.tune.fit import Tuner
@@ -18,7 +20,11 @@ _NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 def fit_group(
-    tuner: Tuner, group: Sequence[Candidate], rows: Prepared, emit: Emit
+    tuner: Tuner,
+    group: Sequence[Candidate],
+    rows: Prepared,
+    emit: Emit,
+    folds: Folds | None = None,
 ) -> list[Scored | Exception]:
     """Fit candidates of one method: heads of one grid together, the others one by one.
 
@@ -27,12 +33,13 @@ def fit_group(
         group: Candidates that share a method; more than one only where it reads activations.
         rows: Training and validation rows are used.
         emit: Progress.
+        folds: Where validation rows are few: heads answer the training rows too, fold by fold.
 
     Returns:
         One a candidate; errors of `STEPPED_OVER` in place of what they ended.
     """
     try:
-        return _fit(tuner, group, rows, emit)
+        return _fit(tuner, group, rows, emit, folds)
     except STEPPED_OVER as error:
         found: Exception = error
     except RuntimeError as error:
@@ -43,18 +50,32 @@ def fit_group(
     if len(group) == 1:
         return [found]
     # One candidate that cannot be fitted must not end those that shared its work.
-    return [each for candidate in group for each in fit_group(tuner, [candidate], rows, emit)]
+    return [
+        each for candidate in group for each in fit_group(tuner, [candidate], rows, emit, folds)
+    ]
 
 
 def _fit(
-    tuner: Tuner, group: Sequence[Candidate], rows: Prepared, emit: Emit
+    tuner: Tuner,
+    group: Sequence[Candidate],
+    rows: Prepared,
+    emit: Emit,
+    folds: Folds | None,
 ) -> list[Scored | Exception]:
     method: Any = METHODS.get(group[0].method)
     if method.reads == "activations":
         began = time.monotonic()
         fits = tuner.heads(group, rows.train, rows.validation)
+        held: Sequence[Floats | None] = [None] * len(group)
+        if folds is not None:
+            held = folds.logits(
+                lambda train, out: [f.validation_logits for f in tuner.heads(group, train, out)]
+            )
         each = (time.monotonic() - began) / len(group)
-        return [Scored(f.validation_logits, f.train_logits, each) for f in fits]
+        return [
+            Scored(f.validation_logits, f.train_logits, each, folds=by_fold)
+            for f, by_fold in zip(fits, held, strict=True)
+        ]
     (candidate,) = group
     fitted = tuner(candidate, rows.train, rows.validation, emit)
     return [

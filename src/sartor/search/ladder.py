@@ -46,6 +46,8 @@ class Scored:
         seconds: Wall time of the fit.
         history: One mapping an evaluation; empty for closed forms.
         cut: Steps after which the budget cut the fit; None if it is whole.
+        folds: (training rows, outputs), each row by a fit that did not see it; None where
+            validation rows are enough (see `folds`).
     """
 
     validation_logits: Floats
@@ -53,6 +55,7 @@ class Scored:
     seconds: float
     history: Sequence[Mapping[str, float]] = ()
     cut: int | None = None
+    folds: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from sartor.search import machine
 from sartor.search.assess import Held
 from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve, refuse_empty
+from sartor.search.folds import FOLDS, deal
 from sartor.search.outcome import Setting
 from sartor.search.rungs import Aim, build_rungs, method_order
 from sartor.tasks import TASKS
@@ -138,7 +139,15 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         baseline=need.data.baseline or "",
         group=need.data.group or "",
         seed=need.seed,
+        folds=deal(rows.train, rows.validation, need.data.group or ""),
     )
+    if held.folds is not None:
+        emit(
+            Note(
+                f"{len(rows.validation):,} validation rows are few: heads are chosen by"
+                f" {FOLDS}-fold cross-validation on the {len(rows.train):,} training rows as well."
+            )
+        )
     backbones, why = _backbones(desk, seen.languages)
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)

@@ -1,0 +1,126 @@
+"""Few rows: every training row is answered by a fit that saw neither it nor its like."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sartor.core.types import Examples
+from sartor.search.assess import Held
+from sartor.search.folds import FEW, FOLDS, both, deal
+from sartor.search.ladder import Scored
+from sartor.tasks.text_classification.spec import TextClassification
+from tests.judge.rows import criteria
+
+WORDS = [f"word{n}" for n in range(13)]
+
+
+def rows(labels, *, texts=None, groups=None) -> Examples:
+    count = len(labels)
+    draw = np.random.default_rng(0)
+    texts = texts or [" ".join(draw.choice(WORDS, 9)) for _ in range(count)]
+    names = tuple(f"row {n}" for n in range(count))
+    extra = {"customer": tuple(groups)} if groups else {}
+    return Examples(names, {"text": tuple(texts)}, tuple(labels), extra)
+
+
+VALIDATION = rows(["a", "b"] * 6)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=20, max_size=80))
+def test_labels_are_spread_evenly_and_every_row_is_held_out_once(labels):
+    found = deal(rows(labels), VALIDATION)
+    if found is None:
+        assert len(set(labels)) == 1 or min(Counter(labels).values()) == 1
+        return
+    assert len(found.fold) == len(labels)
+    for label in set(labels):
+        counts = [np.sum(found.fold[np.array(labels) == label] == n) for n in range(FOLDS)]
+        assert max(counts) - min(counts) <= 2
+
+
+def test_near_duplicates_and_groups_are_held_out_together():
+    texts = [" ".join(np.random.default_rng(n).choice(WORDS, 12)) for n in range(40)]
+    texts[7] = texts[3] + "!"
+    groups = [f"customer {n % 13}" if n < 26 else "" for n in range(40)]
+    found = deal(rows(["a", "b"] * 20, texts=texts, groups=groups), VALIDATION, "customer")
+    assert found is not None
+    for name in set(groups) - {""}:
+        of = [n for n in range(40) if groups[n] == name]
+        assert len(set(found.fold[of].tolist())) == 1
+    assert found.fold[3] == found.fold[7], "and so customers 3 and 7 are one"
+    assert found.fold[16] == found.fold[20]
+    assert len(set(found.fold.tolist())) == FOLDS
+
+
+def test_a_row_is_answered_only_by_fits_that_did_not_see_it():
+    train = rows(["a", "b", "c"] * 9)
+    found = deal(train, VALIDATION)
+    assert found is not None
+    seen = []
+
+    def fit(learnt, held):
+        assert not set(learnt.ids) & set(held.ids)
+        assert len(learnt) + len(held) == len(train)
+        seen.extend(held.ids)
+        number = [[float(name.split()[1])] for name in held.ids]
+        return [np.array(number, np.float32), -np.array(number, np.float32)]
+
+    one, other = found.logits(fit)
+    assert sorted(seen) == sorted(train.ids)
+    assert one[:, 0].tolist() == list(range(27)), "in the order of the training rows"
+    assert other[:, 0].tolist() == [-n for n in range(27)]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "group"),
+    [
+        (rows(["a", "b"] * 20), rows(["a", "b"] * (FEW // 2)), ""),
+        (rows(["a", "b"] * 501), VALIDATION, ""),
+        (rows(["a"] * 39 + ["b"]), VALIDATION, ""),
+        (rows(["a", "b"] * 20, groups=["one"] * 40), VALIDATION, "customer"),
+    ],
+    ids=["enough validation rows", "too many rows", "one row of a label", "one group"],
+)
+def test_where_folds_would_not_help_or_not_hold_there_are_none(train, validation, group):
+    assert deal(train, validation, group) is None
+
+
+def test_a_candidate_with_folds_is_judged_on_all_rows_and_its_rule_stays():
+    train, validation = rows(["a", "b"] * 30), rows(["a", "b"] * 5)
+    folds = deal(train, validation)
+    assert folds is not None
+    held = Held(
+        TextClassification(), ("a", "b"), validation, tuple(criteria("accuracy >= 0.7")), 100,
+        folds=folds,
+    )  # fmt: skip
+
+    def logits(examples, right):
+        signs = np.where(np.array(examples.target) == "b", 1.0, -1.0)
+        signs[right:] *= -1
+        return np.stack([-signs, signs], 1).astype(np.float32)
+
+    lucky = logits(validation, 10)
+    alone = Scored(lucky, lucky, 0.0)
+    by_folds = Scored(lucky, lucky, 0.0, folds=logits(train, 45))
+    (score,) = held.assess(None, alone).scores.values()
+    (fuller,) = held.assess(None, by_folds).scores.values()
+    assert score == 1.0
+    assert fuller == pytest.approx(55 / 70)
+    assert held.assess(None, by_folds).chance < held.assess(None, alone).chance
+
+    assessment = held.assess(None, by_folds)
+    tried = type("Best", (), {"scored": by_folds, "assessment": assessment})
+    assert held.after(tried).settle(lucky) == assessment.decision != held.settle(lucky)
+    plain = type("Best", (), {"scored": alone, "assessment": assessment})
+    assert held.after(plain) is held
+
+
+def test_rows_of_two_sets_keep_their_columns():
+    one, other = rows(["a"], groups=["x"]), rows(["b", "c"], groups=["y", "z"])
+    found = both(one, other)
+    assert found.target == ("a", "b", "c")
+    assert found.extra == {"customer": ("x", "y", "z")}
+    assert len(found) == len(found.inputs["text"]) == 3
