@@ -13,7 +13,10 @@ from sartor.core.errors import DataError, SettingError, UnknownName
 from sartor.core.events import Note, StageProgress, silent
 from sartor.core.protocols import Fitted
 from sartor.core.types import Backbone, Candidate, Examples
+from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import load_text_backbone
+from sartor.models.precision import Precision
+from sartor.models.states import TokenStates
 from sartor.tasks.text_classification.train import TextClassifier, load
 from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner
@@ -24,12 +27,13 @@ OUTPUTS = ["great", "other"]
 FITS: dict[str, dict[str, Any]] = {
     "head": {"layers": [1, -1], "C": 0.1},
     "lora": {"epochs": 4, "lr": 1e-2, "batch_rows": 16},
+    "top_layers": {"top": 1, "epochs": 6, "lr": 1e-2, "head_lr": 1e-2, "batch_rows": 16},
     "full": {"epochs": 4, "lr": 3e-3, "head_lr": 3e-3, "batch_rows": 16, "layers": [1]},
 }
 
 
 class Activations:
-    """Pooled hidden states, straight from the backbone: what the cached encoder gives."""
+    """Hidden states, straight from the backbone: what the cached encoder gives."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone, self.max_length = backbone, 64
@@ -40,6 +44,11 @@ class Activations:
         model = TextClassifier(encoder, 2, layers).eval()
         model.head = torch.nn.Identity()
         return score(model, Tokens([e.ids for e in tokenizer.encode_batch(list(texts))], 0))
+
+    def states(self, texts: Any, layer: int) -> TokenStates:
+        settings = EncodeSettings(max_length=64)
+        encoder = TextEncoder(self.backbone, None, precision=Precision(), settings=settings)
+        return encoder.states(texts, layer)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from sartor.models.folder import TOKENIZER_BYTES, read_capped, read_config
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def load_text_backbone(backbone: Backbone) -> tuple["PreTrainedModel", "Tokenizer"]:
@@ -60,27 +60,11 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
         folder: Of the backbone.
         depth: Layers to load, from the bottom; all when not given.
     """
-    try:
-        import torch
-        from transformers import MODEL_MAPPING, AutoConfig
-    except ImportError as error:
-        raise MissingExtra(
-            f"Loading {folder} needs torch and transformers ({error}).",
-            fix="pip install 'sartor[train]'.",
-        ) from error
+    architecture, config = _architecture(folder)
+    import torch
 
-    values = read_config(folder)
-    kind = str(values.pop("model_type"))
-    try:
-        config = AutoConfig.for_model(kind, **values)
-        architecture = cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
-        if depth is not None:
-            config.num_hidden_layers = depth
-    except (KeyError, ValueError) as error:
-        raise ModelError(
-            f"transformers has no encoder for model_type {kind!r} of {folder}.",
-            fix="use a BERT-like model, or install a transformers that knows this one.",
-        ) from error
+    if depth is not None:
+        config.num_hidden_layers = depth
     with _quiet():
         try:
             loaded = architecture.from_pretrained(
@@ -110,6 +94,59 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
         # We pool hidden states ourselves; the pooler would be dead weight, at times random.
         model.register_module("pooler", None)
     return model.eval()
+
+
+def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
+    """The backbone's architecture with few layers, few words and random weights, in eval mode.
+
+    To find out, before anything is spent, whether a method can work on it.
+
+    Raises:
+        ModelError: If its configuration cannot be read, or does not allow so few layers.
+    """
+    folder = Path(backbone.path)
+    architecture, config = _architecture(folder)
+    config.num_hidden_layers = depth
+    config.vocab_size, config.pad_token_id = 32, 0
+    import torch
+
+    # Whose draws come next must not depend on a sketch.
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        try:
+            model = architecture(config)
+        except (ValueError, TypeError, LookupError, RuntimeError) as error:
+            raise ModelError(
+                f"{architecture.__name__} of {folder} cannot be built with {depth} layers: "
+                f"{error}.",
+                fix="use a BERT-like backbone.",
+            ) from error
+    return model.eval()
+
+
+def _architecture(folder: Path) -> "tuple[type[PreTrainedModel], PreTrainedConfig]":
+    """The class of a backbone folder's encoder and its configuration.
+
+    Raises:
+        ModelError: If transformers does not know it.
+        MissingExtra: If transformers is not installed.
+    """
+    try:
+        from transformers import MODEL_MAPPING, AutoConfig
+    except ImportError as error:
+        raise MissingExtra(
+            f"Loading {folder} needs torch and transformers ({error}).",
+            fix="pip install 'sartor[train]'.",
+        ) from error
+    values = read_config(folder)
+    kind = str(values.pop("model_type"))
+    try:
+        config = AutoConfig.for_model(kind, **values)
+        return cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)]), config
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"transformers has no encoder for model_type {kind!r} of {folder}.",
+            fix="use a BERT-like model, or install a transformers that knows this one.",
+        ) from error
 
 
 @contextmanager

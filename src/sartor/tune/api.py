@@ -6,6 +6,7 @@ has the members of `Method`; one that does more than open and close tensors also
 those of `ClosedForm`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -49,6 +50,8 @@ class Choice:
 
 
 Dimension = Real | Whole | Choice
+
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 class Method(Protocol):
@@ -155,6 +158,25 @@ class ClosedForm(Protocol):
 
 
 @runtime_checkable
+class ReadsStates(Protocol):
+    """A method whose `reads` is "states": it leaves the lower layers as they are."""
+
+    def below(self, layers: Sequence[int]) -> int:
+        """The layer whose states training reads; everything up to it stays frozen.
+
+        Args:
+            layers: Hidden states that the head reads, counted from 0, the embedding layer.
+
+        Returns:
+            At least 0 and at most the lowest of `layers`.
+
+        Raises:
+            NothingToTune: If the method trains more layers than the head has below it.
+        """
+        ...
+
+
+@runtime_checkable
 class Choosy(Protocol):
     """A method that cannot apply to every backbone or every set of labels."""
 
@@ -174,6 +196,12 @@ METHODS: Registry[Method] = Registry(
 def is_head(name: str) -> bool:
     """Whether a tensor belongs to the head, by its dotted name."""
     return name.startswith("head.")
+
+
+def layer_of(name: str) -> int:
+    """The encoder layer that a tensor belongs to, from 0, by its dotted name; else −1."""
+    found = _LAYER.search(name)
+    return int(found.group(1)) if found else -1
 
 
 def open_tensors(model: nn.Module, which: Callable[[str], bool]) -> None:

@@ -54,7 +54,7 @@ class Tokens:
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask of the rows, (rows, longest rounded up), int64."""
         chosen = [self.ids[row] for row in rows]
-        width = _rounded(max(len(ids) for ids in chosen))
+        width = rounded(max(len(ids) for ids in chosen))
         ids = np.full((len(chosen), width), self.pad, dtype=np.int64)
         mask = np.zeros((len(chosen), width), dtype=np.int64)
         for i, row in enumerate(chosen):
@@ -104,7 +104,7 @@ def _pack(
     for end in range(1, len(ordered) + 1):
         # Ascending lengths: the newest row is the longest, and sets the padding of all.
         rows = end - start
-        full = rows > budget.rows or rows * _rounded(int(lengths[ordered[end - 1]])) > budget.tokens
+        full = rows > budget.rows or rows * rounded(int(lengths[ordered[end - 1]])) > budget.tokens
         if full and rows > 1:
             batches.append(ordered[start : end - 1])
             start = end - 1
@@ -113,5 +113,6 @@ def _pack(
     return batches
 
 
-def _rounded(length: int) -> int:
+def rounded(length: int) -> int:
+    """Tokens a batch is padded to when its longest row has `length`."""
     return -(-length // _ROUND) * _ROUND

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -32,6 +32,11 @@ from sartor.tune.loop import Watch
 from sartor.tune.looped import fit_looped
 from sartor.tune.manifest import damage, seal
 from sartor.tune.settings import Settings, read_settings
+from sartor.tune.stated import StateSource
+
+
+class Source(FeatureSource, StateSource, Protocol):
+    """The frozen encoder of a backbone behind its caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Tuner:
     def __init__(
         self,
         backbones: Mapping[str, Backbone],
-        encoder_for: Callable[[Backbone], FeatureSource],
+        encoder_for: Callable[[Backbone], Source],
         work: Path,
         outputs: Sequence[str],
         options: TuneOptions = TuneOptions(),
@@ -149,8 +154,8 @@ class Tuner:
     def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit) -> Path:
         """Fit, and write the result; its folder."""
         started, checkpoints = time.perf_counter(), place / "checkpoints"
+        source = self.encoder_for(job.backbone)
         if job.settings.method.reads == "activations":
-            source = self.encoder_for(job.backbone)
             result = fit_closed(job, source, self.options.descriptions)
         else:
             watch = Watch(
@@ -164,7 +169,7 @@ class Tuner:
                 emit=emit,
             )
             scored = self.options.scored_train_rows
-            result = fit_looped(job, watch, bf16=self.options.bf16, scored=scored)
+            result = fit_looped(job, source, watch, bf16=self.options.bf16, scored=scored)
         done = folder_of(place, result.cut)
         # Another run may have been cut at the same step.
         if not _intact(done, emit):

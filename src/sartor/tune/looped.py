@@ -1,5 +1,8 @@
 """Fits through the gradient loop: everything that is not a closed form."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -8,18 +11,21 @@ from torch import nn
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
+from sartor.tasks.text_classification.train import TextClassifier
 from sartor.tune.batching import Inputs, Tokens
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
+from sartor.tune.stated import StateSource, upper_part
 
 
-def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
+def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, scored: int) -> Result:
     """Train one candidate, and fold it.
 
     Args:
         job: What to fit.
+        source: The cached encoder, for a method that reads states.
         watch: Checkpoints, deadline, progress.
         bf16: Whether the matrix products of training run in bfloat16.
         scored: Training rows to score at the end, drawn by seed.
@@ -27,38 +33,55 @@ def fit_looped(job: Job, watch: Watch, *, bf16: bool, scored: int) -> Result:
     task, method, loop = job.settings.task, job.settings.method, job.settings.loop
     encoder, tokenizer = load_text_backbone(job.backbone)
     pad = encoder.config.pad_token_id or 0
-    rows = Rows(_tokens(tokenizer, job, job.train, pad), job.labels(job.train))
-    held = Rows(_tokens(tokenizer, job, job.validation, pad), job.labels(job.validation))
+    labels = job.labels(job.train), job.labels(job.validation)
+    tokens = (
+        _tokens(tokenizer, job, job.train, pad),
+        _tokens(tokenizer, job, job.validation, pad),
+    )
     with seeded(job.candidate.seed):
         model = task.build(encoder, len(job.outputs))
         pretrained = frozenset(encoder.parameters())
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
         method.attach(model)
-    weights = torch.from_numpy(task.weights(rows.labels, len(job.outputs)))
-    recipe = Recipe(
-        loop=loop,
-        seed=job.candidate.seed,
-        loss=lambda logits, labels: task.loss(
-            logits, labels, weights.to(logits.device), loop.label_smoothing
-        ),
-        rate=lambda name: method.rate(name, max(model.layers)),
-        bf16=bf16,
-        method=method,
-        pretrained=pretrained,
-    )
-    trained = train(model, (rows, held), recipe, watch)
+    weights = torch.from_numpy(task.weights(labels[0], len(job.outputs)))
+    with _trainee(job, model, tokens, source) as (trainee, inputs, depth):
+        recipe = Recipe(
+            loop=loop,
+            seed=job.candidate.seed,
+            loss=lambda logits, labels: task.loss(
+                logits, labels, weights.to(logits.device), loop.label_smoothing
+            ),
+            rate=lambda name: method.rate(name, depth),
+            bf16=bf16,
+            method=method,
+            pretrained=pretrained,
+        )
+        rows, held = (Rows(*pair) for pair in zip(inputs, labels, strict=True))
+        trained = train(trainee, (rows, held), recipe, watch)
     method.fold(model)
     model.cpu().eval()
     return Result(
         model,
         tokenizer,
-        # In float32: these logits stand for the model that is exported.
-        score(model, held.inputs),
-        _score_sample(model, rows.inputs, (job.candidate.seed, scored), bf16=bf16),
+        # In float32, from tokens: these logits stand for the model that is exported.
+        score(model, tokens[1]),
+        _score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16),
         tuple(trained.history),
         trained.steps if trained.cut else None,
     )
+
+
+@contextmanager
+def _trainee(
+    job: Job, model: TextClassifier, tokens: tuple[Inputs, Inputs], source: StateSource
+) -> Iterator[tuple[nn.Module, tuple[Inputs, Inputs], int]]:
+    """What the loop trains, what it reads (training and validation rows), and its layers."""
+    if job.settings.method.reads == "states":
+        with upper_part(job, model, source) as (upper, states):
+            yield upper, states, upper.depth
+    else:
+        yield model, tokens, max(model.layers)
 
 
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:

@@ -7,7 +7,7 @@ gradient descent are the same module, exported and served the same way.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,16 +58,9 @@ class TextClassifier(nn.Module):
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, len(layers) * width): the head's input."""
-        top_only = self.layers == (self.encoder.config.num_hidden_layers,)
-        found = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=not top_only
-        )
-        states = (
-            [found.last_hidden_state]
-            if top_only
-            else [found.hidden_states[layer] for layer in self.layers]
-        )
-        return torch.cat([mean_over_tokens(state, attention_mask) for state in states], dim=-1)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        depth = self.encoder.config.num_hidden_layers
+        return pooled(self.encoder, inputs, self.layers, depth)
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
@@ -179,6 +172,26 @@ class TextClassification:
         return (doubt * each).sum() / weights[labels].sum()
 
 
+def pooled(
+    encoder: nn.Module, inputs: Mapping[str, Tensor], layers: Sequence[int], depth: int
+) -> Tensor:
+    """(batch, len(layers) * width): the chosen hidden states averaged over tokens, side by side.
+
+    Args:
+        encoder: Of `depth` layers.
+        inputs: Its keyword arguments, `attention_mask` among them.
+        layers: Each in [0, depth]; 0 is what enters the first layer.
+        depth: Where only the last is read, the others are not kept.
+    """
+    top_only = tuple(layers) == (depth,)
+    found = encoder(**inputs, output_hidden_states=not top_only)
+    states = (
+        [found.last_hidden_state] if top_only else [found.hidden_states[layer] for layer in layers]
+    )
+    mask = inputs["attention_mask"]
+    return torch.cat([mean_over_tokens(state, mask) for state in states], dim=-1)
+
+
 def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:
     """(batch, width) mean of (batch, tokens, width) over real tokens, in float32."""
     mask = attention_mask.unsqueeze(-1).to(torch.float32)
@@ -204,19 +217,20 @@ def _truncate(encoder: PreTrainedModel, depth: int) -> None:
     total = encoder.config.num_hidden_layers
     if depth == total:
         return
-    stacks = [
-        (parent, name)
-        for parent in encoder.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.ModuleList) and len(child) == total
-    ]
-    if len(stacks) != 1:
+    stack = layer_stack(encoder)
+    if stack is None:
         raise ModelError(
-            f"{type(encoder).__name__} has {len(stacks)} stacks of {total} layers, so it cannot be "
-            f"cut at layer {depth}.",
+            f"{type(encoder).__name__} does not keep its {total} layers in one list, so it cannot "
+            f"be cut at layer {depth}.",
             fix="read the last layer: layers: [-1].",
         )
-    parent, name = stacks[0]
-    setattr(parent, name, nn.ModuleList(list(getattr(parent, name))[:depth]))
+    del stack[depth:]
     encoder.config = deepcopy(encoder.config)
     encoder.config.num_hidden_layers = depth
+
+
+def layer_stack(encoder: PreTrainedModel) -> nn.ModuleList | None:
+    """The list that holds the encoder's layers, bottom first; None where there is not one."""
+    total = encoder.config.num_hidden_layers
+    stacks = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == total]
+    return stacks[0] if len(stacks) == 1 else None

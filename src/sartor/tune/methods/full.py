@@ -4,7 +4,6 @@ lr(layer l of L) = lr · layer_decay^(L − l)
 Layer-wise decay and gradual unfreezing: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, cast
@@ -13,9 +12,16 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head, open_tensors
-
-_LAYER = re.compile(r"\.layers?\.(\d+)\.")
+from sartor.tune.api import (
+    METHODS,
+    Dimension,
+    Reads,
+    Real,
+    Whole,
+    is_head,
+    layer_of,
+    open_tensors,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +38,14 @@ class Thawing:
     def of(model: nn.Module, steps: int) -> "Thawing":
         """Spread the openings of the layers, top first, evenly over `steps`."""
         names = [name for name, _ in model.named_parameters()]
-        depth = 1 + max((_layer(name) for name in names), default=-1)
-        places = {n: 0 if is_head(n) else depth - _layer(n) for n in names}
+        depth = 1 + max((layer_of(name) for name in names), default=-1)
+        places = {n: 0 if is_head(n) else depth - layer_of(n) for n in names}
         return Thawing({n: round(steps * place / (depth + 1)) for n, place in places.items()})
 
     def open(self, model: nn.Module, step: int) -> None:
         """Make trainable what opens after `step` steps or earlier, and nothing else."""
         for name, tensor in model.named_parameters():
             tensor.requires_grad_(self.opens[name] <= step)
-
-
-def _layer(name: str) -> int:
-    """Of a tensor of the encoder, from 0; −1 for the embeddings."""
-    found = _LAYER.search(name)
-    return int(found.group(1)) if found else -1
 
 
 @METHODS.add
@@ -96,7 +96,7 @@ class Full:
     def rate(self, name: str, depth: int) -> float:
         if is_head(name):
             return self.head_lr
-        return self.lr * self.layer_decay ** (depth - _layer(name) - 1)
+        return self.lr * self.layer_decay ** (depth - layer_of(name) - 1)
 
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:

@@ -1,0 +1,93 @@
+"""Top layers: the upper part of the encoder and the head learn, the lower part stays as it came.
+
+lr(layer l of L) = lr · layer_decay^(L − l) for the upper k layers, 0 below
+
+The lower part is run once a text, not once an epoch: its states are cached, and training reads
+them. They come without dropout, which acts in the trained layers only.
+Frozen lower layers cost little: Lee et al. 2019, https://arxiv.org/abs/1911.03090
+Caching what they compute: Liu et al. 2021, https://arxiv.org/abs/2102.01386
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Gt, Le
+from torch import nn
+
+from sartor.core.errors import NothingToTune
+from sartor.tune.api import (
+    METHODS,
+    Choice,
+    Dimension,
+    Reads,
+    Real,
+    Whole,
+    is_head,
+    layer_of,
+    open_tensors,
+)
+
+
+@METHODS.add
+@dataclass(frozen=True, slots=True)
+class TopLayers:
+    """Trains the last layers below the head, and the head."""
+
+    reads: ClassVar[Reads] = "states"
+    rung: ClassVar[int | None] = 20
+
+    top: Annotated[int, Ge(1)] = 2
+    """Layers trained, counted down from the highest one the head reads."""
+    lr: Annotated[float, Gt(0), Le(1)] = 2e-4
+    """Peak learning rate of the highest layer."""
+    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    """Peak learning rate of the head, which starts without pretraining."""
+    layer_decay: Annotated[float, Gt(0), Le(1)] = 0.9
+    """Factor on the learning rate from each layer to the one below it."""
+
+    def attach(self, model: nn.Module) -> None:
+        depth = 1 + max((layer_of(name) for name, _ in model.named_parameters()), default=-1)
+        lowest = depth - self._applying(depth)
+        open_tensors(model, lambda name: is_head(name) or layer_of(name) >= lowest)
+
+    def fold(self, model: nn.Module) -> None:
+        model.requires_grad_(True)
+
+    def rate(self, name: str, depth: int) -> float:
+        if is_head(name):
+            return self.head_lr
+        return self.lr * self.layer_decay ** (depth - layer_of(name) - 1)
+
+    def below(self, layers: Sequence[int]) -> int:
+        highest = max(layers)
+        return min(highest - self._applying(highest), *layers)
+
+    def _applying(self, depth: int) -> int:
+        """`top`, if there are that many layers."""
+        if self.top > depth:
+            raise NothingToTune(
+                f"top={self.top} but there are {depth} layers below the head.",
+                fix=f"choose top between 1 and {depth}."
+                if depth
+                else "let the head read a higher layer, or use method head.",
+            )
+        return self.top
+
+    @staticmethod
+    def portfolio() -> Sequence[Mapping[str, Any]]:
+        return [
+            {"top": 2, "lr": 2e-4, "epochs": 3},
+            {"top": 1, "lr": 5e-4, "epochs": 3},
+            {"top": 3, "lr": 2e-4, "epochs": 3},
+        ]
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        return {
+            "top": Whole(1, 4),
+            "lr": Real(2e-5, 1e-3, log=True),
+            "layers": Choice(((-1,), (-2,), (-2, -1))),
+            "epochs": Whole(1, 8),
+            "label_smoothing": Real(0.0, 0.2),
+        }
