@@ -318,3 +318,10 @@ def test_room_is_the_bound_less_what_is_in_use(tmp_path):
     with cache.get(STATES, keys(0, 1)):
         assert cache.room() == 100_000 - cache.size()
     assert cache.room() == 100_000
+
+
+def test_what_is_listed_is_known_without_reading_a_value(tmp_path):
+    Activations(tmp_path).put(SPACE, keys(0, 3), values(3))
+    for segment in segments(Activations(tmp_path)):
+        (segment / "values.f16").write_bytes(b"x" * (3 * 3 * 8 * 2))
+    assert Activations(tmp_path).listed(SPACE, keys(1, 5)).tolist() == [True, True, False, False]

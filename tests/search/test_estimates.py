@@ -16,7 +16,7 @@ works = st.builds(
     uncached_tokens=st.integers(0, 10**8),
     gflops=st.floats(1, 1e5),
 )
-reads = st.sampled_from(["activations", "tokens"])
+reads = st.sampled_from(["activations", "states", "tokens"])
 
 
 @given(works, reads, st.integers(1, 20))
@@ -60,3 +60,37 @@ def test_the_real_minilm_bundle_lies_within_its_predicted_size():
     assert found.low < 22.7
     assert found.high > 88.7
     assert finishing().low > 0
+
+
+@given(works, st.integers(1, 20), st.integers(0, 5))
+def test_training_the_top_on_cached_states_costs_less_the_fewer_layers_it_trains(
+    work: Work, epochs: int, frozen: int
+):
+    cached = replace(work, uncached_tokens=0)
+    some = estimate(SMALL, "states", epochs, cached, frozen=frozen)
+    fewer = estimate(SMALL, "states", epochs, cached, frozen=frozen + 1)
+    assert fewer.seconds.high < some.seconds.high
+    assert fewer.memory_mb.high < some.memory_mb.high
+    # The start is the same, and no layer is run that a fit of all would not run.
+    assert some.seconds.high <= estimate(SMALL, "tokens", epochs, cached).seconds.high
+
+
+def test_states_are_encoded_once_and_those_without_room_in_every_epoch():
+    work = Work(100_000, 10_000, 110_000, 100.0)
+    fresh = {n: estimate(SMALL, "states", n, work, frozen=4).seconds.low for n in (1, 2, 3)}
+    done = replace(work, uncached_tokens=0)
+    ready = {n: estimate(SMALL, "states", n, done, frozen=4).seconds.low for n in (1, 2, 3)}
+    tight = replace(work, room=2 * SMALL.width * 55_000)
+    again = {n: estimate(SMALL, "states", n, tight, frozen=4).seconds.low for n in (1, 2, 3)}
+    encoding = fresh[1] - ready[1]
+    assert encoding > 0
+    assert abs(fresh[3] - ready[3] - encoding) < 1e-6
+    assert again[3] - again[2] > 1.1 * (fresh[3] - fresh[2])
+
+
+def test_the_disk_that_states_take_is_two_bytes_a_number_within_the_caches_bound():
+    work = Work(13_000_000, 1_300_000, 0, 100.0)
+    assert estimate(SMALL, "states", 3, work, frozen=4).disk_mb == 14_300_000 * 384 * 2 / 1e6
+    bounded = estimate(SMALL, "states", 3, replace(work, room=8e9), frozen=4)
+    assert bounded.disk_mb == 8_000
+    assert estimate(SMALL, "tokens", 3, work).disk_mb == 0

@@ -29,7 +29,7 @@ def ladder(
     criteria: Sequence[str], *backbones: Backbone, methods: Sequence[str] = ("head", "lora")
 ) -> tuple[list[Rung], list[Dropped]]:
     sieve = Sieve([parse_criterion(c) for c in criteria])
-    return build_rungs(backbones, methods, Aim("text_classification", 0, sieve), lambda _: WORK)
+    return build_rungs(backbones, methods, Aim("text_classification", 0, sieve), lambda *_: WORK)
 
 
 def test_a_backbone_that_no_compressor_brings_under_the_size_is_never_climbed():
@@ -90,7 +90,7 @@ def test_a_method_that_does_not_attach_is_dropped_with_its_reason():
         return "it has no linear layers" if (backbone.name, method) == ("e5", "lora") else None
 
     aim = Aim("text_classification", 0, Sieve(attaches=attaches))
-    rungs, dropped = build_rungs([MINILM, E5], ["head", "lora"], aim, lambda _: WORK)
+    rungs, dropped = build_rungs([MINILM, E5], ["head", "lora"], aim, lambda *_: WORK)
     assert [(r.name, r.candidates[0].backbone) for r in rungs] == [
         ("head", "minilm"),
         ("head", "e5"),

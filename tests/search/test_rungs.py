@@ -17,7 +17,7 @@ def backbone(name: str, layers: int) -> Backbone:
 
 def rungs_of(*backbones: Backbone, methods: list[str] | None = None):
     work = Work(1000, 100, 1100, 100.0)
-    rungs, dropped = build_rungs(backbones, method_order(methods), AIM, lambda _: work)
+    rungs, dropped = build_rungs(backbones, method_order(methods), AIM, lambda *_: work)
     assert not dropped
     return rungs
 
@@ -49,3 +49,24 @@ def test_settings_that_read_a_layer_the_backbone_lacks_are_left_out():
     assert [dict(c.settings) for c in deep.candidates] == list(portfolio)
     assert 0 < len(flat.candidates) < len(deep.candidates)
     assert all(min(c.settings["layers"]) >= -2 for c in flat.candidates)
+
+
+def test_a_rung_on_states_asks_for_the_layer_below_what_it_trains():
+    asked: list[tuple[str, int | None]] = []
+
+    def work(backbone: Backbone, layer: int | None) -> Work:
+        asked.append((backbone.name, layer))
+        return Work(1_000_000, 100_000, 0 if layer == 4 else 1_100_000, 100.0)
+
+    (cached,), _ = build_rungs([backbone("a", 6)], ["top_layers"], AIM, work)
+    (fresh,), _ = build_rungs([backbone("b", 12)], ["top_layers"], AIM, work)
+
+    assert asked == [("a", None), ("a", 4), ("b", None), ("b", 10)]
+    assert cached.candidates[0].settings["top"] == 2
+    assert cached.estimate.disk_mb == fresh.estimate.disk_mb > 0
+    assert cached.estimate.seconds.low < fresh.estimate.seconds.low
+
+
+def test_settings_that_train_more_layers_than_there_are_are_left_out():
+    (rung,) = rungs_of(backbone("a", 1), methods=["top_layers"])
+    assert {c.settings["top"] for c in rung.candidates} == {1}

@@ -99,6 +99,13 @@ class Activations:
             found.close()
             self._set_aside(space, damaged)
 
+    def listed(self, space: Space, keys: Sequence[bytes]) -> NDArray[np.bool_]:
+        """(keys,), whether each is there by the lists alone: to plan with, values are not read."""
+        with self._threads, self._locked(LOCK_SH):
+            self._refresh(space)
+            index = self._index[space.key]
+            return np.fromiter((key in index for key in keys), np.bool_, len(keys))
+
     def put(
         self,
         space: Space,

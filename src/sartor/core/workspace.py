@@ -3,7 +3,8 @@
     .sartor/
       VERSION            layout version, one integer
       store.db           SQLite tables (see `store`)
-      activations/       what frozen backbones computed (see `activations`)
+      activations/       what frozen backbones computed, pooled (see `activations`)
+      states/            the same of every token, at layers that are trained upon
       stages/NAME/KEY/   one stage result; the key covers inputs, settings, code and libraries
       runs/N/            need.yaml, facts.json, result.json, report.html
       bundles/NAME-ID/   what ships
@@ -138,6 +139,10 @@ class Workspace:
     @property
     def activations(self) -> Path:
         return self.folder / "activations"
+
+    @property
+    def states(self) -> Path:
+        return self.folder / "states"
 
     @property
     def bundles(self) -> Path:

@@ -97,7 +97,7 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
 
 
 def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
-    """The backbone's architecture with few layers, few words and large random weights, in eval mode.
+    """The backbone's architecture with few layers and words and large random weights, in eval mode.
 
     To find out, before anything is spent, whether a method can work on it.
 

@@ -11,11 +11,19 @@ from sartor.models.loading import load_tokenizer
 _SAMPLE = 2_000
 
 
-def workload(encoder: TextEncoder, cache: Activations, texts: Sequence[str]) -> tuple[int, int]:
+def workload(
+    encoder: TextEncoder, cache: Activations, texts: Sequence[str], layer: int | None = None
+) -> tuple[int, int]:
     """(tokens in all texts, tokens of those that are not cached).
 
     Counted on an evenly spread sample where there are many texts: a plan needs the size, not the
     last digit.
+
+    Args:
+        encoder: Of the backbone.
+        cache: Of pooled activations, or of token states.
+        texts: Without the backbone's prefix.
+        layer: Whose token states are looked for; None for pooled activations.
     """
     prefixed = [encoder.backbone.prefix + text for text in texts]
     step = max(1, len(prefixed) // _SAMPLE)
@@ -23,6 +31,7 @@ def workload(encoder: TextEncoder, cache: Activations, texts: Sequence[str]) -> 
     tokenizer.enable_truncation(encoder.max_length)
     lengths = [len(e.ids) for e in tokenizer.encode_batch_fast(prefixed[::step])]
     total = round(sum(lengths) * len(prefixed) / max(len(lengths), 1))
-    with cache.get(encoder.space, [text_digest(text) for text in prefixed]) as found:
-        missing = 1 - float(found.mask.mean()) if len(prefixed) else 0.0
+    space = encoder.space if layer is None else encoder.states_space(layer)
+    listed = cache.listed(space, [text_digest(text) for text in prefixed])
+    missing = 1 - float(listed.mean()) if len(prefixed) else 0.0
     return total, round(total * missing)

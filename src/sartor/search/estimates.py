@@ -5,13 +5,14 @@ A transformer's forward pass takes about 2 · 12 · layers · width² floating-p
 The machine's speed is probed, the share of it that real batches reach is the range.
 """
 
+import math
 from dataclasses import dataclass
 
 from sartor.core.types import Backbone
 
 _SHARE = (0.2, 0.65)
 """Part of the probed matrix speed that encoding and training were seen to reach."""
-_START = {"activations": (1.0, 6.0), "tokens": (4.0, 15.0)}
+_START = {"activations": (1.0, 6.0), "states": (4.0, 15.0), "tokens": (4.0, 15.0)}
 """Seconds before the first step: loading, tokenising, fitting a grid of heads."""
 _EXPORT = (10.0, 45.0)
 """Seconds to export, quantise and compare."""
@@ -36,11 +37,19 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Predicted cost of a rung: seconds, MB of memory at the peak, MB of the bundle."""
+    """Predicted cost of a rung.
+
+    Args:
+        seconds: Wall time.
+        memory_mb: At the peak; mapped pages of the caches aside.
+        size_mb: Of the bundle.
+        disk_mb: That the token states it reads take in their cache.
+    """
 
     seconds: Range
     memory_mb: Range
     size_mb: Range
+    disk_mb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,10 @@ class Work:
     Args:
         train_tokens: In the training rows, one pass.
         validation_tokens: In the validation rows.
-        uncached_tokens: Not yet in the activation cache, all splits.
+        uncached_tokens: Not yet in the cache that is read, all splits.
         gflops: Probed speed of matrix products at the precision that will be used.
         text_tokens: In one text, on average; 0 where unknown.
+        room: Bytes that the cache of token states may hold.
     """
 
     train_tokens: int
@@ -60,31 +70,47 @@ class Work:
     uncached_tokens: int
     gflops: float
     text_tokens: float = 0.0
+    room: float = math.inf
 
 
-def estimate(backbone: Backbone, reads: str, epochs: int, work: Work) -> Estimate:
+def estimate(
+    backbone: Backbone, reads: str, epochs: int, work: Work, *, frozen: int = 0
+) -> Estimate:
     """Predict one candidate.
 
     Args:
         backbone: Gives depth, width and the number of weights.
-        reads: "activations" or "tokens" (see `tune.api.Method`).
-        epochs: Passes over the training rows, for methods that read tokens.
+        reads: "activations", "states" or "tokens" (see `tune.api.Method`).
+        epochs: Passes over the training rows, for methods that go through the loop.
         work: Tokens and the machine's speed.
+        frozen: Layers whose states are read, for methods that read states.
     """
-    blocks = 12 * backbone.layers * backbone.width**2
-    forward = 2 * blocks / (work.gflops * 1e9)
+    layer = 12 * backbone.width**2
+    weights, below = backbone.parameters, frozen / max(backbone.layers, 1)
+    trained = 3.0 * work.train_tokens + 2.0 * work.validation_tokens
+    disk = 0.0
     if reads == "activations":
-        passes, memory = float(work.uncached_tokens), Range(4e-6, 8e-6)
+        passes, memory = float(work.uncached_tokens), Range(4e-6 * weights, 8e-6 * weights)
+    elif reads == "states":
+        held = 2.0 * backbone.width * (work.train_tokens + work.validation_tokens)
+        again = max(0.0, 1 - work.room / max(held, 1.0))
+        disk = min(held, work.room) / 1e6
+        read = work.train_tokens + 2.0 * work.validation_tokens
+        # What is cached is encoded once; what there is no room for, whenever it is read.
+        encoded = (1 - again) * work.uncached_tokens + again * epochs * read
+        passes = below * encoded + (1 - below) * epochs * trained
+        opened = layer * (backbone.layers - frozen)
+        # The whole model, the lower layers once more, and moments and gradients of what is open.
+        memory = Range(8e-6 * weights + 12e-6 * opened, 12e-6 * weights + 36e-6 * opened)
     else:
-        passes = epochs * (3.0 * work.train_tokens + 2.0 * work.validation_tokens)
-        memory = Range(16e-6, 40e-6)
+        passes, memory = epochs * trained, Range(16e-6 * weights, 40e-6 * weights)
+    forward = 2 * layer * backbone.layers / (work.gflops * 1e9)
     compute = Range(passes * forward / _SHARE[1], passes * forward / _SHARE[0])
-    start = Range(*_START[reads])
-    weights = backbone.parameters
     return Estimate(
-        seconds=compute + start,
-        memory_mb=Range(*_BASE_MB) + Range(weights * memory.low, weights * memory.high),
+        seconds=compute + Range(*_START[reads]),
+        memory_mb=Range(*_BASE_MB) + memory,
         size_mb=Range(weights * SMALLEST_MB, weights * _LARGEST_MB),
+        disk_mb=disk,
     )
 
 

@@ -215,6 +215,7 @@ def _planned(rung: Rung) -> dict[str, Any]:
         "seconds": [found.seconds.low, found.seconds.high],
         "memory_mb": [found.memory_mb.low, found.memory_mb.high],
         "size_mb": [found.size_mb.low, found.size_mb.high],
+        "disk_mb": found.disk_mb,
     }
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sartor.core.errors import SettingError
+from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Body, Dropped, Sieve
 from sartor.search.ladder import Rung
-from sartor.tune.api import METHODS
+from sartor.tune.api import METHODS, ReadsStates
 from sartor.tune.settings import read_settings
 
 
@@ -40,14 +40,21 @@ def build_rungs(
     backbones: Sequence[Backbone],
     methods: Sequence[str],
     aim: Aim,
-    work: Callable[[Backbone], Work],
+    work: Callable[[Backbone, int | None], Work],
 ) -> tuple[list[Rung], list[Dropped]]:
     """(one rung a method and backbone, those of which nothing is left).
 
     Cheaper methods of every backbone come before dearer ones. Settings that read a layer the
     backbone does not have are left out, and so is what cannot meet a criterion on size or speed.
+
+    Args:
+        backbones: That the need allows.
+        methods: Names, in the order to climb.
+        aim: What all candidates share.
+        work: How much there is to compute with a backbone; given a layer, what its cached token
+            states do not cover yet.
     """
-    amounts = {backbone.name: work(backbone) for backbone in backbones}
+    amounts = {backbone.name: work(backbone, None) for backbone in backbones}
     rungs: list[Rung] = []
     dropped: list[Dropped] = []
     for name in methods:
@@ -61,7 +68,9 @@ def build_rungs(
                 dropped += [refused[min(refused)]] if refused else []
                 continue
             epochs = [int(c.settings.get("epochs", 1)) for c in kept]
-            found = estimate(backbone, method.reads, max(epochs), amount)
+            if (frozen_layers := _below(kept[0].settings, name, aim.task, backbone)) is not None:
+                amount = work(backbone, frozen_layers)
+            found = estimate(backbone, method.reads, max(epochs), amount, frozen=frozen_layers or 0)
             rungs.append(
                 Rung(
                     name=name,
@@ -94,12 +103,21 @@ def _sift(
 
 
 def _depth(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> int | None:
-    """The highest layer that is run; None where the backbone lacks one that is read."""
+    """The highest layer that is run; None where the backbone lacks one that is read or trained."""
     read = read_settings(settings, task=task, method=method)
     try:
+        _below(settings, method, task, backbone)
         return max(read.task.resolve(backbone.layers))
-    except SettingError:
+    except (SettingError, NothingToTune):
         return None
+
+
+def _below(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> int | None:
+    """The layer whose states a method reads; None where it reads something else."""
+    read = read_settings(settings, task=task, method=method)
+    if not isinstance(read.method, ReadsStates):
+        return None
+    return read.method.below(read.task.resolve(backbone.layers))
 
 
 def _grid(found: Estimate, settings: int) -> Estimate:

@@ -24,7 +24,7 @@ from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.models.workload import workload
 from sartor.need.model import Need
-from sartor.search import machine
+from sartor.search import applies, machine
 from sartor.search.assess import Held
 from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve, refuse_empty
@@ -151,17 +151,20 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     backbones, why = _backbones(desk, seen.languages)
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
+    states = Activations(desk.place.states, emit=emit)
     settings = EncodeSettings(max_length=MAX_LENGTH)
     encoders = {
-        b.name: TextEncoder(b, cache, precision=precision, settings=settings, emit=emit)
+        b.name: TextEncoder(
+            b, cache, states_cache=states, precision=precision, settings=settings, emit=emit
+        )
         for b in backbones
     }
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
     rungs, dropped = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept)),
-        lambda b: _work(encoders[b.name], cache, rows, speed),
+        Aim(need.task, need.seed, Sieve(need.accept, applies.why_not)),
+        lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
     if not rungs:
         refuse_empty(desk.file, need.accept, dropped)
@@ -224,8 +227,15 @@ def _same_sources(desk: Desk, now: Mapping[str, str]) -> None:
         )
 
 
-def _work(encoder: TextEncoder, cache: Activations, rows: prepare.Prepared, gflops: float) -> Work:
-    train, uncached = workload(encoder, cache, rows.train.inputs["text"])
-    validation, more = workload(encoder, cache, rows.validation.inputs["text"])
+def _work(
+    place: tuple[TextEncoder, Activations, Activations],
+    rows: prepare.Prepared,
+    gflops: float,
+    layer: int | None,
+) -> Work:
+    encoder, pooled, states = place
+    cache = pooled if layer is None else states
+    train, uncached = workload(encoder, cache, rows.train.inputs["text"], layer)
+    validation, more = workload(encoder, cache, rows.validation.inputs["text"], layer)
     each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
-    return Work(train, validation, uncached + more, gflops, each)
+    return Work(train, validation, uncached + more, gflops, each, states.max_bytes)
