@@ -209,7 +209,7 @@ class TextEncoder:
         cache, space = place
         if not len(missing):
             return
-        sizes = 2 * space.width * self._pass.lengths([texts[i] for i in missing]) + _OVERHEAD
+        sizes = 2 * space.width * self._pass.lengths([texts[int(i)] for i in missing]) + _OVERHEAD
         missing = missing[np.cumsum(sizes) <= cache.room()]
         lacking = np.zeros(len(missing), np.bool_)
         if self._cache is not None:
@@ -240,7 +240,7 @@ class TextEncoder:
         self._emit(StageStarted("encode", total, "texts"))
         self._pass.load(wanted)
         began = perf_counter()
-        with closing(self._pass.run([texts[i] for i in missing], wanted)) as results:
+        with closing(self._pass.run([texts[int(i)] for i in missing], wanted)) as results:
             for batch, encoded in results:
                 yield missing[batch], encoded
                 done += len(batch)
