@@ -27,6 +27,9 @@ from transformers import (
 
 from sartor.core.errors import NothingToTune
 from sartor.core.types import Backbone
+from sartor.search.estimates import Work
+from sartor.search.feasible import Sieve
+from sartor.search.rungs import Aim, build_rungs, obstacles
 from sartor.tasks.text_classification.train import TextClassifier
 from sartor.tune.methods.top_layers import TopLayers
 from sartor.tune.upper import Upper, check_cut
@@ -185,8 +188,26 @@ def test_a_backbone_is_tried_out_by_its_configuration_alone(tmp_path):
     assert torch.equal(torch.random.get_rng_state(), drawn)
 
 
-def test_a_backbone_that_cannot_be_cut_is_refused_by_its_configuration(tmp_path):
-    AlbertConfig(**SMALL, architectures=["AlbertModel"]).save_pretrained(tmp_path)
-    albert = Backbone("albert", "folder", str(tmp_path), "0" * 64, "MIT", ("en",), 1, 4, 16)
-    with pytest.raises(NothingToTune, match="AlbertModel"):
-        check_cut(albert)
+@pytest.mark.parametrize(
+    "config",
+    [
+        AlbertConfig(**SMALL),
+        DebertaV2Config(**SMALL, relative_attention=True, conv_kernel_size=3),
+    ],
+)
+def test_what_cannot_be_cut_is_left_out_of_the_plan_before_weights_are_loaded(tmp_path, config):
+    config.save_pretrained(tmp_path)
+    backbone = Backbone("b", "folder", str(tmp_path), "0" * 64, "MIT", ("en",), 1, 4, 16)
+    bert = tiny_backbone(tmp_path / "bert")
+    (dropped_rung,) = _planned([backbone])[1]
+    assert dropped_rung.rung == "top_layers"
+    assert "cannot be trained from cached states" in dropped_rung.why
+    rungs, dropped = _planned([bert, backbone])
+    assert [r.candidates[0].backbone for r in rungs] == ["tiny"]
+    assert [d.backbone for d in dropped] == ["b"]
+
+
+def _planned(backbones: list[Backbone]):
+    aim = Aim("text_classification", 0, Sieve(attaches=obstacles(["x", "y"], {})))
+    work = Work(1_000, 100, 0, 100.0)
+    return build_rungs(backbones, ["top_layers"], aim, lambda *_: work)

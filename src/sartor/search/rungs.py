@@ -7,9 +7,9 @@ from typing import Any
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
-from sartor.search.feasible import Body, Dropped, Sieve
+from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import Rung
-from sartor.tune.api import METHODS, ReadsStates
+from sartor.tune.api import METHODS, Choosy, ReadsStates
 from sartor.tune.settings import read_settings
 
 
@@ -25,6 +25,23 @@ def method_order(wanted: Sequence[str] | None) -> list[str]:
         return list(wanted)
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
     return sorted((n for n in places if places[n].rung is not None), key=lambda n: places[n].rung)
+
+
+def obstacles(outputs: Sequence[str], descriptions: Mapping[str, str]) -> Attaches:
+    """Tells, for these labels, why a method cannot be used.
+
+    Args:
+        outputs: Names of the labels.
+        descriptions: What the need says they mean.
+    """
+
+    def reason(backbone: Backbone, candidate: Candidate) -> str | None:
+        method: Any = METHODS.get(candidate.method)
+        if not isinstance(method, Choosy):
+            return None
+        return method.obstacle(backbone, outputs, descriptions) or None
+
+    return reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,13 @@ from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.models.workload import workload
 from sartor.need.model import Need
-from sartor.search import applies, machine
+from sartor.search import machine
 from sartor.search.assess import Held
 from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
 from sartor.search.outcome import Setting
-from sartor.search.rungs import Aim, build_rungs, method_order
+from sartor.search.rungs import Aim, build_rungs, method_order, obstacles
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
@@ -163,7 +163,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     rungs, dropped = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept, applies.why_not)),
+        Aim(need.task, need.seed, Sieve(need.accept, obstacles(outputs, {}))),
         lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
     if not rungs:

@@ -10,12 +10,14 @@ Caching what they compute: Liu et al. 2021, https://arxiv.org/abs/2102.01386
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le
 from torch import nn
 
-from sartor.core.errors import NothingToTune
+from sartor.core.errors import ModelError, NothingToTune
+from sartor.core.types import Backbone
 from sartor.tune.api import (
     METHODS,
     Choice,
@@ -27,6 +29,7 @@ from sartor.tune.api import (
     layer_of,
     open_tensors,
 )
+from sartor.tune.upper import check_cut
 
 
 @METHODS.add
@@ -63,6 +66,12 @@ class TopLayers:
         highest = max(layers)
         return min(highest - self._applying(highest), *layers)
 
+    @staticmethod
+    def obstacle(
+        backbone: Backbone, outputs: Sequence[str], descriptions: Mapping[str, str]
+    ) -> str:
+        return _uncut(backbone)
+
     def _applying(self, depth: int) -> int:
         """`top`, if there are that many layers."""
         if self.top > depth:
@@ -91,3 +100,13 @@ class TopLayers:
             "epochs": Whole(1, 8),
             "label_smoothing": Real(0.0, 0.2),
         }
+
+
+@lru_cache(maxsize=64)
+def _uncut(backbone: Backbone) -> str:
+    """Why the backbone's upper layers cannot be trained by themselves; empty where they can."""
+    try:
+        check_cut(backbone)
+    except (NothingToTune, ModelError) as error:
+        return error.what.rstrip(".")
+    return ""
