@@ -278,6 +278,7 @@ class _Stages:
                 bf16=ready.precision.dtype == "bfloat16",
                 deadline=deadline,
                 facts=self.here,
+                descriptions=self.need.data.label_descriptions,
             ),
         )
 

@@ -56,7 +56,7 @@ def test_a_head_that_cannot_be_fitted_does_not_end_those_it_shares_its_work_with
         ready.setting.held.outputs,
         TuneOptions(max_length=next(iter(ready.encoders.values())).max_length),
     )
-    sound = ready.setting.rungs[0].candidates[0]
+    sound = next(r for r in ready.setting.rungs if r.name == "head").candidates[0]
     broken = replace(sound, settings={"layers": [-9], "C": 1.0})
     first, second = fit_group(tuner, [broken, sound], ready.setting.rows, silent)
     assert isinstance(first, SettingError)

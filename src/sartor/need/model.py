@@ -19,6 +19,9 @@ def _fits_a_file_name(name: str) -> str:
 
 
 Sources = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1, max_length=1000)]
+Descriptions = Annotated[
+    dict[str, Annotated[str, Field(min_length=1, max_length=2000)]], Field(max_length=1000)
+]
 _STRICT = ConfigDict(
     extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
 )
@@ -39,6 +42,8 @@ class Data(BaseModel):
     """Role of the task (text, label, …) to column; written directly under `data:`."""
     labels: list[str] | None = None
     """The labels there are; a row with another one is an error."""
+    label_descriptions: Descriptions = Field(default_factory=dict[str, str])
+    """What labels mean, in words: label to a sentence. Read before any label is learnt from."""
     baseline: str | None = None
     """Column with the answer that is in use today."""
     group: str | None = None

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
-from sartor.core.errors import DataError, ModelError
+from sartor.core.errors import DataError, Fault, ModelError, NeedError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.hashing import digest
+from sartor.core.near import near_miss
 from sartor.core.store import Store
 from sartor.core.types import Backbone
 from sartor.core.workspace import Workspace
@@ -112,6 +113,11 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     seen = profile(gathered.table.frame, gathered.columns.text, gathered.columns.label)
     task = TASKS.get(need.task)()
     outputs = tuple(task.outputs(rows.train, need.data.labels))
+    described = need.data.label_descriptions
+    if strangers := [label for label in described if label not in outputs]:
+        what = "data.label_descriptions describes {!r}, which is no label"
+        faults = [Fault(0, what.format(name), near_miss(name, outputs)) for name in strangers]
+        raise NeedError(desk.file, faults)
     bind(
         need.accept,
         file=desk.file,
@@ -163,7 +169,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     rungs, dropped = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept, obstacles(outputs, {}))),
+        Aim(need.task, need.seed, Sieve(need.accept, obstacles(outputs, described))),
         lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
     if not rungs:

@@ -136,7 +136,7 @@ class Tuner:
         ]
         options = self.options
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
-        code = sources_sha256("sartor.tune", "sartor.tasks.text_classification.train")
+        code = sources_sha256("sartor.tune", "sartor.tasks.text_classification")
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)
         return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)

@@ -1,9 +1,10 @@
-"""The training half of text classification: encoder, mean pooling, one linear layer.
+"""The training half of text classification: encoder, mean pooling, a head.
 
-logits = W · [mean_t h_t^(l) for l in layers] + b,  the mean over real tokens only
+logits = head([mean_t h_t^(l) for l in layers]),  the mean over real tokens only
 
-The head is linear so that one fitted in closed form on cached activations and one trained by
-gradient descent are the same module, exported and served the same way.
+The head is one linear layer unless a method puts another in its place, so that one fitted in closed
+form on cached activations and one trained by gradient descent are the same module, exported and
+served the same way.
 """
 
 import json
@@ -11,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -24,28 +26,36 @@ from transformers.initialization import no_init_weights
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.tasks import TRAINERS
+from sartor.tasks.text_classification.heads import build_head
 
 _WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
 
 
 class TextClassifier(nn.Module):
-    """A transformer encoder with a linear layer over its pooled hidden states.
+    """A transformer encoder with a head over its pooled hidden states.
 
     Args:
         encoder: BERT-like; taken over and changed in place (layers above the last one read and
             the pooler are cut off).
         outputs: Number of classes.
         layers: Hidden states to read, in [0, encoder layers]; 0 is the embedding layer.
+        head: Its shape (see `heads.build_head`); one linear layer where nothing is said.
     """
 
-    def __init__(self, encoder: PreTrainedModel, outputs: int, layers: Sequence[int]) -> None:
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        outputs: int,
+        layers: Sequence[int],
+        head: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         config = encoder.config
         self.layers = tuple(layers)
         self.encoder = encoder
         _truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
-        self.head = nn.Linear(config.hidden_size * len(self.layers), outputs)
+        self.head: Any = build_head(config.hidden_size * len(self.layers), outputs, head)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (batch, outputs).
@@ -71,7 +81,9 @@ class TextClassifier(nn.Module):
         # Where the backbone lay on this machine: nobody's business, and never the same bytes.
         config.pop("_name_or_path", None)
         _write_json(folder / "config.json", config)
-        shape = {"layers": list(self.layers), "outputs": self.head.out_features}
+        shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
+        if head := self.head.shape():
+            shape["head"] = head
         _write_json(folder / _SHAPE, shape)
 
 
@@ -87,9 +99,9 @@ def load(folder: Path) -> TextClassifier:
         tensors = load_file(folder / _WEIGHTS)
         with no_init_weights():
             encoder = AutoModel.from_config(config)
-        model = TextClassifier(encoder, shape["outputs"], shape["layers"])
+        model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
         model.load_state_dict(tensors)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder} does not hold a saved text classifier: {error}.",
             fix="train it again: `sartor run` rebuilds what is missing.",

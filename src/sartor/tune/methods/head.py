@@ -30,7 +30,7 @@ class Head:
 
     C: Annotated[float, Gt(0)] = 0.01
     """Inverse strength of the L2 penalty on standardised features; smaller is stricter."""
-    average: bool = False
+    mean_of_layers: bool = False
     """Read the mean of the layers instead of each beside the others."""
 
     def attach(self, model: nn.Module) -> None:
@@ -45,7 +45,9 @@ class Head:
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
-        settings = [HeadSetting(p.layers, p.method.C, p.weights, p.method.average) for p in grid]
+        settings = [
+            HeadSetting(p.layers, p.method.C, p.weights, p.method.mean_of_layers) for p in grid
+        ]
         fits = fit_heads(head_data(frozen), settings)
         return [_closed(fit, setting) for fit, setting in zip(fits, settings, strict=True)]
 
