@@ -2,7 +2,7 @@
 
 import typer
 
-from sartor.cli import data, feedback, needs, serving, system
+from sartor.cli import data, feedback, models, needs, serving, system
 
 app = typer.Typer(
     name="sartor",
@@ -16,4 +16,5 @@ for group in (needs, serving, system):
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(feedback.app, name="feedback")

@@ -69,10 +69,10 @@ class Backbone:
     """A pretrained model that a candidate starts from.
 
     Args:
-        name: What the user writes: starter name, hub id or folder.
+        name: What the user writes: starter name, hub id or folder, and @N for its first N layers.
         source: "starter", "hub" or "folder".
         path: Folder with config.json, model.safetensors and tokenizer.json, ready to load.
-        sha256: Of the weights' file(s).
+        sha256: Of the weights' file(s); where `whole` or `drawn` is set, a hash of that and those.
         licence: SPDX id, or "unknown".
         languages: BCP-47 codes it was trained on; ("*",) for many.
         parameters: Number of weights.
@@ -80,6 +80,10 @@ class Backbone:
         width: Hidden size.
         prefix: Put before every text, e.g. "query: ".
         max_length: Longest input in tokens.
+        whole: The backbone of which this one is the first layers; None for one that is whole.
+            Their activations are the same, so they are kept under the whole one.
+        drawn: Seed that the weights are drawn with instead of being read: a control that knows
+            nothing. None for a pretrained one.
     """
 
     name: str
@@ -94,6 +98,8 @@ class Backbone:
     prefix: str = ""
     max_length: int = 512
     modality: Modality = "text"
+    whole: "Backbone | None" = None
+    drawn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ minilm · e5-small            a starter (`sartor starters` lists them)
 ./models/mine · /data/bert   a folder with config.json, model.safetensors and tokenizer.json
 org/name · org/name@rev      the Hugging Face hub, or the mirror that HF_ENDPOINT names
 hub:bert-base-uncased        the hub's old names without an organisation
+minilm@4 · org/name@rev@4    the first 4 layers of any of these
 """
 
 import re
@@ -17,6 +18,7 @@ from sartor.core.types import Backbone
 from sartor.models.api import STARTERS, Starter
 from sartor.models.folder import Label, describe
 from sartor.models.store import weights_sha256
+from sartor.models.variants import first_layers, split_name
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 
@@ -48,14 +50,23 @@ def find_backbone(name: str, *, root: Path | None = None, emit: Emit = silent) -
     """Resolve what the user wrote.
 
     Args:
-        name: Starter name (`-` and `_` alike), folder, or hub id with an optional revision.
+        name: Starter name (`-` and `_` alike), folder, or hub id with an optional revision; and
+            @N for its first N layers.
         root: What a relative folder is relative to; the current folder by default.
         emit: Told when something is fetched.
 
     Raises:
         UnknownName: If it is none of the three.
-        ModelError: If the model is missing, cannot be fetched, or must not be loaded.
+        ModelError: If the model is missing, cannot be fetched, must not be loaded, or has too few
+            layers.
     """
+    whole, layers = split_name(name)
+    if layers is None or ((root or Path()) / Path(name).expanduser()).is_dir():
+        return _find_whole(name, root, emit)
+    return first_layers(_find_whole(whole, root, emit), layers)
+
+
+def _find_whole(name: str, root: Path | None, emit: Emit) -> Backbone:
     starter = name.replace("-", "_").lower()
     if starter in STARTERS.names():
         return _from_starter(starter, _require_starter(starter))

@@ -56,7 +56,9 @@ class TextEncoder:
         emit: Emit = silent,
     ) -> None:
         self.backbone = backbone
-        self._pass = FrozenPass(backbone, precision, settings or EncodeSettings())
+        # First layers are computed with all the others: whoever asks for those finds them.
+        stored = backbone.whole or backbone
+        self._pass = FrozenPass(stored, precision, settings or EncodeSettings())
         self._cache, self._states_cache, self._emit = cache, states_cache, emit
         self._full_noted = False
 
@@ -77,11 +79,12 @@ class TextEncoder:
 
     @property
     def space(self) -> Space:
-        """Where this encoder's pooled activations lie in the cache."""
+        """Where pooled activations lie in the cache: a backbone's first layers share its place."""
+        stored = self._pass.backbone
         return Space(
-            backbone_sha256=self.backbone.sha256,
-            layers=self.backbone.layers,
-            width=self.backbone.width,
+            backbone_sha256=stored.sha256,
+            layers=stored.layers,
+            width=stored.width,
             max_length=self.max_length,
             dtype=self.precision.dtype,
         )

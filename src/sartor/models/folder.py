@@ -9,8 +9,9 @@ before parsing.
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,7 +76,7 @@ def describe(folder: Path, label: Label) -> Backbone:
         sha256=digests[0] if len(digests) == 1 else digest(digests),
         licence=label.licence or card.get("license", ["unknown"])[0],
         languages=label.languages or tuple(card.get("language", [])) or ("*",),
-        parameters=sum(_count_parameters(file) for file in weights),
+        parameters=count_parameters(weights),
         layers=_whole(folder, config, "num_hidden_layers", "n_layers", "num_layers"),
         width=_whole(folder, config, "hidden_size", "dim", "d_model"),
         prefix=_stored_prefix(folder, label.name) if label.prefix is None else label.prefix,
@@ -198,8 +199,27 @@ def _whole(folder: Path, config: Mapping[str, Any], *names: str) -> int:
     )
 
 
-def _count_parameters(file: Path) -> int:
-    """Floating-point numbers in a safetensors file, from its header alone."""
+def count_parameters(files: Sequence[Path], layers: int | None = None) -> int:
+    """Floating-point numbers in safetensors files, from their headers alone.
+
+    Args:
+        files: From `weight_files`.
+        layers: Count only what belongs to the first so many layers, or to none; all when None.
+
+    Raises:
+        ModelError: If a header is damaged.
+    """
+    shapes = [(name, shape) for file in files for name, shape in _float_shapes(file)]
+    kept = [s for name, s in shapes if layers is None or _layer_of(name) < layers]
+    return sum(map(prod, kept))
+
+
+def _layer_of(tensor: str) -> int:
+    """The layer that a tensor's dotted name puts it in, -1 for none: the first number counts."""
+    return next((int(part) for part in tensor.split(".") if part.isdecimal()), -1)
+
+
+def _float_shapes(file: Path) -> list[tuple[str, list[int]]]:
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
@@ -211,21 +231,14 @@ def _count_parameters(file: Path) -> int:
             )
         header = opened.read(length)
     try:
-        entries = [e for name, e in json.loads(header).items() if name != "__metadata__"]
-        floats = [entry for entry in entries if entry["dtype"] in _FLOATS]
-        return sum(_product(entry["shape"]) for entry in floats)
+        entries = {n: e for n, e in json.loads(header).items() if n != "__metadata__"}
+        floats = {n: e["shape"] for n, e in entries.items() if e["dtype"] in _FLOATS}
+        return [(name, [int(side) for side in shape]) for name, shape in floats.items()]
     except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise ModelError(
             f"{file} is damaged: its header is not a safetensors header.",
             fix="get the file from the model's source again.",
         ) from error
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
 
 
 def _card(folder: Path) -> dict[str, list[str]]:

@@ -31,7 +31,20 @@ def load_text_backbone(backbone: Backbone) -> tuple["PreTrainedModel", "Tokenize
         ModelError: If transformers does not know the architecture, or weights are missing from it.
         MissingExtra: If transformers is not installed.
     """
-    return load_model(Path(backbone.path)), load_tokenizer(Path(backbone.path))
+    return load_encoder(backbone, backbone.layers), load_tokenizer(Path(backbone.path))
+
+
+def load_encoder(backbone: Backbone, depth: int | None = None) -> "PreTrainedModel":
+    """What `load_text_backbone` loads, without its tokenizer.
+
+    Args:
+        backbone: Read from its folder, or drawn at random where it is a control.
+        depth: Layers to load, from the bottom; all that the folder has when not given, or where
+            they are drawn.
+    """
+    if backbone.drawn is None:
+        return load_model(Path(backbone.path), depth)
+    return draw_model(Path(backbone.path), backbone.drawn)
 
 
 def load_tokenizer(folder: Path) -> "Tokenizer":
@@ -60,10 +73,10 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
         folder: Of the backbone.
         depth: Layers to load, from the bottom; all when not given.
     """
-    architecture, config = _architecture(folder)
+    config, architecture = _architecture(folder)
     import torch
 
-    if depth is not None:
+    if depth is not None and depth != config.num_hidden_layers:
         config.num_hidden_layers = depth
     with _quiet():
         try:
@@ -90,8 +103,48 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
             f"or have another shape (first: {lacking[0]}).",
             fix="check that config.json and the weights belong together.",
         )
-    if isinstance(getattr(model, "pooler", None), torch.nn.Module):
-        # We pool hidden states ourselves; the pooler would be dead weight, at times random.
+    return _without_pooler(model)
+
+
+def draw_model(folder: Path, seed: int) -> "PreTrainedModel":
+    """A model of a folder's configuration whose weights are drawn as before pretraining.
+
+    torch's generator is left as it was.
+    """
+    config, architecture = _architecture(folder)
+    import torch
+
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config._attn_implementation = "sdpa"
+        return _without_pooler(architecture(config))
+
+
+def _architecture(folder: Path) -> "tuple[PreTrainedConfig, type[PreTrainedModel]]":
+    try:
+        from transformers import MODEL_MAPPING, AutoConfig
+    except ImportError as error:
+        raise MissingExtra(
+            f"Loading {folder} needs torch and transformers ({error}).",
+            fix="pip install 'sartor[train]'.",
+        ) from error
+    values = read_config(folder)
+    kind = str(values.pop("model_type"))
+    try:
+        config = AutoConfig.for_model(kind, **values)
+        return config, cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"transformers has no encoder for model_type {kind!r} of {folder}.",
+            fix="use a BERT-like model, or install a transformers that knows this one.",
+        ) from error
+
+
+def _without_pooler(model: "PreTrainedModel") -> "PreTrainedModel":
+    """In eval mode. We pool hidden states ourselves; a pooler would be dead, at times random."""
+    from torch import nn
+
+    if isinstance(getattr(model, "pooler", None), nn.Module):
         model.register_module("pooler", None)
     return model.eval()
 

@@ -17,7 +17,7 @@ from sartor.core.activations import to_halves
 from sartor.core.errors import ModelError
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
-from sartor.models.loading import load_model, load_tokenizer
+from sartor.models.loading import load_encoder, load_tokenizer
 from sartor.models.precision import Precision, probe
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class FrozenPass:
             from sartor.models.forward import Forward
 
             self._loaded = None  # never two of them in memory
-            model = load_model(Path(self.backbone.path), depth=depth)
+            model = load_encoder(self.backbone, depth)
             self._loaded = depth, Forward(model, self.precision)
         return self._loaded[1]
 

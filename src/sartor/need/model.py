@@ -77,7 +77,8 @@ class Preferences(BaseModel):
     model_config = _STRICT
 
     backbones: list[str] | None = None
-    """Starter names, hub ids or folders, tried in this order; default: chosen by language."""
+    """Starter names, hub ids or folders, `@N` for the first N layers; tried in the order that their
+    ranking on the rows suggests. Default: chosen by language."""
     licences: list[str] | None = None
     """SPDX ids that a backbone may have, e.g. [MIT, Apache-2.0]."""
     methods: list[str] | None = None

@@ -27,6 +27,7 @@ from sartor.models.workload import workload
 from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.assess import Held
+from sartor.search.choosing import Contest, settle
 from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
@@ -165,6 +166,12 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         )
         for b in backbones
     }
+    contest = Contest(encoders, cache, precision, emit)
+    settled = desk.fact("backbones", lambda: settle(contest, backbones, rows.train, held))
+    backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
+    for text in settled["warnings"]:
+        emit(Note(text, "warning"))
+    why = f"{why}{settled['why']}"
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
     rungs, dropped = build_rungs(
         backbones,
