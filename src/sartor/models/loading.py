@@ -73,7 +73,7 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
         folder: Of the backbone.
         depth: Layers to load, from the bottom; all when not given.
     """
-    config, architecture = _architecture(folder)
+    architecture, config = _architecture(folder)
     import torch
 
     if depth is not None and depth != config.num_hidden_layers:
@@ -111,33 +111,13 @@ def draw_model(folder: Path, seed: int) -> "PreTrainedModel":
 
     torch's generator is left as it was.
     """
-    config, architecture = _architecture(folder)
+    architecture, config = _architecture(folder)
     import torch
 
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config._attn_implementation = "sdpa"
         return _without_pooler(architecture(config))
-
-
-def _architecture(folder: Path) -> "tuple[PreTrainedConfig, type[PreTrainedModel]]":
-    try:
-        from transformers import MODEL_MAPPING, AutoConfig
-    except ImportError as error:
-        raise MissingExtra(
-            f"Loading {folder} needs torch and transformers ({error}).",
-            fix="pip install 'sartor[train]'.",
-        ) from error
-    values = read_config(folder)
-    kind = str(values.pop("model_type"))
-    try:
-        config = AutoConfig.for_model(kind, **values)
-        return config, cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
-    except (KeyError, ValueError) as error:
-        raise ModelError(
-            f"transformers has no encoder for model_type {kind!r} of {folder}.",
-            fix="use a BERT-like model, or install a transformers that knows this one.",
-        ) from error
 
 
 def _without_pooler(model: "PreTrainedModel") -> "PreTrainedModel":
