@@ -1,16 +1,17 @@
 """Few rows: every training row is answered by a fit that saw neither it nor its like."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.core.types import Examples
+from sartor.core.types import Candidate, Examples
 from sartor.search.assess import Held
 from sartor.search.folds import FEW, FOLDS, both, deal
-from sartor.search.ladder import Scored
+from sartor.search.ladder import Scored, Tried
 from sartor.tasks.text_classification.spec import TextClassification
 from tests.judge.rows import criteria
 
@@ -26,6 +27,7 @@ def rows(labels, *, texts=None, groups=None) -> Examples:
     return Examples(names, {"text": tuple(texts)}, tuple(labels), extra)
 
 
+ONE = Candidate("tiny", "0" * 64, "head", {}, 0)
 VALIDATION = rows(["a", "b"] * 6)
 
 
@@ -103,19 +105,21 @@ def test_a_candidate_with_folds_is_judged_on_all_rows_and_its_rule_stays():
         return np.stack([-signs, signs], 1).astype(np.float32)
 
     lucky = logits(validation, 10)
-    alone = Scored(lucky, lucky, 0.0)
-    by_folds = Scored(lucky, lucky, 0.0, folds=logits(train, 45))
-    (score,) = held.assess(None, alone).scores.values()
-    (fuller,) = held.assess(None, by_folds).scores.values()
-    assert score == 1.0
-    assert fuller == pytest.approx(55 / 70)
-    assert held.assess(None, by_folds).chance < held.assess(None, alone).chance
-
-    assessment = held.assess(None, by_folds)
-    tried = type("Best", (), {"scored": by_folds, "assessment": assessment})
-    assert held.after(tried).settle(lucky) == assessment.decision != held.settle(lucky)
-    plain = type("Best", (), {"scored": alone, "assessment": assessment})
-    assert held.after(plain) is held
+    alone = Tried("head", ONE, "tried", scored=Scored(lucky, lucky, 0.0))
+    folded = replace(alone, scored=Scored(lucky, lucky, 0.0, folds=logits(train, 45)))
+    alone, folded = (
+        replace(tried, assessment=held.assess(ONE, tried.scored))
+        for tried in (alone, folded)
+        if tried.scored is not None
+    )
+    assert alone.assessment is not None
+    assert folded.assessment is not None
+    assert list(alone.assessment.scores.values()) == [1.0]
+    assert list(folded.assessment.scores.values()) == [pytest.approx(55 / 70)]
+    assert folded.assessment.chance < alone.assessment.chance
+    assert held.after(folded).settle(lucky) == folded.assessment.decision
+    assert held.settle(lucky) != folded.assessment.decision, "the test would be vacuous"
+    assert held.after(alone) is held
 
 
 def test_rows_of_two_sets_keep_their_columns():

@@ -146,6 +146,31 @@ def test_the_migrations_lead_to_the_same_schema(url: str):
     engine.dispose()
 
 
+def test_looks_of_an_old_store_are_kept(url: str):
+    from alembic import command
+    from alembic.config import Config
+
+    from sartor.core import migrations
+
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for bundle, n in (("a", 1), ("b", 2), ("a", 3)):
+            connection.exec_driver_sql(
+                "INSERT INTO looks (test_rows, bundle, criteria, verdicts, time) "
+                f"""VALUES ('t', '{bundle}', 'k', '[{{"n": {n}}}]', now())"""
+            )
+    engine.dispose()
+    with Store.open(url) as store:
+        assert [look["verdicts"] for look in store.looks("t")] == [[{"n": 1}], [{"n": 2}]]
+        look = {"test_rows": "t", "bundle": "c", "criteria": "k", "verdicts": [], "number": 3}
+        assert store.add_look(look | {"time": datetime.now(UTC)}, {7})
+        assert store.looked_at({7}) == {7: 3}
+
+
 def test_a_server_that_does_not_answer_says_so(server: str):
     with pytest.raises(WorkspaceError, match="did not answer") as caught:
         Store.open(f"postgresql://sartor:secret-word@/nothing?host={server}")
