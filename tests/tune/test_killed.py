@@ -11,6 +11,8 @@ import pytest
 FITS = {
     "full": {"epochs": 2, "lr": 1e-3, "batch_rows": 8, "accumulate": 2, "class_weight": "balanced"},
     "lora": {"epochs": 2, "lr": 5e-3, "batch_rows": 8, "lora_dropout": 0.1, "label_smoothing": 0.1},
+    # The rank allocator's averages and its choice are in no tensor of the model.
+    "adalora": {"epochs": 2, "lr": 1e-2, "batch_rows": 8, "rank": 2, "initial_rank": 4},
     # torch's own generator draws these masks, so its state must be in the checkpoint.
     "full, drawn": {"epochs": 2, "lr": 1e-3, "batch_rows": 8, "masks": "drawn", "layers": [1]},
     # What each of these remembers, or draws, must be in the checkpoint too.

@@ -129,6 +129,30 @@ def _without_pooler(model: "PreTrainedModel") -> "PreTrainedModel":
     return model.eval()
 
 
+def empty_model(folder: Path) -> "PreTrainedModel":
+    """The encoder of a backbone folder on torch's meta device: names and shapes, no weights.
+
+    Raises:
+        ModelError: If transformers does not know the architecture, or the configuration is not
+            one of it.
+        MissingExtra: If transformers is not installed.
+    """
+    architecture, config = _architecture(folder)
+    import torch
+    from transformers.initialization import no_init_weights
+
+    try:
+        with _quiet(), no_init_weights(), torch.device("meta"):
+            model = architecture(config)
+    # torch asserts some of what a configuration must be.
+    except (AssertionError, ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder / 'config.json'} describes no {architecture.__name__}: {error}.",
+            fix="get the file from the model's source again.",
+        ) from error
+    return _without_pooler(model)
+
+
 def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
     """The backbone's architecture with few layers and words and large random weights, in eval mode.
 

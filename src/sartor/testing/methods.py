@@ -19,14 +19,17 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from sartor.core.errors import NothingToTune
 from sartor.core.events import Event, StageProgress, silent
+from sartor.shrink.export import to_onnx
 from sartor.tasks import TRAINERS
+from sartor.tasks.text_classification.added import install
 from sartor.tasks.text_classification.train import TextClassification, TextClassifier, load
-from sartor.tune.api import METHODS, Method
+from sartor.tune.api import METHODS, Disturbs, Method
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.generators import seeded
@@ -38,10 +41,11 @@ __all__ = [
     "one_thread",
     "test_a_method_that_cannot_apply_says_so",
     "test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one",
-    "test_attaching_changes_no_output",
+    "test_attaching_changes_no_output_unless_the_method_says_so",
     "test_every_setting_is_documented_and_has_one_owner",
-    "test_folding_restores_the_architecture_and_keeps_the_outputs",
+    "test_folding_restores_the_architecture_up_to_what_it_added_and_keeps_the_outputs",
     "test_saving_and_loading_are_exact",
+    "test_the_exported_graph_gives_the_answers_of_the_folded_model",
     "test_the_portfolio_is_valid_and_tries_nothing_twice",
     "test_training_moves_every_trainable_tensor_and_no_other",
 ]
@@ -64,13 +68,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_attaching_changes_no_output(method: Method) -> None:
+def test_attaching_changes_no_output_unless_the_method_says_so(method: Method) -> None:
     model = _model()
     before = _answers(model)
 
     method.attach(model)
 
-    torch.testing.assert_close(_answers(model), before, rtol=0, atol=1e-6)
+    same = torch.allclose(_answers(model), before, rtol=0, atol=1e-6)
+    assert same is not isinstance(method, Disturbs)
 
 
 def test_training_moves_every_trainable_tensor_and_no_other(method: Method) -> None:
@@ -84,10 +89,10 @@ def test_training_moves_every_trainable_tensor_and_no_other(method: Method) -> N
         assert torch.equal(tensor, start[name]) is not tensor.requires_grad, name
 
 
-def test_folding_restores_the_architecture_and_keeps_the_outputs(method: Method) -> None:
+def test_folding_restores_the_architecture_up_to_what_it_added_and_keeps_the_outputs(
+    method: Method,
+) -> None:
     model = _model()
-    layers = [type(module) for module in model.modules()]
-    names = [name for name, _ in model.named_parameters()]
     untuned = _answers(model)
     method.attach(model)
     _train(method, model)
@@ -96,20 +101,44 @@ def test_folding_restores_the_architecture_and_keeps_the_outputs(method: Method)
 
     method.fold(model)
 
-    assert [type(module) for module in model.modules()] == layers
-    assert [name for name, _ in model.named_parameters()] == names
+    plain = _model()
+    for layers in model.added:
+        install(plain, layers)
+    assert [type(module) for module in model.modules()] == [type(m) for m in plain.modules()]
+    shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in model.state_dict().items()} == shapes
     torch.testing.assert_close(_answers(model), tuned, rtol=1e-4, atol=1e-5)
 
 
 def test_saving_and_loading_are_exact(method: Method, tmp_path: Path) -> None:
-    model = _model()
-    method.attach(model)
-    _train(method, model)
-    method.fold(model)
+    model = _folded(method)
 
     model.save(tmp_path)
 
-    assert torch.equal(_answers(load(tmp_path)), _answers(model))
+    loaded = load(tmp_path)
+    assert loaded.added == model.added
+    assert torch.equal(_answers(loaded), _answers(model))
+
+
+@pytest.mark.slow
+def test_the_exported_graph_gives_the_answers_of_the_folded_model(
+    method: Method, tmp_path: Path
+) -> None:
+    model = _folded(method)
+    model.save(tmp_path / "fitted")
+
+    to_onnx(tmp_path / "fitted", "text_classification", tmp_path / "model.onnx")
+
+    session = InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for rows, tokens in ((1, 3), (5, 24)):
+        ids = torch.randint(1, _WORDS, (rows, tokens), generator=torch.Generator().manual_seed(4))
+        mask = torch.ones_like(ids)
+        mask[0, tokens // 2 :] = 0
+        fed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+        (found,) = session.run(None, fed)
+        with torch.no_grad():
+            wanted = model(ids, mask)
+        torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(
@@ -195,6 +224,14 @@ def _opened(method: Method) -> TextClassifier:
     with seeded(5):
         method.attach(model)
     return model
+
+
+def _folded(method: Method) -> TextClassifier:
+    """The model as a fit leaves it."""
+    model = _opened(method)
+    _train(method, model)
+    method.fold(model)
+    return model.eval()
 
 
 def _rows(count: int, seed: int) -> Rows:

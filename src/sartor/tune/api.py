@@ -2,8 +2,8 @@
 
 A model has two parts: `encoder`, which came pretrained, and `head`, which did not. Every method
 has the members of `Method`; one that does more than open and close tensors also has those of
-`Schedules`, `Penalises` or `Objective`, which the loop looks for; one that reads activations has
-those of `ClosedForm`.
+`Schedules`, `Penalises`, `Objective`, `Settles` or `Finds`, which the fit looks for; one that reads
+activations has those of `ClosedForm`.
 """
 
 import re
@@ -67,13 +67,18 @@ class Method(Protocol):
     def attach(self, model: nn.Module) -> None:
         """Make the model tunable in place: outputs unchanged, `requires_grad` on what trains.
 
+        A method that cannot leave the outputs unchanged says so: see `Disturbs`.
+
         Raises:
             NothingToTune: If the method matches nothing in this model.
         """
         ...
 
     def fold(self, model: nn.Module) -> None:
-        """Back to the plain architecture in place, outputs kept up to float rounding."""
+        """Back to the plain architecture in place, outputs kept up to float rounding.
+
+        Layers that cannot be folded into the plain ones stay, and `model.added` describes them.
+        """
         ...
 
     def rate(self, name: str, depth: int) -> float:
@@ -186,6 +191,31 @@ class Choosy(Protocol):
     ) -> str:
         """Why it cannot apply, as a sentence's second half; empty where it can."""
         ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A method whose model is not what was asked for before some step."""
+
+    def settled(self, model: nn.Module) -> bool:
+        """Whether the weights, after the step that was last, may be kept as the best."""
+        ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """A method that learns something about the model besides its weights."""
+
+    def findings(self, model: nn.Module) -> Mapping[str, Any]:
+        """JSON values for the fit's record; asked for when training has ended, before `fold`."""
+        ...
+
+
+@runtime_checkable
+class Disturbs(Protocol):
+    """A method that changes the outputs by attaching alone, as virtual tokens do."""
+
+    disturbs: ClassVar[Literal[True]]
 
 
 METHODS: Registry[Method] = Registry(

@@ -184,7 +184,12 @@ class Tuner:
             "max_length": job.cut,
             "outputs": self.outputs,
         }
-        fit = {"seconds": seconds, "history": outcome.history, "cut": outcome.cut}
+        fit = {
+            "seconds": seconds,
+            "history": outcome.history,
+            "cut": outcome.cut,
+            "findings": outcome.findings,
+        }
         logits = {"validation": outcome.validation_logits, "train": outcome.train_logits}
         with staged_folder(done) as folder:
             cast("Any", outcome.model).save(folder)

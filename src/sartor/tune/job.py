@@ -1,6 +1,6 @@
 """One fit to do, and what it leaves: shared by the ways of fitting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,7 @@ class Result:
         train_logits: (training rows, outputs); rows that were not scored are NaN.
         history: One mapping an evaluation; empty for closed forms.
         cut: Steps after which the clock cut the fit; None if it is whole.
+        findings: JSON values: what the method learnt besides the weights.
     """
 
     model: nn.Module
@@ -72,3 +73,4 @@ class Result:
     train_logits: Floats
     history: Sequence[dict[str, Any]] = field(default=())
     cut: int | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -182,8 +182,10 @@ class _Run:
             }
         )
         self.loss_sum, self.loss_steps = 0.0, 0
-        if found < self.best_loss or not self.best:
-            self.best_loss, self.bad = found, 0
+        settled = self.powers.settled()
+        if found < self.best_loss or not self.best or not settled:
+            # Weights of before are kept only for want of others: the first settled ones are better.
+            self.best_loss, self.bad = found if settled else math.inf, 0
             self.best = {name: tensor.clone() for name, tensor in weights.items()}
         else:
             self.bad += 1

@@ -12,6 +12,7 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
 from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tune.api import Finds
 from sartor.tune.batching import Inputs, Tokens
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
@@ -59,6 +60,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         )
         rows, held = (Rows(*pair) for pair in zip(inputs, labels, strict=True))
         trained = train(trainee, (rows, held), recipe, watch)
+    findings = method.findings(model) if isinstance(method, Finds) else {}
     method.fold(model)
     model.cpu().eval()
     return Result(
@@ -69,6 +71,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         _score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16),
         tuple(trained.history),
         trained.steps if trained.cut else None,
+        findings,
     )
 
 

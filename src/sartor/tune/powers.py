@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from sartor.core.errors import SettingError
-from sartor.tune.api import Objective, Penalises, Schedules
+from sartor.tune.api import Objective, Penalises, Schedules, Settles
 from sartor.tune.recipe import Recipe
 from sartor.tune.regularise.consistency import RDrop
 from sartor.tune.regularise.mixup import Mixup
@@ -27,6 +27,7 @@ class Powers:
         self._model, self._loss = model, recipe.loss
         parts = {"the method": recipe.method, **_regularisers(recipe, model)}
         self._schedule = recipe.method if isinstance(recipe.method, Schedules) else None
+        self._settles = recipe.method if isinstance(recipe.method, Settles) else None
         self._penalties = [part for part in parts.values() if isinstance(part, Penalises)]
         objectives = {name: part for name, part in parts.items() if isinstance(part, Objective)}
         if len(objectives) > 1:
@@ -56,6 +57,10 @@ class Powers:
         """What is added to the loss of a step."""
         found = [part.penalty(self._model) for part in self._penalties]
         return sum(found[1:], start=found[0]) if found else None
+
+    def settled(self) -> bool:
+        """Whether the weights after the last step may be kept as the best."""
+        return self._settles.settled(self._model) if self._settles else True
 
     def state(self) -> Mapping[str, Tensor]:
         """What the checkpoint must hold of the method besides the model's tensors."""

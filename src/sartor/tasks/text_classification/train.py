@@ -26,6 +26,7 @@ from transformers.initialization import no_init_weights
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.tasks import TRAINERS
+from sartor.tasks.text_classification.added import Added, describe, install, read_added
 from sartor.tasks.text_classification.heads import build_head
 
 _WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
@@ -52,6 +53,10 @@ class TextClassifier(nn.Module):
         super().__init__()
         config = encoder.config
         self.layers = tuple(layers)
+        self.added: tuple[Added, ...] = ()
+        """What a method put into the encoder, and left there when it was folded."""
+        self.virtual = 0
+        """Virtual tokens that the encoder puts before the text; the mean does not count them."""
         self.encoder = encoder
         _truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
@@ -68,9 +73,12 @@ class TextClassifier(nn.Module):
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, len(layers) * width): the head's input."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        mask = attention_mask
+        if self.virtual:
+            mask = nn.functional.pad(attention_mask, (self.virtual, 0), value=1)
+        inputs = {"input_ids": input_ids, "attention_mask": mask}
         depth = self.encoder.config.num_hidden_layers
-        return pooled(self.encoder, inputs, self.layers, depth)
+        return pooled(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
@@ -84,6 +92,8 @@ class TextClassifier(nn.Module):
         shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
         if head := self.head.shape():
             shape["head"] = head
+        if self.added:
+            shape["added"] = describe(self.added)
         _write_json(folder / _SHAPE, shape)
 
 
@@ -91,7 +101,8 @@ def load(folder: Path) -> TextClassifier:
     """Rebuild what `TextClassifier.save` wrote, in eval mode.
 
     Raises:
-        ModelError: If a file is missing or does not fit the others.
+        ModelError: If a file is missing or does not fit the others, or names layers of a kind
+            that is not known.
     """
     try:
         shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
@@ -100,7 +111,11 @@ def load(folder: Path) -> TextClassifier:
         with no_init_weights():
             encoder = AutoModel.from_config(config)
         model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
+        for layers in read_added(shape.get("added", [])):
+            install(model, layers)
         model.load_state_dict(tensors)
+    except ModelError:
+        raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"{folder} does not hold a saved text classifier: {error}.",
@@ -185,7 +200,12 @@ class TextClassification:
 
 
 def pooled(
-    encoder: nn.Module, inputs: Mapping[str, Tensor], layers: Sequence[int], depth: int
+    encoder: nn.Module,
+    inputs: Mapping[str, Tensor],
+    layers: Sequence[int],
+    depth: int,
+    *,
+    virtual: int = 0,
 ) -> Tensor:
     """(batch, len(layers) * width): the chosen hidden states averaged over tokens, side by side.
 
@@ -194,14 +214,15 @@ def pooled(
         inputs: Its keyword arguments, `attention_mask` among them.
         layers: Each in [0, depth]; 0 is what enters the first layer.
         depth: Where only the last is read, the others are not kept.
+        virtual: Tokens at the front that are not the text's; they are in the mask, not in the mean.
     """
     top_only = tuple(layers) == (depth,)
     found = encoder(**inputs, output_hidden_states=not top_only)
     states = (
         [found.last_hidden_state] if top_only else [found.hidden_states[layer] for layer in layers]
     )
-    mask = inputs["attention_mask"]
-    return torch.cat([mean_over_tokens(state, mask) for state in states], dim=-1)
+    mask = inputs["attention_mask"][:, virtual:]
+    return torch.cat([mean_over_tokens(state[:, virtual:], mask) for state in states], dim=-1)
 
 
 def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:

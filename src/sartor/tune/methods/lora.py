@@ -6,18 +6,14 @@ Hu et al. 2021, https://arxiv.org/abs/2106.09685
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft import LoraConfig
 from torch import nn
 
-from sartor.core.errors import NothingToTune
-from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head
-
-_ADAPTER = "sartor"
+from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole
+from sartor.tune.injected import choose_linears, inject, merge
 
 
 @METHODS.add
@@ -40,14 +36,7 @@ class Lora:
     """Peak learning rate of A, B and the head."""
 
     def attach(self, model: nn.Module) -> None:
-        linears = _linears(model)
-        chosen = [n for n in linears if fnmatch(n.removeprefix("encoder."), self.where)]
-        if not chosen:
-            shown = ", ".join(n.removeprefix("encoder.") for n in linears[:12])
-            raise NothingToTune(
-                f"where={self.where!r} matches none of the encoder's {len(linears)} linear layers.",
-                fix=f"choose among {shown or '(this encoder has none)'}.",
-            )
+        chosen = choose_linears(model, self.where)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft divides; a float is fine
@@ -55,21 +44,10 @@ class Lora:
             target_modules=chosen,
             bias="none",
         )
-        inject_adapter_in_model(config, model, _ADAPTER)
-        # Injection freezes everything else; the head has no pretrained weights to lean on.
-        for name, tensor in model.named_parameters():
-            if is_head(name):
-                tensor.requires_grad_(True)
+        inject(model, config)
 
     def fold(self, model: nn.Module) -> None:
-        adapted = [(n, m) for n, m in model.named_modules() if isinstance(m, BaseTunerLayer)]
-        for name, layer in adapted:
-            layer.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, layer.get_base_layer())
-        if hasattr(model, "peft_config"):
-            del model.peft_config
-        model.requires_grad_(True)
+        merge(model)
 
     def rate(self, name: str, depth: int) -> float:
         return self.lr
@@ -90,8 +68,3 @@ class Lora:
             "epochs": Whole(1, 8),
             "label_smoothing": Real(0.0, 0.2),
         }
-
-
-def _linears(model: nn.Module) -> list[str]:
-    inside = model.get_submodule("encoder").named_modules(prefix="encoder")
-    return [name for name, module in inside if isinstance(module, nn.Linear)]
