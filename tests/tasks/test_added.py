@@ -67,6 +67,15 @@ def test_descriptions_are_plain_values_and_read_back_equal():
     assert read_added(json.loads(json.dumps(describe(ADDED)))) == ADDED
 
 
+def test_what_could_not_be_read_back_is_not_saved(model: TextClassifier, tmp_path: Path):
+    class Own:
+        def install(self, model: torch.nn.Module) -> None: ...
+
+    install(model, Own())
+    with pytest.raises(ModelError, match="Own is no registered kind"):
+        model.save(tmp_path)
+
+
 def test_a_model_without_added_layers_says_nothing_of_them(model: TextClassifier, tmp_path: Path):
     model.save(tmp_path)
 

@@ -84,4 +84,12 @@ def _read(description: Mapping[str, Any]) -> Added:
 
 
 def _kind(layers: Added) -> str:
-    return type(layers).__module__.rpartition(".")[2]
+    """The name that reads it back, which is not always its module's: see `Registry.add`."""
+    for name in ADDED.names():
+        if ADDED.get(name) is type(layers):
+            return name
+    raise ModelError(
+        f"{type(layers).__qualname__} is no registered kind of added layer, so a model with it "
+        "could not be loaded again.",
+        fix=f"name it as an entry point of the group {ADDED.group!r}.",
+    )
