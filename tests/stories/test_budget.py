@@ -40,11 +40,11 @@ def test_a_budget_too_small_skips_the_dear_rungs(new_shop: Path, here: Here):
     report = json.loads(here("report", "--json").out)
     states = {c["rung"]: (c["state"], c["why"]) for c in report["candidates"]}
     assert states["head"] == ("tried", "")
-    for rung in ("lora", "full"):
+    for rung in ("top_layers", "lora", "full"):
         state, why = states[rung]
         assert state == "skipped"
         assert "of the budget are left" in why
-    assert any("--method lora" in step["command"] for step in report["next_steps"])
+    assert any("--method top_layers" in step["command"] for step in report["next_steps"])
 
 
 def test_a_head_that_cannot_be_fitted_does_not_end_those_it_shares_its_work_with(new_shop: Path):
