@@ -51,6 +51,11 @@ class Tokens:
     def lengths(self) -> NDArray[np.int64]:
         return np.fromiter((len(row) for row in self.ids), np.int64, count=len(self.ids))
 
+    def vocabulary(self) -> Tensor:
+        """(ids,) every id that a batch may hold, ascending, the padding included."""
+        found = np.unique(np.concatenate([[self.pad], *self.ids]).astype(np.int64))
+        return torch.from_numpy(found)
+
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask of the rows, (rows, longest rounded up), int64."""
         chosen = [self.ids[row] for row in rows]

@@ -7,7 +7,7 @@ ends with the bytes of one that was not, at the same thread count.
 
 import math
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from sartor.tune.recipe import Loss, Recipe, Rows, Trained, Watch
 from sartor.tune.regularise.averaging import Averaging
 from sartor.tune.schedule import schedule
 from sartor.tune.scoring import log_loss, precision, score
+from sartor.tune.vocabulary import UsedRows, used_rows
 
 __all__ = ["Loss", "Recipe", "Rows", "Trained", "Watch", "log_loss", "score", "train"]
 
@@ -47,7 +48,8 @@ def train(model: nn.Module, data: tuple[Rows, Rows], recipe: Recipe, watch: Watc
         pool = None
         if recipe.loop.masks == "pooled":
             pool = stack.enter_context(pooled_dropout(model, recipe.seed))
-        run = _Run(model, data, recipe, watch, pool)
+        words = stack.enter_context(used_rows(model, data[0].inputs, recipe.method))
+        run = _Run(model, data, recipe, watch, (pool, words))
         run.resume()
         run.go()
     model.eval()
@@ -63,11 +65,12 @@ class _Run:
         data: tuple[Rows, Rows],
         recipe: Recipe,
         watch: Watch,
-        pool: MaskPool | None,
+        lent: tuple[MaskPool | None, UsedRows | None],
     ) -> None:
         self.accelerator = Accelerator(mixed_precision="no")
         self.raw, (self.rows, self.validation) = model, data
-        self.recipe, self.watch, self.pool = recipe, watch, pool
+        self.recipe, self.watch = recipe, watch
+        self.pool, self.words = lent
         self.trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.still = Still(self.trainable)
         self.plan = schedule(self.rows.inputs.lengths(), recipe.loop, recipe.seed)
@@ -170,7 +173,8 @@ class _Run:
         return total
 
     def _evaluate(self) -> None:
-        with self.average.evaluated() as weights:
+        whole = self.words.whole() if self.words else nullcontext()
+        with self.average.evaluated() as weights, whole:
             logits = score(self.raw, self.validation.inputs, bf16=self.recipe.bf16)
         found = log_loss(logits, self.validation.labels)
         self.history.append(
