@@ -1,6 +1,7 @@
 """The task's loss: focal, and classes weighed by their effective number of rows."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 
 from sartor.core.errors import SettingError
+from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
 from sartor.tasks.text_classification.train import TextClassification
-from sartor.tune.closed import head_setting
+from sartor.tune.closed import fit_together
 from sartor.tune.job import Job
 from sartor.tune.settings import read_settings
 from tests.tune.killed import reviews, tiny_backbone
@@ -94,4 +96,13 @@ def test_a_head_in_closed_form_refuses_focal_loss(tmp_path: Path):
     job = Job(candidate, read, backbone, rows, rows, ["great", "other"], 64)
 
     with pytest.raises(SettingError, match=r"focal=2.0, but a head"):
-        head_setting(job)
+        fit_together([job], _Unread(), {})
+
+
+class _Unread:
+    """A source that is asked for nothing: the refusal comes before."""
+
+    max_length = 64
+
+    def features(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
+        raise AssertionError
