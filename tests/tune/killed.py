@@ -70,6 +70,8 @@ def reviews(count: int, seed: int) -> Examples:
 class NoFeatures:
     """For fits that read tokens: asking for activations would be a fault."""
 
+    max_length = 64
+
     def features(self, texts: Any, layers: Any) -> Any:
         raise AssertionError("a fit that reads tokens asked for activations")
 

@@ -71,8 +71,9 @@ class Full:
 
     def begin(self, model: nn.Module, steps: int) -> None:
         if self.thaw:
-            model.thawing = Thawing.of(model, round(steps * self.thaw))
-            model.thawing.open(model, 0)
+            plan = Thawing.of(model, round(steps * self.thaw))
+            plan.open(model, 0)
+            model.thawing = plan  # type: ignore[assignment]  # beside the model, no part of it
 
     def after_step(self, model: nn.Module, step: int) -> None:
         if self.thaw:

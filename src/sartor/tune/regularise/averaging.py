@@ -11,7 +11,6 @@ Izmailov et al. 2018, https://arxiv.org/abs/1803.05407
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
 from sartor.tune.settings import Loop
@@ -39,8 +38,9 @@ class Averaging:
         if not self._means:
             self._means = {name: tensor.clone() for name, tensor in weights.items()}
             return
-        means = [self._means[name] for name in weights]
-        torch._foreach_lerp_(means, list(weights.values()), self._share(step - self._start))
+        share = self._share(step - self._start)
+        for name, tensor in weights.items():
+            self._means[name].lerp_(tensor, share)
 
     @contextmanager
     def evaluated(self) -> Iterator[Mapping[str, Tensor]]:
