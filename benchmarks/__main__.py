@@ -18,6 +18,7 @@ NAMES = (
     "feedback_durability",
     "install_size",
     "kill9_run",
+    "backbone_ranking",
     "score_time",
     "throughput",
 )

@@ -22,7 +22,7 @@ def ranking_table(ranking: Mapping[str, Any]) -> Table:
         ranking: JSON of `search.ranking.Ranking`.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("backbone", overflow="fold", min_width=10)
+    table.add_column("backbone", overflow="fold", min_width=15)
     for name in ("explains", "behind", "kNN", "MB", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -34,7 +34,7 @@ def ranking_table(ranking: Mapping[str, Any]) -> Table:
             Text(_said(entry, ranking), style=_STYLES[entry["verdict"]]),
         )
     for standing in ranking["controls"]:
-        note = "control" if standing["dropped"] else "control, not behind"
+        note = "control" if standing["dropped"] else "not behind"
         style = "dim" if standing["dropped"] else "yellow"
         table.add_row(*_scores(standing), Text(""), Text(""), Text(note, style))
     return table
@@ -43,7 +43,7 @@ def ranking_table(ranking: Mapping[str, Any]) -> Table:
 def _said(entry: Mapping[str, Any], ranking: Mapping[str, Any]) -> str:
     standing = entry["standing"]
     if standing["name"] == ranking["recommended"]:
-        return f"{entry['verdict']} ← take"
+        return "best, take" if entry["verdict"] == "best" else "take this"
     early = standing["dropped"] and standing["rows"] < ranking["rows"]
     return f"out at {standing['rows']:,}" if early else str(entry["verdict"])
 

@@ -109,9 +109,14 @@ def estimate(
     return Estimate(
         seconds=compute + Range(*_START[reads]),
         memory_mb=Range(*_BASE_MB) + memory,
-        size_mb=Range(weights * SMALLEST_MB, weights * _LARGEST_MB),
+        size_mb=bundle_size(weights),
         disk_mb=disk,
     )
+
+
+def bundle_size(weights: int) -> Range:
+    """MB of a bundle, from the smallest artefact to the largest."""
+    return Range(weights * SMALLEST_MB, weights * _LARGEST_MB)
 
 
 def finishing() -> Range:

@@ -12,7 +12,9 @@ from pathlib import Path
 from sartor.core.types import Backbone
 from sartor.models.encode import TextEncoder
 from sartor.models.loading import load_tokenizer
-from sartor.models.ranking.race import Entrant, Standing, race
+from sartor.models.ranking.logme import logme, logme_of_labels
+from sartor.models.ranking.race import Entrant, Standing, explained, race
+from sartor.models.ranking.spectrum import spectrum
 from sartor.models.variants import random_twin
 from sartor.search.ranking import EncoderFor, Sample, averaged
 
@@ -21,6 +23,8 @@ ROWS = 256
 _PLAIN = 0.15
 """Share of the labels' variance explained at which no twin is asked: MiniLM explains 4 % of Chinese
 reviews, of which it reads nothing, and 20 % of English ones."""
+_NEXT = 0.02
+"""Nats a row below which pretraining bought next to nothing: 2 to 4 % of the labels' variance."""
 _MANY = 0.1
 """Share of unknown tokens that is worth a warning; a known language has next to none."""
 _UNKNOWN = ("[UNK]", "<unk>")
@@ -41,12 +45,13 @@ def why_far(backbone: Backbone, sample: Sample, encoder_for: EncoderFor, seed: i
     if (share := unknown_share(encoder_for(backbone), texts)) >= _MANY:
         signs.append(f"its tokenizer does not know {share:.0%} of their words")
     twin = random_twin(backbone, seed)
-    rows = [min(ROWS, len(sample.texts))]
-    entrant = Entrant(backbone.name, averaged(encoder_for, backbone, sample))
-    (alone,) = race([entrant], sample.labels, rows)
-    if alone.explained.value < _PLAIN:
+    features, rows = averaged(encoder_for, backbone, sample), len(texts)
+    labels = sample.labels[:rows]
+    told = logme(spectrum(features(rows), labels))
+    if explained(told, logme_of_labels(labels)) < _PLAIN:
+        entrant = Entrant(backbone.name, features)
         control = Entrant(twin.name, averaged(encoder_for, twin, sample), control=True)
-        if sign := _no_better(race([entrant, control], sample.labels, rows)):
+        if sign := _no_better(race([entrant, control], labels, [rows])):
             signs.append(sign)
     if not signs:
         return ""
@@ -70,10 +75,10 @@ def unknown_share(encoder: TextEncoder, texts: Sequence[str]) -> float:
 
 
 def _no_better(standings: Sequence[Standing]) -> str:
-    """In words, where the twin is not clearly behind."""
+    """In words, where the twin is better than its backbone or next to it."""
     real = next(s for s in standings if not s.control)
     twin = next(s for s in standings if s.control)
-    if twin.dropped:
+    if twin.dropped or twin.behind.value < -_NEXT:
         return ""
     return (
         f"on {real.rows:,} rows its activations explain {real.explained.value:.0%} of the labels,"

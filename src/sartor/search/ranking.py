@@ -6,6 +6,7 @@ https://aclanthology.org/2024.findings-acl.757). A backbone's first layers are r
 more. Each backbone races beside its random twin, which shows what the tokenizer alone is worth.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -19,13 +20,13 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Examples
 from sartor.models.encode import TextEncoder
 from sartor.models.ranking.race import Entrant, Standing, fair_order, race
-from sartor.search.estimates import Range
+from sartor.search.estimates import Range, bundle_size
 
 LEAST_ROWS = 32
 """Rows below which no score means anything."""
-_CLOSE = 0.02
-"""Nats a row that two backbones may differ by and still count as equally good: about 2 % of the
-labels' variance, which on the reviews is less than a point of accuracy."""
+_CLOSE = 0.05
+"""Part of what the best one's activations tell of the labels, in nats, that another may lack and
+still count as equally good."""
 _SERVED = (0.4, 1.0)
 """Part of the probed float32 speed that int8 and float32 models were seen to answer with."""
 
@@ -193,11 +194,11 @@ def rank(
     ranked = [
         Ranked(
             standing=s,
-            verdict="best" if s is best else "as good" if _as_good(s, best) else "behind",
+            verdict="best" if s is best else "as good" if as_good(s, best) else "behind",
             layers=known[s.name].layers,
             parameters=known[s.name].parameters,
             work=_work(known[s.name]) / dearest,
-            size_mb=Range(0.8e-6 * known[s.name].parameters, 4.2e-6 * known[s.name].parameters),
+            size_mb=bundle_size(known[s.name].parameters),
             latency_ms=prices[s.name],
         )
         for s in standings
@@ -238,5 +239,8 @@ def _work(backbone: Backbone) -> int:
     return 12 * backbone.layers * backbone.width**2
 
 
-def _as_good(standing: Standing, best: Standing) -> bool:
-    return not standing.dropped and standing.behind.value >= -_CLOSE and standing.rows == best.rows
+def as_good(standing: Standing, best: Standing) -> bool:
+    """Whether one that was scored on the best one's rows is not clearly behind it, and near."""
+    told = -0.5 * math.log(1 - best.explained.value)
+    near = standing.behind.value >= -_CLOSE * told
+    return near and not standing.dropped and standing.rows == best.rows

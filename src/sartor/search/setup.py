@@ -172,6 +172,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     for text in settled["warnings"]:
         emit(Note(text, "warning"))
     why = f"{why}{settled['why']}"
+    choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
     rungs, dropped = build_rungs(
         backbones,
@@ -187,7 +188,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     named = {b.name: b for b in backbones}
     return Ready(
         Setting(
-            need, gathered, rows, seen, held, desk.file, tuple(rungs), why, named, tuple(dropped)
+            need, gathered, rows, seen, held, desk.file, tuple(rungs), choice, named, tuple(dropped)
         ),
         named,
         encoders,

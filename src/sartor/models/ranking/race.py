@@ -136,6 +136,7 @@ def race(
     if all(entrant.control for entrant in running):
         raise SettingError("no backbone was given to rank.", fix="name at least one.")
     spent = dict.fromkeys((entrant.name for entrant in running), 0.0)
+    kept: list[Standing] = []
     out: list[Standing] = []
     for size in _heats(sizes, len(labels)):
         picked = draw_halves(labels[:size], halves, np.random.default_rng([seed, size]))
