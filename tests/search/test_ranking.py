@@ -53,7 +53,7 @@ def test_equals_come_by_their_cost_and_the_others_by_their_score():
         (
             placed("big", 0.0, 12, "best"),
             placed("small", -0.005, 4, "as good"),
-            placed("middling", -0.1, 3, "behind"),
+            placed("middling", -0.1, 3, "unclear"),
             placed("least", -0.2, 1, "behind"),
         ),
         (),
@@ -65,6 +65,11 @@ def test_equals_come_by_their_cost_and_the_others_by_their_score():
     assert "Take small: big is not clearly better on 256 rows, at 3.0 times" in found.advice()
     assert "The biggest, big, comes 1 of 4." in found.advice()
     assert found.as_json()["recommended"] == "small"
+    fewer = replace(found, ranked=(found.ranked[0], found.ranked[2]))
+    assert fewer.order() == ["big", "middling"]
+    assert "Take big: it is first, and middling tells less, though" in fewer.advice()
+    clear = replace(found, ranked=(found.ranked[0], found.ranked[3]))
+    assert "least is clearly behind" in clear.advice()
 
 
 def test_the_sample_is_of_training_rows_and_refused_where_it_is_too_small():

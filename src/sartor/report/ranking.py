@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sartor.report.words import plain
 
-_STYLES = {"best": "green", "as good": "green", "behind": "dim"}
+_STYLES = {"best": "green", "as good": "green", "unclear": "", "behind": "dim"}
 
 
 def ranking_table(ranking: Mapping[str, Any]) -> Table:

@@ -27,6 +27,12 @@ LEAST_ROWS = 32
 _CLOSE = 0.05
 """Part of what the best one's activations tell of the labels, in nats, that another may lack and
 still count as equally good."""
+_NEXT = {
+    "as good": "is as good, and dearer",
+    "unclear": "tells less, though more rows might show otherwise",
+    "behind": "is clearly behind",
+}
+"""What is said of the second, by its verdict."""
 _SERVED = (0.4, 1.0)
 """Part of the probed float32 speed that int8 and float32 models were seen to answer with."""
 
@@ -54,7 +60,8 @@ class Ranked:
 
     Args:
         standing: Its scores.
-        verdict: "best", "as good" (not clearly behind, and near), or "behind".
+        verdict: "best"; "as good": not clearly behind, and tells nearly as much; "unclear": tells
+            less, but so few rows do not show it; or "behind".
         layers: Of the backbone.
         parameters: Number of weights.
         work: Arithmetic of a token, next to the dearest one's: 0 to 1.
@@ -63,7 +70,7 @@ class Ranked:
     """
 
     standing: Standing
-    verdict: Literal["best", "as good", "behind"]
+    verdict: Literal["best", "as good", "unclear", "behind"]
     layers: int
     parameters: int
     work: float
@@ -90,8 +97,7 @@ class Ranking:
     @property
     def recommended(self) -> Ranked:
         """The one with the least work among the best and those as good."""
-        equal = [entry for entry in self.ranked if entry.verdict != "behind"]
-        return min(equal, key=lambda entry: (entry.work, entry.parameters))
+        return min(self._equal(), key=lambda entry: (entry.work, entry.parameters))
 
     @property
     def biggest(self) -> Ranked:
@@ -100,10 +106,10 @@ class Ranking:
 
     def order(self) -> list[str]:
         """Names in the order to try them: equals by their cost, then the others by their score."""
-        equal = [entry for entry in self.ranked if entry.verdict != "behind"]
-        behind = [entry for entry in self.ranked if entry.verdict == "behind"]
+        equal = self._equal()
+        others = [entry for entry in self.ranked if entry not in equal]
         equal.sort(key=lambda entry: (entry.work, entry.parameters))
-        return [entry.standing.name for entry in equal + behind]
+        return [entry.standing.name for entry in equal + others]
 
     def advice(self) -> str:
         """One line: which to take, and why."""
@@ -113,8 +119,7 @@ class Ranking:
             return f"{name} is the only backbone named; there is nothing to compare it with."
         if take is best:
             rival = self.ranked[1]
-            why = "as good, and dearer" if rival.verdict == "as good" else "clearly behind"
-            said = f"Take {name}: it is first, and {rival.standing.name}, the next, is {why}."
+            said = f"Take {name}: it is first, and {rival.standing.name} {_NEXT[rival.verdict]}."
         else:
             said = (
                 f"Take {name}: {best.standing.name} is not clearly better on"
@@ -124,6 +129,9 @@ class Ranking:
             place = 1 + self.ranked.index(big)
             said += f" The biggest, {big.standing.name}, comes {place} of {len(self.ranked)}."
         return said
+
+    def _equal(self) -> list[Ranked]:
+        return [entry for entry in self.ranked if entry.verdict in ("best", "as good")]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -194,7 +202,7 @@ def rank(
     ranked = [
         Ranked(
             standing=s,
-            verdict="best" if s is best else "as good" if as_good(s, best) else "behind",
+            verdict=_verdict(s, best),
             layers=known[s.name].layers,
             parameters=known[s.name].parameters,
             work=_work(known[s.name]) / dearest,
@@ -239,8 +247,15 @@ def _work(backbone: Backbone) -> int:
     return 12 * backbone.layers * backbone.width**2
 
 
+def _verdict(standing: Standing, best: Standing) -> Literal["best", "as good", "unclear", "behind"]:
+    if standing is best:
+        return "best"
+    if standing.dropped:
+        return "behind"
+    return "as good" if as_good(standing, best) else "unclear"
+
+
 def as_good(standing: Standing, best: Standing) -> bool:
-    """Whether one that was scored on the best one's rows is not clearly behind it, and near."""
+    """Whether one that was scored on the best one's rows tells nearly as much of the labels."""
     told = -0.5 * math.log(1 - best.explained.value)
-    near = standing.behind.value >= -_CLOSE * told
-    return near and not standing.dropped and standing.rows == best.rows
+    return not standing.dropped and standing.behind.value >= -_CLOSE * told
