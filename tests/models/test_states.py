@@ -12,6 +12,7 @@ from sartor.core.events import Note, StageDone, StageProgress
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import load_text_backbone
 from sartor.models.precision import Precision
+from sartor.models.variants import first_layers, random_twin
 
 FP32 = Precision("float32")
 TEXTS = [
@@ -139,3 +140,13 @@ def test_what_was_computed_before_an_interruption_is_kept(tiny, tmp_path):
 def test_a_layer_that_does_not_exist_is_named(tiny):
     with pytest.raises(SettingError, match="no layer 3"):
         encoder(tiny).states(TEXTS, 3)
+
+
+@pytest.mark.parametrize("variant", [lambda b: b, lambda b: first_layers(b, 1), random_twin])
+def test_their_mean_is_the_pooled_activation_for_every_kind_of_backbone(tiny, tmp_path, variant):
+    backbone = variant(tiny, 3) if variant is random_twin else variant(tiny)
+    source = encoder(backbone, tmp_path)
+    pooled = source.encode(TEXTS)
+    with source.states(TEXTS, 1) as found:
+        means = [one.mean(0, dtype=np.float32) for one in found.read(range(len(TEXTS)))]
+    np.testing.assert_allclose(means, pooled[:, 1], atol=2e-3)

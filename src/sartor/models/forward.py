@@ -37,25 +37,27 @@ class Forward:
     def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device, getattr(torch, precision.dtype))  # type: ignore[arg-type]
+        self._depth = model.config.num_hidden_layers
 
     def __call__(self, ids: NDArray[np.int64], layer: int | None, *, pooled: bool) -> Result:
         """Pooled (rows, layers + 1, width), and states of `layer` (rows, tokens, width); float32.
 
         Args:
             ids: (rows, tokens): texts of equal length, no padding.
-            layer: Whose states to return; None for none. Not pooled, it is the model's last.
+            layer: Whose states to return; None for none.
             pooled: Whether to return the averages.
         """
         with torch.inference_mode():
             tokens = torch.from_numpy(ids).to(self._device)
-            answer = self._model(input_ids=tokens, output_hidden_states=pooled)
+            last = layer is None or layer == self._depth
+            answer = self._model(input_ids=tokens, output_hidden_states=pooled or not last)
             means = None
             if pooled:
                 each = [states.mean(1, dtype=torch.float32) for states in answer.hidden_states]
                 means = torch.stack(each, dim=1).cpu().numpy()
             if layer is None:
                 return means, None
-            states = answer.hidden_states[layer] if pooled else answer.last_hidden_state
+            states = answer.last_hidden_state if last else answer.hidden_states[layer]
             return means, states.float().cpu().numpy()
 
     def each(
