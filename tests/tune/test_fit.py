@@ -26,6 +26,7 @@ from tests.tune.killed import reviews, tiny_backbone
 OUTPUTS = ["great", "other"]
 FITS: dict[str, dict[str, Any]] = {
     "head": {"layers": [1, -1], "C": 0.1},
+    "hidden head": {"layers": [1, -1], "hidden": 16, "C": 1.0, "hidden_lr": 1e-2},
     "lora": {"epochs": 4, "lr": 1e-2, "batch_rows": 16},
     "top_layers": {"top": 1, "epochs": 6, "lr": 1e-2, "head_lr": 1e-2, "batch_rows": 16},
     "full": {"epochs": 4, "lr": 3e-3, "head_lr": 3e-3, "batch_rows": 16, "layers": [1]},
@@ -80,7 +81,7 @@ def _logits_of(fitted: Fitted, examples: Examples, backbone: Backbone) -> np.nda
 def test_a_fit_learns_and_its_folder_gives_its_logits(
     tuner: Tuner, backbone: Backbone, method: str
 ):
-    fitted = tuner(_candidate(method, FITS[method]), TRAIN, HELD, silent)
+    fitted = tuner(_candidate(method.split()[-1], FITS[method]), TRAIN, HELD, silent)
 
     truth = np.array([OUTPUTS.index(label) for label in HELD.target])
     rate = float(np.mean(truth))
@@ -91,7 +92,7 @@ def test_a_fit_learns_and_its_folder_gives_its_logits(
     )
     assert fitted.train_logits.shape == (160, 2)
     scored = np.isfinite(fitted.train_logits).all(1)
-    assert scored.sum() == (160 if method == "head" else 20)
+    assert scored.sum() == (160 if method.endswith("head") else 20)
     text = json.loads((fitted.folder / "text.json").read_text())
     assert text == {"max_length": 64, "outputs": OUTPUTS, "prefix": ""}
 

@@ -83,8 +83,8 @@ def fit_heads(data: HeadData, grid: Sequence[HeadSetting]) -> list[HeadFit]:
     for group in _sharing(grid):
         layers, average = group[0].layers, group[0].average
         train, validation = data.train(layers), data.validation(layers)
-        scale = Scale.of(_read(train, len(layers), average))
-        standard = scale.apply(_read(train, len(layers), average))
+        scale = Scale.of(read_layers(train, len(layers), average))
+        standard = scale.apply(read_layers(train, len(layers), average))
         every = np.ones((1, len(train)), np.float32)
         solved = _solve(standard, Rotated.of(standard), data, group, every)
         for setting, (weight, bias) in zip(group, solved, strict=True):
@@ -113,7 +113,7 @@ def cross_logits(data: HeadData, grid: Sequence[HeadSetting], folds: Labels) -> 
     kept = (folds[None, :] != np.arange(count)[:, None]).astype(np.float32)
     found: dict[HeadSetting, Floats] = {}
     for group in _sharing(grid):
-        train = _read(data.train(group[0].layers), len(group[0].layers), group[0].average)
+        train = read_layers(data.train(group[0].layers), len(group[0].layers), group[0].average)
         standard = Scale.of(train).apply(train)
         solved = _solve(standard, Rotated.of(standard), data, group, kept)
         for i, setting in enumerate(group):
@@ -181,7 +181,8 @@ def _sharing(grid: Sequence[HeadSetting]) -> list[list[HeadSetting]]:
     return [list(group) for group in groups.values()]
 
 
-def _read(features: Floats, layers: int, average: bool) -> Floats:
+def read_layers(features: Floats, layers: int, average: bool) -> Floats:
+    """The layers side by side, as they come, or their mean, (rows, width)."""
     if not average:
         return features
     return features.reshape(len(features), layers, -1).mean(1, dtype=np.float32)

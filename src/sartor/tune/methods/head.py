@@ -1,8 +1,8 @@
-"""Frozen backbone: a logistic regression on cached activations.
+"""Frozen backbone: a logistic regression, or a small network, on cached activations.
 
 min over W, b of  C · Σ_i w_i · −log softmax(W x_i + b)[y_i] + ½‖W‖²,  x standardised
 
-Nothing is encoded twice and nothing is descended: a grid of settings costs seconds.
+Nothing is encoded twice: a grid of settings costs seconds, and is solved together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
 from transformers import PreTrainedModel
 
+from sartor.core.protocols import Floats
 from sartor.tasks.text_classification.train import TextClassifier
-from sartor.tune.api import METHODS, Dimension, Reads, Real, is_head, open_tensors
+from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.heads import HeadData, HeadFit, HeadSetting, fit_heads
+from sartor.tune.hidden import HiddenFit, HiddenSetting, fit_hidden
 
 
 @METHODS.add
@@ -32,6 +34,12 @@ class Head:
     """Inverse strength of the L2 penalty on standardised features; smaller is stricter."""
     mean_of_layers: bool = False
     """Read the mean of the layers instead of each beside the others."""
+    hidden: Annotated[int, Ge(0), Le(4096)] = 0
+    """Width of a hidden layer with GELU; 0 for none."""
+    hidden_dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
+    """Share of the hidden units set to zero while training."""
+    hidden_lr: Annotated[float, Gt(0), Le(1)] = 1e-3
+    """Learning rate of a head with a hidden layer."""
 
     def attach(self, model: nn.Module) -> None:
         open_tensors(model, is_head)
@@ -45,11 +53,19 @@ class Head:
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
-        settings = [
-            HeadSetting(p.layers, p.method.C, p.weights, p.method.mean_of_layers) for p in grid
-        ]
-        fits = fit_heads(head_data(frozen), settings)
-        return [_closed(fit, setting) for fit, setting in zip(fits, settings, strict=True)]
+        data = head_data(frozen)
+        flat = {
+            i: HeadSetting(p.layers, p.method.C, p.weights, p.method.mean_of_layers)
+            for i, p in enumerate(grid)
+            if not p.method.hidden
+        }
+        deep = {i: _hidden(p) for i, p in enumerate(grid) if p.method.hidden}
+        found: dict[int, ClosedFit] = {}
+        for i, fit in zip(flat, fit_heads(data, list(flat.values())), strict=True):
+            found[i] = _closed(fit, grid[i].layers)
+        for i, fit in zip(deep, fit_hidden(data, frozen.held, list(deep.values())), strict=True):
+            found[i] = _closed_hidden(fit, grid[i].layers)
+        return [found[i] for i in range(len(grid))]
 
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
@@ -61,7 +77,7 @@ class Head:
 
     @staticmethod
     def space() -> Mapping[str, Dimension]:
-        return {"C": Real(1e-4, 10.0, log=True)}
+        return {"C": Real(1e-4, 10.0, log=True), "hidden": Choice((0, 32, 128))}
 
 
 def head_data(frozen: Frozen) -> HeadData:
@@ -74,12 +90,41 @@ def head_data(frozen: Frozen) -> HeadData:
     )
 
 
-def _closed(fit: HeadFit, setting: HeadSetting) -> ClosedFit:
+def _hidden(point: Point) -> HiddenSetting:
+    m = point.method
+    return HiddenSetting(
+        layers=point.layers,
+        average=m.mean_of_layers,
+        hidden=m.hidden,
+        C=m.C,
+        dropout=m.hidden_dropout,
+        lr=m.hidden_lr,
+        weights=point.weights,
+        seed=point.seed,
+    )
+
+
+def _closed(fit: HeadFit, layers: tuple[int, ...]) -> ClosedFit:
     def build(encoder: PreTrainedModel) -> nn.Module:
-        model = TextClassifier(encoder, len(fit.bias), setting.layers)
-        with torch.no_grad():
-            model.head.weight.copy_(torch.from_numpy(fit.weight))
-            model.head.bias.copy_(torch.from_numpy(fit.bias))
+        model = TextClassifier(encoder, len(fit.bias), layers)
+        _fill(model.head, fit.weight, fit.bias)
         return model
 
     return ClosedFit(fit.validation_logits, fit.train_logits, build)
+
+
+def _closed_hidden(fit: HiddenFit, layers: tuple[int, ...]) -> ClosedFit:
+    def build(encoder: PreTrainedModel) -> nn.Module:
+        shape = {"kind": "hidden", "hidden": len(fit.inner[1])}
+        model = TextClassifier(encoder, len(fit.outer[1]), layers, shape)
+        _fill(model.head.inner, *fit.inner)
+        _fill(model.head.outer, *fit.outer)
+        return model
+
+    return ClosedFit(fit.validation_logits, fit.train_logits, build)
+
+
+def _fill(layer: Any, weight: Floats, bias: Floats) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight))
+        layer.bias.copy_(torch.from_numpy(bias))
