@@ -9,7 +9,7 @@ from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import Rung
-from sartor.tune.api import METHODS, Choosy, ReadsStates
+from sartor.tune.api import METHODS, Choosy, ReadsStates, Sheds
 from sartor.tune.settings import read_settings
 
 
@@ -88,6 +88,9 @@ def build_rungs(
             if (frozen_layers := _below(kept[0].settings, name, aim.task, backbone)) is not None:
                 amount = work(backbone, frozen_layers)
             found = estimate(backbone, method.reads, max(epochs), amount, frozen=frozen_layers or 0)
+            if isinstance(method, Sheds):
+                light = estimate(method.shipped(backbone), method.reads, max(epochs), amount)
+                found = replace(found, seconds=light.seconds, size_mb=light.size_mb)
             rungs.append(
                 Rung(
                     name=name,
@@ -111,7 +114,11 @@ def _sift(
         if depth is None:
             continue
         candidate = Candidate(backbone.name, backbone.sha256, method, settings, aim.seed)
-        reason = aim.sieve.why_not(Body(backbone, depth), candidate, work)
+        of_method: Any = METHODS.get(method)
+        body = Body(backbone, depth)
+        if isinstance(of_method, Sheds):
+            body = Body(of_method.shipped(backbone), 0)
+        reason = aim.sieve.why_not(body, candidate, work)
         if reason is None:
             kept.append(candidate)
         else:

@@ -218,6 +218,16 @@ class Disturbs(Protocol):
     disturbs: ClassVar[Literal[True]]
 
 
+@runtime_checkable
+class Sheds(Protocol):
+    """A method that ships something else than the backbone it read."""
+
+    @staticmethod
+    def shipped(backbone: Backbone) -> Backbone:
+        """The backbone with the weights and layers of what is shipped in its place."""
+        ...
+
+
 METHODS: Registry[Method] = Registry(
     "method", package="sartor.tune.methods", group="sartor.methods"
 )

@@ -1,0 +1,222 @@
+"""Static: one vector a token, no network; a text is the mean of its tokens.
+
+x = P · mean_t s(w_t) · v(w_t),   s(w) = a / (a + p(w)),   head(x) by logistic regression
+
+v from the backbone's own table of words, or distilled: each token alone through the backbone, in
+the manner of model2vec. s is SIF's weight (Arora et al. 2017, https://openreview.net/pdf?id=SyK00v5xx);
+P drops the largest principal directions of the training texts, or keeps no more than some.
+
+All of it is linear, and folds into one number for each token and class: a bundle of a few megabytes
+that answers in microseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+from sartor.core.protocols import Floats
+from sartor.core.types import Backbone
+from sartor.models.loading import load_encoder, load_tokenizer
+from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
+from sartor.tune.frozen import ClosedFit, Frozen, Point
+from sartor.tune.heads import HeadData, HeadFit, HeadSetting, fit_heads
+
+_PER_TOKEN = 16
+"""Weights that a token counts as in the estimate of the bundle's size."""
+_MARKS = ("##", "▁", "Ġ")
+"""What tokenizers put before a piece that goes on, or begins, a word."""
+
+
+@METHODS.add
+@dataclass(frozen=True, slots=True)
+class Static:
+    """Fits a linear head on the mean of static token vectors, and ships a table of scores."""
+
+    reads: ClassVar[Reads] = "activations"
+    rung: ClassVar[int | None] = 5
+
+    vectors: Literal["table", "distilled"] = "table"
+    """The backbone's table of words, at no cost; or the mean of `layers` of each token that occurs
+    in the training texts, encoded alone and cached."""
+    strength: Annotated[float, Gt(0)] = 0.01
+    """Inverse strength of the L2 penalty on standardised features; smaller is stricter."""
+    sif: Annotated[float, Ge(0)] = 0.0
+    """a of SIF's weight, e.g. 0.001: frequent tokens weigh less; 0 weighs all alike."""
+    remove: Annotated[int, Ge(0)] = 0
+    """Largest principal directions to drop."""
+    keep: Annotated[int, Ge(0)] = 0
+    """Principal directions to keep after that; 0 for all."""
+
+    def attach(self, model: nn.Module) -> None:
+        open_tensors(model, is_head)
+
+    def fold(self, model: nn.Module) -> None:
+        model.requires_grad_(True)
+
+    def rate(self, name: str, depth: int) -> float:
+        # Only the laws descend on it; the tuner fits it in closed form.
+        return 1e-2
+
+    @staticmethod
+    def shipped(backbone: Backbone) -> Backbone:
+        # Its vocabulary is not known before the tokenizer is read, but is no more than this; a
+        # token costs its letters in the tokenizer and a number a class.
+        vocabulary = backbone.parameters // max(backbone.width, 1)
+        return replace(backbone, parameters=_PER_TOKEN * vocabulary, layers=0)
+
+    @staticmethod
+    def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
+        found: dict[int, ClosedFit] = {}
+        words = _Words.of(frozen)
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for i, point in enumerate(grid):
+            method: Static = point.method
+            layers = point.layers if method.vectors == "distilled" else ()
+            key = (method.vectors, layers, method.sif, method.remove, method.keep)
+            groups.setdefault(key, []).append(i)
+        for places in groups.values():
+            points = [grid[i] for i in places]
+            for i, fit in zip(places, _fit_alike(frozen, words, points), strict=True):
+                found[i] = fit
+        return [found[i] for i in range(len(grid))]
+
+    @staticmethod
+    def portfolio() -> Sequence[Mapping[str, Any]]:
+        # Not SIF, nor fewer directions: a fitted head does better by itself on the three examples.
+        return [{"strength": c} for c in (0.01, 0.003, 0.03, 0.1, 1.0)]
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        return {
+            "strength": Real(1e-4, 10.0, log=True),
+            "vectors": Choice(("table", "distilled")),
+            "sif": Choice((0.0, 1e-2, 1e-3)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The rows as tokens.
+
+    Args:
+        train: Token ids of each training text.
+        validation: The same of the validation texts.
+        names: Every token of the vocabulary, by id.
+        counts: (vocabulary,) occurrences in the training texts.
+        special: (vocabulary,) whether every text has the token, such as [CLS].
+    """
+
+    train: Sequence[NDArray[np.int64]]
+    validation: Sequence[NDArray[np.int64]]
+    names: Sequence[str]
+    counts: NDArray[np.int64]
+    special: NDArray[np.bool_]
+
+    @staticmethod
+    def of(frozen: Frozen) -> "_Words":
+        tokenizer = load_tokenizer(Path(frozen.backbone.path))
+        tokenizer.enable_truncation(frozen.source.max_length)
+
+        def ids(texts: Sequence[str]) -> list[NDArray[np.int64]]:
+            # Lone surrogates have no UTF-8, and the tokenizer reads UTF-8.
+            whole = [
+                (frozen.backbone.prefix + text).encode("utf-8", "replace").decode()
+                for text in texts
+            ]
+            return [np.array(e.ids, np.int64) for e in tokenizer.encode_batch_fast(whole)]
+
+        train = ids(frozen.train)
+        size = tokenizer.get_vocab_size()
+        names = [tokenizer.id_to_token(i) or "" for i in range(size)]
+        flat = np.concatenate([np.zeros(0, np.int64), *train])
+        counts = np.bincount(flat, minlength=size)
+        special = np.isin(np.arange(size), tokenizer.encode("").ids)
+        return _Words(train, ids(frozen.validation), names, counts, special)
+
+
+def _fit_alike(frozen: Frozen, words: _Words, points: Sequence[Point]) -> list[ClosedFit]:
+    """Fit points that differ in strength and class weights only."""
+    method: Static = points[0].method
+    vectors, counted = _vectors(frozen, words, points[0])
+    if method.sif:
+        shares = words.counts / max(int(words.counts.sum()), 1)
+        vectors *= (method.sif / (method.sif + shares)).astype(np.float32)[:, None]
+    train, held = (_mean(vectors, counted, rows) for rows in (words.train, words.validation))
+    directions = _directions(train, method)
+    data = HeadData(
+        train=lambda _: train @ directions,
+        validation=lambda _: held @ directions,
+        labels=frozen.labels,
+        outputs=len(frozen.outputs),
+    )
+    grid = [HeadSetting((0,), p.method.strength, p.weights) for p in points]
+    return [_closed(fit, (vectors @ directions, counted)) for fit in fit_heads(data, grid)]
+
+
+def _vectors(frozen: Frozen, words: _Words, point: Point) -> tuple[Floats, NDArray[np.bool_]]:
+    """(vocabulary, width) and which tokens have a vector."""
+    if point.method.vectors == "table":
+        encoder = load_encoder(frozen.backbone, 0)
+        table: Floats = encoder.get_input_embeddings().weight.detach().numpy().copy()
+        # The tokenizer may hold words that the weights lack, and the weights padding.
+        table = table[: len(words.names)]
+        lacking = np.zeros((len(words.names) - len(table), table.shape[1]), np.float32)
+        known = (np.arange(len(words.names)) < len(table)) & ~words.special
+        return np.concatenate([table, lacking]), known
+    known = (words.counts > 0) & ~words.special
+    alone = [_bare(words.names[i]) for i in np.flatnonzero(known)]
+    found = frozen.source.features(alone, point.layers)
+    vectors = np.zeros((len(known), found.shape[1] // len(point.layers)), np.float32)
+    vectors[known] = found.reshape(len(alone), len(point.layers), -1).mean(1)
+    return vectors, known
+
+
+def _bare(name: str) -> str:
+    for mark in _MARKS:
+        name = name.removeprefix(mark)
+    return name
+
+
+def _mean(vectors: Floats, counted: NDArray[np.bool_], rows: Sequence[NDArray[np.int64]]) -> Floats:
+    """(rows, width); zero for a text none of whose tokens counts."""
+    found = np.zeros((len(rows), vectors.shape[1]), np.float32)
+    for place, ids in zip(found, rows, strict=True):
+        kept = ids[counted[ids]]
+        if len(kept):
+            place[:] = vectors[kept].mean(0)
+    return found
+
+
+def _directions(features: Floats, method: Static) -> Floats:
+    """(width, directions): what of the features is read."""
+    width = features.shape[1]
+    if not method.remove and not method.keep:
+        return np.eye(width, dtype=np.float32)
+    centred = features - features.mean(0)
+    _, basis = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    falling = basis[:, ::-1].astype(np.float32)
+    end = method.remove + method.keep if method.keep else width
+    return np.ascontiguousarray(falling[:, min(method.remove, width - 1) : end])
+
+
+def _closed(fit: HeadFit, of: tuple[Floats, NDArray[np.bool_]]) -> ClosedFit:
+    vectors, counted = of
+
+    def build(encoder: PreTrainedModel) -> nn.Module:
+        model = StaticClassifier(len(vectors), len(fit.bias))
+        with torch.no_grad():
+            model.scores.copy_(torch.from_numpy(vectors @ fit.weight.T))
+            model.bias.copy_(torch.from_numpy(fit.bias))
+            model.counted.copy_(torch.from_numpy(counted))
+        return model
+
+    return ClosedFit(fit.validation_logits, fit.train_logits, build)
