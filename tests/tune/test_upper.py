@@ -208,6 +208,8 @@ def test_what_cannot_be_cut_is_left_out_of_the_plan_before_weights_are_loaded(tm
 
 
 def _planned(backbones: list[Backbone]):
-    aim = Aim("text_classification", 0, Sieve(attaches=obstacles(["x", "y"], {})))
+    aim = Aim(
+        "text_classification", 0, Sieve(attaches=obstacles("text_classification", ["x", "y"], {}))
+    )
     work = Work(1_000, 100, 0, 100.0)
     return build_rungs(backbones, ["top_layers"], aim, lambda *_: work)

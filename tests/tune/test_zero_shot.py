@@ -108,7 +108,7 @@ def test_subtracting_the_mean_text_shows_what_tells_texts_apart():
 def test_labels_that_are_no_words_are_refused_when_planning(outputs, described, why):
     candidate = Candidate("b", "0" * 64, "zero_shot", {}, 0)
 
-    found = obstacles(outputs, described)(BACKBONE, candidate)
+    found = obstacles("text_classification", outputs, described)(BACKBONE, candidate)
 
     assert (why in found) if why else found is None
     if why:

@@ -7,7 +7,7 @@ who draws it has a catalogue. A phrase carries the English message and what stan
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from sartor.core.i18n import Translate
 
@@ -29,7 +29,9 @@ class Phrase:
     """
 
     message: str
-    values: Mapping[str, "str | Phrase | tuple[Phrase, ...]"] = field(default_factory=dict)
+    values: Mapping[str, "str | Phrase | tuple[Phrase, ...]"] = field(
+        default_factory=dict[str, "str | Phrase | tuple[Phrase, ...]"]
+    )
 
     def __str__(self) -> str:
         return self.say()
@@ -64,7 +66,7 @@ class Phrase:
         """
         if not isinstance(found, Mapping) or not depth:
             raise ValueError(f"{found!r:.60} is no phrase")
-        parts: Mapping[str, Any] = found
+        parts = cast("Mapping[str, Any]", found)
         message, values = parts.get("message"), parts.get("values", {})
         if not isinstance(message, str) or not isinstance(values, Mapping):
             raise ValueError(f"{found!r:.60} is no phrase")

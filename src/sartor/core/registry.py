@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from pydantic import ConfigDict, with_config
 
@@ -12,6 +12,7 @@ from sartor.core.errors import SettingError, UnknownName
 from sartor.core.near import near_miss
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Registry(Generic[T]):
@@ -29,7 +30,7 @@ class Registry(Generic[T]):
         self.kind, self.package, self.group, self.part = kind, package, group, part
         self._found: dict[str, Callable[..., T]] = {}
 
-    def add(self, plugin: type[T]) -> type[T]:
+    def add(self, plugin: type[P]) -> type[P]:
         """Class decorator; the file's (or folder's) own name becomes the public name.
 
         A class outside the package is named by its entry point: its module's name may be that of
@@ -37,7 +38,7 @@ class Registry(Generic[T]):
         """
         if plugin.__module__.startswith(self.package + "."):
             inside = plugin.__module__.removeprefix(self.package + ".")
-            self._found[inside.split(".")[0]] = plugin
+            self._found[inside.split(".")[0]] = cast("type[T]", plugin)
         return with_config(ConfigDict(extra="forbid"))(plugin)
 
     def names(self) -> list[str]:

@@ -9,7 +9,8 @@ from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import Rung
-from sartor.tune.api import METHODS, Choosy, ReadsStates, Sheds
+from sartor.tune.api import METHODS, Choosy, Reads, ReadsStates, Sheds
+from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
 
@@ -27,19 +28,28 @@ def method_order(wanted: Sequence[str] | None) -> list[str]:
     return sorted((n for n in places if places[n].rung is not None), key=lambda n: places[n].rung)
 
 
-def obstacles(outputs: Sequence[str], descriptions: Mapping[str, str]) -> Attaches:
-    """Tells, for these labels, why a method cannot be used.
+def obstacles(task: str, outputs: Sequence[str], descriptions: Mapping[str, str]) -> Attaches:
+    """Tells, for this task and these labels, why a method cannot be used.
 
     Args:
+        task: Name in the tasks registry.
         outputs: Names of the labels.
         descriptions: What the need says they mean.
     """
+    tried: dict[tuple[str, str], str | None] = {}
 
     def reason(backbone: Backbone, candidate: Candidate) -> str | None:
         method: Any = METHODS.get(candidate.method)
-        if not isinstance(method, Choosy):
+        reads: Reads = method.reads
+        if isinstance(method, Choosy):
+            return method.obstacle(backbone, outputs, descriptions) or None
+        if reads != "tokens":
             return None
-        return method.obstacle(backbone, outputs, descriptions) or None
+        # Whether a method fits an architecture hardly depends on its settings: one try for all.
+        place = (backbone.name, candidate.method)
+        if place not in tried:
+            tried[place] = why_not(backbone, candidate, task)
+        return tried[place]
 
     return reason
 
@@ -88,8 +98,8 @@ def build_rungs(
             if (frozen_layers := _below(kept[0].settings, name, aim.task, backbone)) is not None:
                 amount = work(backbone, frozen_layers)
             found = estimate(backbone, method.reads, max(epochs), amount, frozen=frozen_layers or 0)
-            if isinstance(method, Sheds):
-                light = estimate(method.shipped(backbone), method.reads, max(epochs), amount)
+            if shed := _shed(name, backbone):
+                light = estimate(shed, method.reads, max(epochs), amount)
                 found = replace(found, seconds=light.seconds, size_mb=light.size_mb)
             rungs.append(
                 Rung(
@@ -104,8 +114,8 @@ def build_rungs(
 
 def _sift(
     portfolio: Sequence[Mapping[str, Any]], of: tuple[str, Backbone], aim: Aim, work: Work
-) -> tuple[list[Candidate], list[Dropped]]:
-    """(candidates to try, reasons of those that are ruled out)."""
+) -> tuple[list[Candidate], dict[int, Dropped]]:
+    """(candidates to try, reasons of those that are ruled out by the layers they run)."""
     method, backbone = of
     kept: list[Candidate] = []
     refused: dict[int, Dropped] = {}
@@ -114,16 +124,20 @@ def _sift(
         if depth is None:
             continue
         candidate = Candidate(backbone.name, backbone.sha256, method, settings, aim.seed)
-        of_method: Any = METHODS.get(method)
-        body = Body(backbone, depth)
-        if isinstance(of_method, Sheds):
-            body = Body(of_method.shipped(backbone), 0)
+        shed = _shed(method, backbone)
+        body = Body(backbone, depth) if shed is None else Body(shed, 0)
         reason = aim.sieve.why_not(body, candidate, work)
         if reason is None:
             kept.append(candidate)
         else:
             refused[depth] = reason
     return kept, refused
+
+
+def _shed(name: str, backbone: Backbone) -> Backbone | None:
+    """What a method ships in the backbone's place; None where it ships the backbone."""
+    method: Any = METHODS.get(name)
+    return method.shipped(backbone) if isinstance(method, Sheds) else None
 
 
 def _depth(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> int | None:

@@ -177,7 +177,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     rungs, dropped = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept, obstacles(outputs, described))),
+        Aim(need.task, need.seed, Sieve(need.accept, obstacles(need.task, outputs, described))),
         lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
     if not rungs:

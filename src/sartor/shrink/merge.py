@@ -102,7 +102,7 @@ class _Merged:
 
     def scale(self, name: str, weight: float) -> None:
         """One more term of the sum."""
-        factor = self._weight(numpy_helper.from_array(np.float32(weight), "weight"))
+        factor = self._weight(numpy_helper.from_array(np.array(weight, np.float32), "weight"))
         term = self._free("term")
         self.nodes.append(helper.make_node("Mul", [name, factor], [term], name=term))
         self.terms.append(term)

@@ -91,7 +91,7 @@ def fit_heads(data: HeadData, grid: Sequence[HeadSetting]) -> list[HeadFit]:
             folded, offset = scale.fold(weight, bias)
             if average:
                 # Beside one another again: each layer's share of the mean.
-                folded = np.tile(folded / len(layers), (1, len(layers)))
+                folded = np.tile(folded / np.float32(len(layers)), (1, len(layers)))
             fits[setting] = HeadFit(
                 folded, offset, validation @ folded.T + offset, train @ folded.T + offset
             )

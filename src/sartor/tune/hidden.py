@@ -207,5 +207,6 @@ def _folded(best: Sequence[Tensor], scale: Scale, setting: HiddenSetting, rows: 
     inner, shift, outer, offset = (t.numpy() for t in best)
     folded, moved = scale.fold(inner.T.astype(np.float64), shift[0].astype(np.float64))
     if setting.average:
-        folded = np.tile(folded / len(setting.layers), (1, len(setting.layers)))
+        count = len(setting.layers)
+        folded = np.tile(folded / np.float32(count), (1, count))
     return HiddenFit((folded, moved), (np.ascontiguousarray(outer.T), offset[0]), held, train)

@@ -16,6 +16,7 @@ z = log-odds, as in scikit-learn; more have one row each.
 """
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,7 +193,8 @@ class _Block:
         length = np.where(slope < 0, 1.0, 0.0)
         for _ in range(12):
             excess, _ = _residuals(
-                self.logits + along * length.astype(np.float32)[None, :, None], self.target
+                cast("Singles", self.logits + along * length.astype(np.float32)[None, :, None]),
+                self.target,
             )
             pull = np.einsum("nbk,nbk->nb", excess, along)
             fit = np.einsum("nb,nb->b", pull, self.weights, dtype=np.float64)
@@ -242,7 +244,7 @@ def _residuals(logits: Singles, target: Singles) -> tuple[Singles, Singles]:
         small = np.exp(-np.abs(odds))
         chance = np.where(odds >= 0, 1.0, small) / (1.0 + small)
         losses = np.log1p(small) + np.maximum(odds, 0.0) - odds * target
-        return (chance - target)[:, :, None], losses
+        return cast("Singles", (chance - target)[:, :, None]), cast("Singles", losses)
     top = logits.max(2, keepdims=True)
     shares = np.exp(logits - top)
     total = shares.sum(2, keepdims=True)

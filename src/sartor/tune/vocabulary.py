@@ -101,6 +101,9 @@ def used_rows(model: nn.Module, inputs: Inputs, method: object) -> Iterator[Used
 
 def _trained_table(model: nn.Module) -> nn.Embedding | None:
     """The word table, if there is one, its weight trains and nothing else holds it."""
+    tuned = (m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight.requires_grad)
+    if next(tuned, None) is None:
+        return None  # And a method may have put something of its own in the table's place.
     encoders = [m for m in model.modules() if isinstance(m, PreTrainedModel)]
     tables = {id(t): t for t in (encoder.get_input_embeddings() for encoder in encoders)}
     if len(tables) != 1:

@@ -166,14 +166,15 @@ def _vectors(frozen: Frozen, words: _Words, point: Point) -> tuple[Floats, NDArr
     """(vocabulary, width) and which tokens have a vector."""
     if point.method.vectors == "table":
         encoder = load_encoder(frozen.backbone, 0)
-        table: Floats = encoder.get_input_embeddings().weight.detach().numpy().copy()
+        embedding: Any = encoder.get_input_embeddings()
+        table: Floats = embedding.weight.detach().numpy().copy()
         # The tokenizer may hold words that the weights lack, and the weights padding.
         table = table[: len(words.names)]
         lacking = np.zeros((len(words.names) - len(table), table.shape[1]), np.float32)
         known = (np.arange(len(words.names)) < len(table)) & ~words.special
         return np.concatenate([table, lacking]), known
     known = (words.counts > 0) & ~words.special
-    alone = [_bare(words.names[i]) for i in np.flatnonzero(known)]
+    alone = [_bare(words.names[int(i)]) for i in np.flatnonzero(known)]
     found = frozen.source.features(alone, point.layers)
     vectors = np.zeros((len(known), found.shape[1] // len(point.layers)), np.float32)
     vectors[known] = found.reshape(len(alone), len(point.layers), -1).mean(1)

@@ -101,7 +101,7 @@ class ZeroShot:
 def _fit(frozen: Frozen, point: Point) -> ClosedFit:
     count = len(frozen.train)
     sample = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int))
-    some = frozen.source.features([frozen.train[i] for i in sample], point.layers)
+    some = frozen.source.features([frozen.train[int(i)] for i in sample], point.layers)
     centre = some.mean(0) if point.method.centre else np.zeros(some.shape[1], np.float32)
     directions = _directions(frozen, point, centre)
     held = frozen.source.features(frozen.validation, point.layers)
