@@ -25,6 +25,7 @@ from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.hashing import digest, sources_sha256, versions
+from sartor.core.protocols import Floats
 from sartor.core.store import Store
 from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
@@ -37,6 +38,8 @@ from sartor.need.verdict import Verdict, overall
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.estimates import finishing
 from sartor.search.fitting import fit_group
+from sartor.search.forecast import Forecast
+from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.judging import roles_of, row_set
 from sartor.search.ladder import Climb, Climber, Limits, Tried
 from sartor.search.outcome import Outcome, describe
@@ -239,7 +242,15 @@ class _Stages:
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
-        result = describe(outcome, ready.setting, climb=climb, artefacts=made, answers=answers)
+        foreseen = self._foresee(ready, tuner, climb, verdicts)
+        result = describe(
+            outcome,
+            ready.setting,
+            climb=climb,
+            artefacts=made,
+            answers=answers,
+            labels=more_labels(foreseen),
+        )
         seconds, price = time.monotonic() - self.began, self.need.budget.money_per_hour
         result |= {
             "need": self.text,
@@ -252,10 +263,22 @@ class _Stages:
                 "money": None if price is None else price * seconds / 3600,
             },
             "looks": look,
+            "labels": [described(each) for each in foreseen],
             "machine": {"threads": threads, **asdict(ready.precision)},
         }
         self.here.write_json("result.json", result)
         return outcome
+
+    def _foresee(
+        self, ready: Ready, tuner: Tuner, climb: Climb, verdicts: Sequence[Verdict]
+    ) -> list[Forecast]:
+        rows = ready.setting.rows
+
+        def fit(candidate: Candidate, part: Sequence[int]) -> Floats:
+            (head,) = tuner.heads([candidate], rows.train.take(part), rows.validation)
+            return head.validation_logits
+
+        return foresee(ready.setting, climb, verdicts, fit, self.emit)
 
     def _wait(self) -> None:
         self.emit(Note("Waiting for another run of this workspace that is being judged."))

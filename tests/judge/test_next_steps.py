@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sartor.core.phrases import Phrase
-from sartor.judge.next_steps import NextStep, binding, next_steps
+from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, binding, next_steps
 from sartor.judge.planning import fresh_rows, rows_needed
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
@@ -21,7 +21,7 @@ SMALLER = NextStep(
 
 
 def steps(need, verdicts, **more):
-    return next_steps(need, verdicts, need="need.yaml", bundle="bundle", **more)
+    return next_steps(need, verdicts, need="need.yaml", bundle="bundle", beyond=Beyond(**more))
 
 
 def recall_of_57_in_60():
@@ -182,3 +182,32 @@ def test_a_step_is_english_in_json_and_carries_what_other_languages_need():
     assert found["cost"] == step.price.say()
     assert Phrase.of_json(found["said"]) == step.said
     assert Phrase.of_json(found["price"]) == step.price
+
+
+def test_a_learning_curve_replaces_the_guess_of_how_many_rows_to_add():
+    need = criteria("recall[label=yes] >= 0.9")
+    verdicts = judge(need, right_and_wrong(40, 20))
+    labels = {need[0].text: MoreLabels(120, 700, 0.95, 0.9)}
+    (step,) = steps(need, verdicts, labels=labels)
+    assert step.what.startswith(
+        "Add 120 to 700 training rows with label=yes (at a confidence of 80 %)"
+    )
+    assert "0.95" in step.what
+    assert step.price.say() == "about 30 minutes of labelling to about 3 hours of labelling"
+
+
+def test_labels_that_would_not_help_are_not_asked_for():
+    need = criteria("accuracy >= 0.9")
+    verdicts = judge(need, right_and_wrong(40, 20))
+    (step,) = steps(need, verdicts, labels={need[0].text: MoreLabels(None, None, 0.95, 0.03)})
+    assert "Do not label more" in step.what
+    assert "chance 3%" in step.what
+    assert "labelling" not in step.price.say()
+
+
+def test_an_upper_end_beyond_what_can_be_foreseen_is_not_invented():
+    need = criteria("accuracy >= 0.9")
+    verdicts = judge(need, right_and_wrong(40, 20))
+    (step,) = steps(need, verdicts, labels={need[0].text: MoreLabels(400, None, 0.95, 0.6)})
+    assert "Add 400 or more training rows" in step.what
+    assert step.price.say().startswith("at least ")

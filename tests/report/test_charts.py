@@ -113,3 +113,20 @@ def test_forecasts_share_a_scale_so_that_longer_stands_further_right():
     assert placed[2].predicted is None
     assert [tick.value for tick in ticks] == [10, 60, 600]
     assert charts.forecasts([(None, None)])[1] == ()
+
+
+def test_a_learning_curve_keeps_its_order_and_leaves_out_a_target_far_off():
+    measured = [(10.0, 0.5, 0.4, 0.6), (20.0, 0.6, 0.55, 0.65)]
+    expected = [(10.0, 0.5, 0.45, 0.55), (40.0, 0.7, 0.6, 0.8)]
+    near = charts.growth(measured, expected, 20, 0.75)
+    assert near is not None
+    assert near.target is not None
+    assert near.dots[0][0] < near.now == near.dots[1][0] < charts.WIDTH - charts.RIGHT
+    _, y, low, high = near.dots[0]
+    assert high < y < low, "a higher value stands higher up"
+    first = [tuple(map(float, p.split(","))) for p in near.band.split()]
+    assert len(first) == 2 * len(expected)
+    far = charts.growth(measured, expected, 20, 5.0)
+    assert far is not None
+    assert far.target is None
+    assert charts.growth([], expected, 20, 0.7) is None

@@ -14,7 +14,8 @@ ATTACK = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&{{7*7}}"
 KEYED_BY_USERS = ("dropped", "changed", "labels", "languages", "machine", "scores")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = (
-    "verdicts", "next", "ladder", "tradeoffs", "curves", "confusion", "errors", "data", "lineage",
+    "verdicts", "next", "labels", "ladder", "tradeoffs", "curves", "confusion", "errors", "data",
+    "lineage",
 )  # fmt: skip
 
 
@@ -304,3 +305,21 @@ def test_next_steps_are_said_in_the_language_of_the_page_and_escaped():
     chinese = render(result, language="zh")
     assert "尝试下一个方案 &lt;b&gt;lora。" in chinese
     assert "Climb to" not in chinese
+
+
+def test_what_more_labels_would_buy_is_drawn_and_said():
+    result = full_result()
+    rows = Phrase("training rows")
+    said = Phrase("{criterion}: {n} further {rows}", {"criterion": "a", "n": "210", "rows": rows})
+    result["labels"][0]["said"] = said.as_json()
+    assert "a: 210 further training rows" in render(result)
+    assert "a：再增加 210 条训练样本" in render(result, language="zh")
+    del result["labels"][0]["said"]
+    assert "210 to 1,400 further rows" in render(result)
+    del result["labels"]
+    assert "Nothing was foreseen" in render(result)
+
+
+def test_what_was_left_out_when_planning_is_listed_with_its_reason():
+    page = render(full_result())
+    assert "size_mb &lt;= 20 is out of reach: &lt;large&gt;" in page

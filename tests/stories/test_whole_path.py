@@ -194,3 +194,24 @@ def test_the_exit_status_and_the_streams_hold_in_a_process_of_its_own(shop: Fini
     assert (said.status, said.out) == (2, "")
     assert "holds no run 9" in said.err
     assert command("report", "--json", cwd=shop.folder).status == 0
+
+
+def test_a_score_that_is_not_reached_is_foreseen_priced_and_drawn(shop: Finished, here: Here):
+    need = shop.folder / "need.yaml"
+    need.write_text(need.read_text().replace("accuracy >= 0.80", "accuracy >= 0.999"))
+    said = here("run", "need.yaml", "--method", "head")
+    assert said.status == 1
+    assert re.search(r"^ forecast +accuracy >= 0.999: ", said.err, re.M)
+    report = json.loads(here("report", "--json").out)
+    (foreseen,) = report["labels"]
+    assert foreseen["criterion"] == "accuracy >= 0.999"
+    assert foreseen["rows"] == report["data"]["train"]
+    assert foreseen["measured"]["rows"][-1] == foreseen["rows"]
+    assert any(foreseen["criterion"] in step["what"] for step in report["next_steps"])
+    assert "further training rows" in here("report", "--to", "r.html").out + (
+        shop.folder / "r.html"
+    ).read_text("utf-8")
+    plan = here("plan", "need.yaml")
+    assert "More labels, as run 2 foresaw: accuracy >= 0.999: " in plan.out
+    again = json.loads(here("plan", "need.yaml", "--json").out)
+    assert [each["run"] for each in again["labels"]] == [2]

@@ -34,18 +34,25 @@ def plan(need: NeedFile, workspace: Where = HERE, json: Json = False, quiet: Qui
     """Show the ladder with predicted time, memory and size; nothing is trained."""
     from sartor import pipeline
     from sartor.cli.drawing import drawing, write_json
+    from sartor.core.workspace import Workspace
+    from sartor.search.foresight import of_earlier
     from sartor.search.outcome import left_out, planned
 
     with drawing(quiet=quiet) as emit:
         ready = pipeline.plan(need, workspace=workspace, emit=emit)
     ladder, dropped = planned(ready.setting), left_out(ready.setting)
+    labels = of_earlier(Workspace.open(workspace), ready.setting.need.name)
     if json:
-        write_json({"plan": ladder, "left_out": dropped, "why": ready.setting.choice})
+        why = ready.setting.choice
+        write_json({"plan": ladder, "left_out": dropped, "why": why, "labels": labels})
         return
     _print(_tables().ladder_table(ladder))
     for each in dropped:
         _say(f"Left out: {each['rung']}, {each['label']}. {each['why']}.")
     _say("Stops at the first rung that can be shown to meet the need.")
+    for each in labels:
+        price = f" ({each['cost']})" if each["cost"] else ""
+        _say(f"More labels, as run {each['run']} foresaw: {each['words']}{price}.")
 
 
 def run(

@@ -5,8 +5,8 @@ large enough by itself. The range of *further* rows in a verdict (`Verdict.more`
 that are judged together with those that were.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -57,14 +57,45 @@ class NextStep:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class MoreLabels:
+    """How many further training rows bring a criterion to where it can be proven.
+
+    Args:
+        low: At the lower end of an 80 % interval; None where no number is likely to.
+        high: At the upper end; None where it cannot be foreseen.
+        target: The value that the test rows could then be expected to prove.
+        chance: That any number of rows does it, 0 to 1.
+    """
+
+    low: int | None
+    high: int | None
+    target: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What only those know who searched.
+
+    Args:
+        rung: The next step up the ladder, if there is one: for quality.
+        lighter: What would make it smaller or faster.
+        labels: Criterion's text to what more training rows would do for it.
+    """
+
+    rung: NextStep | None = None
+    lighter: Sequence[NextStep] = ()
+    labels: Mapping[str, MoreLabels] = field(default_factory=dict[str, MoreLabels])
+
+
 def next_steps(
     criteria: Sequence[Criterion],
     verdicts: Sequence[Verdict],
     *,
     need: str,
     bundle: str,
-    rung: NextStep | None = None,
-    lighter: Sequence[NextStep] = (),
+    beyond: Beyond | None = None,
 ) -> list[NextStep]:
     """Steps towards a met need, cheapest first; none if all is met.
 
@@ -73,9 +104,9 @@ def next_steps(
         verdicts: One a criterion, in their order.
         need: The need file, as the user wrote it.
         bundle: The bundle that was judged.
-        rung: The next step up the ladder, if there is one: for quality.
-        lighter: What would make it smaller or faster.
+        beyond: What the judge cannot know.
     """
+    beyond = beyond or Beyond()
     judged = list(zip(criteria, verdicts, strict=True))
     open_ones = [(criterion, verdict) for criterion, verdict in judged if verdict.state != "met"]
     counted = [(c, v) for c, v in open_ones if _counts_rows(c)]
@@ -83,13 +114,14 @@ def next_steps(
     wanted = [(c, v, _fresh_rows(c, v, whole)) for c, v in counted]
     steps = list(_fresh([(c, v, n) for c, v, n in wanted if n], whole, bundle))
     weak = [(c, v) for c, v, n in wanted if not n]
-    steps += [_train(c, v, need) for c, v in weak if v.n]
+    steps += [_train(c, v, need, beyond.labels.get(c.text)) for c, v in weak if v.n]
     # Where a criterion asks two things, the one that is not reported may be what is missed.
-    if rung is not None and any(v.n for c, v in counted if (c, v) in weak or _two_fold(c)):
-        steps.append(rung)
+    climbs = any(v.n for c, v in counted if (c, v) in weak or _two_fold(c))
+    if beyond.rung is not None and climbs:
+        steps.append(beyond.rung)
     too_big = [c for c, v in open_ones if not _counts_rows(c) and v.n + (v.value > 0)]
     if too_big:
-        steps += lighter
+        steps += beyond.lighter
     unique = {step.what: step for step in steps}
     return sorted(unique.values(), key=lambda step: step.seconds)
 
@@ -119,7 +151,7 @@ def _fresh_rows(criterion: Criterion, verdict: Verdict, whole: int) -> int:
     """
     if not verdict.n:
         plain = replace(criterion, where=None)
-        return max(_LEAST, planned_test_rows([plain], {_label(criterion): 1.0}))
+        return max(_LEAST, planned_test_rows([plain], {label_of(criterion): 1.0}))
     if verdict.state != "unproven" or not _right_side(criterion, verdict):
         return 0
     judged = verdict.n if _kind(criterion) else max(whole, verdict.n)
@@ -171,19 +203,19 @@ def _wanted(criterion: Criterion, verdict: Verdict, count: int) -> Phrase:
     return Phrase("{n} rows ({criterion})", values)
 
 
-def _train(criterion: Criterion, verdict: Verdict, need: str) -> NextStep:
-    # Half as much again as was judged is a guess; a learning curve knows better.
-    count = max(_LEAST, verdict.n // 2)
-    label = _label(criterion)
-    rows = Phrase("training rows")
-    if label:
-        rows = Phrase("training rows with label={label}", {"label": label})
+def _train(
+    criterion: Criterion, verdict: Verdict, need: str, forecast: MoreLabels | None
+) -> NextStep:
     values: dict[str, str | Phrase] = {
-        "n": f"{count:,}",
-        "rows": rows,
+        "rows": training_rows(label_of(criterion)),
         "criterion": verdict.criterion,
         "value": f"{verdict.value:.3g}",
     }
+    if forecast is not None:
+        return _foreseen(forecast, values, need)
+    # Half as much again as was judged is a guess; a learning curve knows better.
+    count = max(_LEAST, verdict.n // 2)
+    values["n"] = f"{count:,}"
     said = Phrase("Add about {n} {rows}: {criterion} stands at {value}.", values)
     if verdict.state == "unproven" and _right_side(criterion, verdict):
         said = Phrase(
@@ -194,10 +226,60 @@ def _train(criterion: Criterion, verdict: Verdict, need: str) -> NextStep:
     return NextStep(said, f"sartor run {need}", _labelling(count), count * _SECONDS_A_LABEL)
 
 
+def _foreseen(forecast: MoreLabels, values: dict[str, str | Phrase], need: str) -> NextStep:
+    values |= {"target": f"{forecast.target:.3g}", "chance": f"{forecast.chance:.0%}"}
+    if forecast.low is None:
+        said = Phrase(
+            "Do not label more for it: {criterion} stands at {value}, and more {rows} are unlikely "
+            "to bring it to {target} (chance {chance}). Look at the worst errors in the report for "
+            "wrong or ambiguous labels.",
+            values,
+        )
+        return NextStep(said, "sartor report", Phrase("about 15 minutes of reading"), 900)
+    low = max(forecast.low, _LEAST)
+    high = None if forecast.high is None else max(forecast.high, low)
+    values["n"] = amount(low, high)
+    said = Phrase(
+        "Add {n} {rows} (at a confidence of 80 %): {criterion} stands at {value}, and would reach "
+        "the {target} that the test rows can be expected to prove.",
+        values,
+    )
+    seconds = (4 * low if high is None else high) * _SECONDS_A_LABEL
+    return NextStep(said, f"sartor run {need}", labelling(low, high), seconds)
+
+
+def training_rows(label: str) -> Phrase:
+    """Of one class where `label` is given."""
+    if not label:
+        return Phrase("training rows")
+    return Phrase("training rows with label={label}", {"label": label})
+
+
+def amount(low: int, high: int | None) -> Phrase:
+    """A number of rows as a range; `high` None where it has no end."""
+    values = {"low": f"{low:,}", "high": "" if high is None else f"{high:,}"}
+    if high is None:
+        return Phrase("{low} or more", values)
+    if low == high:
+        return Phrase("{low}", values)
+    return Phrase("{low} to {high}", values)
+
+
+def labelling(low: int, high: int | None) -> Phrase:
+    """What labelling so many rows takes; `high` None where it has no end."""
+    least = _labelling(low)
+    if high is None:
+        return Phrase("at least {price}", {"price": least})
+    most = _labelling(high)
+    if least == most:
+        return least
+    return Phrase("{least} to {most}", {"least": least, "most": most})
+
+
 def _kind(criterion: Criterion) -> str:
     """Which rows count, where they can be told before they are answered; else nothing."""
     found = [words(criterion.where)] if criterion.where is not None else []
-    if criterion.metric == "recall" and (label := _label(criterion)):
+    if criterion.metric == "recall" and (label := label_of(criterion)):
         found.insert(0, f"label={label}")
     return " and ".join(found)
 
@@ -229,7 +311,8 @@ def _worn(verdict: Verdict) -> bool:
     return "worn" in verdict.note
 
 
-def _label(criterion: Criterion) -> str:
+def label_of(criterion: Criterion) -> str:
+    """The class that a criterion is about; "" where it is about all of them."""
     found = criterion.parameter("label")
     if found is None or isinstance(found, Bound):
         return ""

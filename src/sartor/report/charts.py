@@ -115,6 +115,21 @@ class Curves:
     y_ticks: tuple[Tick, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A learning curve over rows: where it was measured, where it is expected to go."""
+
+    band: str
+    """SVG points of the interval's outline."""
+    line: str
+    dots: tuple[tuple[float, float, float, float], ...]
+    """x, y, and y of the two ends."""
+    now: float
+    target: float | None
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
 def strip(verdict: Verdict) -> Strip | None:
     """Place a verdict on a scale of its own; None when nothing was measured."""
     if not measured(verdict):
@@ -228,6 +243,44 @@ def curves(named: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Curves
         for name, points in drawn
     ]
     return Curves(tuple(lines), _ticks(x_scale, whole=True), _ticks(y_scale))
+
+
+def growth(
+    measured: Sequence[tuple[float, float, float, float]],
+    expected: Sequence[tuple[float, float, float, float]],
+    now: float,
+    target: float | None,
+) -> Growth | None:
+    """Place a learning curve; None without points to draw.
+
+    Args:
+        measured: (rows, value, low, high), rising.
+        expected: The same, further than was measured.
+        now: Rows there are.
+        target: Value to reach, drawn where it is near the curve.
+    """
+    if not measured or not expected:
+        return None
+    points = [*measured, *expected]
+    values = [value for _, *three in points for value in three]
+    low, high = min(values), max(values)
+    if target is not None and not low - (high - low) <= target <= high + (high - low):
+        target = None
+    seen = [low, high, *([] if target is None else [target])]
+    pad = 0.08 * (max(seen) - min(seen) or 0.05)
+    x_scale = Scale(0.0, max(rows for rows, *_ in points), LEFT, WIDTH - RIGHT)
+    y_scale = Scale(min(seen) - pad, max(seen) + pad, HEIGHT - BOTTOM, TOP)
+    upper = [f"{x_scale(rows)},{y_scale(high)}" for rows, _, _, high in expected]
+    lower = [f"{x_scale(rows)},{y_scale(low)}" for rows, _, low, _ in reversed(expected)]
+    return Growth(
+        " ".join([*upper, *lower]),
+        " ".join(f"{x_scale(rows)},{y_scale(value)}" for rows, value, *_ in expected),
+        tuple((x_scale(n), *(y_scale(v) for v in three)) for n, *three in measured),
+        x_scale(now),
+        None if target is None else y_scale(target),
+        _ticks(x_scale, whole=True),
+        _ticks(y_scale),
+    )
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -15,7 +15,7 @@ from sartor.need.verdict import Verdict
 from sartor.report import charts, confusion
 from sartor.report.glossary import changes, glosses
 from sartor.report.headline import headline
-from sartor.report.result import Artefact, Candidate, Result, Rung, read_result
+from sartor.report.result import Artefact, Candidate, MoreLabels, Result, Rung, read_result
 from sartor.report.words import Words, bound, clip, known_language, measured, short, translator
 
 _MOST_CURVES = 6
@@ -65,6 +65,13 @@ class CurveView:
     accuracy: charts.Curves | None
 
 
+@dataclass(frozen=True, slots=True)
+class GrowthView:
+    forecast: MoreLabels
+    chart: charts.Growth
+    sentence: str
+
+
 def render(result: Mapping[str, Any], *, language: str = "en") -> str:
     """The page of a run.
 
@@ -102,6 +109,7 @@ def render(result: Mapping[str, Any], *, language: str = "en") -> str:
             by_latency=_scatter(found, metric, options, "latency_ms"),
             curves=_curves(found.candidates, words.translate),
             uncounted=max(0, sum(1 for c in found.candidates if c.history) - _MOST_CURVES),
+            growths=_growths(found.labels, words),
             matrix=confusion.matrix(found.confusion),
             clip=clip,
             charts=charts,
@@ -238,3 +246,14 @@ def _curves(candidates: Sequence[Candidate], _: Callable[[str], str]) -> list[Cu
                 CurveView(candidate.label or candidate.rung, candidate.chosen, loss, accuracy)
             )
     return views[:_MOST_CURVES]
+
+
+def _growths(labels: Sequence[MoreLabels], words: Words) -> list[GrowthView]:
+    views: list[GrowthView] = []
+    for each in labels:
+        chart = charts.growth(
+            each.measured.points(), each.expected.points(), each.rows or 0, each.target
+        )
+        if chart is not None:
+            views.append(GrowthView(each, chart, words.said(each.said, each.words)))
+    return views

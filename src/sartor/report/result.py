@@ -195,6 +195,34 @@ class NextStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """A value at numbers of rows, with its 80 % interval; columns of equal length."""
+
+    rows: tuple[float, ...] = ()
+    value: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def points(self) -> list[tuple[float, float, float, float]]:
+        """(rows, value, low, high); as many as the shortest column has."""
+        return list(zip(self.rows, self.value, self.low, self.high, strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class MoreLabels:
+    """What further training rows would do for a criterion; None where it cannot be said."""
+
+    criterion: Word = ""
+    label: Word = ""
+    rows: int | None = None
+    target: float | None = None
+    words: Word = ""
+    said: Sentence | None = None
+    measured: Band = Band()
+    expected: Band = Band()
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """`money` is in the currency of the need's budget; None where no price was given."""
 
@@ -228,6 +256,7 @@ class Result:
     gap: Gap = Gap()
     errors: tuple[Mistake, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
+    labels: tuple[MoreLabels, ...] = ()
     looks: int | None = None
     cost: Cost = Cost()
     encoder_note: Word = ""

@@ -15,7 +15,7 @@ from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.gaps import gaps
-from sartor.judge.next_steps import NextStep, next_steps
+from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.outcomes import outcomes
 from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
@@ -105,8 +105,18 @@ def describe(
     climb: Climb,
     artefacts: Sequence[Artefact],
     answers: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, MoreLabels],
 ) -> dict[str, Any]:
-    """The run as JSON: everything the report draws."""
+    """The run as JSON: everything the report draws.
+
+    Args:
+        outcome: How it ended.
+        setting: How it was set up.
+        climb: What was tried.
+        artefacts: What was made of the best.
+        answers: Of the kept artefact on the test rows.
+        labels: Criterion's text to what more training rows would do for it.
+    """
     need, held, test = setting.need, setting.held, setting.rows.test
     subject = held.subject(test, answers)
     return {
@@ -125,11 +135,13 @@ def describe(
         "confusion": _confusion(subject),
         "gap": _gap(held, climb, setting.rows, subject),
         "errors": _errors(test, answers, need.data.id),
-        "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb)],
+        "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb, labels)],
     }
 
 
-def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextStep]:
+def steps_after(
+    outcome: Outcome, setting: Setting, climb: Climb, labels: Mapping[str, MoreLabels]
+) -> list[NextStep]:
     """What the user could do next, cheapest first."""
     # A rung that failed would fail again; one that was skipped or cut only lacked the budget.
     over = {t.rung for t in climb.tried} - climb.unfinished()
@@ -150,8 +162,7 @@ def steps_after(outcome: Outcome, setting: Setting, climb: Climb) -> list[NextSt
         outcome.verdicts,
         need=file,
         bundle=shlex.quote(str(outcome.bundle)),
-        rung=rung,
-        lighter=_lighter(outcome, setting, climb, file),
+        beyond=Beyond(rung, _lighter(outcome, setting, climb, file), labels),
     )
 
 
