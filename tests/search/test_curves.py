@@ -23,20 +23,22 @@ def interval(fan: Fan, target: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("name", "curve"),
+    ("name", "curve", "until"),
     [
-        ("a power law", lambda n: 0.05 + 1.2 * n**-0.5),
-        ("a steep power law", lambda n: 0.1 + 6.0 * n**-1.0),
-        ("a flat power law", lambda n: 0.6 * n**-0.2),
-        ("an exponential", lambda n: 0.12 + 0.3 * np.exp(-n / 150)),
+        ("a power law", lambda n: 0.05 + 1.2 * n**-0.5, 1500),
+        ("a steep power law", lambda n: 0.1 + 6.0 * n**-1.0, 1500),
+        ("a flat power law", lambda n: 0.6 * n**-0.2, 1500),
+        ("a late one", lambda n: 0.02 + 90.0 * (n + 120) ** -1.2, 1500),
+        # Later it is within a thousandth of its floor, which is reached nowhere.
+        ("an exponential", lambda n: 0.12 + 0.3 * np.exp(-n / 150), 700),
     ],
 )
-def test_the_rows_that_reach_a_loss_lie_in_the_interval_as_often_as_it_says(name, curve):
+def test_the_rows_that_reach_a_loss_lie_in_the_interval_as_often_as_it_says(name, curve, until):
     inside = 0
     trials = 60
     for trial in range(trials):
         rng = np.random.default_rng([7, trial])
-        truth = rng.uniform(250, 1500)
+        truth = rng.uniform(250, until)
         seen = np.maximum(curve(ROWS) + rng.normal(0, 0.01, len(ROWS)), 0)
         low, high = interval(fit(measured(seen, 0.01, trial), seed=trial), curve(truth))
         inside += low <= truth <= high
@@ -71,7 +73,7 @@ def test_curves_never_rise_never_leave_the_bounds_and_reach_what_they_say(
     near, far = fan.at(50.0), fan.at(5000.0)
     assert (far <= near + 1e-9).all()
     assert (fan.low >= 0).all()
-    assert (fan.low <= 1).all()
+    assert (fan.height >= 0).all()
     rows = fan.reaching(target)
     assert (rows >= 0).all()
     moved = np.isfinite(rows) & (rows > 1)

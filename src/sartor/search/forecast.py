@@ -29,6 +29,7 @@ from sartor.search.curves import INTERVAL, Doubles, Measured, fit
 SHARES = (0.1, 0.2, 0.4, 0.8, 1.0)
 _REPEATS = 4
 _DRAWS = 400
+_PSEUDO = 0.5
 _MOST_ROWS = 20_000
 """Parts grow up to here; beyond, fits would cost minutes and say little more."""
 _LEAST_ROWS = 40
@@ -165,10 +166,9 @@ def forecast(
     losses, spread = _losses(criterion, found, rng)
     noise = _noise(losses.observed, grown)
     draws = _with_noise(losses, grown, noise, rng)
-    most = float(max(1.0, draws.max()))
     own = noise**2 * (grown.share + (1 - grown.share) / losses.repeats)
     measured = Measured(grown.rows, draws, np.sqrt(own + (0.25 * spread) ** 2))
-    fan = fit(measured, most=most, seed=held.seed)
+    fan = fit(measured, seed=held.seed)
     last = found[-1][0]
     value = last.parts[0].statistic.observed if present is None else present
     scale = _ratio(_loss(criterion, value), float(losses.mean[-1]))
@@ -231,14 +231,20 @@ def _losses(
     names, member = np.unique(np.asarray(units), return_inverse=True)
     weights = rng.standard_exponential((_DRAWS, len(names)))
     counts = (weights / weights.mean(1, keepdims=True))[:, member.reshape(-1)]
+    # Half a pseudo-row for and half against: no error among few rows is no certainty.
+    statistic = first.parts[0].statistic
+    pseudo = sum(
+        rng.standard_gamma(_PSEUDO / len(rows), (_DRAWS, len(rows))) @ rows
+        for rows in (statistic.lowers, statistic.raises)
+    )
     observed: list[Doubles] = []
     drawn: list[Doubles] = []
     for repeats in found:
         statistics = [b.parts[0].statistic for b in repeats]
         observed.append(np.array([_loss(criterion, s.observed) for s in statistics]))
-        drawn.append(
-            np.stack([_losses_of(criterion, s.value(counts @ s.kinds[s.code])) for s in statistics])
-        )
+        sums = (counts @ s.kinds[s.code] + pseudo for s in statistics)
+        values = [s.value(each) for s, each in zip(statistics, sums, strict=True)]
+        drawn.append(np.stack([_losses_of(criterion, each) for each in values]))
     return _Losses(tuple(observed), tuple(drawn)), float(drawn[-1].std())
 
 
