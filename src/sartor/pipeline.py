@@ -25,7 +25,6 @@ from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.hashing import digest, sources_sha256, versions
-from sartor.core.protocols import Floats
 from sartor.core.store import Store
 from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
@@ -36,12 +35,12 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
 from sartor.search.artefacts import Artefact, Maker
+from sartor.search.climbing import Clock, climb_and_search
 from sartor.search.estimates import finishing
-from sartor.search.fitting import fit_group
-from sartor.search.forecast import Forecast
+from sartor.search.fitting import heads_on
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Climb, Climber, Limits, Tried
+from sartor.search.ladder import Limits, Tried
 from sartor.search.outcome import Outcome, describe
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
@@ -217,15 +216,8 @@ class _Stages:
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         limits, began = self._limits(), time.monotonic()
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
-        climb = Climber(
-            fit=lambda group: fit_group(
-                tuner, group, ready.setting.rows, self.emit, ready.setting.held.folds
-            ),
-            assess=ready.setting.held.assess,
-            limits=limits,
-            emit=self.emit,
-            started=began,
-        ).climb(ready.setting.rungs)
+        searched = climb_and_search(self.desk, ready, tuner, Clock(limits, began), self._owner())
+        climb = searched.climb
         if climb.best is None:
             raise DataError(
                 "No candidate could be fitted: "
@@ -233,7 +225,6 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        self._say_climbed(climb)
         kept, made, maker = self._shrink(ready, tuner, climb.best, threads)
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
@@ -242,7 +233,9 @@ class _Stages:
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
-        foreseen = self._foresee(ready, tuner, climb, verdicts)
+        foreseen = foresee(
+            ready.setting, climb, verdicts, heads_on(tuner, ready.setting.rows), self.emit
+        )
         result = describe(
             outcome,
             ready.setting,
@@ -264,21 +257,15 @@ class _Stages:
             },
             "looks": look,
             "labels": [described(each) for each in foreseen],
+            "search": searched.as_json(),
             "machine": {"threads": threads, **asdict(ready.precision)},
         }
         self.here.write_json("result.json", result)
         return outcome
 
-    def _foresee(
-        self, ready: Ready, tuner: Tuner, climb: Climb, verdicts: Sequence[Verdict]
-    ) -> list[Forecast]:
-        rows = ready.setting.rows
-
-        def fit(candidate: Candidate, part: Sequence[int]) -> Floats:
-            (head,) = tuner.heads([candidate], rows.train.take(part), rows.validation)
-            return head.validation_logits
-
-        return foresee(ready.setting, climb, verdicts, fit, self.emit)
+    def _owner(self) -> str:
+        """Whose trials these are, in a study that other runs share."""
+        return f"run {self.here.number}"
 
     def _wait(self) -> None:
         self.emit(Note("Waiting for another run of this workspace that is being judged."))
@@ -304,17 +291,6 @@ class _Stages:
                 descriptions=self.need.data.label_descriptions,
             ),
         )
-
-    def _say_climbed(self, climb: Climb) -> None:
-        best = climb.best
-        assert best is not None
-        assert best.assessment is not None
-        chance = f"chance of meeting the need on the test set {best.assessment.chance:.0%}"
-        short = climb.unfinished()
-        missed = "not reached within the budget" if short else "the ladder ends here"
-        end = f"{chance}, stopping here" if climb.reached else f"{chance}; {missed}"
-        tried = sum(t.state == "tried" for t in climb.tried)
-        self.emit(StageDone("climb", f"{tried} candidates · {best.candidate.label()} · {end}"))
 
     def _shrink(
         self, ready: Ready, tuner: Tuner, best: Tried, threads: int

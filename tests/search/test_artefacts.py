@@ -1,6 +1,7 @@
 """Down the ladder: the cheapest artefact that holds is kept, and only what may be kept is timed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -103,6 +104,14 @@ def test_the_smallest_that_holds_is_kept(tmp_path: Path, small: dict[str, Any], 
     made = maker(tmp_path, Timed(), "accuracy >= 0.8")
     pair = artefact(tmp_path, "onnx", 88), artefact(tmp_path, "int8", 22, **small)
     assert picked(made, *pair)[0] == kept
+
+
+def test_one_that_is_enough_is_not_given_up_for_a_cheaper_one_on_the_threshold(tmp_path: Path):
+    made = maker(tmp_path, Timed(), "accuracy >= 0.8")
+    pair = artefact(tmp_path, "onnx", 88, chance=0.83), artefact(tmp_path, "int8", 22, chance=0.79)
+    assert picked(made, *pair)[0] == "onnx"
+    both = replace(pair[0], chance=0.7), replace(pair[1], chance=0.66)
+    assert picked(made, *both)[0] == "int8", "where none is enough, size counts"
 
 
 def test_where_none_holds_parity_counts_before_size(tmp_path: Path):

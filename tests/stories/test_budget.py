@@ -17,7 +17,7 @@ from sartor.search.fitting import fit_group
 from sartor.search.ladder import Scored
 from sartor.tune import loop
 from sartor.tune.fit import TuneOptions, Tuner
-from tests.stories.shop import NEED, Here
+from tests.stories.shop import NEED, Here, reviews, write_csv
 
 
 def test_rungs_that_the_memory_does_not_hold_are_skipped_and_said_so(new_shop: Path, here: Here):
@@ -31,7 +31,11 @@ def test_rungs_that_the_memory_does_not_hold_are_skipped_and_said_so(new_shop: P
 
 
 def test_a_budget_too_small_skips_the_dear_rungs(new_shop: Path, here: Here):
-    # Ten seconds go to the export, 2.4 remain: enough for heads, whose low guess is 1.5.
+    # Ten seconds go to the export, 2.4 remain: enough for heads, whose low guess is 1.5. A tenth of
+    # the labels is wrong, so that no number of trials of a head reaches the need.
+    other = {"good": "bad", "bad": "good"}
+    rows = [(t, other[la] if i % 10 == 0 else la) for i, (t, la) in enumerate(reviews(400))]
+    write_csv(new_shop / "reviews.csv", rows)
     need = NEED.replace("0.80", "0.999") + "budget: {minutes: 0.207}\n"
     (new_shop / "need.yaml").write_text(need)
     said = here("run", "need.yaml", "--json")

@@ -28,6 +28,7 @@ from sartor.judge.verdicts import judge
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
+from sartor.search.ladder import ENOUGH
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.export import to_onnx
@@ -283,7 +284,12 @@ def _scores(held: Held, subject: Subject) -> dict[str, dict[str, Score]]:
 
 def _holds(artefact: Artefact, best: float) -> bool:
     unmet = any(v.state == "unmet" for v in artefact.verdicts)
-    return artefact.parity.holds and not unmet and artefact.chance >= best - _ROOM
+    return artefact.parity.holds and not unmet and artefact.chance >= _least(best)
+
+
+def _least(best: float) -> float:
+    """Chance that will do; one that is enough is not given up for a cheaper one that is not."""
+    return max(best - _ROOM, ENOUGH) if best >= ENOUGH else best - _ROOM
 
 
 def _failures(artefact: Artefact) -> tuple[bool, int, float]:
@@ -297,7 +303,7 @@ def _refused(artefact: Artefact, kept: Artefact) -> Artefact:
         why = f"parity: {artefact.parity.sentence()}"
     elif failed is not None:
         why = f"{failed.criterion} is unmet: {failed.value:.4g}"
-    elif artefact.chance < kept.chance - _ROOM:
+    elif artefact.chance < _least(kept.chance):
         why = f"chance of meeting the need {artefact.chance:.0%}, kept one {kept.chance:.0%}"
     else:
         why = f"{kept.name} is smaller and holds too"

@@ -1,13 +1,16 @@
 """A group of candidates fitted: what each left, or the error that ended it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
+
+import numpy as np
 
 from sartor.core.errors import Diverged, NothingToTune, SettingError
 from sartor.core.events import Emit
 from sartor.core.protocols import Floats
-from sartor.core.types import Candidate
+from sartor.core.types import Candidate, Examples
 from sartor.data.prepare import Prepared
 from sartor.search.folds import Folds
 from sartor.search.ladder import Scored
@@ -17,6 +20,29 @@ from sartor.tune.fit import Tuner
 STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError)
 """What ends a candidate and not the search."""
 _NO_MEMORY = ("out of memory", "can't allocate memory")
+
+
+HeadOn = Callable[[Candidate, Sequence[int]], Floats]
+"""A head candidate and indices of training rows to logits, (validation rows, outputs)."""
+
+
+def heads_on(tuner: Tuner, rows: Prepared) -> HeadOn:
+    """Fits heads on some of the training rows; nothing is written."""
+
+    def fit(candidate: Candidate, part: Sequence[int]) -> Floats:
+        (head,) = tuner.heads([candidate], rows.train.take(part), rows.validation)
+        return head.validation_logits
+
+    return fit
+
+
+def part_of(train: Examples, share: float, seed: int) -> Examples:
+    """So many of the training rows, each label in its share; the same ones for the same seed."""
+    rng = np.random.default_rng(seed)
+    kinds: dict[str, list[int]] = {}
+    for row in rng.permutation(len(train)).tolist():
+        kinds.setdefault(str(train.target[row]), []).append(row)
+    return train.take(sorted(r for rows in kinds.values() for r in rows[: ceil(share * len(rows))]))
 
 
 def fit_group(

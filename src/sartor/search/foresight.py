@@ -1,19 +1,18 @@
 """Forecasts of labels for what a run left open, and those that earlier runs made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sartor.core.errors import WorkspaceError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
 from sartor.core.phrases import Phrase
-from sartor.core.protocols import Floats
-from sartor.core.types import Candidate
 from sartor.core.workspace import Workspace
 from sartor.judge.api import CountsRows
 from sartor.judge.next_steps import MoreLabels, amount, label_of, labelling, training_rows
 from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
+from sartor.search.fitting import HeadOn
 from sartor.search.forecast import Forecast, forecast, grow
 from sartor.search.ladder import Climb, Tried
 from sartor.search.outcome import Setting
@@ -23,12 +22,9 @@ _MEASURED_BY = "head"
 _MOST = 3
 """Open criteria that are forecast; each class of its own takes seventeen fits."""
 
-FitHead = Callable[[Candidate, Sequence[int]], Floats]
-"""A candidate and indices of training rows to (validation rows, outputs)."""
-
 
 def foresee(
-    setting: Setting, climb: Climb, verdicts: Sequence[Verdict], fit: FitHead, emit: Emit
+    setting: Setting, climb: Climb, verdicts: Sequence[Verdict], fit: HeadOn, emit: Emit
 ) -> list[Forecast]:
     """What more training rows would do for each criterion that is not met.
 

@@ -77,15 +77,16 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One line of the ladder as it was climbed."""
+    """One line of the ladder as it was climbed; `trial` is its number in a study, if it is one."""
 
     rung: str
     candidate: Candidate
-    state: Literal["tried", "failed", "skipped"]
+    state: Literal["tried", "failed", "skipped", "pruned"]
     why: str = ""
     seconds: float = 0.0
     scored: Scored | None = None
     assessment: Assessment | None = None
+    trial: int | None = None
 
     @property
     def cut(self) -> bool:
@@ -152,10 +153,10 @@ class Climber:
                 began = time.monotonic()
                 tried += self._try(rung, group)
                 spent = time.monotonic() - began
-                best = _best(tried)
+                best = best_of(tried)
                 if best and best.assessment and best.assessment.chance >= ENOUGH:
                     return Climb(tuple(tried), best, True)
-        return Climb(tuple(tried), _best(tried), False)
+        return Climb(tuple(tried), best_of(tried), False)
 
     def _try(self, rung: Rung, group: Sequence[Candidate]) -> list[Tried]:
         began = time.monotonic()
@@ -164,14 +165,14 @@ class Climber:
         found: list[Tried] = []
         for candidate, result in zip(group, results, strict=True):
             if isinstance(result, Exception):
-                found.append(Tried(rung.name, candidate, "failed", _why(result), seconds))
-                self.emit(Note(f"{candidate.label()} failed: {_why(result)}", "warning"))
+                found.append(Tried(rung.name, candidate, "failed", reason(result), seconds))
+                self.emit(Note(f"{candidate.label()} failed: {reason(result)}", "warning"))
                 continue
             assessment = self.assess(candidate, result)
             spent = max(seconds, result.seconds)
-            why = "" if result.cut is None else f"cut by the budget after {result.cut:,} steps"
+            why = cut_by_budget(result)
             found.append(Tried(rung.name, candidate, "tried", why, spent, result, assessment))
-        if best := _best(found):
+        if best := best_of(found):
             assert best.assessment is not None
             self.emit(
                 CandidateTried(
@@ -208,11 +209,18 @@ class Climber:
         return str(self.limits.replay(f"budget {group[0].key[:16]}", decide))
 
 
-def _why(error: Exception) -> str:
+def cut_by_budget(result: Scored) -> str:
+    """That the budget ended the fit, in words; "" where it is whole."""
+    return "" if result.cut is None else f"cut by the budget after {result.cut:,} steps"
+
+
+def reason(error: Exception) -> str:
+    """Why a candidate failed, in the error's own words."""
     return getattr(error, "what", "") or str(error) or type(error).__name__
 
 
-def _best(tried: Sequence[Tried]) -> Tried | None:
+def best_of(tried: Sequence[Tried]) -> Tried | None:
+    """The candidate with the best chance; None where none was assessed."""
     ready = [t for t in tried if t.assessment is not None]
 
     def rank(t: Tried) -> tuple[bool, float, float]:

@@ -242,6 +242,8 @@ def _candidate(tried: Tried, climb: Climb) -> dict[str, Any]:
         "chosen": tried is climb.best,
         "state": tried.state,
         "why": tried.why,
+        "trial": tried.trial,
+        "settings": dict(tried.candidate.settings),
     }
 
 

@@ -1,0 +1,139 @@
+"""From the rungs to the best candidate: climb, and search on where the budget allows.
+
+A study belongs to a method, a backbone and the very rows and criteria: its values can be compared
+with no other's. What did well elsewhere is only tried first.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sartor.core.errors import WorkspaceError
+from sartor.core.events import Note, StageDone
+from sartor.core.hashing import digest
+from sartor.core.types import Candidate
+from sartor.search.fitting import fit_group, part_of
+from sartor.search.ladder import Climb, Climber, Limits, Rung, Scored
+from sartor.search.setup import Desk, Ready
+from sartor.search.space import Space
+from sartor.search.study import Study
+from sartor.search.trials import PART, Searched, Searcher
+from sartor.tune.fit import Tuner
+
+_OWN = 3
+"""Best settings of earlier runs on the same rows that are tried first."""
+_ELSEWHERE = 5
+"""Newest studies of the same method on other rows; the best of each is tried first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What may be spent, and when the spending began (`time.monotonic()`)."""
+
+    limits: Limits
+    began: float
+
+
+def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner: str) -> Searched:
+    """Climb the ladder; where it ends below the need and budget is left, search on.
+
+    Args:
+        desk: What the run works with.
+        ready: The ladder, and rows by role.
+        tuner: Fits candidates.
+        clock: See `Clock`.
+        owner: Of the run's trials.
+    """
+    rows, held = ready.setting.rows, ready.setting.held
+    part = replace(rows, train=part_of(rows.train, PART, desk.need.seed))
+
+    def fit(group: Sequence[Candidate], share: float) -> Sequence[Scored | Exception]:
+        if share < 1:
+            return fit_group(tuner, group, part, desk.emit)
+        return fit_group(tuner, group, rows, desk.emit, held.folds)
+
+    climb = Climber(
+        fit=lambda group: fit(group, 1.0),
+        assess=held.assess,
+        limits=clock.limits,
+        emit=desk.emit,
+        started=clock.began,
+    ).climb(ready.setting.rungs)
+    if climb.best is not None:
+        _say_climbed(desk, climb)
+    searched = Searcher(
+        fit=fit,
+        assess=held.assess,
+        studies=lambda rung: _study_of(rung, desk, ready, owner),
+        limits=clock.limits,
+        emit=desk.emit,
+        rows=len(rows.train),
+        started=clock.began,
+    ).search(climb, ready.setting.rungs)
+    if searched.climb.best is not climb.best:
+        _say_climbed(desk, searched.climb)
+    return searched
+
+
+def _study_of(
+    rung: Rung, desk: Desk, ready: Ready, owner: str
+) -> tuple[Study, Sequence[Mapping[str, Any]]] | None:
+    """The rung's study and the settings to try first; None where nothing of it can be searched."""
+    space = Space.of(desk.need.task, rung.name)
+    if not space.dimensions:
+        return None
+    first, held, rows = rung.candidates[0], ready.setting.held, ready.setting.rows
+    criteria = [criterion.text for criterion in held.criteria]
+    fingerprints = rows.train.fingerprint(), rows.validation.fingerprint()
+    key = digest(*fingerprints, criteria, held.test_size, first.backbone_sha256, first.seed)
+    folder = desk.place.folder / "studies"
+    start = f"{desk.need.task}-{rung.name}-"
+    file = folder / f"{start}{key[:16]}.journal"
+    study = _opened(file, space, owner, desk)
+    name = f"warm start {rung.name} {first.backbone}"
+    wanted = desk.fact(name, lambda: _known(study, folder.glob(f"{start}*.journal"), desk))
+    return study, wanted
+
+
+def _opened(file: Path, space: Space, owner: str, desk: Desk) -> Study:
+    """The study; a damaged journal is put aside, since all it held can be found out again."""
+    try:
+        return Study(file, space, owner, desk.need.seed)
+    except WorkspaceError as error:
+        if not file.exists():
+            raise
+        os.replace(file, file.with_suffix(".damaged"))
+        desk.emit(Note(f"{error.what} It was put aside; its trials are made again.", "warning"))
+        return Study(file, space, owner, desk.need.seed)
+
+
+def _known(study: Study, files: Any, desk: Desk) -> list[dict[str, Any]]:
+    """Settings that did best: of other runs on these rows, then on other rows, newest first."""
+    found = _best(study, _OWN)
+    others = sorted((f for f in files if f != study.file), key=lambda f: -f.stat().st_mtime)
+    for file in others[:_ELSEWHERE]:
+        try:
+            other = Study(file, study.space, study.owner, desk.need.seed)
+        except WorkspaceError:  # a damaged journal of another need is that need's affair
+            continue
+        found += _best(other, 1)
+    return [settings for i, settings in enumerate(found) if settings not in found[:i]]
+
+
+def _best(study: Study, count: int) -> list[dict[str, Any]]:
+    done = [p for p in study.trials() if p.value is not None and p.owner != study.owner]
+    return [dict(p.settings) for p in sorted(done, key=lambda p: p.value or 0.0)[:count]]
+
+
+def _say_climbed(desk: Desk, climb: Climb) -> None:
+    best = climb.best
+    assert best is not None
+    assert best.assessment is not None
+    chance = f"chance of meeting the need on the test set {best.assessment.chance:.0%}"
+    short = climb.unfinished()
+    missed = "not reached within the budget" if short else "the ladder ends here"
+    end = f"{chance}, stopping here" if climb.reached else f"{chance}; {missed}"
+    tried = sum(t.state == "tried" for t in climb.tried)
+    desk.emit(StageDone("climb", f"{tried} candidates · {best.candidate.label()} · {end}"))

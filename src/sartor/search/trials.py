@@ -1,0 +1,336 @@
+"""Beyond the portfolio: trials on the most promising rungs, until it is enough or the budget ends.
+
+A trial is worth more than the next where its chance of meeting the need is a twentieth higher, and
+among equals where its log-loss is lower: the order by which the best candidate is chosen, as one
+number for the study to minimise. Where a fit takes long, it is tried on a third of the rows first
+and goes on only among the best third of those (successive halving).
+
+What depends on the clock (which rung is next, when to stop) is decided once a run and replayed;
+what was asked stands in the journal. So a run that was killed ends like one that was not.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sartor.core.events import CandidateTried, Emit, Note, StageDone, StageProgress
+from sartor.core.types import Candidate
+from sartor.search.ladder import (
+    ENOUGH,
+    Assessment,
+    Climb,
+    Limits,
+    Rung,
+    Scored,
+    Tried,
+    best_of,
+    cut_by_budget,
+    reason,
+)
+from sartor.search.study import Past, Study
+
+PART = 1 / 3
+"""Share of the training rows that a long fit is tried on first."""
+PATIENCE = 20
+"""Trials of a rung without a better one after which it is left."""
+_TOGETHER = 4
+"""Heads asked for at a time: they share the reading of their features."""
+_LONG_SECONDS = 20.0
+_LEAST_ROWS = 300
+"""A third of fewer rows says little of all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """What a study says of its settings.
+
+    Args:
+        rung: Method.
+        backbone: Its name.
+        trials: That ended well.
+        shares: Setting to its share of what decides, 0 to 1; empty with too few trials.
+    """
+
+    rung: str
+    backbone: str
+    trials: int
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """How a search ended.
+
+    Args:
+        climb: With the trials among what was tried.
+        why: Why it ended, in words; "" where it never began.
+        importances: One a rung that was searched.
+    """
+
+    climb: Climb
+    why: str = ""
+    importances: tuple[Importance, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What `result.json` holds of it; the candidates stand there by themselves."""
+        found = [{**asdict(each), "shares": dict(each.shares)} for each in self.importances]
+        return {"why": self.why, "importances": found, "by": "PED-ANOVA"}
+
+
+@dataclass(slots=True)
+class _Front:
+    """A rung that is searched: its study, and what came of it so far."""
+
+    rung: Rung
+    study: Study
+    wanted: Sequence[Mapping[str, Any]]
+    base: Mapping[str, Any]
+    before: list[Past]
+    """Trials of this run that ended before it was killed, to be gone through again."""
+    tried: list[Tried]
+    misses: int = 0
+    asked: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.rung.name}, {self.rung.candidates[0].backbone}"
+
+    def seconds(self) -> float:
+        """What one more trial takes, by the dearest one so far."""
+        return max((t.seconds for t in self.tried), default=self.rung.estimate.seconds.low)
+
+
+@dataclass(slots=True)
+class Searcher:
+    """Asks, fits, tells.
+
+    Args:
+        fit: Candidates of one method on a share of the training rows.
+        assess: On validation rows only.
+        studies: A rung to its study, and the settings to try first; None where nothing of it can
+            be searched.
+        limits: See `Limits`; without a bound in time nothing is searched.
+        emit: Progress.
+        rows: Training rows there are.
+        started: When the budget began to run.
+    """
+
+    fit: Callable[[Sequence[Candidate], float], Sequence[Scored | Exception]]
+    assess: Callable[[Candidate, Scored], Assessment]
+    studies: Callable[[Rung], tuple[Study, Sequence[Mapping[str, Any]]] | None]
+    limits: Limits
+    emit: Emit
+    rows: int
+    started: float = field(default_factory=time.monotonic)
+
+    def search(self, climb: Climb, rungs: Sequence[Rung]) -> Searched:
+        """Go on where the ladder ended below the need and there is time left."""
+        if climb.reached or self.limits.seconds is None:
+            return Searched(climb)
+        fronts = {front.name: front for front in self._fronts(climb, rungs)}
+        tried, steps = list(climb.tried), 0
+        while fronts:
+            found = self.limits.replay(
+                f"search {steps}", lambda: self._decide(list(fronts.values()))
+            )
+            if found["why"]:
+                break
+            tried += self._step(fronts[found["rung"]], found, best_of(tried))
+            steps += 1
+            best = best_of(tried)
+            if best and best.assessment and best.assessment.chance >= ENOUGH:
+                found = {"why": "enough"}
+                break
+        if not fronts:
+            return Searched(climb)
+        best = best_of(tried)
+        reached = best is not None and _chance(best) >= ENOUGH
+        asked = sum(front.asked for front in fronts.values())
+        self.emit(StageDone("search", f"{asked} trials · {found['why']}"))
+        return Searched(
+            Climb(tuple(tried), best, reached),
+            found["why"],
+            tuple(_importance(front) for front in fronts.values() if front.asked),
+        )
+
+    def _fronts(self, climb: Climb, rungs: Sequence[Rung]) -> list[_Front]:
+        """The rungs of which something was fitted and something can be searched."""
+        fronts: list[_Front] = []
+        for rung in rungs:
+            keys = {candidate.key for candidate in rung.candidates}
+            tried = [t for t in climb.tried if t.candidate.key in keys and t.state != "skipped"]
+            best = best_of(tried)
+            opened = self.studies(rung) if best is not None else None
+            if best is None or opened is None:
+                continue
+            study, wanted = opened
+            if stopped := study.recover():
+                self.emit(Note(f"{stopped} trials of {rung.name} were stopped; they are redone."))
+            for each in tried:
+                value = None if each.assessment is None else value_of(each.assessment)
+                study.add(each.candidate.settings, value, {**_notes(each), "portfolio": True})
+            before = [past for past in study.mine() if not past.notes.get("portfolio")]
+            base = best.candidate.settings
+            fronts.append(_Front(rung, study, wanted, base, before, tried))
+        return fronts
+
+    def _decide(self, fronts: Sequence[_Front]) -> dict[str, Any]:
+        """Which rung is next, how many trials of it, and whether on part of the rows first."""
+        patient = [front for front in fronts if front.misses < PATIENCE]
+        if not patient:
+            return {"why": f"no rung has improved in {PATIENCE} trials"}
+        assert self.limits.seconds is not None
+        left = self.limits.seconds - (time.monotonic() - self.started)
+        for front in sorted(patient, key=_promise):
+            count = _TOGETHER if front.rung.together else 1
+            seconds = front.seconds() * count
+            if seconds <= left:
+                long = seconds >= _LONG_SECONDS and self.rows >= _LEAST_ROWS
+                halved = long and not front.rung.together
+                return {"why": "", "rung": front.name, "count": count, "halved": halved}
+        return {"why": f"the budget ends here, {max(left, 0):,.0f} s before its end"}
+
+    def _step(self, front: _Front, how: Mapping[str, Any], best: Tried | None) -> list[Tried]:
+        began = time.monotonic()
+        asked: list[tuple[int, Candidate]] = []
+        found: list[Tried] = []
+        again: list[Past] = []
+        for _ in range(how["count"]):
+            if front.before:
+                again.append(front.before.pop(0))
+            else:
+                trial = front.study.ask(front.wanted)
+                asked.append((trial.number, self._candidate(front, trial.settings)))
+        front.asked += how["count"]
+        found += [self._replayed(front, past) for past in again]
+        if asked and how["halved"]:
+            ((number, candidate),) = asked
+            if pruned := self._pruned(front, number, candidate):
+                asked, found = [], [*found, pruned]
+        if asked:
+            results = self.fit([candidate for _, candidate in asked], 1.0)
+            seconds = (time.monotonic() - began) / len(asked)
+            for (number, candidate), result in zip(asked, results, strict=True):
+                found.append(self._told(front, number, candidate, result, seconds))
+        front.tried += found
+        self._say(front, found, best, time.monotonic() - began)
+        return found
+
+    def _candidate(self, front: _Front, settings: Mapping[str, Any]) -> Candidate:
+        first = front.rung.candidates[0]
+        return Candidate(
+            first.backbone,
+            first.backbone_sha256,
+            first.method,
+            {**front.base, **settings},
+            first.seed,
+        )
+
+    def _pruned(self, front: _Front, number: int, candidate: Candidate) -> Tried | None:
+        """The candidate on part of the rows: what ended it there, or None where it goes on."""
+        began = time.monotonic()
+        (result,) = self.fit([candidate], PART)
+        seconds = time.monotonic() - began
+        if isinstance(result, Exception):
+            return self._told(front, number, candidate, result, seconds)
+        value = value_of(self.assess(candidate, result))
+        if front.study.report(number, value):
+            return None
+        why = f"not among the best third on {PART:.0%} of the rows"
+        front.study.prune(number, why)
+        return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
+
+    def _told(
+        self,
+        front: _Front,
+        number: int,
+        candidate: Candidate,
+        result: Scored | Exception,
+        seconds: float,
+    ) -> Tried:
+        found = self._tried(front, candidate, result, seconds, number)
+        if found.assessment is None:
+            self.emit(Note(f"{candidate.label()} failed: {found.why}", "warning"))
+            front.study.fail(number, found.why)
+        else:
+            front.study.tell(number, value_of(found.assessment), _notes(found))
+        return found
+
+    def _tried(
+        self,
+        front: _Front,
+        candidate: Candidate,
+        result: Scored | Exception,
+        seconds: float,
+        number: int,
+    ) -> Tried:
+        name = front.rung.name
+        if isinstance(result, Exception):
+            return Tried(name, candidate, "failed", reason(result), seconds, trial=number)
+        assessment = self.assess(candidate, result)
+        spent = max(seconds, result.seconds)
+        why = cut_by_budget(result)
+        return Tried(name, candidate, "tried", why, spent, result, assessment, trial=number)
+
+    def _replayed(self, front: _Front, past: Past) -> Tried:
+        """A trial that ended before this run was killed: its fit is found again."""
+        candidate = self._candidate(front, past.settings)
+        why = str(past.notes.get("why", ""))
+        if past.state == "done":
+            (result,) = self.fit([candidate], 1.0)
+            return self._tried(front, candidate, result, 0.0, past.number)
+        state = "pruned" if past.state == "pruned" else "failed"
+        return Tried(front.rung.name, candidate, state, why, trial=past.number)
+
+    def _say(
+        self, front: _Front, found: Sequence[Tried], best: Tried | None, seconds: float
+    ) -> None:
+        """A line where there is a new best; else only that it goes on."""
+        earlier = [t for t in front.tried if not _among(t, found)]
+        improved = _among(best_of([*earlier, *found]), found)
+        front.misses = 0 if improved else front.misses + len(found)
+        now = best_of([*([best] if best else []), *found])
+        if now is not None and now.assessment is not None and _among(now, found):
+            scores = dict(now.assessment.scores)
+            self.emit(CandidateTried(now.candidate.label(), scores, _chance(now), seconds))
+        self.emit(StageProgress("search", front.asked, 0, front.name))
+
+
+def _among(one: Tried | None, found: Sequence[Tried]) -> bool:
+    return any(one is each for each in found)
+
+
+def value_of(assessment: Assessment) -> float:
+    """What a study minimises: orders candidates as `best_of` does."""
+    loss = assessment.log_loss
+    return -round(assessment.chance * 20) + loss / (1 + loss)
+
+
+def _promise(front: _Front) -> tuple[float, str]:
+    best = best_of(front.tried)
+    assert best is not None
+    assert best.assessment is not None
+    return value_of(best.assessment), front.name
+
+
+def _notes(tried: Tried) -> dict[str, Any]:
+    found = tried.assessment
+    if found is None:
+        return {"why": tried.why}
+    return {
+        "scores": dict(found.scores),
+        "chance": found.chance,
+        "log_loss": found.log_loss,
+        "seconds": tried.seconds,
+    }
+
+
+def _chance(tried: Tried) -> float:
+    return 0.0 if tried.assessment is None else tried.assessment.chance
+
+
+def _importance(front: _Front) -> Importance:
+    done = sum(past.state == "done" for past in front.study.trials())
+    backbone = front.rung.candidates[0].backbone
+    return Importance(front.rung.name, backbone, done, front.study.importances())
