@@ -101,15 +101,11 @@ def used_rows(model: nn.Module, inputs: Inputs, method: object) -> Iterator[Used
 
 def _trained_table(model: nn.Module) -> nn.Embedding | None:
     """The word table, if there is one, its weight trains and nothing else holds it."""
-    tuned = (m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight.requires_grad)
-    if next(tuned, None) is None:
-        return None  # And a method may have put something of its own in the table's place.
-    encoders = [m for m in model.modules() if isinstance(m, PreTrainedModel)]
-    tables = {id(t): t for t in (encoder.get_input_embeddings() for encoder in encoders)}
-    if len(tables) != 1:
-        return None
-    (table,) = tables.values()
-    if not isinstance(table, nn.Embedding) or not table.weight.requires_grad:
+    # By its size and not by the encoder's accessor: a method may have wrapped what holds it.
+    sizes = {m.config.vocab_size for m in model.modules() if isinstance(m, PreTrainedModel)}
+    layers = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    tables = [layer for layer in layers if len(layer.weight) in sizes]
+    if len(tables) != 1 or not tables[0].weight.requires_grad:
         return None
     every = model.named_parameters(remove_duplicate=False)
-    return table if sum(tensor is table.weight for _, tensor in every) == 1 else None
+    return tables[0] if sum(tensor is tables[0].weight for _, tensor in every) == 1 else None
