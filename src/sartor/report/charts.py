@@ -275,7 +275,7 @@ def growth(
     return Growth(
         " ".join([*upper, *lower]),
         " ".join(f"{x_scale(rows)},{y_scale(value)}" for rows, value, *_ in expected),
-        tuple((x_scale(n), *(y_scale(v) for v in three)) for n, *three in measured),
+        tuple((x_scale(n), y_scale(v), y_scale(a), y_scale(b)) for n, v, a, b in measured),
         x_scale(now),
         None if target is None else y_scale(target),
         _ticks(x_scale, whole=True),

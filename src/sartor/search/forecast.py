@@ -129,6 +129,7 @@ def grow(train: Examples, label: str, head: Head, *, seed: int = 0) -> Grown | N
     logits: list[tuple[Floats, ...]] = []
     for share in SHARES:
         repeats: list[Floats] = []
+        part: list[int] = []
         for _ in range(_REPEATS if share < 1 else 1):
             part = [
                 row

@@ -47,8 +47,9 @@ def foresee(
         return []
     emit(StageStarted("forecast", len(wanted), "criteria"))
     train, held = setting.rows.train, setting.held
+    candidate = head.candidate
     grown = {
-        label: grow(train, label, lambda rows: fit(head.candidate, rows), seed=setting.need.seed)
+        label: grow(train, label, lambda rows: fit(candidate, rows), seed=setting.need.seed)
         for label in dict.fromkeys(map(label_of, wanted))
     }
     found: list[Forecast] = []

@@ -129,8 +129,10 @@ class Searcher:
         if climb.reached or self.limits.seconds is None:
             return Searched(climb)
         fronts = {front.name: front for front in self._fronts(climb, rungs)}
+        if not fronts:
+            return Searched(climb)
         tried, steps = list(climb.tried), 0
-        while fronts:
+        while True:
             found = self.limits.replay(
                 f"search {steps}", lambda: self._decide(list(fronts.values()))
             )
@@ -142,8 +144,6 @@ class Searcher:
             if best and best.assessment and best.assessment.chance >= ENOUGH:
                 found = {"why": "enough"}
                 break
-        if not fronts:
-            return Searched(climb)
         best = best_of(tried)
         reached = best is not None and _chance(best) >= ENOUGH
         asked = sum(front.asked for front in fronts.values())
