@@ -215,22 +215,34 @@ class _Block:
 
     def _newton(self, gradient: Doubles) -> Doubles:
         """L-BFGS's two loops, for all problems at once."""
-        found = gradient.copy()
+        found = _flat(gradient)
         shares: list[Doubles] = []
         for move, change, inverse in reversed(self.steps):
-            share = inverse * _dot(move, found)
-            found -= share[None, :, None] * change
+            share = inverse * _inner(move, found)
+            found -= share[:, None] * change
             shares.append(share)
-        found *= self.inverse
+        found *= _flat(self.inverse)
         for (move, change, inverse), share in zip(self.steps, reversed(shares), strict=True):
-            found += (share - inverse * _dot(change, found))[None, :, None] * move
-        return found
+            found += (share - inverse * _inner(change, found))[:, None] * move
+        columns, problems, outputs = gradient.shape
+        return found.reshape(problems, columns, outputs).transpose(1, 0, 2).copy()
 
     def _remember(self, move: Doubles, change: Doubles) -> None:
-        curvature = _dot(move, change)
+        move, change = _flat(move), _flat(change)
+        curvature = _inner(move, change)
         # A solved problem did not move: its pair must not be used.
         inverse = np.where(curvature > 0, 1.0 / np.where(curvature > 0, curvature, 1.0), 0.0)
         self.steps = [*self.steps[-_MEMORY + 1 :], (move, change, inverse)]
+
+
+def _flat(values: Doubles) -> Doubles:
+    """(problems, parameters), a copy in which each problem's lie together: dot products are then
+    BLAS's."""
+    return values.transpose(1, 0, 2).reshape(values.shape[1], -1).copy()
+
+
+def _inner(left: Doubles, right: Doubles) -> Doubles:
+    return np.matmul(left[:, None, :], right[:, :, None])[:, 0, 0]
 
 
 def _dot(left: Doubles, right: Doubles) -> Doubles:
