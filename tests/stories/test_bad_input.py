@@ -47,6 +47,11 @@ def test_data_that_cannot_be_read_is_named(
         ("accuracy >= 0.80", "recall[label=good] >= 1.2", ["line 8", "1.2"]),
         ("accuracy >= 0.80", "accuracy >= baseline + 0.03", ["line 8", "baseline"]),
         ("label: label", "lable: label", ["lable", "label"]),
+        (
+            "label: label",
+            "label: label\n  label_descriptions: {goood: praise}",
+            ["goood", "label_descriptions", "good"],
+        ),
         ("text_classification", "text_clasification", ["text_classification"]),
         ("./tiny", "./none", ["none"]),
         ("prefer: {", "prefer: {methods: [lroa], ", ["lroa", "lora"]),
