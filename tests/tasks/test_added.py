@@ -63,6 +63,16 @@ def test_a_prompt_leaves_every_position_of_the_backbone_to_the_text(model: TextC
     assert model(ids, torch.ones_like(ids)).shape == (1, 2)
 
 
+def test_the_word_table_is_still_found_behind_a_prompt(model: TextClassifier):
+    table = model.encoder.get_input_embeddings()
+
+    install(model, Prompt(4))
+
+    assert model.encoder.get_input_embeddings() is table
+    with pytest.raises(ModelError, match="a prompt already"):
+        install(model, Prompt(2))
+
+
 def test_descriptions_are_plain_values_and_read_back_equal():
     assert read_added(json.loads(json.dumps(describe(ADDED)))) == ADDED
 

@@ -25,7 +25,7 @@ CASES: list[tuple[str, Mapping[str, Any], int]] = [
     ("adapter", {"placement": "houlsby", "bottleneck": 5}, L * 2 * (2 * 5 * D + D + 5 + 2 * D)),
     ("adapter", {"placement": "pfeiffer", "bottleneck": 5}, L * (2 * 5 * D + D + 5)),
     ("prompt", {"prompt_tokens": 7}, 7 * D),
-    ("prefix", {"prefix_tokens": 7}, 7 * L * 2 * D),
+    ("prefix", {"prefix_tokens": 7, "reparameterise": False}, 7 * L * 2 * D),
     (
         "prefix",
         {"prefix_tokens": 7, "reparameterise": True, "hidden": 9},

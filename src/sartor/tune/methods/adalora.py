@@ -52,9 +52,9 @@ class AdaLora:
     """Share of the inputs of A set to zero while training."""
     where: str = "*"
     """Glob over module names below the encoder, e.g. `*.query`; attention and feed-forward."""
-    lr: Annotated[float, Gt(0), Le(1)] = 5e-3
+    lr: Annotated[float, Gt(0), Le(1)] = 6e-3
     """Peak learning rate of A, B and E."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:
@@ -113,7 +113,7 @@ class AdaLora:
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [
-            {"rank": 4, "initial_rank": 8, "lr": 5e-3, "epochs": 4},
+            {"rank": 4, "initial_rank": 8, "lr": 6e-3, "epochs": 4},
             {"rank": 8, "initial_rank": 12, "lr": 3e-3, "epochs": 4},
             {"rank": 2, "initial_rank": 4, "lr": 1e-2, "epochs": 4},
         ]

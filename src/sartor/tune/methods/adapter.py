@@ -35,7 +35,7 @@ class BottleneckAdapter:
     """Between the adapter's two linear layers."""
     lr: Annotated[float, Gt(0), Le(1)] = 2e-3
     """Peak learning rate of the adapters."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:

@@ -27,7 +27,7 @@ class BitFit:
 
     lr: Annotated[float, Gt(0), Le(1)] = 2e-3
     """Peak learning rate of the biases."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:
@@ -49,7 +49,7 @@ class BitFit:
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [
             {"lr": 2e-3, "epochs": 5},
-            {"lr": 5e-3, "epochs": 5},
+            {"lr": 3e-3, "epochs": 5},
             {"lr": 1e-3, "epochs": 8},
         ]
 

@@ -28,9 +28,9 @@ class IA3:
     reads: ClassVar[Reads] = "tokens"
     rung: ClassVar[int | None] = None
 
-    lr: Annotated[float, Gt(0), Le(1)] = 1e-2
+    lr: Annotated[float, Gt(0), Le(1)] = 2e-2
     """Peak learning rate of the factors."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:
@@ -50,9 +50,9 @@ class IA3:
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [
-            {"lr": 1e-2, "epochs": 5},
-            {"lr": 3e-2, "epochs": 5},
-            {"lr": 3e-3, "epochs": 8},
+            {"lr": 2e-2, "epochs": 5},
+            {"lr": 5e-2, "epochs": 5},
+            {"lr": 1e-2, "epochs": 8},
         ]
 
     @staticmethod

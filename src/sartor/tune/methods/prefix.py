@@ -34,13 +34,13 @@ class PrefixTuning:
 
     prefix_tokens: Annotated[int, Ge(1), Le(1024)] = 16
     """Virtual keys and values a layer."""
-    reparameterise: bool = False
+    reparameterise: bool = True
     """Whether a small network draws the prefixes while training."""
     hidden: Annotated[int, Ge(1), Le(4096)] = 128
     """Width of that network."""
-    lr: Annotated[float, Gt(0), Le(1)] = 2e-2
+    lr: Annotated[float, Gt(0), Le(1)] = 2e-3
     """Peak learning rate of the prefixes, or of the network that draws them."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:
@@ -70,9 +70,9 @@ class PrefixTuning:
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [
-            {"prefix_tokens": 16, "lr": 2e-2, "epochs": 5},
-            {"prefix_tokens": 32, "lr": 1e-2, "epochs": 5},
-            {"prefix_tokens": 16, "reparameterise": True, "lr": 2e-3, "epochs": 5},
+            {"prefix_tokens": 16, "lr": 2e-3, "epochs": 5},
+            {"prefix_tokens": 32, "lr": 1e-3, "epochs": 5},
+            {"prefix_tokens": 16, "reparameterise": False, "lr": 2e-2, "epochs": 5},
         ]
 
     @staticmethod

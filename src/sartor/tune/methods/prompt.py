@@ -34,7 +34,7 @@ class PromptTuning:
     """Virtual tokens; each costs as much time as a token of the text, in training and serving."""
     lr: Annotated[float, Gt(0), Le(1)] = 5e-2
     """Peak learning rate of the prompt."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 2e-3
+    head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:

@@ -29,6 +29,10 @@ class Prompt:
         encoder: Any = model.get_submodule("encoder")
         base = getattr(encoder, "embeddings", None)
         words = getattr(base, "word_embeddings", None)
+        if isinstance(base, PromptedEmbeddings):
+            raise ModelError(
+                "the model has a prompt already.", fix="give that one more tokens instead."
+            )
         if not isinstance(base, nn.Module) or not isinstance(words, nn.Embedding):
             raise ModelError(
                 f"a prompt has no place in {type(encoder).__name__}: it has no embedding layer "
@@ -50,6 +54,11 @@ class PromptedEmbeddings(nn.Module):
         like = next(base.parameters())
         self.prompt = nn.Parameter(torch.empty(tokens, width, device=like.device))
         nn.init.normal_(self.prompt, std=0.02)
+
+    @property
+    def word_embeddings(self) -> nn.Module:
+        """The backbone's table, where transformers' `get_input_embeddings` looks for it."""
+        return self.base.get_submodule("word_embeddings")
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         text = self.base(*args, **kwargs)
