@@ -24,9 +24,7 @@ import sartor
 from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
-from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.store import Store
-from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
@@ -39,9 +37,11 @@ from sartor.search.climbing import Clock, climb_and_search
 from sartor.search.estimates import finishing
 from sartor.search.fitting import heads_on
 from sartor.search.foresight import described, foresee, more_labels
+from sartor.search.joining import Terms, join, step_back
 from sartor.search.judging import roles_of, row_set
 from sartor.search.ladder import Limits, Tried
 from sartor.search.outcome import Outcome, describe
+from sartor.search.product import Workshop, members_of, reading
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
 from sartor.serve import timing
@@ -216,8 +216,12 @@ class _Stages:
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         limits, began = self._limits(), time.monotonic()
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
-        searched = climb_and_search(self.desk, ready, tuner, Clock(limits, began), self._owner())
+        clock = Clock(limits, began)
+        searched = climb_and_search(self.desk, ready, tuner, clock, self._owner())
+        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit)
         climb = searched.climb
+        if self.need.prefer.ensemble:
+            climb = join(climb, ready.setting.held, self._terms(ready, clock, workshop))
         if climb.best is None:
             raise DataError(
                 "No candidate could be fitted: "
@@ -225,7 +229,11 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        kept, made, maker = self._shrink(ready, tuner, climb.best, threads)
+        kept, made, maker = self._shrink(ready, workshop, climb.best, threads)
+        if cheaper := step_back(climb, kept.verdicts, self.emit):
+            climb = cheaper
+            assert climb.best is not None
+            kept, made, maker = self._shrink(ready, workshop, climb.best, threads)
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
@@ -292,34 +300,32 @@ class _Stages:
             ),
         )
 
+    def _terms(self, ready: Ready, clock: Clock, workshop: Workshop) -> Terms:
+        alike = reading(ready.backbones, MAX_LENGTH)
+        return Terms(ready.backbones, alike, workshop.tasted, clock.affords, self.emit)
+
     def _shrink(
-        self, ready: Ready, tuner: Tuner, best: Tried, threads: int
+        self, ready: Ready, workshop: Workshop, best: Tried, threads: int
     ) -> tuple[Artefact, list[Artefact], Maker]:
         assert best.assessment is not None
         assert best.scored is not None
-        rows = ready.setting.rows
-        fitted = tuner(best.candidate, rows.train, rows.validation, self.emit)
-        key = tuner.key(best.candidate, rows.train, rows.validation)
-        code = sources_sha256("sartor.shrink")
-        libraries = versions("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
+        product = workshop.product(best)
         maker = Maker(
             held=ready.setting.held.after(best),
-            manifest=self._manifest(ready, best.candidate),
+            manifest=self._manifest(ready, best),
             need_text=self.text,
             scratch=self.here.folder / "artefacts",
             bundles=self.place.bundles,
             timing=self._timing,
             conditions=f"this machine, batch 1, {threads} threads",
-            learnt=(*rows.train.ids, *rows.validation.ids),
+            learnt=(*workshop.rows.train.ids, *workshop.rows.validation.ids),
         )
         kept, made = maker.make(
-            fitted.folder,
+            product,
             ready.setting.held.task.decode(
                 best.scored.validation_logits, ready.setting.held.outputs, best.assessment.decision
             ),
-            lambda name, build: self.place.stage(
-                "artefact", digest(key, name, code, libraries), build
-            ),
+            lambda name, build: workshop.artefact(product, name, build),
             self.emit,
         )
         return kept, made, maker
@@ -331,7 +337,8 @@ class _Stages:
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
 
-    def _manifest(self, ready: Ready, candidate: Candidate) -> Manifest:
+    def _manifest(self, ready: Ready, best: Tried) -> Manifest:
+        candidate = best.candidate
         backbone = ready.backbones[candidate.backbone]
         return Manifest(
             format=1,
@@ -357,6 +364,7 @@ class _Stages:
                 "test_rows": ready.setting.rows.test.fingerprint(),
                 "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
                 "sartor": sartor.__version__,
+                **({"members": members_of(best, ready.backbones)} if best.parts else {}),
             },
         )
 

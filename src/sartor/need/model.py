@@ -83,6 +83,8 @@ class Preferences(BaseModel):
     """SPDX ids that a backbone may have, e.g. [MIT, Apache-2.0]."""
     methods: list[str] | None = None
     """Tuning methods to climb, in order; default: all, cheapest first."""
+    ensemble: bool = True
+    """Whether candidates may be joined into one model where none reaches the need alone."""
 
 
 class Need(BaseModel):

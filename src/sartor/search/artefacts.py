@@ -29,9 +29,9 @@ from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
 from sartor.search.ladder import ENOUGH
+from sartor.search.product import GRAPH, Product
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS
-from sartor.shrink.export import to_onnx
 from sartor.shrink.parity import Parity, parity
 
 FLOAT = "onnx"
@@ -95,7 +95,7 @@ class Maker:
 
     def make(
         self,
-        fitted: Path,
+        product: Product,
         before: Sequence[Mapping[str, Any]],
         stage: Callable[[str, Callable[[Path], None]], Path],
         emit: Emit,
@@ -103,7 +103,7 @@ class Maker:
         """The artefact to ship and all that were made.
 
         Args:
-            fitted: Folder that the fit left.
+            product: What the chosen candidate ships as.
             before: The fitted model's answers on the validation rows.
             stage: Keeps a graph under a name; built once, found again on resume.
             emit: Progress.
@@ -111,15 +111,15 @@ class Maker:
         shutil.rmtree(self.scratch, ignore_errors=True)
         names = [FLOAT, *COMPRESSORS.names()]
         emit(StageStarted("shrink", len(names), "artefacts"))
-        graph = stage(FLOAT, lambda to: to_onnx(fitted, self.manifest.task, to / "model.onnx"))
-        made = [self._measure(FLOAT, graph, fitted, before)]
+        graph = stage(FLOAT, product.write)
+        made = [self._measure(FLOAT, graph, product, before)]
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
-                smaller = stage(name, _compressing(name, graph / "model.onnx"))
+                smaller = stage(name, _compressing(name, graph / GRAPH))
             except NothingToShrink:
                 continue
-            made.append(self._measure(name, smaller, fitted, before))
+            made.append(self._measure(name, smaller, product, before))
         made, best = self._cheapest(made)
         kept = replace(best, bundle=self._publish(best.bundle))
         sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
@@ -187,10 +187,10 @@ class Maker:
         return there if alike and asked == wanted else None
 
     def _measure(
-        self, name: str, graph: Path, fitted: Path, before: Sequence[Mapping[str, Any]]
+        self, name: str, graph: Path, product: Product, before: Sequence[Mapping[str, Any]]
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.inputs["text"])
-        content = {"model.onnx": graph / "model.onnx", "tokenizer.json": fitted / "tokenizer.json"}
+        content = {"model.onnx": graph / GRAPH, "tokenizer.json": product.tokenizer}
         # The decision rule is settled on this graph's own logits, so a draft bundle computes them.
         draft = write_bundle(
             self.scratch / f"{name}-draft",
@@ -266,7 +266,7 @@ def _short(size: float) -> str:
 
 def _compressing(name: str, source: Path) -> Callable[[Path], None]:
     compressor = COMPRESSORS.get(name)()
-    return lambda to: compressor.compress(source, to / "model.onnx")
+    return lambda to: compressor.compress(source, to / GRAPH)
 
 
 def _of_the_artefact(criterion: Criterion) -> bool:

@@ -5,6 +5,7 @@ with no other's. What did well elsewhere is only tried first.
 """
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from sartor.search.study import Study
 from sartor.search.trials import PART, Searched, Searcher
 from sartor.tune.fit import Tuner
 
+JOINING_SECONDS = 20.0
+"""Kept back from the search for an ensemble: a member more is an export more."""
 _OWN = 3
 """Best settings of earlier runs on the same rows that are tried first."""
 _ELSEWHERE = 5
@@ -34,6 +37,15 @@ class Clock:
 
     limits: Limits
     began: float
+
+    def affords(self, name: str, seconds: float) -> bool:
+        """Whether the budget has so many seconds more, for the decision called `name`."""
+
+        def decide() -> bool:
+            spent = time.monotonic() - self.began
+            return self.limits.seconds is None or spent + seconds <= self.limits.seconds
+
+        return bool(self.limits.replay(f"budget {name}", decide))
 
 
 def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner: str) -> Searched:
@@ -67,7 +79,7 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
         fit=fit,
         assess=held.assess,
         studies=lambda rung: _study_of(rung, desk, ready, owner),
-        limits=clock.limits,
+        limits=_sparing(clock.limits) if desk.need.prefer.ensemble else clock.limits,
         emit=desk.emit,
         rows=len(rows.train),
         started=clock.began,
@@ -75,6 +87,12 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
     if searched.climb.best is not climb.best:
         _say_climbed(desk, searched.climb)
     return searched
+
+
+def _sparing(limits: Limits) -> Limits:
+    """What a search may spend so that something is left to join its best candidates with."""
+    seconds = limits.seconds
+    return limits if seconds is None else replace(limits, seconds=seconds - JOINING_SECONDS)
 
 
 def _study_of(

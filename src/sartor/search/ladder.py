@@ -76,8 +76,25 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What a candidate that was made of others is made of.
+
+    Args:
+        kind: "soup" averages weights, "ensemble" adds logits.
+        members: (factor, candidate) of each: of a soup whether it was kept, 1 or 0, in the order
+            they were offered; of an ensemble what its logits are multiplied with.
+    """
+
+    kind: Literal["soup", "ensemble"]
+    members: "tuple[tuple[float, Tried], ...]"
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
-    """One line of the ladder as it was climbed; `trial` is its number in a study, if it is one."""
+    """One line of the ladder as it was climbed.
+
+    `trial` is its number in a study, if it is one; `parts` what it is made of, if it was joined.
+    """
 
     rung: str
     candidate: Candidate
@@ -87,6 +104,7 @@ class Tried:
     scored: Scored | None = None
     assessment: Assessment | None = None
     trial: int | None = None
+    parts: Parts | None = None
 
     @property
     def cut(self) -> bool:

@@ -1,0 +1,124 @@
+"""Pooling models' answers: a weighted sum of calibrated logits, its weights chosen greedily.
+
+logits(x) = Σ_k w_k · z_k(x) / T_k,   Σ w_k = 1: the logarithmic opinion pool, p ∝ Π p_k^(w_k)
+Genest and Zidek 1986, doi:10.1214/ss/1177013825
+
+It is linear in the logits, so it is one graph whose output is logits again, and heads on one
+encoder add no pass. Weights: forward selection with replacement from the best single model,
+Caruana et al. 2004, doi:10.1145/1015330.1015432.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.protocols import Floats
+from sartor.tasks.text_classification.settling import fit_temperature
+
+Doubles = NDArray[np.float64]
+Labels = NDArray[np.intp]
+Allowed = Callable[[frozenset[int]], bool]
+"""Whether these models may stand together."""
+
+ROUNDS = 24
+"""Picks, with replacement: a weight is a multiple of 1 / picks."""
+_LEAST_GAIN = 1e-4
+"""Log-loss, in nats, that one more pick must save: below is rounding, above may be a model more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Models with their weights.
+
+    Args:
+        weights: (models,), 0 for those left out, Σ = 1.
+        temperatures: (models,), each fitted on the rows that chose the weights.
+    """
+
+    weights: Doubles
+    temperatures: Doubles
+
+    @property
+    def members(self) -> list[int]:
+        """Models with a weight, the heaviest first."""
+        order = np.argsort(-self.weights, kind="stable")
+        return [int(i) for i in order if self.weights[i] > 0]
+
+    @property
+    def scales(self) -> Doubles:
+        """(models,) what each model's logits are multiplied with."""
+        return self.weights / self.temperatures
+
+    def logits(self, stack: Floats) -> Floats:
+        """(models, rows, classes) logits to (rows, classes)."""
+        chosen = self.members
+        found = np.tensordot(self.scales[chosen], np.asarray(stack[chosen], np.float64), axes=1)
+        return found.astype(np.float32)
+
+
+def choose(stack: Floats, truth: Labels, allowed: Allowed = lambda _: True) -> Mixture:
+    """Pick models one by one, each time the one that lowers the log-loss of the sum most.
+
+    Args:
+        stack: (models, rows, classes) logits.
+        truth: (rows,) class indices.
+        allowed: Asked of every set of models before it is formed; true of each model alone.
+    """
+    temperatures = np.array([fit_temperature(logits, truth) for logits in stack])
+    ready = np.asarray(stack, np.float64) / temperatures[:, None, None]
+    total = np.zeros(ready.shape[1:])
+    picks: list[int] = []
+    best, kept = np.inf, 0
+    for count in range(1, ROUNDS + 1):
+        open_ = [k for k in range(len(ready)) if allowed(frozenset((*picks, k)))]
+        losses = [_log_loss((total + ready[k]) / count, truth) for k in open_]
+        picks.append(open_[int(np.argmin(losses))])
+        total += ready[picks[-1]]
+        if (loss := min(losses)) < best - _LEAST_GAIN:
+            best, kept = loss, count
+    weights = np.bincount(picks[:kept], minlength=len(ready)) / kept
+    return Mixture(weights, temperatures)
+
+
+def cross_fitted(
+    stack: Floats, truth: Labels, halves: NDArray[np.bool_], allowed: Allowed = lambda _: True
+) -> Floats:
+    """(rows, classes): what each half's rows get from the mixture that the other half chose.
+
+    Weights chosen on few rows fit those rows' luck; scored on rows that had no say, they show what
+    the choosing is worth on test rows.
+
+    Args:
+        stack: (models, rows, classes) logits.
+        truth: (rows,) class indices.
+        halves: (rows,) side of each row.
+        allowed: As of `choose`.
+    """
+    found = np.empty(stack.shape[1:], np.float32)
+    for side in (False, True):
+        chooser, scored = halves == side, halves != side
+        mixture = choose(stack[:, chooser], truth[chooser], allowed)
+        found[scored] = mixture.logits(stack[:, scored])
+    return found
+
+
+def split_in_halves(groups: Sequence[str] | int, seed: int) -> NDArray[np.bool_]:
+    """(rows,) a random side for each row; rows of one group lie on one side.
+
+    Args:
+        groups: Group of each row, or the number of rows where they have none.
+        seed: Same seed, same sides.
+    """
+    names = np.arange(groups) if isinstance(groups, int) else np.asarray(groups)
+    found, member = np.unique(names, return_inverse=True)
+    side = np.zeros(len(found), bool)
+    side[np.random.default_rng(seed).permutation(len(found))[: len(found) // 2]] = True
+    return side[member.reshape(-1)]
+
+
+def _log_loss(logits: Doubles, truth: Labels) -> float:
+    top = logits.max(1)
+    total = top + np.log(np.exp(logits - top[:, None]).sum(1))
+    return float((total - logits[np.arange(len(truth)), truth]).mean())

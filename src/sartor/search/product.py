@@ -1,0 +1,146 @@
+"""What a chosen candidate ships as: one graph and one tokenizer, whatever it is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sartor.core.events import Emit
+from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
+from sartor.core.types import Backbone, Candidate
+from sartor.data.prepare import Prepared
+from sartor.search.ladder import Tried
+from sartor.shrink.export import to_onnx
+from sartor.shrink.merge import merge_graphs
+from sartor.tune.fit import Tuner
+from sartor.tune.soup import Soup, make_soup, read_soup
+
+GRAPH = "model.onnx"
+Stage = Callable[[str, str, Callable[[Path], None]], Path]
+"""(stage, key, build) to the folder with the result: `Workspace.stage`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A candidate ready to be exported.
+
+    Args:
+        key: Content hash of everything that decides its answers.
+        tokenizer: Its tokenizer.json.
+        write: Puts `GRAPH` into an empty folder.
+    """
+
+    key: str
+    tokenizer: Path
+    write: Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Turns what was tried into what ships.
+
+    Args:
+        tuner: Fits, or finds what it has fitted.
+        rows: Training and validation rows.
+        stage: Keeps results by content.
+        emit: Progress.
+    """
+
+    tuner: Tuner
+    rows: Prepared
+    stage: Stage
+    emit: Emit
+
+    def product(self, tried: Tried) -> Product:
+        """What `tried` ships as; members are exported when the product is written."""
+        if tried.parts is None:
+            fitted = self._fitted(tried)
+            return self._of_folder(self._key(tried), fitted)
+        if tried.parts.kind == "soup":
+            return self._of_folder(self._key(tried), self.soup([t for _, t in tried.parts.members]))
+        members = [(self.product(member), scale) for scale, member in tried.parts.members]
+
+        def write(to: Path) -> None:
+            graphs = [(self.artefact(p, "onnx", p.write) / GRAPH, scale) for p, scale in members]
+            merge_graphs(graphs, to / GRAPH)
+
+        return Product(self._key(tried), members[0][0].tokenizer, write)
+
+    def artefact(self, product: Product, name: str, build: Callable[[Path], None]) -> Path:
+        """The folder with one form of a product, built once in the workspace."""
+        code = sources_sha256("sartor.shrink")
+        libraries = versions("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
+        return self.stage("artefact", digest(product.key, name, code, libraries), build)
+
+    def soup(self, offered: list[Tried]) -> Path:
+        """The folder of the soup of fits, offered best first; see `tune.soup`."""
+
+        def build(to: Path) -> None:
+            rows = self.rows.train, self.rows.validation
+            make_soup([self._fitted(t) for t in offered], rows, self._task, to)
+
+        return self.stage("soup", digest("soup", [self._key(t) for t in offered]), build)
+
+    def tasted(self, offered: list[Tried]) -> Soup:
+        """Which of the offered fits the soup keeps, and how it answers the validation rows."""
+        return read_soup(self.soup(offered))
+
+    @property
+    def _task(self) -> str:
+        return self.tuner.options.task
+
+    def _fitted(self, tried: Tried) -> Path:
+        rows = self.rows
+        return self.tuner(tried.candidate, rows.train, rows.validation, self.emit).folder
+
+    def _of_folder(self, key: str, folder: Path) -> Product:
+        def write(to: Path) -> None:
+            to_onnx(folder, self._task, to / GRAPH)
+
+        return Product(key, folder / "tokenizer.json", write)
+
+    def _key(self, tried: Tried) -> str:
+        if tried.parts is None:
+            key = self.tuner.key(tried.candidate, self.rows.train, self.rows.validation)
+            # A fit that the budget ended is another model than the whole one.
+            return digest(key, tried.scored.cut) if tried.cut and tried.scored else key
+        members = [(scale, self._key(member)) for scale, member in tried.parts.members]
+        return digest(tried.parts.kind, members)
+
+
+def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str, Any]]:
+    """For the manifest: what a candidate that was made of others is made of."""
+    found: list[dict[str, Any]] = []
+    for factor, member in tried.parts.members if tried.parts else ():
+        candidate = member.candidate
+        found.append(
+            {
+                "factor": factor,
+                "backbone": candidate.backbone,
+                "backbone_sha256": candidate.backbone_sha256,
+                "backbone_licence": backbones[candidate.backbone].licence,
+                "method": candidate.method,
+                "settings": dict(candidate.settings),
+                "seed": candidate.seed,
+                **({"members": members_of(member, backbones)} if member.parts else {}),
+            }
+        )
+    return found
+
+
+def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:
+    """Candidate to a hash of how its graph reads texts: only those that read alike can be one.
+
+    Args:
+        backbones: By name.
+        max_length: Tokens a text is cut at, at most.
+    """
+
+    @cache
+    def of_backbone(name: str) -> str:
+        backbone = backbones[name]
+        tokenizer = file_sha256(Path(backbone.path) / "tokenizer.json")
+        return digest(tokenizer, backbone.prefix, min(max_length, backbone.max_length))
+
+    return lambda candidate: of_backbone(candidate.backbone)

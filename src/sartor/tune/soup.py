@@ -1,0 +1,129 @@
+"""Model soup: fits of one pretrained model, averaged weight by weight, are one model again.
+
+θ = (1/n) Σ_i θ_i,  fits taken in turn, the best first, each kept where the average then does better
+Wortsman et al. 2022, https://arxiv.org/abs/2203.05482 (greedy soup)
+
+Fits that start from the same weights often end in one basin of the loss, and its middle lies lower
+than its rim. The average costs nothing more to serve than one of them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from sartor.core.errors import SettingError
+from sartor.core.protocols import Floats
+from sartor.core.types import Examples
+from sartor.tasks.text_classification.settling import fit_temperature
+from sartor.tune.batching import Tokens
+from sartor.tune.scoring import log_loss, score
+
+_SOUP, _LOGITS, _TEXT = "soup.json", "logits.safetensors", "text.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Soup:
+    """A soup as made.
+
+    Args:
+        kept: Of the fits offered, the positions of those that were averaged; only the first where
+            no average did better.
+        validation_logits: (validation rows, outputs).
+        train_logits: (training rows, outputs); rows that the first fit did not score are NaN.
+    """
+
+    kept: tuple[int, ...]
+    validation_logits: Floats
+    train_logits: Floats
+
+
+def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, to: Path) -> None:
+    """Average fits greedily and write the result as a fit's folder.
+
+    Args:
+        fits: `Fitted.folder` of each, the best first; all of one architecture.
+        rows: Training and validation rows of the fits.
+        task: Its training half rebuilds the model.
+        to: An empty folder.
+
+    Raises:
+        SettingError: If the fits are not of one architecture.
+    """
+    load = import_module(f"sartor.tasks.{task}.train").load
+    train, validation = rows
+    text = json.loads((fits[0] / _TEXT).read_text(encoding="utf-8"))
+    labels = np.array([text["outputs"].index(label) for label in validation.target], np.int64)
+    model = load(fits[0])
+    mean = {name: value.clone() for name, value in model.state_dict().items()}
+    logits = load_file(fits[0] / _LOGITS)
+    best, kept = _calibrated_loss(logits["validation"], labels), [0]
+    tokens = _tokens(fits[0], text, validation.inputs["text"], model.encoder.config.pad_token_id)
+    for index in range(1, len(fits)):
+        stirred = stir(mean, load(fits[index]).state_dict(), len(kept))
+        model.load_state_dict(stirred)
+        found = score(model, tokens)
+        if (loss := _calibrated_loss(found, labels)) < best:
+            best, mean, logits = loss, stirred, logits | {"validation": found}
+            kept.append(index)
+    model.load_state_dict(mean)
+    if len(kept) > 1:
+        scored = np.flatnonzero(np.isfinite(logits["train"]).all(1))
+        texts = [train.inputs["text"][i] for i in scored.tolist()]
+        pad = model.encoder.config.pad_token_id
+        logits["train"][scored] = score(model, _tokens(fits[0], text, texts, pad))
+    model.save(to)
+    for name in ("tokenizer.json", _TEXT):
+        copyfile(fits[0] / name, to / name)
+    save_file({k: np.ascontiguousarray(v, np.float32) for k, v in logits.items()}, to / _LOGITS)
+    (to / _SOUP).write_text(json.dumps({"kept": kept}) + "\n", encoding="utf-8")
+
+
+def stir(mean: dict[str, Tensor], more: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The mean of `count` models and one more; what is not a fraction stays as it was.
+
+    Raises:
+        SettingError: If the two hold other tensors.
+    """
+    if odd := sorted({n for n in mean.keys() | more.keys() if _shape(mean, n) != _shape(more, n)}):
+        raise SettingError(
+            f"{odd[0]} is not the same tensor in both fits, so they cannot be averaged.",
+            fix="average fits of one backbone that read the same layers.",
+        )
+    return {
+        name: value + (more[name] - value) / (count + 1) if value.is_floating_point() else value
+        for name, value in mean.items()
+    }
+
+
+def read_soup(folder: Path) -> Soup:
+    """What `make_soup` wrote."""
+    kept = json.loads((folder / _SOUP).read_text(encoding="utf-8"))["kept"]
+    logits = load_file(folder / _LOGITS)
+    return Soup(tuple(kept), logits["validation"], logits["train"])
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
+    return tuple(tensors[name].shape) if name in tensors else None
+
+
+def _calibrated_loss(logits: Floats, labels: NDArray[np.int64]) -> float:
+    # An average is less sure of itself than its parts; the decision rule sets that right anyhow.
+    return log_loss(logits / np.float32(fit_temperature(logits, labels)), labels)
+
+
+def _tokens(fit: Path, text: Mapping[str, Any], rows: Sequence[str], pad: int | None) -> Tokens:
+    tokenizer = Tokenizer.from_file(str(fit / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(text["max_length"])
+    texts = [(text["prefix"] + row).encode("utf-8", "replace").decode() for row in rows]
+    return Tokens([e.ids for e in tokenizer.encode_batch(texts)], pad or 0)
