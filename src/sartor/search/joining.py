@@ -18,6 +18,7 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
+from sartor.search.estimates import SMALLEST_MB
 from sartor.search.folds import FEW
 from sartor.search.ladder import (
     ENOUGH,
@@ -224,9 +225,9 @@ def _has_room(members: Sequence[Tried], held: Held, terms: Terms) -> bool:
     size = 0.0
     for name in encoders.values():
         backbone = terms.backbones[name]
-        # At least a byte for each weight that was trained; embeddings may be shared with another.
+        # A second fit of a backbone may share its embeddings with the first.
         blocks = 12 * backbone.layers * backbone.width**2
-        size += (blocks if name in seen else backbone.parameters) * 0.8e-6
+        size += (blocks if name in seen else backbone.parameters) * SMALLEST_MB
         seen.add(name)
     return len(encoders) < 2 or size <= min(bounds, default=np.inf)
 

@@ -21,7 +21,6 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sartor.core.errors import SettingError
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.tasks.text_classification.settling import fit_temperature
@@ -51,13 +50,11 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     """Average fits greedily and write the result as a fit's folder.
 
     Args:
-        fits: `Fitted.folder` of each, the best first; all of one architecture.
+        fits: `Fitted.folder` of each, the best first; those of another architecture than the first
+            are left out.
         rows: Training and validation rows of the fits.
         task: Its training half rebuilds the model.
         to: An empty folder.
-
-    Raises:
-        SettingError: If the fits are not of one architecture.
     """
     load = import_module(f"sartor.tasks.{task}.train").load
     train, validation = rows
@@ -69,7 +66,10 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     best, kept = _calibrated_loss(logits["validation"], labels), [0]
     tokens = _tokens(fits[0], text, validation.inputs["text"], model.encoder.config.pad_token_id)
     for index in range(1, len(fits)):
-        stirred = stir(mean, load(fits[index]).state_dict(), len(kept))
+        more = load(fits[index]).state_dict()
+        if not alike(mean, more):
+            continue
+        stirred = stir(mean, more, len(kept))
         model.load_state_dict(stirred)
         found = score(model, tokens)
         if (loss := _calibrated_loss(found, labels)) < best:
@@ -88,17 +88,14 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     (to / _SOUP).write_text(json.dumps({"kept": kept}) + "\n", encoding="utf-8")
 
 
-def stir(mean: dict[str, Tensor], more: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """The mean of `count` models and one more; what is not a fraction stays as it was.
+def alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two models hold the same tensors, by name and shape."""
+    shapes = ({name: value.shape for name, value in model.items()} for model in (one, other))
+    return next(shapes) == next(shapes)
 
-    Raises:
-        SettingError: If the two hold other tensors.
-    """
-    if odd := sorted({n for n in mean.keys() | more.keys() if _shape(mean, n) != _shape(more, n)}):
-        raise SettingError(
-            f"{odd[0]} is not the same tensor in both fits, so they cannot be averaged.",
-            fix="average fits of one backbone that read the same layers.",
-        )
+
+def stir(mean: Mapping[str, Tensor], more: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The mean of `count` models and one more; what is not a fraction stays as it was."""
     return {
         name: value + (more[name] - value) / (count + 1) if value.is_floating_point() else value
         for name, value in mean.items()
@@ -110,10 +107,6 @@ def read_soup(folder: Path) -> Soup:
     kept = json.loads((folder / _SOUP).read_text(encoding="utf-8"))["kept"]
     logits = load_file(folder / _LOGITS)
     return Soup(tuple(kept), logits["validation"], logits["train"])
-
-
-def _shape(tensors: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
-    return tuple(tensors[name].shape) if name in tensors else None
 
 
 def _calibrated_loss(logits: Floats, labels: NDArray[np.int64]) -> float:
