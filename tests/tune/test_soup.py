@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         backbone = find_backbone(str(make_tiny_bert(place / "tiny")))
     tuner = Tuner(
         {backbone.name: backbone},
-        lambda _: pytest.fail("no activations are read"),
+        lambda _: cast("Any", None),
         place / "fits",
         ("bad", "good"),
         TuneOptions(max_length=64, scored_train_rows=20),
