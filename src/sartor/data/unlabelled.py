@@ -1,0 +1,63 @@
+"""Texts without labels, to pretrain on: none of them may be one that will be judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sartor.data.near import near_clusters, near_form
+from sartor.data.normalise import MISSING_TEXT, normalise_text
+from sartor.data.read import read
+from sartor.data.table import Source, texts_of
+
+MOST_TEXTS = 200_000
+"""Texts kept; of more, a sample is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Texts that may be learnt from.
+
+    Args:
+        texts: Normalised, each once.
+        dropped: Reason to number of rows that are not among them.
+        sources: Files with their hashes.
+    """
+
+    texts: tuple[str, ...]
+    dropped: dict[str, int]
+    sources: tuple[Source, ...]
+
+
+def read_unlabelled(
+    sources: Sequence[str], root: Path, *, column: str, held: Sequence[str], seed: int
+) -> Unlabelled:
+    """Read texts, without those that nearly repeat a row that is held out.
+
+    Args:
+        sources: Files, folders or hub ids, as under `data.train`.
+        root: Folder their paths are relative to.
+        column: Where the text is.
+        held: Texts of the test and validation rows.
+        seed: Draws the sample where there are too many.
+
+    Raises:
+        DataError: If a source cannot be read or lacks the column.
+    """
+    table = read(sources, root)
+    table.require(column)
+    found = [normalise_text(text or "")[0] for text in texts_of(table.frame[column])]
+    kept = [text for text in found if text and text.casefold() not in MISSING_TEXT]
+    dropped = {"empty": len(found) - len(kept)}
+    distinct = list({near_form(text): text for text in reversed(kept)}.values())[::-1]
+    dropped["duplicates"] = len(kept) - len(distinct)
+    if len(distinct) > MOST_TEXTS:
+        order = np.random.default_rng(seed).permutation(len(distinct))[:MOST_TEXTS]
+        dropped["beyond the largest number"] = len(distinct) - MOST_TEXTS
+        distinct = [distinct[i] for i in sorted(order.tolist())]
+    # A cluster is named by its first text: below the number of held-out rows, it holds one of them.
+    clusters = near_clusters([*held, *distinct])[len(held) :]
+    free = [t for t, first in zip(distinct, clusters.tolist(), strict=True) if first >= len(held)]
+    dropped["near a test or validation row"] = len(distinct) - len(free)
+    return Unlabelled(tuple(free), {k: n for k, n in dropped.items() if n}, table.sources)
