@@ -125,9 +125,8 @@ def _soups(tried: Sequence[Tried], held: Held, terms: Terms) -> list[Tried]:
         candidate = replace(first, method="soup", settings=settings)
         scored = Scored(soup.validation_logits, soup.train_logits, seconds)
         assessment = held.assess(candidate, scored)
-        made = Tried(
-            "soup", candidate, "tried", "", seconds, scored, assessment, Parts("soup", shares)
-        )
+        parts = Parts("soup", shares)
+        made = Tried("soup", candidate, "tried", "", seconds, scored, assessment, parts=parts)
         terms.emit(_said(f"soup of {len(kept)} {first.method} fits, {first.backbone}", made))
         found.append(made)
     return found
@@ -197,11 +196,8 @@ def _mixed(models: Sequence[Tried], mixture: Mixture, stack: Floats) -> Tried:
         "ensemble",
         replace(first, method="ensemble", settings={"of": of}),
         "tried",
-        "",
-        0.0,
-        scored,
-        None,
-        Parts("ensemble", members),
+        scored=scored,
+        parts=Parts("ensemble", members),
     )
 
 
