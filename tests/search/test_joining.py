@@ -12,7 +12,7 @@ from sartor.core.types import Backbone, Candidate, Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
-from sartor.search.joining import ENCODERS, Terms, join, step_back
+from sartor.search.joining import MEMBERS, Terms, join, step_back
 from sartor.search.ladder import Climb, Scored, Tried, best_of
 from sartor.tasks import TASKS
 from sartor.tune.soup import Soup
@@ -146,7 +146,7 @@ def test_a_criterion_of_size_bounds_the_encoders_of_an_ensemble(bound: str, enco
     assert len(names) == (0 if encoders == 1 else encoders)
 
 
-def test_no_ensemble_runs_more_than_a_handful_of_encoders():
+def test_no_ensemble_has_more_than_a_handful_of_members():
     among = held("accuracy >= 0.9")
     # Each of eight fits knows its own eighth of the rows: more members would always help.
     rows = np.arange(ROWS) // 2 % 8
@@ -158,7 +158,7 @@ def test_no_ensemble_runs_more_than_a_handful_of_encoders():
     kept = Soup((0,), fits[0].scored.validation_logits, fits[0].scored.train_logits)
     found = join(climbed(*fits), among, Shop(soup=kept).terms())
     assert found.tried[-1].parts is not None
-    assert len(found.tried[-1].parts.members) == ENCODERS
+    assert len(found.tried[-1].parts.members) == MEMBERS
 
 
 def test_candidates_that_read_texts_otherwise_are_left_out():

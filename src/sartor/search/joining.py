@@ -196,7 +196,9 @@ def _mixed(models: Sequence[Tried], mixture: Mixture, stack: Floats) -> Tried:
         "ensemble",
         replace(first, method="ensemble", settings={"of": of}),
         "tried",
-        scored=scored,
+        "",
+        0.0,
+        scored,
         parts=Parts("ensemble", members),
     )
 
