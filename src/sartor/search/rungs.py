@@ -36,7 +36,7 @@ def obstacles(task: str, outputs: Sequence[str], descriptions: Mapping[str, str]
         outputs: Names of the labels.
         descriptions: What the need says they mean.
     """
-    tried: dict[tuple[str, str], str | None] = {}
+    tried: dict[tuple[str, ...], str | None] = {}
 
     def reason(backbone: Backbone, candidate: Candidate) -> str | None:
         method: Any = METHODS.get(candidate.method)
@@ -45,8 +45,9 @@ def obstacles(task: str, outputs: Sequence[str], descriptions: Mapping[str, str]
             return method.obstacle(backbone, outputs, descriptions) or None
         if reads != "tokens":
             return None
-        # Whether a method fits an architecture hardly depends on its settings: one try for all.
-        place = (backbone.name, candidate.method)
+        # Names of places and parts can make a difference to what fits; rates and sizes cannot.
+        named = sorted(f"{k}={v}" for k, v in candidate.settings.items() if isinstance(v, str))
+        place = (backbone.name, candidate.method, *named)
         if place not in tried:
             tried[place] = why_not(backbone, candidate, task)
         return tried[place]
