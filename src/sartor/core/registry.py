@@ -54,15 +54,16 @@ class Registry(Generic[T]):
             UnknownName: If no file or entry point has that name.
             SettingError: If the file registers no class.
         """
+        if name in self._found:
+            return self._found[name]
         names = self.names()
         if name not in names:
             raise UnknownName(f"No {self.kind} is called {name!r}.", fix=near_miss(name, names))
-        if name not in self._found:
-            if name in self._built_ins():
-                self._import(name)
-            else:
-                plugin = next(iter(entry_points(group=self.group, name=name))).load()
-                self._found[name] = with_config(ConfigDict(extra="forbid"))(plugin)
+        if name in self._built_ins():
+            self._import(name)
+        else:
+            plugin = next(iter(entry_points(group=self.group, name=name))).load()
+            self._found[name] = with_config(ConfigDict(extra="forbid"))(plugin)
         return self._found[name]
 
     def _built_ins(self) -> set[str]:
