@@ -124,6 +124,15 @@ def full_result() -> dict[str, Any]:
              "expected": {"rows": [48, 480, 1000, 2000], "value": [0.7, 0.91, 0.94, 0.95],
                           "low": [0.66, 0.88, 0.91, 0.92], "high": [0.74, 0.93, 0.96, 0.98]}},
         ],
+        "search": {
+            "why": "no rung has improved in 20 trials",
+            "by": "PED-ANOVA",
+            "importances": [
+                {"rung": "lora", "backbone": "e5-small", "trials": 31,
+                 "shares": {"rank": 0.12, "lr": 0.81, "epochs": 0.07}},
+                {"rung": "full", "backbone": "e5-small", "trials": 3, "shares": {}},
+            ],
+        },
         "left_out": [
             {"rung": "full", "label": "large", "why": "size_mb <= 20 is out of reach: <large>"},
         ],

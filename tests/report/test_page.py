@@ -323,3 +323,35 @@ def test_what_more_labels_would_buy_is_drawn_and_said():
 def test_what_was_left_out_when_planning_is_listed_with_its_reason():
     page = render(full_result())
     assert "size_mb &lt;= 20 is out of reach: &lt;large&gt;" in page
+
+
+def test_the_settings_that_mattered_most_come_first():
+    page = Reader(render(full_result())).text
+    assert page.index("lr 81 %") < page.index("rank 12 %") < page.index("epochs 7 %")
+    assert "Too few trials to tell." in page
+    result = full_result()
+    del result["search"]
+    assert "Which settings mattered" not in render(result)
+
+
+def test_of_many_trials_the_likeliest_are_listed_under_their_numbers_and_the_rest_counted():
+    result = full_result()
+    many = [
+        {"rung": "lora", "label": f"trial {n}", "scores": {}, "chance": n / 100, "trial": n,
+         "state": "tried"}
+        for n in range(50)
+    ]  # fmt: skip
+    result["candidates"] += many
+    page = Reader(render(result)).text
+    before = len(full_result()["candidates"])
+    assert f"{before + 50} trial 49" in page
+    assert f"{before + 31} trial 30" in page
+    assert "trial 29" not in page
+    assert "30 further trials are in the run's result.json" in page
+    assert "frozen head, last layer" in page, "the portfolio is always listed"
+
+
+def test_what_no_other_beats_is_marked():
+    page = render(full_result())
+    assert page.count("unbeaten</span>") == 2, "the most exact and the smallest"
+    assert 'class="front"' in page

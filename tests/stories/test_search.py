@@ -44,6 +44,28 @@ def test_trials_follow_the_portfolio_and_are_told_with_what_mattered(searched: P
     assert len(chosen) == 1
 
 
+def test_what_was_searched_is_shown_in_words_and_as_json(
+    searched: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    here.folder = searched
+    told = json.loads(here("search", "show", "--json").out)
+    found = result(searched)
+    (rung,) = told["ladder"]
+    assert (rung["rung"], rung["backbone"]) == ("head", "./tiny")
+    assert rung["candidates"] == len(found["candidates"])
+    assert rung["trials"] == len(trials(found))
+    assert rung["chosen"]
+    assert told["ended"] == found["search"]["why"]
+    assert told["importances"][0]["shares"] == found["search"]["importances"][0]["shares"]
+    assert {o["name"] for o in told["front"]} <= {a["name"] for a in found["artefacts"]}
+    assert told["labels"][0]["criterion"] == "accuracy >= 0.999"
+    said = here("search", "show")
+    assert said.status == 0
+    for words in ("head, ./tiny ✓", "Trials ended: no rung has improved", " trials): ", "further"):
+        assert words in said.out
+    assert here("search", "show", "7").status == 2
+
+
 @pytest.mark.parametrize(
     "point",
     ["StageProgress search 4", pytest.param("StageProgress search 12", marks=pytest.mark.slow)],

@@ -2,7 +2,7 @@
 
 import typer
 
-from sartor.cli import data, feedback, models, needs, serving, system
+from sartor.cli import data, feedback, models, needs, search, serving, system
 
 app = typer.Typer(
     name="sartor",
@@ -17,4 +17,5 @@ for group in (needs, serving, system):
 app.add_typer(system.starters, name="starters")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(search.app, name="search")
 app.add_typer(feedback.app, name="feedback")

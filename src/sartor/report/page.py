@@ -15,10 +15,12 @@ from sartor.need.verdict import Verdict
 from sartor.report import charts, confusion
 from sartor.report.glossary import changes, glosses
 from sartor.report.headline import headline
-from sartor.report.result import Artefact, Candidate, MoreLabels, Result, Rung, read_result
+from sartor.report.options import Option, front, leading_metric, options_of
+from sartor.report.result import Candidate, MoreLabels, Result, Rung, read_result
 from sartor.report.words import Words, bound, clip, known_language, measured, short, translator
 
 _MOST_CURVES = 6
+_MOST_TRIALS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +37,6 @@ class RungView:
     rung: Rung
     actual: float | None
     forecast: charts.Forecast
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A candidate or artefact under the number that the scatters show it by.
-
-    `score` is the leading metric's; `at_least` says that it was bounded by the measured drop.
-    """
-
-    number: int
-    name: str
-    kind: str
-    score: float | None
-    at_least: bool
-    size_mb: float | None
-    latency_ms: float | None
-
-    @property
-    def measured(self) -> bool:
-        return (self.score, self.size_mb, self.latency_ms) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +67,9 @@ def render(result: Mapping[str, Any], *, language: str = "en") -> str:
     language = known_language(language)
     found = read_result(result)
     words = Words.of(language)
-    metric = _leading_metric(found)
-    options = [option for option in _options(found, metric) if option.measured]
+    metric = leading_metric(found)
+    options = [option for option in options_of(found, metric) if option.measured]
+    unbeaten = front(options)
     ladder, ticks = _ladder(found)
     return (
         _templates()
@@ -105,10 +88,13 @@ def render(result: Mapping[str, Any], *, language: str = "en") -> str:
             metric=short(metric),
             short=short,
             options=options,
+            unbeaten={option.number for option in unbeaten} if len(unbeaten) > 1 else set(),
             by_size=_scatter(found, metric, options, "size_mb"),
             by_latency=_scatter(found, metric, options, "latency_ms"),
             curves=_curves(found.candidates, words.translate),
             uncounted=max(0, sum(1 for c in found.candidates if c.history) - _MOST_CURVES),
+            candidates=_listed(found.candidates),
+            unlisted=len(found.candidates) - len(_listed(found.candidates)),
             growths=_growths(found.labels, words),
             matrix=confusion.matrix(found.confusion),
             clip=clip,
@@ -128,19 +114,6 @@ def _templates() -> Environment:
     )
 
 
-def _leading_metric(found: Result) -> str:
-    """The metric to compare candidates by: the need's first that they were scored on."""
-    scored = {name for candidate in found.candidates for name in candidate.scores}
-    for verdict in found.verdicts:
-        criterion = bound(verdict.criterion)
-        for name in (verdict.criterion, criterion.metric if criterion else ""):
-            if name in scored:
-                return name
-    if found.gap.metric in scored:
-        return found.gap.metric
-    return next((name for c in found.candidates for name in c.scores), "")
-
-
 def _ladder(found: Result) -> tuple[list[RungView], tuple[charts.Tick, ...]]:
     planned = {(rung.rung, rung.label): rung for rung in found.plan}
     by_rung = {rung.rung: rung for rung in reversed(found.plan)}
@@ -158,47 +131,6 @@ def _ladder(found: Result) -> tuple[list[RungView], tuple[charts.Tick, ...]]:
     return [
         RungView(rung, actual, at) for (rung, actual), at in zip(rows, placed, strict=True)
     ], ticks
-
-
-def _options(found: Result, metric: str) -> list[Option]:
-    options = [
-        Option(
-            number,
-            candidate.label or candidate.rung,
-            "chosen" if candidate.chosen else "candidate",
-            candidate.scores.get(metric),
-            False,
-            candidate.size_mb,
-            candidate.latency_ms,
-        )
-        for number, candidate in enumerate(found.candidates, 1)
-    ]
-    chosen = next((c.scores.get(metric) for c in found.candidates if c.chosen), None)
-    for number, artefact in enumerate(found.artefacts, len(options) + 1):
-        score, at_least = _artefact_score(artefact, metric, chosen)
-        options.append(
-            Option(
-                number,
-                artefact.name,
-                "bound" if at_least else "artefact",
-                score,
-                at_least,
-                artefact.size_mb,
-                artefact.latency_p95_ms,
-            )
-        )
-    return options
-
-
-def _artefact_score(
-    artefact: Artefact, metric: str, chosen: float | None
-) -> tuple[float | None, bool]:
-    """Its own score, or else the chosen candidate's less the worst drop, which it is at least."""
-    if metric in artefact.scores:
-        return artefact.scores[metric], False
-    if chosen is None or artefact.worst_drop is None:
-        return None, False
-    return chosen - max(artefact.worst_drop, 0.0), True
 
 
 def _scatter(
@@ -257,3 +189,12 @@ def _growths(labels: Sequence[MoreLabels], words: Words) -> list[GrowthView]:
         if chart is not None:
             views.append(GrowthView(each, chart, words.said(each.said, each.words)))
     return views
+
+
+def _listed(candidates: Sequence[Candidate]) -> list[tuple[int, Candidate]]:
+    """Candidates with their numbers; of a search's many trials only the likeliest to do."""
+    numbered = list(enumerate(candidates, 1))
+    trials = [(n, c) for n, c in numbered if c.trial is not None and not c.chosen]
+    best = sorted(trials, key=lambda t: (-(t[1].chance or 0.0), t[0]))[:_MOST_TRIALS]
+    left = {n for n, _ in trials} - {n for n, _ in best}
+    return [(n, c) for n, c in numbered if n not in left]

@@ -125,6 +125,7 @@ class Candidate:
     """What one candidate scored on validation rows; `chance` is of "all met" on the test rows."""
 
     rung: Word = ""
+    backbone: Word = ""
     label: Word = ""
     scores: dict[Word, float] = field(default_factory=dict[str, float])
     chance: float | None = None
@@ -135,6 +136,7 @@ class Candidate:
     chosen: bool = False
     state: Word = "tried"
     why: Word = ""
+    trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,29 @@ class MoreLabels:
 
 
 @dataclass(frozen=True, slots=True)
+class Importance:
+    """What decided among the trials of a rung; shares in [0, 1], empty with too few trials."""
+
+    rung: Word = ""
+    backbone: Word = ""
+    trials: int = 0
+    shares: dict[Word, float] = field(default_factory=dict[str, float])
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """The settings that decided most come first."""
+        return sorted(self.shares.items(), key=lambda item: -item[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How the search beyond the portfolio ended; `why` is empty where there was none."""
+
+    why: Word = ""
+    by: Word = ""
+    importances: tuple[Importance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """`money` is in the currency of the need's budget; None where no price was given."""
 
@@ -257,6 +282,7 @@ class Result:
     errors: tuple[Mistake, ...] = ()
     next_steps: tuple[NextStep, ...] = ()
     labels: tuple[MoreLabels, ...] = ()
+    search: Search = Search()
     looks: int | None = None
     cost: Cost = Cost()
     encoder_note: Word = ""

@@ -234,6 +234,7 @@ def _candidate(tried: Tried, climb: Climb) -> dict[str, Any]:
     assessment = tried.assessment
     return {
         "rung": tried.rung,
+        "backbone": tried.candidate.backbone,
         "label": tried.candidate.label(),
         "scores": dict(assessment.scores) if assessment else {},
         "chance": assessment.chance if assessment else None,
