@@ -41,6 +41,7 @@ from sartor.search.joining import Terms, join, step_back
 from sartor.search.judging import roles_of, row_set
 from sartor.search.ladder import Limits, Tried
 from sartor.search.outcome import Outcome, describe
+from sartor.search.pretraining import adapter
 from sartor.search.product import Workshop, members_of, reading
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
@@ -208,13 +209,15 @@ class _Stages:
         self.began = time.monotonic()
 
     def go(self, data: object | None) -> Outcome:
-        ready = make_ready(self.desk, data)
+        asked = self.need.prefer.pretrain != "none"
+        ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
         self.store.assign(self.need.name, ready.setting.rows.assignments)
         write_changes(ready.setting.rows.changes, self.here.folder / "changes.jsonl")
         threads = int(self.here.fact("threads", cores))
         if threads != cores():
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
-        limits, began = self._limits(), time.monotonic()
+        # Pretraining spends of the budget too.
+        limits, began = self._limits(), self.began if asked else time.monotonic()
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
         clock = Clock(limits, began)
         searched = climb_and_search(self.desk, ready, tuner, clock, self._owner())

@@ -38,6 +38,8 @@ class Data(BaseModel):
     """Official test rows; without it a test set is split off and kept."""
     validation: Sources | None = None
     """Official validation rows."""
+    unlabelled: Sources | None = None
+    """Texts without labels that `prefer.pretrain` may read, in the column of the text."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
     labels: list[str] | None = None
@@ -85,6 +87,8 @@ class Preferences(BaseModel):
     """Tuning methods to climb, in order; default: all, cheapest first."""
     ensemble: bool = True
     """Whether candidates may be joined into one model where none reaches the need alone."""
+    pretrain: str = "none"
+    """What the backbone learns from unlabelled texts before it is tuned: mlm, simcse or none."""
 
 
 class Need(BaseModel):

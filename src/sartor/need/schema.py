@@ -54,6 +54,7 @@ _SOURCES = {
     "train": "File, folder or hub id with the examples.",
     "test": "Official test rows; without it a test set is split off and kept.",
     "validation": "Official validation rows.",
+    "unlabelled": "Texts without labels that prefer.pretrain may read.",
 }
 
 

@@ -82,12 +82,18 @@ class Ready:
     precision: Precision
 
 
-def make_ready(desk: Desk, data: object | None = None) -> Ready:
+Adapt = Callable[[Backbone, prepare.Prepared, Held, Callable[[Backbone], TextEncoder]], Backbone]
+"""The first backbone of the ladder, rows by role, what assessments share, and how to encode with a
+backbone, to the backbone that takes the first one's place."""
+
+
+def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = None) -> Ready:
     """Read, clean, split, bind the criteria and price the ladder.
 
     Args:
         desk: What the run works with.
         data: Rows held in Python instead of the need's `data.train`.
+        adapt: Pretrains the first backbone, where the need asks for it; None leaves it as it is.
 
     Raises:
         NeedError: If a criterion names a metric, label or column that is not there, or asks for
@@ -106,7 +112,7 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
         corrections=_corrections(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
     )
-    _same_sources(desk, {s.file: s.sha256 for s in gathered.table.sources})
+    same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
     counts = gathered.label_counts()
     total = sum(counts.values())
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
@@ -160,18 +166,25 @@ def make_ready(desk: Desk, data: object | None = None) -> Ready:
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
     settings = EncodeSettings(max_length=MAX_LENGTH)
-    encoders = {
-        b.name: TextEncoder(
+
+    def encoder(b: Backbone) -> TextEncoder:
+        return TextEncoder(
             b, cache, states_cache=states, precision=precision, settings=settings, emit=emit
         )
-        for b in backbones
-    }
+
+    encoders = {b.name: encoder(b) for b in backbones}
     contest = Contest(encoders, cache, precision, emit)
     settled = desk.fact("backbones", lambda: settle(contest, backbones, rows.train, held))
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
     for text in settled["warnings"]:
         emit(Note(text, "warning"))
     why = f"{why}{settled['why']}"
+    if adapt is not None:
+        backbones[0] = adapt(backbones[0], rows, held, encoder)
+        encoders.setdefault(backbones[0].name, encoder(backbones[0]))
+        why = f"{why} The ladder starts from {backbones[0].name}."
+    for text in _unread(need, adapt is not None):
+        emit(Note(text, "warning"))
     choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
     rungs, dropped = build_rungs(
@@ -230,9 +243,24 @@ def _corrections(desk: Desk) -> list[Correction]:
     return found
 
 
-def _same_sources(desk: Desk, now: Mapping[str, str]) -> None:
-    """Refuse to finish a run on other data than it began with."""
-    began: Mapping[str, str] = desk.fact("sources", lambda: dict(now))
+def _unread(need: Need, adapts: bool) -> list[str]:
+    """What the need says about pretraining that nothing comes of here."""
+    if need.prefer.pretrain == "none":
+        return ["data.unlabelled is not read: prefer.pretrain is none."] * bool(
+            need.data.unlabelled
+        )
+    return [] if adapts else ["Pretraining comes before the ladder and is not priced."]
+
+
+def same_sources(desk: Desk, name: str, now: Mapping[str, str]) -> None:
+    """Refuse to finish a run on other data than it began with.
+
+    Args:
+        desk: What the run works with.
+        name: Of the fact.
+        now: File to hash.
+    """
+    began: Mapping[str, str] = desk.fact(name, lambda: dict(now))
     if changed := [file for file in now if began.get(file) != now[file]]:
         raise DataError(
             f"{changed[0]} has changed since this run began.",
