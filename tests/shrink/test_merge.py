@@ -59,7 +59,9 @@ def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 def matrices(path: Path) -> int:
     """Weights in the square matrices of a graph, or of what was made smaller of it."""
     sizes = [tuple(t.dims) for t in onnx.load(path).graph.initializer]
-    return sum(int(np.prod(s)) for s in sizes if len(s) == 2 and s in {(32, 32), (32, 64), (64, 32)})
+    return sum(
+        int(np.prod(s)) for s in sizes if len(s) == 2 and s in {(32, 32), (32, 64), (64, 32)}
+    )
 
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 1), (7, 30)])
