@@ -19,6 +19,7 @@ NAMES = (
     "install_size",
     "kill9_run",
     "backbone_ranking",
+    "label_forecast",
     "score_time",
     "throughput",
 )

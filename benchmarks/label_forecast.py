@@ -111,7 +111,8 @@ def main() -> None:
         everything += found
         lines.append(Line.of(f"{name}: covered", coverage(found), "%", goal="at least 75 %"))
         lines.append(Line(f"{name}: intervals with an upper end", bounded(found), "%"))
-        lines.append(Line(f"{name}: that end over the lower one, median", width(found), "times"))
+        if ends := width(found):
+            lines.append(Line(f"{name}: that end over the lower one, median", ends, "times"))
     lines.append(Line.of("all: covered", coverage(everything), "%", goal="at least 75 %"))
     finish("label_forecast", facts, lines, detail)
 
