@@ -40,6 +40,12 @@ def test_what_changes_nothing_is_not_shown_to_help():
     assert taken <= 4, "2.5 % would be taken by chance"
 
 
+def test_a_gain_that_is_certain_and_tiny_is_not_worth_another_backbone():
+    found = compare(heads(0.7), heads(0.705), rows())
+    assert 0 < found.log_loss < 0.005
+    assert not found.shown
+
+
 def test_the_same_errors_are_told_apart_more_finely_than_other_ones():
     paired = compare(heads(0.7), heads(0.8), rows())
     apart = compare(heads(0.7), heads(0.8, seed=1), rows())

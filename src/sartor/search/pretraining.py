@@ -2,7 +2,8 @@
 
 A pretrained backbone is taken only where frozen heads on it do better on validation rows than heads
 on the backbone as it came: mean of log-loss before − after, row by row, with a 95 % interval that
-lies above 0. Heads cost little, and what helps them is knowledge that the tuned rungs start from.
+lies above `LEAST_GAIN`. Heads cost little, and what helps them is knowledge that the tuned rungs
+start from.
 """
 
 import math
@@ -31,6 +32,8 @@ from sartor.tune.pretrain import PRETEXTS, Pretraining, Reading
 
 HEAD = "head"
 """Method whose portfolio compares backbones."""
+LEAST_GAIN = 0.005
+"""Nats a row that the interval must lie above: minutes of reading should buy something."""
 _DRAWS = 2_000
 _STEPPED_OVER = (Diverged, SettingError, MemoryError)
 _SHARE = 0.5
@@ -57,8 +60,8 @@ class Gain:
 
     @property
     def shown(self) -> bool:
-        """Whether it is shown to have helped."""
-        return self.low > 0
+        """Whether it is shown to have helped by something that is worth having."""
+        return self.low > LEAST_GAIN
 
     def sentence(self) -> str:
         """One line for the user."""

@@ -18,8 +18,9 @@ from sartor.tasks.text_classification.train import mean_over_tokens
 from sartor.tune.pretrain import PRETEXTS, Words, answers, fixed
 from sartor.tune.settings import Loop
 
-_HIDDEN = 0.1
-"""Share of tokens that the second reading does not see when dropout is off."""
+_HIDDEN = 0.5
+"""Share of tokens that the second reading does not see when dropout is off: with a tenth, sentence
+encoders tell a text from 63 others without an error, and no evaluation would differ."""
 
 
 @PRETEXTS.add
@@ -75,7 +76,7 @@ class _Twice(nn.Module):
 
 
 def _thinned(ids: Tensor, mask: Tensor) -> Tensor:
-    """The mask with a tenth of the tokens taken out, the first one never."""
+    """The mask with half of the tokens taken out, the first one never."""
     kept = torch.rand(ids.shape, generator=fixed(ids)).to(ids.device) >= _HIDDEN
     kept[:, 0] = True
     return mask * kept
