@@ -2,6 +2,8 @@
 
 import math
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -137,3 +139,26 @@ def test_log_loss_is_the_mean_negative_log_probability_even_of_huge_logits():
     logits = np.array([[1000.0, 0.0], [0.0, 0.0]], dtype=np.float32)
 
     assert log_loss(logits, np.array([0, 1])) == pytest.approx(math.log(2) / 2)
+
+
+def test_it_trains_in_a_process_that_has_trained_in_another_precision_before():
+    script = """
+from accelerate import Accelerator
+Accelerator(mixed_precision="bf16")
+import torch
+from sartor.tune.loop import Watch, train
+from sartor.tune.settings import Loop
+from tests.tune.bag import Bag, bag_recipe, bag_rows
+torch.set_num_threads(1)
+train(Bag(), (bag_rows(20, 1), bag_rows(8, 2)), bag_recipe(Loop(epochs=1)), Watch())
+kinds = []
+model = Bag()
+model.register_forward_hook(lambda module, args, out: kinds.append(out.dtype))
+train(model, (bag_rows(20, 1), bag_rows(8, 2)), bag_recipe(Loop(epochs=1)), Watch())
+print(set(kinds))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert ran.stdout.strip() == "{torch.float32}", ran.stderr

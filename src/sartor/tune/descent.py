@@ -4,7 +4,7 @@ Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -76,3 +76,13 @@ class Descent:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""
         restore_optimizer(self.optimizer, state, self.names)
+
+
+def clip(tensors: Iterable[nn.Parameter], most: float) -> float:
+    """Scale the gradients down so that their joint norm is at most `most`; what it was."""
+    ready = [t for t in tensors if t.grad is not None]
+    norm = nn.utils.get_total_norm([t.grad for t in ready if t.grad is not None])
+    # Multiplying all of them by 1 is a pass over memory.
+    if norm > most:
+        nn.utils.clip_grads_with_norm_(ready, most, norm)
+    return float(norm)

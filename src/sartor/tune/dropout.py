@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
+from sartor.tune.attention import attend
+
 _POOL = 1 << 24
 _ALIGN = 16
 """Windows start at multiples of this many elements, so that vector loads stay aligned."""
@@ -66,9 +68,16 @@ class PooledDropout(nn.Module):
         self.p, self._pool = p, pool
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0.0:
-            return x
-        return x * self._pool.mask(x, self.p)
+        return x * self.masks(x) if self.drops else x
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything is dropped now."""
+        return self.training and self.p > 0.0
+
+    def masks(self, like: Tensor) -> Tensor:
+        """The next mask, in the shape and type of `like`."""
+        return self._pool.mask(like, self.p)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -129,17 +138,12 @@ def _attend(
     *,
     scaling: float | None = None,
     **_: Any,
-) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention, (batch, heads, tokens, head width) each."""
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention, (batch, heads, tokens, head width) each; no weights out."""
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
-    scores = torch.matmul(query * scale, key.transpose(2, 3))
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    shares = scores.softmax(-1)
-    if isinstance(dropout := getattr(module, "dropout", None), PooledDropout):
-        shares = dropout(shares)
-    mixed = torch.matmul(shares, value)
-    return mixed.transpose(1, 2).contiguous(), shares
+    drop = getattr(module, "dropout", None)
+    masks = drop.masks if isinstance(drop, PooledDropout) and drop.drops else None
+    return attend(query, key, value, attention_mask, scale=scale, drop=masks), None
 
 
 def _mix(seed: int, counter: int) -> int:

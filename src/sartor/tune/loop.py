@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from sartor.core.events import Note, StageProgress
 from sartor.tune.checkpoint import Snapshot
-from sartor.tune.descent import Descent
+from sartor.tune.descent import Descent, clip
 from sartor.tune.dropout import MaskPool, pooled_dropout
 from sartor.tune.generators import restore_generators, save_generators, seeded
+from sartor.tune.memory import kept_memory
 from sartor.tune.moved import Still
+from sartor.tune.narrow import narrow_states
 from sartor.tune.powers import Powers
 from sartor.tune.recipe import Loss, Recipe, Rows, Trained, Watch
 from sartor.tune.regularise.averaging import Averaging
@@ -49,6 +51,8 @@ def train(model: nn.Module, data: tuple[Rows, Rows], recipe: Recipe, watch: Watc
         if recipe.loop.masks == "pooled":
             pool = stack.enter_context(pooled_dropout(model, recipe.seed))
         words = stack.enter_context(used_rows(model, data[0].inputs, recipe.method))
+        stack.enter_context(narrow_states(model))
+        stack.enter_context(kept_memory())
         run = _Run(model, data, recipe, watch, (pool, words))
         run.resume()
         run.go()
@@ -67,7 +71,7 @@ class _Run:
         watch: Watch,
         lent: tuple[MaskPool | None, UsedRows | None],
     ) -> None:
-        self.accelerator = Accelerator(mixed_precision="no")
+        self.accelerator = _accelerator()
         self.raw, (self.rows, self.validation) = model, data
         self.recipe, self.watch = recipe, watch
         self.pool, self.words = lent
@@ -139,11 +143,9 @@ class _Run:
 
     def _descend(self, batches: list[NDArray[np.int64]]) -> None:
         total = self._gradients(batches)
-        norm = self.accelerator.clip_grad_norm_(
-            list(self.trainable.values()), self.recipe.loop.clip
-        )
+        norm = clip(self.trainable.values(), self.recipe.loop.clip)
         where = f"step {self.step + 1} of {len(self.plan.steps)}"
-        self.descent.check(total, float(norm or 0.0), where)
+        self.descent.check(total, norm, where)
         self.descent.set_rate(self.plan.rate(self.step))
         self.prepared.step()
         self.step += 1
@@ -242,3 +244,15 @@ class _Run:
         loss = self.loss_sum / max(self.loss_steps, 1)
         detail = f"{speed:,.0f} tokens/s · loss {loss:.3f}"
         self.watch.emit(StageProgress("tune", self.step, len(self.plan.steps), detail))
+
+
+def _accelerator() -> Accelerator:
+    """One that leaves the precision to us, whatever this process has trained before.
+
+    The state of accelerate is the process's: after a stock Trainer with bf16 it would refuse "no",
+    and convert what we have converted.
+    """
+    found = Accelerator()
+    found.native_amp = False
+    found.scaler = None
+    return found
