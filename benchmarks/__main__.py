@@ -20,6 +20,7 @@ NAMES = (
     "kill9_run",
     "backbone_ranking",
     "label_forecast",
+    "memory",
     "score_time",
     "throughput",
 )
