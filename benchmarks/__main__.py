@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME ...]
 
-All of them take about two hours on two cores; each says in its own words how long. One that fails
-does not keep the others from running.
+All of them take about two and a half hours on two cores; each says in its own words how long. One
+that fails does not keep the others from running.
 """
 
 import subprocess
@@ -20,6 +20,7 @@ NAMES = (
     "kill9_run",
     "backbone_ranking",
     "label_forecast",
+    "memory",
     "score_time",
     "throughput",
 )

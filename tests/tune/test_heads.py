@@ -1,5 +1,7 @@
 """Closed-form heads: scikit-learn's answer, folded exactly onto raw activations."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -74,7 +76,7 @@ def test_a_setting_gives_the_same_head_alone_and_in_any_grid():
         np.testing.assert_allclose(alone.validation_logits, fit.validation_logits, atol=2e-3)
 
 
-def test_layers_are_read_once_for_all_settings_that_share_them():
+def test_layers_are_read_to_fit_and_to_score_and_not_for_every_setting():
     data, _ = _data(2)
     reads: list[tuple[int, ...]] = []
 
@@ -85,7 +87,25 @@ def test_layers_are_read_once_for_all_settings_that_share_them():
     watched = HeadData(counted, data.validation, data.labels, 2)
     fit_heads(watched, [HeadSetting((0,), c, (1.0, 1.0)) for c in (0.1, 1.0, 10.0)])
 
-    assert reads == [(0,)]
+    assert reads == [(0,), (0,)]
+
+
+def test_no_more_than_two_arrays_as_large_as_the_features_live_at_once():
+    rows, width = 6_000, 512
+    labels = np.arange(rows) % 2
+
+    def read(_):
+        return np.random.default_rng(0).standard_normal((rows, width), np.float32)
+
+    data = HeadData(read, lambda _: np.zeros((100, width), np.float32), labels, 2)
+    fit_heads(data, [HeadSetting((0,), 0.01, (1.0, 1.0))])  # what is imported on first use
+
+    tracemalloc.start()
+    fit_heads(data, [HeadSetting((0,), 0.01, (1.0, 1.0))])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 2.9 * 4 * rows * width
 
 
 def test_a_class_without_training_rows_is_unlikely_but_possible():

@@ -74,10 +74,33 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
         depth: Layers to load, from the bottom; all when not given.
     """
     architecture, config = _architecture(folder)
-    import torch
-
     if depth is not None and depth != config.num_hidden_layers:
         config.num_hidden_layers = depth
+    # We pool hidden states ourselves: a folder may well lack the pooler's.
+    return _without_pooler(_loaded(folder, (architecture, config), spared="pooler"))
+
+
+def load_pair_classifier(backbone: Backbone) -> "PreTrainedModel":
+    """A backbone with the classification head that its folder has, float32, in eval mode.
+
+    Raises:
+        ModelError: If transformers has no such classifier, or weights of it are missing.
+        MissingExtra: If transformers is not installed.
+    """
+    folder = Path(backbone.path)
+    return _loaded(folder, _architecture(folder, classifier=True)).eval()
+
+
+def _loaded(
+    folder: Path,
+    kind: "tuple[type[PreTrainedModel], PreTrainedConfig]",
+    *,
+    spared: str | None = None,
+) -> "PreTrainedModel":
+    """The folder's weights in an architecture; only tensors named like `spared` may be missing."""
+    import torch
+
+    architecture, config = kind
     with _quiet():
         try:
             loaded = architecture.from_pretrained(
@@ -95,7 +118,7 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
                 f"{folder} cannot be loaded as {architecture.__name__}: {error}.",
                 fix="check that config.json and the weights belong together.",
             ) from error
-    lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+    lacking = sorted(n for n in report["missing_keys"] if spared is None or spared not in n)
     lacking += sorted(str(name) for name in report["mismatched_keys"])
     if lacking:
         raise ModelError(
@@ -103,7 +126,7 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
             f"or have another shape (first: {lacking[0]}).",
             fix="check that config.json and the weights belong together.",
         )
-    return _without_pooler(model)
+    return model
 
 
 def draw_model(folder: Path, seed: int) -> "PreTrainedModel":
@@ -179,15 +202,21 @@ def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
     return model.eval()
 
 
-def _architecture(folder: Path) -> "tuple[type[PreTrainedModel], PreTrainedConfig]":
-    """The class of a backbone folder's encoder and its configuration.
+def _architecture(
+    folder: Path, *, classifier: bool = False
+) -> "tuple[type[PreTrainedModel], PreTrainedConfig]":
+    """The class of a backbone folder's encoder, or of its classifier, and its configuration.
 
     Raises:
         ModelError: If transformers does not know it.
         MissingExtra: If transformers is not installed.
     """
     try:
-        from transformers import MODEL_MAPPING, AutoConfig
+        from transformers import (
+            MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+            MODEL_MAPPING,
+            AutoConfig,
+        )
     except ImportError as error:
         raise MissingExtra(
             f"Loading {folder} needs torch and transformers ({error}).",
@@ -197,10 +226,12 @@ def _architecture(folder: Path) -> "tuple[type[PreTrainedModel], PreTrainedConfi
     kind = str(values.pop("model_type"))
     try:
         config = AutoConfig.for_model(kind, **values)
-        return cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)]), config
+        known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING if classifier else MODEL_MAPPING
+        return cast("type[PreTrainedModel]", known[type(config)]), config
     except (KeyError, ValueError) as error:
+        what = "classifier" if classifier else "encoder"
         raise ModelError(
-            f"transformers has no encoder for model_type {kind!r} of {folder}.",
+            f"transformers has no {what} for model_type {kind!r} of {folder}.",
             fix="use a BERT-like model, or install a transformers that knows this one.",
         ) from error
 

@@ -18,15 +18,17 @@ from sartor.core.errors import ModelError
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
 from sartor.models.loading import load_encoder, load_tokenizer
+from sartor.models.packed import Packed, tokenise
 from sartor.models.precision import Precision, probe
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
     from sartor.models.forward import Forward
 
 Halves = NDArray[np.float16]
 Indices = NDArray[np.intp]
+_NOTHING = np.zeros(1, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class FrozenPass:
         found = np.empty(len(texts), np.int64)
         for start in range(0, len(texts), self.settings.window):
             window = self._tokenise(texts[start : start + self.settings.window])
-            found[start : start + len(window)] = [max(1, len(one.ids)) for one in window]
+            found[start : start + len(window)] = _lengths(window)
         return found
 
     def run(self, texts: Sequence[str], wanted: Wanted) -> Generator[tuple[Indices, Encoded]]:
@@ -124,21 +126,23 @@ class FrozenPass:
         """
         forward = self.load(wanted)
         for start in range(0, len(texts), self.settings.window):
-            encodings = self._tokenise(texts[start : start + self.settings.window])
+            ids = self._tokenise(texts[start : start + self.settings.window])
+            groups = batches(_lengths(ids).tolist(), self.settings.batch_tokens)
             # A tokenizer without special tokens makes nothing of an empty text: token 0 stands in.
-            ids = [np.asarray(encoding.ids or [0], np.int64) for encoding in encodings]
-            groups = batches([len(row) for row in ids], self.settings.batch_tokens)
-            stacked = [np.stack([ids[i] for i in group]) for group in groups]
+            stacked = [
+                np.stack([ids[i] if len(ids[i]) else _NOTHING for i in group]).astype(np.int64)
+                for group in groups
+            ]
             # Closed with this pass, however it ends: it holds torch's thread count.
             with closing(forward.each(stacked, wanted.layer, pooled=wanted.pooled)) as results:
                 for group, (pooled, states) in zip(groups, results, strict=True):
                     yield start + group, Encoded(self._halve(pooled), self._halve(states))
 
-    def _tokenise(self, texts: Sequence[str]) -> "list[Encoding]":
+    def _tokenise(self, texts: Sequence[str]) -> Packed:
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(Path(self.backbone.path))
             self._tokenizer.enable_truncation(self.max_length)
-        return self._tokenizer.encode_batch_fast([_printable(text) for text in texts])
+        return tokenise(self._tokenizer, texts)
 
     def _halve(self, values: Floats | None) -> Halves | None:
         if values is None:
@@ -176,6 +180,5 @@ def batches(lengths: Sequence[int], most_tokens: int) -> list[Indices]:
     return [groups[i] for i in order]
 
 
-def _printable(text: str) -> str:
-    """The text with lone surrogates replaced: they have no UTF-8, and the tokenizer reads UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def _lengths(ids: Packed) -> NDArray[np.int64]:
+    return np.maximum(ids.lengths, 1)

@@ -17,10 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sartor.models.packed import Ids
+
 _CHUNK_BATCHES = 32
 """Batches a chunk holds: more makes lengths more equal, fewer mixes rows better."""
 _ROUND = 8
 """Batches are padded to a multiple of this: fewer distinct shapes for the matrix kernels."""
+_ROWS = 4096
+"""Rows whose ids are gone through at a time."""
 
 
 class Inputs(Protocol):
@@ -41,11 +45,11 @@ class Tokens:
     """Rows as token ids, without padding.
 
     Args:
-        ids: One sequence a row.
+        ids: One sequence a row; `Packed` where there are many.
         pad: Id of the padding token.
     """
 
-    ids: Sequence[Sequence[int]]
+    ids: Sequence[Sequence[int] | Ids]
     pad: int
 
     def lengths(self) -> NDArray[np.int64]:
@@ -53,7 +57,10 @@ class Tokens:
 
     def vocabulary(self) -> Tensor:
         """(ids,) every id that a batch may hold, ascending, the padding included."""
-        found = np.unique(np.concatenate([[self.pad], *self.ids]).astype(np.int64))
+        found = np.array([self.pad], np.int64)
+        for start in range(0, len(self.ids), _ROWS):
+            some = np.concatenate([found, *self.ids[start : start + _ROWS]])
+            found = np.unique(some.astype(np.int64))
         return torch.from_numpy(found)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ from sartor.tune.logistic import Doubles, Problems, Rotated, solve
 
 Features = Callable[[tuple[int, ...]], Floats]
 Labels = NDArray[np.int64]
+_COLUMNS = 64
+"""Features whose deviation is taken at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class HeadData:
     """What every setting of a grid shares.
 
     Args:
-        train: Layers to (rows, len(layers) * width); called once for each set of layers.
+        train: Layers to (rows, len(layers) * width), read from the cache; called twice for each
+            set of layers, so that nothing is held while problems are solved.
         validation: The same of the validation rows.
         labels: (rows,) class indices of the training rows.
         outputs: Number of classes.
@@ -82,11 +85,9 @@ def fit_heads(data: HeadData, grid: Sequence[HeadSetting]) -> list[HeadFit]:
     fits: dict[HeadSetting, HeadFit] = {}
     for group in _sharing(grid):
         layers, average = group[0].layers, group[0].average
+        every = np.ones((1, len(data.labels)), np.float32)
+        scale, solved = _solve(data, group, every)
         train, validation = data.train(layers), data.validation(layers)
-        scale = Scale.of(read_layers(train, len(layers), average))
-        standard = scale.apply(read_layers(train, len(layers), average))
-        every = np.ones((1, len(train)), np.float32)
-        solved = _solve(standard, Rotated.of(standard), data, group, every)
         for setting, (weight, bias) in zip(group, solved, strict=True):
             folded, offset = scale.fold(weight, bias)
             if average:
@@ -113,9 +114,8 @@ def cross_logits(data: HeadData, grid: Sequence[HeadSetting], folds: Labels) -> 
     kept = (folds[None, :] != np.arange(count)[:, None]).astype(np.float32)
     found: dict[HeadSetting, Floats] = {}
     for group in _sharing(grid):
-        train = read_layers(data.train(group[0].layers), len(group[0].layers), group[0].average)
-        standard = Scale.of(train).apply(train)
-        solved = _solve(standard, Rotated.of(standard), data, group, kept)
+        _, solved = _solve(data, group, kept)
+        standard = _standardised(data, group[0])[1]
         for i, setting in enumerate(group):
             logits = np.empty((len(standard), data.outputs), np.float32)
             for fold in range(count):
@@ -149,15 +149,21 @@ class Scale:
         Raises:
             SettingError: If a value is not finite.
         """
-        finite = np.isfinite(features).all(0)
+        with np.errstate(invalid="ignore"):
+            mean = features.mean(0, dtype=np.float64)
+        # No sum of float32 overflows float64: a mean is finite where every row is.
+        finite = np.isfinite(mean)
         if not finite.all():
             raise SettingError(
                 f"{np.count_nonzero(~finite)} of {features.shape[1]} activations are not finite "
                 "numbers on some row.",
                 fix="choose other layers, or another backbone: this one overflows on the data.",
             )
-        mean = features.mean(0, dtype=np.float64)
-        deviation = features.std(0, dtype=np.float64)
+        deviation = np.empty_like(mean)
+        # A few columns at a time: NumPy takes them to float64, and there are many rows.
+        for start in range(0, len(deviation), _COLUMNS):
+            some = slice(start, start + _COLUMNS)
+            deviation[some] = features[:, some].std(0, dtype=np.float64)
         # A constant activation carries nothing; dividing by its zero deviation would.
         return Scale(mean, np.where(deviation > 1e-8, deviation, 1.0))
 
@@ -188,48 +194,57 @@ def read_layers(features: Floats, layers: int, average: bool) -> Floats:
     return features.reshape(len(features), layers, -1).mean(1, dtype=np.float32)
 
 
+def _standardised(data: HeadData, setting: HeadSetting) -> tuple[Scale, Floats]:
+    """(rows, features) of the training rows as problems see them."""
+    train = read_layers(data.train(setting.layers), len(setting.layers), setting.average)
+    scale = Scale.of(train)
+    return scale, scale.apply(train)
+
+
+def _rotated(data: HeadData, setting: HeadSetting) -> tuple[Scale, Rotated]:
+    """What problems are solved on; nothing else of that size is left when this returns."""
+    scale, standard = _standardised(data, setting)
+    return scale, Rotated.of(standard)
+
+
 def _solve(
-    standard: Floats,
-    rotated: Rotated,
-    data: HeadData,
-    group: Sequence[HeadSetting],
-    kept: Floats,
-) -> list[tuple[Doubles, Doubles]]:
+    data: HeadData, group: Sequence[HeadSetting], kept: Floats
+) -> tuple[Scale, list[tuple[Doubles, Doubles]]]:
     """One (outputs, features), (outputs,) a setting and row of `kept`, in that order.
 
     Args:
-        standard: (rows, features).
-        rotated: Of `standard`.
-        data: Labels.
-        group: Settings.
+        data: Rows.
+        group: Settings that read the same features.
         kept: (parts, rows): 1 where a row is fitted on, else 0.
     """
+    scale, rotated = _rotated(data, group[0])
     present, places = np.unique(data.labels, return_inverse=True)
     by_row = np.array([s.weights for s in group], np.float32)[:, data.labels]
     problems = Problems(
         C=np.repeat([s.C for s in group], len(kept)).astype(np.float64),
-        weights=(by_row[:, None, :] * kept[None, :, :]).reshape(-1, len(standard)),
+        weights=(by_row[:, None, :] * kept[None, :, :]).reshape(-1, len(places)),
         labels=places.astype(np.int64),
         classes=len(present),
     )
     weights, biases = solve(rotated, problems)
-    return [
-        _all_classes(weight, bias, present, (standard, data.outputs))
-        for weight, bias in zip(weights, biases, strict=True)
-    ]
+    del rotated
+    solved = list(zip(weights, biases, strict=True))
+    if len(present) == data.outputs:
+        return scale, solved
+    standard = _standardised(data, group[0])[1]
+    return scale, [_all_classes(*one, present, (standard, data.outputs)) for one in solved]
 
 
 def _all_classes(
     found: Doubles, offset: Doubles, present: Labels, of: tuple[Floats, int]
 ) -> tuple[Doubles, Doubles]:
-    """(outputs, features) and (outputs,): classes without a training row included."""
+    """(outputs, features) and (outputs,): with the classes that have no training row."""
     standard, outputs = of
     weight, bias = np.zeros((outputs, found.shape[1])), np.zeros(outputs)
     weight[present], bias[present] = found, offset
     absent = np.setdiff1d(np.arange(outputs), present)
-    if len(absent):
-        # A class never seen gets about half a row's share of probability, not zero: a label
-        # that turns up later must not cost an infinite log-loss.
-        level = np.logaddexp.reduce(standard @ found.T + offset, axis=1).mean()
-        bias[absent] = level + np.log(0.5 / len(standard))
+    # A class never seen gets about half a row's share of probability, not zero: a label that
+    # turns up later must not cost an infinite log-loss.
+    level = np.logaddexp.reduce(standard @ found.T + offset, axis=1).mean()
+    bias[absent] = level + np.log(0.5 / len(standard))
     return weight, bias

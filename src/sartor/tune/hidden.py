@@ -89,12 +89,12 @@ def fit_hidden(
     for setting in dict.fromkeys(grid):
         groups.setdefault((setting.layers, setting.average, setting.hidden), []).append(setting)
     for (layers, average, _), group in groups.items():
-        train, validation = data.train(layers), data.validation(layers)
-        scale = Scale.of(read_layers(train, len(layers), average))
-        x, x_held = (
-            torch.from_numpy(scale.apply(read_layers(part, len(layers), average)))
-            for part in (train, validation)
-        )
+        train = read_layers(data.train(layers), len(layers), average)
+        scale = Scale.of(train)
+        x = torch.from_numpy(scale.apply(train))
+        del train
+        held_out = read_layers(data.validation(layers), len(layers), average)
+        x_held = torch.from_numpy(scale.apply(held_out))
         rows = _Rows(x, torch.from_numpy(data.labels), x_held, torch.from_numpy(held), data.outputs)
         for start in range(0, len(group), _TOGETHER):
             part = group[start : start + _TOGETHER]

@@ -63,8 +63,9 @@ class Rotated:
             keep = squares > _FLAT**2 * max(float(squares[-1]), 1e-30)
             lengths = np.sqrt(squares[keep])
             basis = (standard.T @ (left[:, keep] / lengths).astype(np.float32))[:, ::-1]
-        ones = np.ones((count, 1), np.float32)
-        rows = np.ascontiguousarray(np.hstack([standard @ basis, ones]), dtype=np.float32)
+        # Written in its place beside the ones: of many rows, a second copy would be felt.
+        rows = np.ones((count, basis.shape[1] + 1), np.float32)
+        np.matmul(standard, basis, out=rows[:, :-1])
         spread = np.einsum("nr,nr->r", rows, rows, dtype=np.float64)
         return Rotated(rows, basis.astype(np.float64), spread)
 

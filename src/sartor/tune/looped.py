@@ -11,6 +11,7 @@ from torch import nn
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
+from sartor.models.packed import tokenise
 from sartor.tasks.text_classification.train import TextClassifier
 from sartor.tune.api import Finds
 from sartor.tune.batching import Inputs, Tokens
@@ -90,12 +91,7 @@ def _trainee(
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:
     tokenizer.enable_truncation(job.cut)
     tokenizer.no_padding()
-    # Lone surrogates have no UTF-8, and the tokenizer reads UTF-8.
-    texts = [
-        (job.backbone.prefix + text).encode("utf-8", "replace").decode()
-        for text in examples.inputs["text"]
-    ]
-    return Tokens([encoding.ids for encoding in tokenizer.encode_batch(texts)], pad)
+    return Tokens(tokenise(tokenizer, examples.inputs["text"], job.backbone.prefix), pad)
 
 
 def _score_sample(

@@ -32,6 +32,7 @@ from sartor.core.registry import Registry
 from sartor.core.types import Backbone
 from sartor.models.folder import Label, describe
 from sartor.models.loading import load_text_backbone
+from sartor.models.packed import Packed, tokenise
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
@@ -229,7 +230,7 @@ def _divided(tokens: Tokens, seed: int) -> tuple[Rows, Rows]:
     held = max(2, min(round(_HELD_SHARE * len(order)), _HELD_MOST))
 
     def rows(chosen: Sequence[int]) -> Rows:
-        ids = [tokens.ids[i] for i in sorted(chosen)]
+        ids = Packed.of(tokens.ids[i] for i in sorted(chosen))
         return Rows(Tokens(ids, tokens.pad), np.zeros(len(ids), np.int64))
 
     return rows(order[held:]), rows(order[:held])
@@ -238,9 +239,7 @@ def _divided(tokens: Tokens, seed: int) -> tuple[Rows, Rows]:
 def _tokens(tokenizer: Tokenizer, reading: Reading, pad: int) -> Tokens:
     tokenizer.no_padding()
     tokenizer.enable_truncation(min(reading.cut, reading.backbone.max_length))
-    prefix = reading.backbone.prefix
-    texts = [(prefix + text).encode("utf-8", "replace").decode() for text in reading.texts]
-    return Tokens([found.ids for found in tokenizer.encode_batch(texts)], pad)
+    return Tokens(tokenise(tokenizer, reading.texts, reading.backbone.prefix), pad)
 
 
 def _words(tokenizer: Tokenizer, tokens: Tokens) -> Words:

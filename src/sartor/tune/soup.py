@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
+from sartor.models.packed import tokenise
 from sartor.tasks.text_classification.settling import fit_temperature
 from sartor.tune.batching import Tokens
 from sartor.tune.scoring import log_loss, score
@@ -118,5 +119,4 @@ def _tokens(fit: Path, text: Mapping[str, Any], rows: Sequence[str], pad: int | 
     tokenizer = Tokenizer.from_file(str(fit / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(text["max_length"])
-    texts = [(text["prefix"] + row).encode("utf-8", "replace").decode() for row in rows]
-    return Tokens([e.ids for e in tokenizer.encode_batch(texts)], pad or 0)
+    return Tokens(tokenise(tokenizer, rows, text["prefix"]), pad or 0)

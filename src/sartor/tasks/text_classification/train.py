@@ -26,7 +26,7 @@ from transformers.initialization import no_init_weights
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.tasks import TRAINERS
-from sartor.tasks.text_classification import static
+from sartor.tasks.text_classification import entailment, static
 from sartor.tasks.text_classification.added import Added, describe, install, read_added
 from sartor.tasks.text_classification.heads import build_head
 
@@ -98,8 +98,12 @@ class TextClassifier(nn.Module):
         _write_json(folder / _SHAPE, shape)
 
 
-def load(folder: Path) -> TextClassifier | static.StaticClassifier:
-    """Rebuild what `save` of either classifier wrote, in eval mode.
+Classifier = TextClassifier | static.StaticClassifier | entailment.EntailmentClassifier
+_REBUILD = {static.KIND: static.rebuild, entailment.KIND: entailment.rebuild}
+
+
+def load(folder: Path) -> Classifier:
+    """Rebuild what `save` of any classifier wrote, in eval mode.
 
     Raises:
         ModelError: If a file is missing or does not fit the others, or names layers of a kind
@@ -107,8 +111,8 @@ def load(folder: Path) -> TextClassifier | static.StaticClassifier:
     """
     try:
         shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
-        if shape.get("kind") == static.KIND:
-            return static.rebuild(shape, load_file(folder / _WEIGHTS)).eval()
+        if shape.get("kind") in _REBUILD:
+            return _REBUILD[shape["kind"]](shape, load_file(folder / _WEIGHTS)).eval()
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tensors = load_file(folder / _WEIGHTS)
         with no_init_weights():

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
 from sartor.models.loading import load_encoder, load_tokenizer
+from sartor.models.packed import Packed, tokenise
 from sartor.tasks.text_classification.static import StaticClassifier
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
@@ -115,8 +116,8 @@ class _Words:
         special: (vocabulary,) whether every text has the token, such as [CLS].
     """
 
-    train: Sequence[NDArray[np.int64]]
-    validation: Sequence[NDArray[np.int64]]
+    train: Packed
+    validation: Packed
     names: Sequence[str]
     counts: NDArray[np.int64]
     special: NDArray[np.bool_]
@@ -126,21 +127,13 @@ class _Words:
         tokenizer = load_tokenizer(Path(frozen.backbone.path))
         tokenizer.enable_truncation(frozen.source.max_length)
 
-        def ids(texts: Sequence[str]) -> list[NDArray[np.int64]]:
-            # Lone surrogates have no UTF-8, and the tokenizer reads UTF-8.
-            whole = [
-                (frozen.backbone.prefix + text).encode("utf-8", "replace").decode()
-                for text in texts
-            ]
-            return [np.array(e.ids, np.int64) for e in tokenizer.encode_batch_fast(whole)]
-
-        train = ids(frozen.train)
+        prefix = frozen.backbone.prefix
+        train, held = (tokenise(tokenizer, t, prefix) for t in (frozen.train, frozen.validation))
         size = tokenizer.get_vocab_size()
         names = [tokenizer.id_to_token(i) or "" for i in range(size)]
-        flat = np.concatenate([np.zeros(0, np.int64), *train])
-        counts = np.bincount(flat, minlength=size)
+        counts = np.bincount(train.flat, minlength=size)
         special = np.isin(np.arange(size), tokenizer.encode("").ids)
-        return _Words(train, ids(frozen.validation), names, counts, special)
+        return _Words(train, held, names, counts, special)
 
 
 def _fit_alike(frozen: Frozen, words: _Words, points: Sequence[Point]) -> list[ClosedFit]:
@@ -187,7 +180,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def _mean(vectors: Floats, counted: NDArray[np.bool_], rows: Sequence[NDArray[np.int64]]) -> Floats:
+def _mean(vectors: Floats, counted: NDArray[np.bool_], rows: Packed) -> Floats:
     """(rows, width); zero for a text none of whose tokens counts."""
     found = np.zeros((len(rows), vectors.shape[1]), np.float32)
     for place, ids in zip(found, rows, strict=True):

@@ -153,6 +153,11 @@ def sentences(label: str, description: str, templates: Sequence[str]) -> list[st
     return [*filled, *([description] if description else [])]
 
 
+def in_its_language(label: str) -> str:
+    """The sentence about a label, in the label's language."""
+    return (_CHINESE if _HAN.search(label) else _ENGLISH)[-1]
+
+
 def _spelt(label: str) -> bool:
     return bool(_HAN.search(label) or _WORD.search(label))
 
