@@ -359,6 +359,7 @@ class _Stages:
             lineage={
                 "backbone": backbone.name,
                 "backbone_sha256": backbone.sha256,
+                "backbone_weights_sha256": backbone.weights_sha256,
                 "backbone_licence": backbone.licence,
                 "method": candidate.method,
                 "settings": dict(candidate.settings),
