@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sartor
-from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts
+from sartor.bundle import Bundle, Learnt, Manifest, Preprocess, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
@@ -32,6 +32,7 @@ from sartor.judge.verdicts import judge
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
+from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.climbing import Clock, climb_and_search
 from sartor.search.estimates import finishing
@@ -152,6 +153,10 @@ def _name(source: NeedSource) -> str:
     return str(source) if isinstance(source, str | Path) else "the need"
 
 
+def _conditions(threads: int) -> str:
+    return f"this machine, batch 1, {threads} threads"
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -220,8 +225,9 @@ class _Stages:
         limits, began = self._limits(), self.began if asked else time.monotonic()
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
         clock = Clock(limits, began)
-        searched = climb_and_search(self.desk, ready, tuner, clock, self._owner())
-        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit)
+        answering = self._answering(ready, threads)
+        searched = climb_and_search(self.desk, ready, tuner, answering, clock, self._owner())
+        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit, ready.formers)
         climb = searched.climb
         if self.need.prefer.ensemble:
             climb = join(climb, ready.setting.held, self._terms(ready, clock, workshop))
@@ -307,21 +313,35 @@ class _Stages:
         alike = reading(ready.backbones, MAX_LENGTH)
         return Terms(ready.backbones, alike, workshop.tasted, clock.affords, self.emit)
 
+    def _answering(self, ready: Ready, threads: int) -> Answering:
+        setting = ready.setting
+        return Answering(
+            ready.formers, setting.held, setting.rows, self._timing, _conditions(threads)
+        )
+
     def _shrink(
         self, ready: Ready, workshop: Workshop, best: Tried, threads: int
     ) -> tuple[Artefact, list[Artefact], Maker]:
         assert best.assessment is not None
         assert best.scored is not None
         product = workshop.product(best)
+        rows, held = ready.setting.rows, ready.setting.held.after(best)
+        learnt = Learnt.of(rows.train.ids, rows.validation.ids)
+        former = ready.formers.get(best.candidate.key)
+        if former is not None:
+            # Its graph's outputs stand in their own order.
+            held = replace(held, outputs=tuple(former.bundle.manifest.outputs))
+            learnt = former.learnt.choosing(rows.validation.ids)
         maker = Maker(
-            held=ready.setting.held.after(best),
+            held=held,
             manifest=self._manifest(ready, best),
             need_text=self.text,
             scratch=self.here.folder / "artefacts",
             bundles=self.place.bundles,
             timing=self._timing,
-            conditions=f"this machine, batch 1, {threads} threads",
-            learnt=(*workshop.rows.train.ids, *workshop.rows.validation.ids),
+            conditions=_conditions(threads),
+            learnt=learnt,
+            earlier=former.bundle if former else None,
         )
         kept, made = maker.make(
             product,
@@ -342,6 +362,9 @@ class _Stages:
 
     def _manifest(self, ready: Ready, best: Tried) -> Manifest:
         candidate = best.candidate
+        former = ready.formers.get(candidate.key)
+        if former is not None:
+            return self._again(ready, former.bundle.manifest)
         backbone = ready.backbones[candidate.backbone]
         return Manifest(
             format=1,
@@ -359,6 +382,7 @@ class _Stages:
             lineage={
                 "backbone": backbone.name,
                 "backbone_sha256": backbone.sha256,
+                "backbone_weights_sha256": backbone.weights_sha256,
                 "backbone_licence": backbone.licence,
                 "method": candidate.method,
                 "settings": dict(candidate.settings),
@@ -369,6 +393,23 @@ class _Stages:
                 "sartor": sartor.__version__,
                 **({"members": members_of(best, ready.backbones)} if best.parts else {}),
             },
+        )
+
+    def _again(self, ready: Ready, before: Manifest) -> Manifest:
+        """An earlier bundle under this need: what it is made of stays, and where that came from."""
+        test_rows = ready.setting.rows.test.fingerprint()
+        return before.model_copy(
+            update={
+                "id": "",
+                "name": self.need.name,
+                "decision": {},
+                "files": {},
+                "need": self.need.model_dump(mode="json"),
+                "lineage": {**before.lineage, "test_rows": test_rows},
+                "verdicts": [],
+                "released": False,
+                "seal": "",
+            }
         )
 
     def _judge(

@@ -25,7 +25,7 @@ def test_a_folder_is_described_without_loading_it(tiny):
     parameters = sum(p.numel() for p in load_model(weights.parent).parameters())
     assert (tiny.layers, tiny.width, tiny.max_length) == (2, 32, 128)
     assert tiny.parameters == parameters
-    assert tiny.sha256 == file_sha256(weights)
+    assert tiny.weights_sha256 == file_sha256(weights)
     assert (tiny.source, tiny.licence, tiny.prefix) == ("folder", "unknown", "")
 
 

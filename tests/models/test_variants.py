@@ -101,3 +101,36 @@ def test_a_twins_activations_are_never_taken_for_the_backbones(deep, tmp_path):
     np.testing.assert_array_equal(found[2], found[3])
     assert not np.allclose(found[0], found[2], atol=0.05)
     assert not np.allclose(found[2], found[4], atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["whole", "first layers", "random twin"])
+@pytest.mark.parametrize("change", ["tokenizer", "configuration"])
+def test_equal_weights_behind_another_tokenizer_share_no_activations(tmp_path, kind, change):
+    made = {
+        "whole": find_backbone,
+        "first layers": lambda name: find_backbone(f"{name}@2"),
+        "random twin": lambda name: random_twin(find_backbone(name), 0),
+    }[kind]
+    one, other = (make_tiny_bert(tmp_path / name, layers=4) for name in ("one", "other"))
+    if change == "tokenizer":
+        tokenizer = (other / "tokenizer.json").read_text()
+        (other / "tokenizer.json").write_text(
+            tokenizer.replace('"good":', '"X":').replace('"bad":', '"good":')
+        )
+    else:
+        config = (other / "config.json").read_text()
+        (other / "config.json").write_text(config.replace('"gelu"', '"relu"'))
+    cache = Activations(tmp_path / "cache")
+    TextEncoder(made(str(one)), cache, precision=FP32).encode(TEXTS)
+
+    found = TextEncoder(made(str(other)), cache, precision=FP32).encode(TEXTS)
+
+    alone = TextEncoder(made(str(other)), None, precision=FP32).encode(TEXTS)
+    np.testing.assert_array_equal(found, alone)
+    first = TextEncoder(made(str(one)), cache, precision=FP32).encode(TEXTS)
+    assert not np.array_equal(first, found), "both read alike: the test is vacuous"
+
+
+def test_a_copy_of_a_folder_elsewhere_is_the_same_backbone(tmp_path):
+    one, other = (make_tiny_bert(tmp_path / name) for name in ("one", "other"))
+    assert find_backbone(str(one)).sha256 == find_backbone(str(other)).sha256

@@ -108,6 +108,18 @@ def test_members_that_know_different_rows_meet_a_need_that_none_meets_alone():
     assert any(isinstance(e, CandidateTried) and "1 encoder" in e.label for e in shop.events)
 
 
+def test_an_earlier_bundle_is_in_no_soup_and_no_ensemble():
+    among, shop = held("accuracy >= 0.9"), Shop()
+    there = tried(knows(0, 1), among, "a", "earlier")
+    found = join(climbed(there, *complementary(among)), among, shop.terms())
+    assert found.best is not None
+    assert found.best.parts is not None
+    assert there not in [t for _, t in found.best.parts.members]
+    assert not shop.offered
+    alone = climbed(there)
+    assert join(alone, among, shop.terms()).best is there
+
+
 def test_where_one_candidate_suffices_nothing_is_joined():
     among = held("accuracy >= 0.9")
     alone = climbed(tried(knows(0, 1, 2), among), *complementary(among))

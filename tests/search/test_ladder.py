@@ -1,6 +1,7 @@
 """Climbing: stop when it is enough, spend no more than allowed, step over what fails."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,19 @@ def test_the_climb_stops_at_the_first_candidate_that_is_likely_enough():
     assert found.reached
     assert found.best is found.tried[-1]
     assert sum(isinstance(e, CandidateTried) for e in events) == 4
+
+
+def test_a_rung_that_must_not_stop_wins_only_where_nothing_else_is_enough():
+    rungs = [replace(rung("earlier", 1), stops=False), rung("head", 1), rung("full", 1)]
+    found, _ = climb(rungs, lambda name, _: {"earlier": 0.95, "head": 0.85}.get(name, 0.9))
+    assert found.best is not None
+    assert [t.rung for t in found.tried] == ["earlier", "head"]
+    assert (found.best.rung, found.reached) == ("head", True)
+
+    found, _ = climb(rungs, lambda name, _: 0.95 if name == "earlier" else 0.7)
+    assert found.best is not None
+    assert [t.rung for t in found.tried] == ["earlier", "head", "full"]
+    assert (found.best.rung, found.reached) == ("earlier", True)
 
 
 def test_candidates_that_share_their_work_are_all_tried_before_stopping():

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ TOKENIZER = "tokenizer.json"
 CARD = "README.md"
 NEED = "need.yaml"
 LEARNT = "learnt.bin"
+CHOSE = "chose.bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,16 @@ class Bundle:
         """
         if LEARNT not in self.manifest.files:
             return None
-        if self.manifest.files[LEARNT].bytes > MAX_MANIFEST_BYTES:
+        chose = self._rows(CHOSE) if CHOSE in self.manifest.files else b""
+        return unpack(self._rows(LEARNT), chose, str(self.folder / LEARNT))
+
+    def _rows(self, name: str) -> bytes:
+        if self.manifest.files[name].bytes > MAX_MANIFEST_BYTES:
             raise BundleError(
-                f"{self.folder / LEARNT} is larger than {MAX_MANIFEST_BYTES / 1e6:.0f} MB.",
+                f"{self.folder / name} is larger than {MAX_MANIFEST_BYTES / 1e6:.0f} MB.",
                 fix="build the bundle again with `sartor run`.",
             )
-        place = self.folder / LEARNT
-        return unpack(place.read_bytes(), str(place))
+        return (self.folder / name).read_bytes()
 
     @property
     def size_mb(self) -> float:
@@ -76,7 +80,7 @@ def write_bundle(
     manifest: Manifest,
     content: Mapping[str, Path],
     need_text: str,
-    learnt: Collection[str] = (),
+    learnt: Learnt | None = None,
 ) -> Bundle:
     """Write a bundle under a staging name, flush it, then rename it into place.
 
@@ -85,13 +89,13 @@ def write_bundle(
         manifest: `files`, `id` and `seal` are filled in here.
         content: File name to source path, e.g. {"model.onnx": …}.
         need_text: The need as the user wrote it.
-        learnt: Ids of the rows it learnt from; none where that is not known.
+        learnt: The rows it learnt from; None where that is not known.
 
     Raises:
         BundleError: If `folder` holds something else, or a file name is not plain.
         WorkspaceError: If the disk is full.
     """
-    if odd := sorted(n for n in content if not is_plain(n) or n in (CARD, NEED, LEARNT)):
+    if odd := sorted(n for n in content if not is_plain(n) or n in (CARD, NEED, LEARNT, CHOSE)):
         raise BundleError(
             f"{odd[0]!r} cannot be the name of a content file.", fix="give it a plain other name."
         )
@@ -102,8 +106,9 @@ def write_bundle(
             shutil.copyfile(source, staging / name)
         (staging / NEED).write_bytes(need_text.encode("utf-8", "surrogatepass"))
         (staging / CARD).write_bytes(_card(manifest))
-        if learnt:
-            (staging / LEARNT).write_bytes(pack(learnt))
+        if learnt is not None:
+            (staging / LEARNT).write_bytes(pack(learnt.marks))
+            (staging / CHOSE).write_bytes(pack(learnt.chose))
         files = {p.name: _entry(p, content=p.name in content) for p in sorted(staging.iterdir())}
         sealed = manifest.model_copy(update={"files": files}).sealed()
         (staging / MANIFEST).write_bytes(sealed.to_json().encode())
@@ -147,6 +152,19 @@ def open_bundle(path: Path | str) -> Bundle:
         BundleError: Names the file that is missing, extra, a link, or differs.
     """
     folder = Path(path)
+    manifest = read_manifest(folder)
+    _verify_listing(folder, manifest)
+    for name, entry in manifest.files.items():
+        _verify_file(folder / name, entry)
+    return Bundle(folder, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a bundle says of itself, with nothing but its seal verified: to look before opening it.
+
+    Raises:
+        BundleError: If there is no manifest, or it is not of its form, newer, or edited.
+    """
     place = folder / MANIFEST
     if place.is_symlink() or not place.is_file():
         raise BundleError(
@@ -158,11 +176,7 @@ def open_bundle(path: Path | str) -> Bundle:
             f"{place} is larger than {MAX_MANIFEST_BYTES / 1e6:.0f} MB.",
             fix="build the bundle again with `sartor run`.",
         )
-    manifest = parse_manifest(_utf8(place), str(place))
-    _verify_listing(folder, manifest)
-    for name, entry in manifest.files.items():
-        _verify_file(folder / name, entry)
-    return Bundle(folder, manifest)
+    return parse_manifest(_utf8(place), str(place))
 
 
 def _card(manifest: Manifest) -> bytes:

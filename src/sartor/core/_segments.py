@@ -31,7 +31,7 @@ class Space:
     """What, beside the text, decides an activation's numbers.
 
     Args:
-        backbone_sha256: Of the weights.
+        backbone_sha256: Of all that the backbone is, its tokenizer included: `Backbone.sha256`.
         layers: Transformer layers; pooled, a text has `layers + 1` vectors, the embedding layer's
             first.
         width: Hidden size.

@@ -72,7 +72,8 @@ class Backbone:
         name: What the user writes: starter name, hub id or folder, and @N for its first N layers.
         source: "starter", "hub" or "folder".
         path: Folder with config.json, model.safetensors and tokenizer.json, ready to load.
-        sha256: Of the weights' file(s); where `whole` or `drawn` is set, a hash of that and those.
+        sha256: Of everything that decides what it makes of a text: weights, configuration,
+            tokenizer and prefix; where `whole` or `drawn` is set, a hash of that and those.
         licence: SPDX id, or "unknown".
         languages: BCP-47 codes it was trained on; ("*",) for many.
         parameters: Number of weights.
@@ -84,6 +85,7 @@ class Backbone:
             Their activations are the same, so they are kept under the whole one.
         drawn: Seed that the weights are drawn with instead of being read: a control that knows
             nothing. None for a pretrained one.
+        weights_sha256: Of the weights' file(s) alone: to tell where a model came from.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Backbone:
     modality: Modality = "text"
     whole: "Backbone | None" = None
     drawn: int | None = None
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Candidate:
 
     Args:
         backbone: `Backbone.name`.
-        backbone_sha256: `Backbone.sha256`, so that the candidate's key changes with the weights.
+        backbone_sha256: `Backbone.sha256`, so that the candidate's key changes with the model.
         method: Name in the methods registry.
         settings: The method's and the loop's settings, JSON values only.
         seed: Seeds everything random in the fit.

@@ -69,19 +69,23 @@ def describe(folder: Path, label: Label) -> Backbone:
         )
     digests = [weights_sha256(file) for file in weights]
     card = _card(folder)
+    prefix = _stored_prefix(folder, label.name) if label.prefix is None else label.prefix
     return Backbone(
         name=label.name,
         source=label.source,
         path=str(folder),
-        sha256=digests[0] if len(digests) == 1 else digest(digests),
+        # Equal weights behind another tokenizer, prefix or configuration are another model: what
+        # is kept of one must not be taken for the other's.
+        sha256=digest(digests, config, weights_sha256(folder / "tokenizer.json"), prefix),
         licence=label.licence or card.get("license", ["unknown"])[0],
         languages=label.languages or tuple(card.get("language", [])) or ("*",),
         parameters=count_parameters(weights),
         layers=_whole(folder, config, "num_hidden_layers", "n_layers", "num_layers"),
         width=_whole(folder, config, "hidden_size", "dim", "d_model"),
-        prefix=_stored_prefix(folder, label.name) if label.prefix is None else label.prefix,
+        prefix=prefix,
         max_length=_whole(folder, config, "max_position_embeddings", "n_positions")
         - _OFFSET_POSITIONS.get(config["model_type"], 0),
+        weights_sha256=digests[0] if len(digests) == 1 else digest(digests),
     )
 
 

@@ -84,7 +84,11 @@ class Preferences(BaseModel):
     licences: list[str] | None = None
     """SPDX ids that a backbone may have, e.g. [MIT, Apache-2.0]."""
     methods: list[str] | None = None
-    """Tuning methods to climb, in order; default: all, cheapest first."""
+    """Tuning methods to climb, in order; default: all, cheapest first. `earlier` stands for the
+    bundles there are."""
+    bundles: Annotated[list[str], Field(max_length=20)] | None = None
+    """Folders of bundles to try before anything is trained, relative to the need file. Default: the
+    newest of the workspace that fit; [] for none."""
     ensemble: bool = True
     """Whether candidates may be joined into one model where none reaches the need alone."""
     pretrain: str = "none"

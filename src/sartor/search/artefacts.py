@@ -6,7 +6,7 @@ so what is compared is what would ship.
 
 import errno
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.bundle import Bundle, Manifest, open_bundle, write_bundle
+from sartor.bundle import Bundle, Learnt, Manifest, open_bundle, write_bundle
 from sartor.core.durable import fsync_folder
 from sartor.core.errors import BundleError, NothingToShrink
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
 from sartor.core.hashing import digest
 from sartor.core.types import Examples
-from sartor.judge.api import MeasuresArtefact, Subject
+from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import Score, gaps
-from sartor.judge.resolve import check_of
 from sartor.judge.verdicts import judge
-from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
-from sartor.search.assess import Held
+from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.ladder import ENOUGH
 from sartor.search.product import GRAPH, Product
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.parity import Parity, parity
 
-FLOAT = "onnx"
 TOLERANCE = 0.02
 """Accuracy an artefact may lose at worst against the fitted model, upper end of the interval."""
 _ROOM = 0.1
@@ -81,7 +78,8 @@ class Maker:
         timing: Bundle folder and texts to latencies (processes, requests) in milliseconds;
             recorded once a run.
         conditions: What the timing holds for.
-        learnt: Ids of the rows that decided anything: training and validation.
+        learnt: The rows that decided anything: training and validation.
+        earlier: The bundle that is shipped again; None where something was fitted.
     """
 
     held: Held
@@ -91,7 +89,8 @@ class Maker:
     bundles: Path
     timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
     conditions: str
-    learnt: Collection[str] = ()
+    learnt: Learnt | None = None
+    earlier: Bundle | None = None
 
     def make(
         self,
@@ -109,10 +108,11 @@ class Maker:
             emit: Progress.
         """
         shutil.rmtree(self.scratch, ignore_errors=True)
-        names = [FLOAT, *COMPRESSORS.names()]
+        # What was judged once ships as it was; it has been through the compressors.
+        names = [product.form, *([] if self.earlier else COMPRESSORS.names())]
         emit(StageStarted("shrink", len(names), "artefacts"))
-        graph = stage(FLOAT, product.write)
-        made = [self._measure(FLOAT, graph, product, before)]
+        graph = stage(product.form, product.write)
+        made = [self._measure(product.form, graph, product, before)]
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
@@ -135,17 +135,13 @@ class Maker:
     def _subject(
         self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
     ) -> Subject:
-        plain = self.held.subject(examples, answers)
         texts = examples.inputs["text"]
-        return Subject(
-            examples=plain.examples,
-            answers=plain.answers,
-            outputs=plain.outputs,
-            folder=str(bundle.folder),
-            baseline=plain.baseline,
-            groups=plain.groups,
-            timing=lambda: self.timing(bundle, texts),
-            conditions=self.conditions,
+        return self.held.measured(
+            examples,
+            answers,
+            str(bundle.folder),
+            lambda: self.timing(bundle, texts),
+            self.conditions,
         )
 
     def _publish(self, bundle: Bundle) -> Bundle:
@@ -206,7 +202,7 @@ class Maker:
         manifest = self.manifest.model_copy(
             update={
                 "decision": decision,
-                "lineage": {**self.manifest.lineage, "artefact": name},
+                "lineage": self._lineage(name, decision),
             }
         )
         bundle = write_bundle(self.scratch / name, manifest, content, self.need_text, self.learnt)
@@ -214,7 +210,7 @@ class Maker:
         answers = held.task.decode(logits, held.outputs, decision)
         subject = self._subject(bundle, held.validation, answers)
         found = parity(before, subject.answers, held.validation.target, TOLERANCE)
-        sized = [c for c in held.criteria if _of_the_artefact(c) and not _timed(c)]
+        sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
         chance = chance_of_met(
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
@@ -230,6 +226,14 @@ class Maker:
             tuple(answers),
         )
 
+    def _lineage(self, name: str, decision: Mapping[str, Any]) -> dict[str, Any]:
+        """Where it comes from; an earlier bundle that came out the same comes from where it did."""
+        lineage: dict[str, Any] = {**self.manifest.lineage, "artefact": name}
+        if self.earlier is not None and decision != self.earlier.manifest.decision:
+            told = self.earlier.manifest
+            lineage["earlier"] = {"id": told.id, "name": told.name}
+        return lineage
+
     def _cheapest(self, made: Sequence[Artefact]) -> tuple[list[Artefact], Artefact]:
         """Time artefacts from the smallest up until one holds; the least bad where none does.
 
@@ -243,13 +247,14 @@ class Maker:
             timed[artefact.name] = self._timed(artefact)
             if _holds(timed[artefact.name], best):
                 return list(timed.values()), timed[artefact.name]
-        if made[0] is timed[FLOAT]:
-            timed[FLOAT] = self._timed(made[0])
+        whole = made[0]
+        if whole is timed[whole.name]:
+            timed[whole.name] = self._timed(whole)
         return list(timed.values()), min(timed.values(), key=_failures)
 
     def _timed(self, artefact: Artefact) -> Artefact:
         held = self.held
-        criteria = [c for c in held.criteria if _timed(c)]
+        criteria = [c for c in held.criteria if timed(c)]
         if not criteria:
             return artefact
         subject = self._subject(artefact.bundle, held.validation, artefact.answers)
@@ -267,15 +272,6 @@ def _short(size: float) -> str:
 def _compressing(name: str, source: Path) -> Callable[[Path], None]:
     compressor = COMPRESSORS.get(name)()
     return lambda to: compressor.compress(source, to / GRAPH)
-
-
-def _of_the_artefact(criterion: Criterion) -> bool:
-    return isinstance(check_of(criterion.metric), MeasuresArtefact)
-
-
-def _timed(criterion: Criterion) -> bool:
-    """Whether measuring it needs the clock; size does not."""
-    return _of_the_artefact(criterion) and criterion.metric not in ("size_mb",)
 
 
 def _scores(held: Held, subject: Subject) -> dict[str, dict[str, Score]]:

@@ -1,16 +1,18 @@
 """What validation rows say of a candidate: decision rule, scores, and the chance of "met"."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate, Examples
-from sartor.judge.api import Subject
+from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import gaps
+from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
 from sartor.search.folds import Folds, both
@@ -58,6 +60,26 @@ class Held:
             groups=_column(examples, self.group),
         )
 
+    def measured(
+        self,
+        examples: Examples,
+        answers: Sequence[Mapping[str, Any]],
+        folder: str,
+        timing: Callable[[], NDArray[np.float64]],
+        conditions: str,
+    ) -> Subject:
+        """`subject` of a bundle: with what its size and its latency are measured by.
+
+        Args:
+            examples: Rows.
+            answers: One a row.
+            folder: The bundle's.
+            timing: Called once where a criterion asks for it.
+            conditions: What the timing holds for.
+        """
+        plain = self.subject(examples, answers)
+        return replace(plain, folder=folder, timing=timing, conditions=conditions)
+
     def settle(self, logits: Floats) -> dict[str, Any]:
         """The decision rule fitted on the validation rows, unless there is one that stays."""
         if self.decision is not None:
@@ -93,6 +115,16 @@ class Held:
             return self.validation, scored.validation_logits
         examples = both(self.folds.train, self.validation)
         return examples, np.concatenate([scored.folds, scored.validation_logits])
+
+
+def of_the_artefact(criterion: Criterion) -> bool:
+    """Whether it is about the bundle on this machine, not about its answers."""
+    return isinstance(check_of(criterion.metric), MeasuresArtefact)
+
+
+def timed(criterion: Criterion) -> bool:
+    """Whether measuring it needs the clock; size does not."""
+    return of_the_artefact(criterion) and criterion.metric not in ("size_mb",)
 
 
 def _column(examples: Examples, name: str) -> list[str] | None:

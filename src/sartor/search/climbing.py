@@ -15,8 +15,9 @@ from sartor.core.errors import WorkspaceError
 from sartor.core.events import Note, StageDone
 from sartor.core.hashing import digest
 from sartor.core.types import Candidate
+from sartor.search.answering import Answering
 from sartor.search.fitting import fit_group, part_of
-from sartor.search.ladder import Climb, Climber, Limits, Rung, Scored
+from sartor.search.ladder import EARLIER, Assessment, Climb, Climber, Limits, Rung, Scored
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
@@ -48,13 +49,16 @@ class Clock:
         return bool(self.limits.replay(f"budget {name}", decide))
 
 
-def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner: str) -> Searched:
+def climb_and_search(
+    desk: Desk, ready: Ready, tuner: Tuner, answering: Answering, clock: Clock, owner: str
+) -> Searched:
     """Climb the ladder; where it ends below the need and budget is left, search on.
 
     Args:
         desk: What the run works with.
         ready: The ladder, and rows by role.
         tuner: Fits candidates.
+        answering: Scores those that are earlier bundles.
         clock: See `Clock`.
         owner: Of the run's trials.
     """
@@ -66,9 +70,19 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
             return fit_group(tuner, group, part, desk.emit)
         return fit_group(tuner, group, rows, desk.emit, held.folds)
 
+    def found(group: Sequence[Candidate]) -> Sequence[Scored | Exception]:
+        if group[0].method == EARLIER:
+            return [answering.score(candidate) for candidate in group]
+        return fit(group, 1.0)
+
+    def assess(candidate: Candidate, scored: Scored) -> Assessment:
+        if candidate.method == EARLIER:
+            return answering.assess(candidate, scored)
+        return held.assess(candidate, scored)
+
     climb = Climber(
-        fit=lambda group: fit(group, 1.0),
-        assess=held.assess,
+        fit=found,
+        assess=assess,
         limits=clock.limits,
         emit=desk.emit,
         started=clock.began,
@@ -83,7 +97,7 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
         emit=desk.emit,
         rows=len(rows.train),
         started=clock.began,
-    ).search(climb, ready.setting.rungs)
+    ).search(climb, [rung for rung in ready.setting.rungs if rung.name != EARLIER])
     if searched.climb.best is not climb.best:
         _say_climbed(desk, searched.climb)
     return searched
@@ -153,5 +167,7 @@ def _say_climbed(desk: Desk, climb: Climb) -> None:
     short = climb.unfinished()
     missed = "not reached within the budget" if short else "the ladder ends here"
     end = f"{chance}, stopping here" if climb.reached else f"{chance}; {missed}"
+    if best.earlier and all(t.earlier for t in climb.tried):
+        end += ", nothing is trained"
     tried = sum(t.state == "tried" for t in climb.tried)
     desk.emit(StageDone("climb", f"{tried} candidates · {best.candidate.label()} · {end}"))

@@ -86,7 +86,7 @@ class Sieve:
         name, backbone = candidate.method, body.backbone
         for criterion in self.criteria:
             floor = _floor(criterion, body, work)
-            if floor is not None and not _possible(criterion, floor):
+            if floor is not None and not possible(criterion, floor):
                 why = f"{criterion.text} is out of reach: {_sentence(criterion, body, floor)}"
                 return Dropped(name, backbone.name, why, criterion.text, floor)
         reason = self.attaches(backbone, candidate)
@@ -146,7 +146,8 @@ _FLOORS: Mapping[str, Callable[[Body, Work], float]] = {
 """Metrics of the artefact to the best that can be hoped for."""
 
 
-def _possible(criterion: Criterion, floor: float) -> bool:
+def possible(criterion: Criterion, floor: float) -> bool:
+    """Whether a criterion can hold where its metric is at best `floor`."""
     wanted = criterion.threshold
     return floor <= wanted if not criterion.wants_more else floor >= wanted
 

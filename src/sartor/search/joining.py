@@ -135,7 +135,10 @@ def _soups(tried: Sequence[Tried], held: Held, terms: Terms) -> list[Tried]:
 def _ensemble(tried: Sequence[Tried], best: Tried, held: Held, terms: Terms) -> Tried | None:
     """The ensemble around the best candidate; with a reason where it does not pay."""
     assert best.assessment is not None
-    reading = terms.reading(best.candidate)
+    anchor = best_of(_sound(tried))
+    if anchor is None:
+        return None
+    reading = terms.reading(anchor.candidate)
     models = [t for t in _sound(tried) if terms.reading(t.candidate) == reading][:_MOST_MODELS]
     rows = len(held.validation)
     if len(models) < 2 or rows < FEW:
@@ -246,11 +249,13 @@ def _reads(tried: Tried) -> str:
 
 
 def _sound(tried: Sequence[Tried]) -> list[Tried]:
-    """Those whose logits are numbers, the lowest log-loss first."""
+    """What was fitted and whose logits are numbers, the lowest log-loss first."""
     ready = [
         t
         for t in tried
-        if t.assessment is not None
+        # An earlier bundle has a graph and no weights of ours, and its tokenizer may be another.
+        if not t.earlier
+        and t.assessment is not None
         and t.scored is not None
         and np.isfinite(t.scored.validation_logits).all()
     ]

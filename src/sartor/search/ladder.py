@@ -15,6 +15,8 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
 from sartor.search.estimates import Estimate
 
+EARLIER = "earlier"
+"""The rung of a user's earlier bundles, which nothing is fitted for."""
 ENOUGH = 0.8
 """Chance of "met" on the test rows at which climbing stops."""
 
@@ -28,12 +30,14 @@ class Rung:
         candidates: Portfolio, best guess first.
         together: Whether all are tried before the chance is looked at (they share their work).
         estimate: Of one candidate, or of all when `together`.
+        stops: Whether the climb may end with it; where not, it wins only if nothing else is enough.
     """
 
     name: str
     candidates: tuple[Candidate, ...]
     together: bool
     estimate: Estimate
+    stops: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,11 @@ class Tried:
         """Whether the budget ended its fit."""
         return self.scored is not None and self.scored.cut is not None
 
+    @property
+    def earlier(self) -> bool:
+        """Whether it is a bundle that was there before."""
+        return self.candidate.method == EARLIER
+
 
 @dataclass(frozen=True, slots=True)
 class Climb:
@@ -160,6 +169,7 @@ class Climber:
     def climb(self, rungs: Sequence[Rung]) -> Climb:
         """Try the rungs in order until one is good enough."""
         tried: list[Tried] = []
+        stoppers: list[Tried] = []
         for rung in rungs:
             spent = 0.0
             groups = [rung.candidates] if rung.together else [(c,) for c in rung.candidates]
@@ -169,12 +179,14 @@ class Climber:
                     self.emit(Note(f"{rung.name} skipped: {why}"))
                     break
                 began = time.monotonic()
-                tried += self._try(rung, group)
+                found = self._try(rung, group)
+                tried += found
+                stoppers += found if rung.stops else []
                 spent = time.monotonic() - began
-                best = best_of(tried)
-                if best and best.assessment and best.assessment.chance >= ENOUGH:
+                if _is_enough(best := best_of(stoppers)):
                     return Climb(tuple(tried), best, True)
-        return Climb(tuple(tried), best_of(tried), False)
+        best = best_of(tried)
+        return Climb(tuple(tried), best, _is_enough(best))
 
     def _try(self, rung: Rung, group: Sequence[Candidate]) -> list[Tried]:
         began = time.monotonic()
@@ -225,6 +237,11 @@ class Climber:
             return f"needs at least {needed:,.0f} s, {max(left, 0):,.0f} s of the budget are left"
 
         return str(self.limits.replay(f"budget {group[0].key[:16]}", decide))
+
+
+def _is_enough(tried: Tried | None) -> bool:
+    found = tried.assessment if tried else None
+    return found is not None and found.chance >= ENOUGH
 
 
 def cut_by_budget(result: Scored) -> str:

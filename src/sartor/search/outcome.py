@@ -13,17 +13,15 @@ from sartor.core.types import Backbone, Examples
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
-from sartor.judge.api import MeasuresArtefact, Subject
+from sartor.judge.api import Subject
 from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.outcomes import outcomes
-from sartor.judge.resolve import check_of
-from sartor.need.criterion import Criterion
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
 from sartor.search.artefacts import Artefact
-from sartor.search.assess import Held
+from sartor.search.assess import Held, of_the_artefact
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
@@ -170,17 +168,17 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
     if climb.best is None:
         return []
     spent = sum(tried.seconds for tried in climb.tried)
-    used = setting.backbones[climb.best.candidate.backbone]
-    steps = [smaller_backbone(used, setting.need, setting.profile.languages, file, spent)]
+    # An earlier bundle started from one that need not be here.
+    used = setting.backbones.get(climb.best.candidate.backbone)
+    steps: list[NextStep] = []
+    if used is not None:
+        found = smaller_backbone(used, setting.need, setting.profile.languages, file, spent)
+        steps.append(found)
     verdicts = zip(setting.need.accept, outcome.verdicts, strict=True)
     # A size is exact and has no n; a time has the processes behind it.
-    if any(v.state != "met" and v.n and _of_artefact(criterion) for criterion, v in verdicts):
+    if any(v.state != "met" and v.n and of_the_artefact(criterion) for criterion, v in verdicts):
         steps.append(elsewhere(shlex.quote(str(outcome.bundle))))
     return steps
-
-
-def _of_artefact(criterion: Criterion) -> bool:
-    return isinstance(check_of(criterion.metric), MeasuresArtefact)
 
 
 def _minutes(found: Range) -> Phrase:
@@ -278,14 +276,19 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     decision = best.assessment.decision
     train = rows.train.take(scored)
     parts = {
-        "train": held.subject(train, held.task.decode(logits[scored], held.outputs, decision)),
+        # An earlier bundle scores none: it has not learnt from all of them.
+        **(
+            {"train": held.subject(train, held.task.decode(logits[scored], held.outputs, decision))}
+            if scored
+            else {}
+        ),
         "validation": held.subject(
             rows.validation,
             held.task.decode(best.scored.validation_logits, held.outputs, decision),
         ),
         "test": test,
     }
-    counted = [c for c in held.criteria if not c.relative_to and not _of_artefact(c)]
+    counted = [c for c in held.criteria if not c.relative_to and not of_the_artefact(c)]
     for criterion, scores in gaps(counted[:1], parts, seed=held.seed).items():
         return {"metric": criterion} | {name: score.value for name, score in scores.items()}
     return {}

@@ -1,7 +1,8 @@
 """What a chosen candidate ships as: one graph and one tokenizer, whatever it is made of."""
 
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ from sartor.core.events import Emit
 from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data.prepare import Prepared
+from sartor.search.earlier import Former
 from sartor.search.ladder import Tried
+from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
 from sartor.tune.fit import Tuner
 from sartor.tune.soup import Soup, make_soup, read_soup
 
 GRAPH = "model.onnx"
+FLOAT = "onnx"
+"""The form that is exported; compressors make the others of it."""
+_TOKENIZER = "tokenizer.json"
 Stage = Callable[[str, str, Callable[[Path], None]], Path]
 """(stage, key, build) to the folder with the result: `Workspace.stage`."""
 
@@ -29,11 +35,13 @@ class Product:
         key: Content hash of everything that decides its answers.
         tokenizer: Its tokenizer.json.
         write: Puts `GRAPH` into an empty folder.
+        form: What the graph is: `FLOAT`, or an earlier bundle's, which stays as it is.
     """
 
     key: str
     tokenizer: Path
     write: Callable[[Path], None]
+    form: str = FLOAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +53,19 @@ class Workshop:
         rows: Training and validation rows.
         stage: Keeps results by content.
         emit: Progress.
+        formers: Earlier bundles by their candidate's key.
     """
 
     tuner: Tuner
     rows: Prepared
     stage: Stage
     emit: Emit
+    formers: Mapping[str, Former] = field(default_factory=dict[str, Former])
 
     def product(self, tried: Tried) -> Product:
         """What `tried` ships as; members are exported when the product is written."""
+        if tried.earlier:
+            return _again(self.formers[tried.candidate.key])
         if tried.parts is None:
             fitted = self._fitted(tried)
             return self._of_folder(self._key(tried), fitted)
@@ -107,6 +119,21 @@ class Workshop:
             return digest(key, tried.scored.cut) if tried.cut and tried.scored else key
         members = [(scale, self._key(member)) for scale, member in tried.parts.members]
         return digest(tried.parts.kind, members)
+
+
+def _again(former: Former) -> Product:
+    """A bundle's graph and tokenizer, as they are."""
+    bundle = former.bundle
+    graph = bundle.path(GRAPH)
+
+    def write(to: Path) -> None:
+        shutil.copyfile(graph, to / GRAPH)
+
+    # It names a folder, so a stranger's word for it is not taken.
+    form = bundle.manifest.lineage.get("artefact")
+    form = form if form in (FLOAT, *COMPRESSORS.names()) else "as_it_was"
+    hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, _TOKENIZER)]
+    return Product(digest("earlier", hashes), bundle.path(_TOKENIZER), write, form)
 
 
 def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
-from sartor.search.ladder import Rung
+from sartor.search.ladder import EARLIER, Rung
 from sartor.tune.api import METHODS, Choosy, Reads, ReadsStates, Sheds
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
@@ -21,9 +21,10 @@ def method_order(wanted: Sequence[str] | None) -> list[str]:
         UnknownName: If the need names a method that does not exist.
     """
     if wanted is not None:
-        for name in wanted:
+        named = [name for name in wanted if name != EARLIER]  # nothing is fitted there
+        for name in named:
             METHODS.get(name)
-        return list(wanted)
+        return named
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
     return sorted((n for n in places if places[n].rung is not None), key=lambda n: places[n].rung)
 

@@ -1,6 +1,6 @@
 """Everything before the first fit: rows by role, backbones, and the ladder with its prices."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.assess import Held
 from sartor.search.choosing import Contest, settle
+from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
+from sartor.search.ladder import EARLIER
 from sartor.search.outcome import Setting
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles
 from sartor.tasks import TASKS
@@ -74,12 +76,14 @@ class Ready:
         backbones: By name.
         encoders: By the backbone's name.
         precision: Of this machine, recorded once a run.
+        formers: Earlier bundles that are on the ladder, by their candidate's key.
     """
 
     setting: Setting
     backbones: Mapping[str, Backbone]
     encoders: Mapping[str, TextEncoder]
     precision: Precision
+    formers: Mapping[str, Former]
 
 
 Adapt = Callable[[Backbone, prepare.Prepared, Held, Callable[[Backbone], TextEncoder]], Backbone]
@@ -179,34 +183,58 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     for text in settled["warnings"]:
         emit(Note(text, "warning"))
     why = f"{why}{settled['why']}"
+    named = _hashes(need, backbones)
     if adapt is not None:
         backbones[0] = adapt(backbones[0], rows, held, encoder)
         encoders.setdefault(backbones[0].name, encoder(backbones[0]))
+        named |= _hashes(need, backbones)
         why = f"{why} The ladder starts from {backbones[0].name}."
     for text in _unread(need, adapt is not None):
         emit(Note(text, "warning"))
+    roles = task.roles.inputs
+    asked = Asked(need, roles, outputs, rows, named, desk.place.bundles, desk.root)
+    looked = desk.fact("earlier", lambda: look(asked, emit))
+    there, passed = formers(looked, asked, emit)
     choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
-    rungs, dropped = build_rungs(
+    fitted, refused = build_rungs(
         backbones,
         method_order(need.prefer.methods),
         Aim(need.task, need.seed, Sieve(need.accept, obstacles(need.task, outputs, described))),
         lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
+    texts = [str(text) for text in rows.validation.inputs["text"]]
+    first = [former.rung(texts, speed, MAX_LENGTH) for former in there]
+    rungs, dropped = placed(fitted, first, need.prefer.methods), [*passed, *refused]
     if not rungs:
         refuse_empty(desk.file, need.accept, dropped)
     for each in dropped:
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
-    named = {b.name: b for b in backbones}
+    by_name = {b.name: b for b in backbones}
     return Ready(
         Setting(
-            need, gathered, rows, seen, held, desk.file, tuple(rungs), choice, named, tuple(dropped)
+            need,
+            gathered,
+            rows,
+            seen,
+            held,
+            desk.file,
+            tuple(rungs),
+            choice,
+            by_name,
+            tuple(dropped),
         ),
-        named,
+        by_name,
         encoders,
         precision,
+        {former.candidate.key: former for former in there},
     )
+
+
+def _hashes(need: Need, backbones: Sequence[Backbone]) -> frozenset[str]:
+    """Of the backbones that the need names; nothing where it names none."""
+    return frozenset(b.sha256 for b in backbones if need.prefer.backbones is not None)
 
 
 def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
@@ -244,12 +272,15 @@ def _corrections(desk: Desk) -> list[Correction]:
 
 
 def _unread(need: Need, adapts: bool) -> list[str]:
-    """What the need says about pretraining that nothing comes of here."""
-    if need.prefer.pretrain == "none":
-        return ["data.unlabelled is not read: prefer.pretrain is none."] * bool(
-            need.data.unlabelled
-        )
-    return [] if adapts else ["Pretraining comes before the ladder and is not priced."]
+    """What the need says that nothing comes of here."""
+    prefer, said = need.prefer, list[str]()
+    if prefer.bundles and EARLIER not in (prefer.methods or [EARLIER]):
+        said.append(f"prefer.bundles is not read: the methods named leave out {EARLIER}.")
+    if prefer.pretrain == "none" and need.data.unlabelled:
+        said.append("data.unlabelled is not read: prefer.pretrain is none.")
+    if prefer.pretrain != "none" and not adapts:
+        said.append("Pretraining comes before the ladder and is not priced.")
+    return said
 
 
 def same_sources(desk: Desk, name: str, now: Mapping[str, str]) -> None:
