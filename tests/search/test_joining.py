@@ -1,6 +1,6 @@
 """Soups and ensembles after the climb: taken where they pay, and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from sartor.core.types import Backbone, Candidate, Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
-from sartor.search.joining import MEMBERS, Terms, join, step_back
+from sartor.search.cascading import Latencies
+from sartor.search.joining import climb_down, join, step_back
 from sartor.search.ladder import Climb, Scored, Tried, best_of
+from sartor.search.mixed import MEMBERS, Terms
 from sartor.tasks import TASKS
 from sartor.tune.soup import Soup
 
@@ -72,6 +74,7 @@ class Shop:
             BACKBONES,
             lambda c: f"other {c.backbone}" if c.backbone in self.strangers else "same",
             self.taste,
+            lambda c: c.settings.get("cost", 1.0),
             lambda *_: self.rich,
             self.events.append,
         )
@@ -199,6 +202,80 @@ def test_an_ensemble_whose_artefact_costs_too_much_gives_way_to_the_best_single(
     fine = Verdict("latency_p95_ms <= 20", 11.0, 10.0, 13.0, 6, "met")
     assert step_back(found, [fine], shop.events.append) is None
     assert step_back(alone, [slow], shop.events.append) is None, "a single one has no other to give"
+
+
+SLOW = Verdict("latency_p50_ms <= 5", 9.0, 8.0, 10.0, 6, "unmet")
+
+
+def priced(found: Tried, cost: float) -> Tried:
+    settings = {**found.candidate.settings, "cost": cost}
+    return replace(found, candidate=replace(found.candidate, settings=settings))
+
+
+def cheap_and_dear(among: Held) -> tuple[Tried, Tried]:
+    """One that knows two thirds of the rows and is unsure of the others, and one that knows all."""
+    cheap = priced(tried(knows(0, 1), among, n=1), 1.0)
+    return cheap, priced(tried(knows(0, 1, 2, sure=2.0), among, n=2), 10.0)
+
+
+def half_may_climb(change: Callable[[Latencies], Latencies]) -> bool:
+    return bool(np.percentile(change(np.full((6, 100), 9.0)), 50) <= 5)
+
+
+def test_a_candidate_too_slow_for_the_need_answers_what_a_fast_one_is_unsure_of():
+    among, shop = held("accuracy >= 0.9", "latency_p50_ms <= 5"), Shop()
+    cheap, dear = cheap_and_dear(among)
+    found = climb_down(climbed(cheap, dear), [SLOW], half_may_climb, among, shop.terms())
+    assert found is not None
+    assert found.reached
+    assert found.best is found.tried[-1]
+    assert found.best.parts is not None
+    assert found.best.parts.kind == "cascade"
+    assert [t for _, t in found.best.parts.members] == [cheap, dear]
+    # A third of the rows is what the cheap one does not know, less what chance leaves of it.
+    assert 0.2 < found.best.candidate.settings["climbing"] <= 0.4
+    assert found.best.scored is not None
+    right = found.best.scored.validation_logits.argmax(1) == TRUTH
+    assert right.mean() > 0.95
+    assert chance(found.best) > chance(cheap) + 0.5
+    slow = Verdict("latency_p50_ms <= 5", 6.0, 5.5, 6.5, 6, "unmet")
+    back = step_back(found, [slow], shop.events.append)
+    assert back is not None
+    assert back.best is dear
+
+
+@pytest.mark.parametrize("why", ["fast", "too large", "none may climb", "no cheap one", "poor"])
+def test_there_is_no_cascade_where_it_would_not_pay(why: str):
+    among = held("accuracy >= 0.9", "latency_p50_ms <= 5")
+    cheap, dear = cheap_and_dear(among)
+    large = Verdict("size_mb <= 5", 9.0, 9.0, 9.0, 0, "unmet")
+    verdicts = {"fast": [replace(SLOW, state="met")], "too large": [SLOW, large]}.get(why, [SLOW])
+    holds = half_may_climb if why != "none may climb" else lambda _: False
+    climb = climbed(priced(cheap, 9.0) if why == "no cheap one" else cheap, dear)
+    terms = Shop(rich=why != "poor").terms()
+    assert climb_down(climb, verdicts, holds, among, terms) is None
+
+
+def test_no_cascade_is_taken_that_does_no_better_than_its_cheap_member():
+    among, shop = held("accuracy >= 0.9"), Shop()
+    cheap, _ = cheap_and_dear(among)
+    dear = priced(tried(knows(0, 1, seed=1, sure=4.0), among, n=2), 10.0)
+    assert climb_down(climbed(cheap, dear), [SLOW], half_may_climb, among, shop.terms()) is None
+
+
+def test_a_cascade_is_joined_where_adding_logits_would_drown_the_sure_one():
+    among, shop = held("accuracy >= 0.9"), Shop()
+    # Where the cheap one is sure it is right, and the dear one as surely wrong.
+    dear_logits = knows(0, 2, seed=1, sure=9.0)
+    wrong = np.arange(ROWS) // 2 % 3 == 1
+    dear_logits[wrong] = -knows(1, sure=9.0)[wrong]
+    cheap = priced(tried(knows(1, sure=4.0), among, n=1), 1.0)
+    dear = priced(tried(dear_logits, among, n=2), 10.0)
+    found = join(climbed(cheap, dear), among, shop.terms())
+    assert found.reached
+    assert found.best is not None
+    assert found.best.rung == "cascade"
+    assert any(isinstance(e, CandidateTried) and "rows climb" in e.label for e in shop.events)
 
 
 def soups_of(shop: Shop) -> Sequence[set[int]]:

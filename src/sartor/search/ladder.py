@@ -80,13 +80,16 @@ class Parts:
     """What a candidate that was made of others is made of.
 
     Args:
-        kind: "soup" averages weights, "ensemble" adds logits.
+        kind: "soup" averages weights, "ensemble" adds logits, "cascade" asks the second member
+            where the first is unsure.
         members: (factor, candidate) of each: of a soup whether it was kept, 1 or 0, in the order
-            they were offered; of an ensemble what its logits are multiplied with.
+            they were offered; of the others what its logits are multiplied with.
+        threshold: Of a cascade: the first member's probability below which the second answers.
     """
 
-    kind: Literal["soup", "ensemble"]
+    kind: Literal["soup", "ensemble", "cascade"]
     members: "tuple[tuple[float, Tried], ...]"
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
