@@ -25,6 +25,7 @@ from sartor.bundle import Bundle, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
+from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
@@ -35,11 +36,11 @@ from sartor.need.verdict import Verdict, overall
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.climbing import Clock, climb_and_search
 from sartor.search.estimates import finishing
-from sartor.search.fitting import heads_on
+from sartor.search.fitting import fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.joining import climb_down, join, step_back
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Climb, Limits, Tried
+from sartor.search.ladder import Climb, Limits, Scored, Tried
 from sartor.search.lineage import draft_manifest
 from sartor.search.mixed import Terms
 from sartor.search.outcome import Outcome, describe
@@ -228,7 +229,7 @@ class _Stages:
         searched = climb_and_search(self.desk, ready, tuner, clock, self._owner())
         workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit)
         climb = searched.climb
-        terms = self._terms(ready, clock, workshop)
+        terms = self._terms(ready, clock, workshop, tuner)
         if self.need.prefer.ensemble:
             climb = join(climb, ready.setting.held, terms)
         if climb.best is None:
@@ -305,10 +306,19 @@ class _Stages:
             ),
         )
 
-    def _terms(self, ready: Ready, clock: Clock, workshop: Workshop) -> Terms:
-        alike = reading(ready.backbones, MAX_LENGTH)
-        cost = costs(self.need.task, ready.backbones)
-        return Terms(ready.backbones, alike, workshop.tasted, cost, clock.affords, self.emit)
+    def _terms(self, ready: Ready, clock: Clock, workshop: Workshop, tuner: Tuner) -> Terms:
+        def refit(candidate: Candidate) -> Scored | Exception:
+            return fit_group(tuner, [candidate], ready.setting.rows, self.emit)[0]
+
+        return Terms(
+            backbones=ready.backbones,
+            reading=reading(ready.backbones, MAX_LENGTH),
+            taste=workshop.tasted,
+            refit=None if clock.limits.seconds is None else refit,
+            cost=costs(self.need.task, ready.backbones),
+            affords=clock.affords,
+            emit=self.emit,
+        )
 
     def _build(
         self, ready: Ready, workshop: Workshop, terms: Terms, climb: Climb, threads: int

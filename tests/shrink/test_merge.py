@@ -36,6 +36,22 @@ def test_the_merged_graph_answers_the_weighted_sum_of_its_members(
     np.testing.assert_allclose(logits(tmp_path / "m.onnx", ids, mask), wanted, atol=1e-5)
 
 
+def test_a_matrix_a_member_and_a_bias_make_a_stack(graphs: dict[str, Path], tmp_path: Path):
+    draw = np.random.default_rng(0)
+    ids, mask = batch(7, 30)
+    matrices, bias = draw.normal(size=(2, 3, 3)), draw.normal(size=3)
+    parts = [(graphs[n], m.tolist()) for n, m in zip(("both", "other"), matrices, strict=True)]
+    merge_graphs(parts, tmp_path / "m.onnx", bias.tolist())
+    members = (logits(graphs[n], ids, mask) for n in ("both", "other"))
+    wanted = sum(z @ m.T for z, m in zip(members, matrices, strict=True)) + bias
+    np.testing.assert_allclose(logits(tmp_path / "m.onnx", ids, mask), wanted, atol=1e-4)
+
+    COMPRESSORS.get("int8_dynamic")().compress(tmp_path / "m.onnx", tmp_path / "small.onnx")
+    held = {t.name: t for t in onnx.load(tmp_path / "small.onnx").graph.initializer}
+    factors = [t for name, t in held.items() if name.startswith("factor")]
+    assert [t.data_type for t in factors] == [onnx.TensorProto.FLOAT] * 2, "they stay as they are"
+
+
 def test_members_that_read_one_encoder_keep_one_encoder(graphs: dict[str, Path], tmp_path: Path):
     assert matrices(graphs["top"]) == 2 * BLOCK
     merge_graphs([(graphs[n], 0.3) for n in ("top", "first", "both")], tmp_path / "m.onnx")

@@ -46,6 +46,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[Climb]:
     monkeypatch.setattr(mixed, "CLEARLY", -1.0)
     monkeypatch.setattr(mixed, "choose", choose)
     monkeypatch.setattr(joining, "cascade", lambda *_: None)
+    monkeypatch.setattr(joining, "stack", lambda *_: None)
     monkeypatch.setattr(pipeline, "join", join)
     return kept
 

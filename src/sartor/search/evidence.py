@@ -1,7 +1,7 @@
 """The rows by which candidates are joined, and what joining them is worth on rows like these.
 
 Where validation rows are few, the training rows count too, each answered by a fit that did not see
-it (see `folds`), if all candidates were answered so.
+it (see `folds`); candidates without such answers are left out.
 """
 
 from collections.abc import Sequence
@@ -40,11 +40,13 @@ class Evidence:
     @staticmethod
     def of(models: Sequence[Tried], held: Held) -> "Evidence | None":
         """None where there is nothing to choose among, or too few rows to choose by."""
+        if held.folds is not None:
+            models = [t for t in models if t.scored is not None and t.scored.folds is not None]
         scored = [t.scored for t in models if t.scored is not None]
         examples, fold_rows = held.validation, 0
         logits = [s.validation_logits for s in scored]
         by_fold = [s.folds for s in scored if s.folds is not None]
-        if held.folds is not None and len(by_fold) == len(scored):
+        if held.folds is not None and scored:
             fold_rows, examples = len(held.folds.train), both(held.folds.train, held.validation)
             logits = [np.concatenate(pair) for pair in zip(by_fold, logits, strict=True)]
         if len(models) < 2 or len(examples) < FEW:

@@ -14,13 +14,16 @@ from dataclasses import replace
 import numpy as np
 
 from sartor.core.events import Emit, Note
+from sartor.core.types import Candidate
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
 from sartor.search.cascading import Latencies, Pair, affordable
 from sartor.search.evidence import Evidence
-from sartor.search.ladder import ENOUGH, Climb, Parts, Scored, Tried, best_of
-from sartor.search.mixed import Terms, cascade, ensemble, reads, said
+from sartor.search.ladder import ENOUGH, Climb, Parts, Scored, Tried, best_of, cut_by_budget, reason
+from sartor.search.mixed import Terms, cascade, ensemble, reads, said, stack
 
+SEEDS = 2
+"""Further fits of the best candidate. Three members of one kind give most of what more would."""
 _MOST_MODELS = 24
 """Candidates that an ensemble chooses among: the better half of a hundred would change nothing."""
 _DEAR = 8
@@ -32,19 +35,28 @@ _OVERHEAD = 0.1
 
 
 def join(climb: Climb, held: Held, terms: Terms) -> Climb:
-    """The climb with soups, an ensemble and a cascade tried, where it did not reach the need."""
+    """The climb with soups and joined candidates tried, where it did not reach the need."""
     if climb.reached or climb.best is None:
         return climb
-    tried = [*climb.tried, *_soups(climb.tried, held, terms)]
+    tried = [*climb.tried, *_reseeded(climb.tried, held, terms)]
+    tried += _soups(tried, held, terms)
     best = best_of(tried)
     assert best is not None
     assert best.assessment is not None
     found = Evidence.of(_alike(tried, best, terms), held)
-    if best.assessment.chance < ENOUGH and found is not None:
-        made = [ensemble(found, best, terms), cascade(found, _pairs(found, terms), best, terms)]
-        tried += [t for t in made if t is not None]
-        best = best_of([best, *(t for t in made if t is not None and not t.why)])
-    assert best is not None
+    makers = (
+        ensemble,
+        lambda found, best, terms: cascade(found, _pairs(found, terms), best, terms),
+        stack,
+    )
+    # Each has to be clearly above what was taken before: the more it chooses, the later it comes.
+    for make in makers if found is not None else ():
+        assert best.assessment is not None
+        if best.assessment.chance >= ENOUGH:
+            break
+        if made := make(found, best, terms):
+            tried.append(made)
+            best = best if made.why else made
     assert best.assessment is not None
     return Climb(tuple(tried), best, best.assessment.chance >= ENOUGH)
 
@@ -123,6 +135,35 @@ def step_back(climb: Climb, verdicts: Sequence[Verdict], emit: Emit) -> Climb | 
     assert single is not None, "what was joined has members"
     assert single.assessment is not None
     return Climb(tried, single, single.assessment.chance >= ENOUGH)
+
+
+def seeds_of(tried: Sequence[Tried]) -> list[Candidate]:
+    """The best candidate under further seeds; none where it is a closed form, or was cut."""
+    best = best_of([t for t in tried if t.parts is None])
+    if best is None or best.cut or reads(best) not in ("tokens", "states"):
+        return []
+    first = best.candidate
+    return [replace(first, seed=first.seed + i) for i in range(1, SEEDS + 1)]
+
+
+def _reseeded(tried: Sequence[Tried], held: Held, terms: Terms) -> list[Tried]:
+    """Fits of the best candidate under further seeds, as far as the budget goes."""
+    best = best_of([t for t in tried if t.parts is None])
+    found: list[Tried] = []
+    for candidate in seeds_of(tried):
+        assert best is not None
+        name = f"seed {candidate.seed} {candidate.key[:16]}"
+        if terms.refit is None or not terms.affords(name, best.seconds):
+            break
+        scored = terms.refit(candidate)
+        if isinstance(scored, Exception):
+            found.append(Tried(best.rung, candidate, "failed", reason(scored)))
+            break
+        why = cut_by_budget(scored) or f"the best one again, seed {candidate.seed}"
+        made = held.assess(candidate, scored)
+        found.append(Tried(best.rung, candidate, "tried", why, scored.seconds, scored, made))
+        terms.emit(said(f"{candidate.label()}, seed {candidate.seed}", found[-1]))
+    return found
 
 
 def _soups(tried: Sequence[Tried], held: Held, terms: Terms) -> list[Tried]:

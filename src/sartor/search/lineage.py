@@ -57,7 +57,7 @@ def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str
         candidate = member.candidate
         found.append(
             {
-                "factor": factor,
+                "factor": factor if isinstance(factor, float) else [list(row) for row in factor],
                 "backbone": candidate.backbone,
                 "backbone_sha256": candidate.backbone_sha256,
                 "backbone_licence": backbones[candidate.backbone].licence,
@@ -69,4 +69,6 @@ def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str
         )
     if tried.parts is not None and tried.parts.kind == "cascade":
         found[0]["climbs_below"] = tried.parts.threshold
+    if tried.parts is not None and tried.parts.bias:
+        found[0]["bias"] = list(tried.parts.bias)
     return found

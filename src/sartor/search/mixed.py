@@ -1,4 +1,4 @@
-"""Candidates made of others: an ensemble adds its members' logits, a cascade chooses between two.
+"""Candidates made of others: an ensemble and a stack add logits, a cascade chooses between two.
 
 Each is taken only where its chance of meeting the need is clearly higher than what it is measured
 against, on rows that had no say in its weights or its threshold (`Evidence.assess`).
@@ -19,6 +19,7 @@ from sartor.search.estimates import SMALLEST_MB
 from sartor.search.evidence import Evidence
 from sartor.search.ladder import Parts, Scored, Tried
 from sartor.search.pool import Chooser, Labels, Mixture, Rule, choose
+from sartor.search.stacking import MOST_CLASSES, Stack, choose_stack
 from sartor.tune.api import METHODS
 from sartor.tune.soup import Soup
 
@@ -38,6 +39,8 @@ class Terms:
         reading: Candidate to what its graph's inputs mean: tokenizer, prefix, cut. Only candidates
             that read alike can be one graph.
         taste: Fits offered to a soup, best first, to the soup; see `tune.soup`.
+        refit: Fits a candidate on the run's rows, or tells what ended it; None where no budget says
+            that more fits are worth their time.
         cost: Candidate to what its encoder computes for a token; see `rungs.costs`.
         affords: Name of a decision and seconds it would cost, to whether the budget has them.
         emit: Progress.
@@ -46,6 +49,7 @@ class Terms:
     backbones: Mapping[str, Backbone]
     reading: Callable[[Candidate], str]
     taste: Callable[[list[Tried]], Soup]
+    refit: Callable[[Candidate], Scored | Exception] | None
     cost: Callable[[Candidate], float]
     affords: Callable[[str, float], bool]
     emit: Emit
@@ -71,6 +75,28 @@ def ensemble(found: Evidence, best: Tried, terms: Terms) -> Tried | None:
     encoders = len(_encoders([t for _, t in members]))
     label = f"ensemble of {len(chosen)} candidates, {encoders} encoder" + "s" * (encoders > 1)
     made = _Made(Parts("ensemble", members), candidate, mixture, label)
+    return _weighed(made, found, chooser, best, terms)
+
+
+def stack(found: Evidence, best: Tried, terms: Terms) -> Tried | None:
+    """The stack around the best candidate; with a reason where it does not pay."""
+    models = found.models
+    if len(found.held.outputs) > MOST_CLASSES:
+        return None
+
+    def allowed(chosen: frozenset[int]) -> bool:
+        return _has_room([models[i] for i in sorted(chosen)], found.held, terms)
+
+    def chooser(stack: Floats, truth: Labels) -> Stack:
+        return choose_stack(stack, truth, allowed)
+
+    rule = chooser(found.stack, found.truth)
+    matrices = [tuple(tuple(map(float, row)) for row in m) for m in rule.matrices]
+    members = tuple((m, models[i]) for m, i in zip(matrices, rule.members, strict=True))
+    of = "; ".join(models[i].candidate.label() for i in rule.members)
+    candidate = replace(models[rule.members[0]].candidate, method="stack", settings={"of": of})
+    parts = Parts("stack", members, bias=tuple(map(float, rule.bias)))
+    made = _Made(parts, candidate, rule, f"stack of {len(members)} candidates")
     return _weighed(made, found, chooser, best, terms)
 
 

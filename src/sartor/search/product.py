@@ -68,7 +68,7 @@ class Workshop:
                 cheap, dear = graphs
                 cascade_graphs(cheap, dear, parts.threshold, to / GRAPH)
             else:
-                merge_graphs(graphs, to / GRAPH)
+                merge_graphs(graphs, to / GRAPH, parts.bias)
 
         return Product(self._key(tried), members[0][0].tokenizer, write)
 
@@ -111,7 +111,7 @@ class Workshop:
             # A fit that the budget ended is another model than the whole one.
             return digest(key, tried.scored.cut) if tried.cut and tried.scored else key
         members = [(scale, self._key(member)) for scale, member in tried.parts.members]
-        return digest(tried.parts.kind, members, tried.parts.threshold)
+        return digest(tried.parts.kind, members, tried.parts.threshold, tried.parts.bias)
 
 
 def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from sartor.shrink.joined import INPUTS, OUTPUT, Joined, Members
+from sartor.shrink.joined import INPUTS, OUTPUT, Factor, Joined, Members
 
 
 def cascade_graphs(
-    cheap: tuple[Path, float], dear: tuple[Path, float], threshold: float, target: Path
+    cheap: tuple[Path, Factor], dear: tuple[Path, Factor], threshold: float, target: Path
 ) -> None:
     """Write a cascade as one graph.
 
@@ -35,7 +35,7 @@ def cascade_graphs(
     members = Members.read([cheap[0], dear[0]])
     first, second = members.graphs
     joined = Joined()
-    logits = _scaled(joined, joined.add(first), cheap[1])
+    logits = joined.times(joined.add(first), cheap[1])
     # The dear member may read an input that the cheap one does not.
     for value in second.input:
         joined.given.setdefault(value.name, value)
@@ -62,7 +62,7 @@ def cascade_graphs(
         helper.make_tensor_value_info(name, TensorProto.INT64, [None, None])
         for name in gathered.values()
     ]
-    better = _scaled(then, then.add(second, gathered), dear[1])
+    better = then.times(then.add(second, gathered), dear[1])
     column = then.constant(np.array([1], np.int64), "column")
     indices = then.apply("Unsqueeze", [rows, column], "indices")
     mixed = then.apply("ScatterND", [logits, indices, better], "climbed")
@@ -74,8 +74,3 @@ def cascade_graphs(
         "If", [climbs], OUTPUT, then_branch=then.inner(mixed), else_branch=other.inner(same)
     )
     members.write(joined.whole("cascade"), target)
-
-
-def _scaled(graph: Joined, logits: str, factor: float) -> str:
-    by = graph.constant(np.array(factor, np.float32), "factor")
-    return graph.apply("Mul", [logits, by], "scaled")

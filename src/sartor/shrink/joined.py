@@ -21,6 +21,8 @@ from sartor.core.errors import ModelError
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
+Factor = float | Sequence[Sequence[float]]
+"""What logits are multiplied with: a number, or a matrix (outputs, outputs), output by input."""
 _MOST_BYTES = 2_000_000_000  # a protobuf message holds no more
 _DRAWN = ("Random", "Multinomial", "Bernoulli", "Dropout")  # twice the same node, two results
 _SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
@@ -127,6 +129,20 @@ class Joined:
         node = helper.make_node(operator, inputs, [result], name=result, **settings)  # pyright: ignore[reportArgumentType]
         self.nodes.append(node)
         return result
+
+    def times(self, logits: str, factor: Factor) -> str:
+        """Logits multiplied with a factor; the result's name.
+
+        A matrix is applied as products and sums: a compressor would take a matrix product for one
+        worth rounding.
+        """
+        by = self.constant(np.array(factor, np.float32), "factor")
+        if isinstance(factor, int | float):
+            return self.apply("Mul", [logits, by], "scaled")
+        column = self.apply("Unsqueeze", [logits, self.constant(np.array([1]), "column")], "row")
+        last = self.constant(np.array([2]), "last")
+        products = self.apply("Mul", [column, by], "products")
+        return self.apply("ReduceSum", [products, last], "turned", keepdims=0)
 
     def branch(self) -> "Joined":
         """An empty graph to run inside this one, which sees its values and gives none of its own.
