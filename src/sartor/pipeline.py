@@ -14,17 +14,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import sartor
-from sartor.bundle import Bundle, Learnt, Manifest, Preprocess, record_verdicts
+from sartor.bundle import Bundle, Learnt, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
+from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
@@ -36,14 +37,17 @@ from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.climbing import Clock, climb_and_search
 from sartor.search.estimates import finishing
-from sartor.search.fitting import heads_on
+from sartor.search.fitting import fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
-from sartor.search.joining import Terms, join, step_back
+from sartor.search.joining import climb_down, join, step_back
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Limits, Tried
+from sartor.search.ladder import Climb, Limits, Scored, Tried
+from sartor.search.lineage import draft_manifest
+from sartor.search.mixed import Terms
 from sartor.search.outcome import Outcome, describe
 from sartor.search.pretraining import adapter
-from sartor.search.product import Workshop, members_of, reading
+from sartor.search.product import Workshop, reading
+from sartor.search.rungs import costs
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
 from sartor.serve import timing
@@ -52,6 +56,8 @@ from sartor.tune.fit import TuneOptions, Tuner
 
 NeedSource = str | Path | Need | Mapping[str, Any]
 """Path of a need file, a `Need`, or the mapping that such a file would hold."""
+Built = tuple[Artefact, list[Artefact], Maker]
+"""The artefact that would ship, all that were made, and what made them."""
 _TIMED_REQUESTS = 100
 
 
@@ -229,8 +235,9 @@ class _Stages:
         searched = climb_and_search(self.desk, ready, tuner, answering, clock, self._owner())
         workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit, ready.formers)
         climb = searched.climb
+        terms = self._terms(ready, clock, workshop, tuner)
         if self.need.prefer.ensemble:
-            climb = join(climb, ready.setting.held, self._terms(ready, clock, workshop))
+            climb = join(climb, ready.setting.held, terms)
         if climb.best is None:
             raise DataError(
                 "No candidate could be fitted: "
@@ -238,11 +245,7 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        kept, made, maker = self._shrink(ready, workshop, climb.best, threads)
-        if cheaper := step_back(climb, kept.verdicts, self.emit):
-            climb = cheaper
-            assert climb.best is not None
-            kept, made, maker = self._shrink(ready, workshop, climb.best, threads)
+        climb, (kept, made, maker) = self._build(ready, workshop, terms, climb, threads)
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
@@ -309,9 +312,19 @@ class _Stages:
             ),
         )
 
-    def _terms(self, ready: Ready, clock: Clock, workshop: Workshop) -> Terms:
-        alike = reading(ready.backbones, MAX_LENGTH)
-        return Terms(ready.backbones, alike, workshop.tasted, clock.affords, self.emit)
+    def _terms(self, ready: Ready, clock: Clock, workshop: Workshop, tuner: Tuner) -> Terms:
+        def refit(candidate: Candidate) -> Scored | Exception:
+            return fit_group(tuner, [candidate], ready.setting.rows, self.emit)[0]
+
+        return Terms(
+            backbones=ready.backbones,
+            reading=reading(ready.backbones, MAX_LENGTH),
+            taste=workshop.tasted,
+            refit=None if clock.limits.seconds is None else refit,
+            cost=costs(self.need.task, ready.backbones),
+            affords=clock.affords,
+            emit=self.emit,
+        )
 
     def _answering(self, ready: Ready, threads: int) -> Answering:
         setting = ready.setting
@@ -319,9 +332,33 @@ class _Stages:
             ready.formers, setting.held, setting.rows, self._timing, _conditions(threads)
         )
 
-    def _shrink(
-        self, ready: Ready, workshop: Workshop, best: Tried, threads: int
-    ) -> tuple[Artefact, list[Artefact], Maker]:
+    def _build(
+        self, ready: Ready, workshop: Workshop, terms: Terms, climb: Climb, threads: int
+    ) -> tuple[Climb, Built]:
+        """What ships, and the climb that ends with it.
+
+        A joined candidate that costs too much gives way to the best single one, that one, where it
+        is too slow, to a cascade, and a cascade that is too slow all the same to it again.
+        """
+        assert climb.best is not None
+        built = self._shrink(ready, workshop, climb.best, threads)
+
+        def back(climb: Climb) -> Climb | None:
+            return step_back(climb, built[0].verdicts, self.emit)
+
+        def down(climb: Climb) -> Climb | None:
+            kept, _, maker = built
+            holds = partial(maker.holds, kept)
+            return climb_down(climb, kept.verdicts, holds, ready.setting.held, terms)
+
+        for give_way in (back, down, back) if self.need.prefer.ensemble else ():
+            if cheaper := give_way(climb):
+                climb = cheaper
+                assert climb.best is not None
+                built = self._shrink(ready, workshop, climb.best, threads)
+        return climb, built
+
+    def _shrink(self, ready: Ready, workshop: Workshop, best: Tried, threads: int) -> Built:
         assert best.assessment is not None
         assert best.scored is not None
         product = workshop.product(best)
@@ -334,7 +371,7 @@ class _Stages:
             learnt = former.learnt.choosing(rows.validation.ids)
         maker = Maker(
             held=held,
-            manifest=self._manifest(ready, best),
+            manifest=draft_manifest(self.need, ready, best),
             need_text=self.text,
             scratch=self.here.folder / "artefacts",
             bundles=self.place.bundles,
@@ -359,58 +396,6 @@ class _Stages:
             return timing.measure(bundle.folder, texts, load).tolist()
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
-
-    def _manifest(self, ready: Ready, best: Tried) -> Manifest:
-        candidate = best.candidate
-        former = ready.formers.get(candidate.key)
-        if former is not None:
-            return self._again(ready, former.bundle.manifest)
-        backbone = ready.backbones[candidate.backbone]
-        return Manifest(
-            format=1,
-            id="",
-            name=self.need.name,
-            task=self.need.task,
-            inputs=dict(ready.setting.held.task.roles.inputs),
-            outputs=list(ready.setting.held.outputs),
-            decision={},
-            preprocess=Preprocess(
-                prefix=backbone.prefix, max_length=min(MAX_LENGTH, backbone.max_length)
-            ),
-            files={},
-            need=self.need.model_dump(mode="json"),
-            lineage={
-                "backbone": backbone.name,
-                "backbone_sha256": backbone.sha256,
-                "backbone_weights_sha256": backbone.weights_sha256,
-                "backbone_licence": backbone.licence,
-                "method": candidate.method,
-                "settings": dict(candidate.settings),
-                "seed": candidate.seed,
-                "train_rows": ready.setting.rows.train.fingerprint(),
-                "test_rows": ready.setting.rows.test.fingerprint(),
-                "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
-                "sartor": sartor.__version__,
-                **({"members": members_of(best, ready.backbones)} if best.parts else {}),
-            },
-        )
-
-    def _again(self, ready: Ready, before: Manifest) -> Manifest:
-        """An earlier bundle under this need: what it is made of stays, and where that came from."""
-        test_rows = ready.setting.rows.test.fingerprint()
-        return before.model_copy(
-            update={
-                "id": "",
-                "name": self.need.name,
-                "decision": {},
-                "files": {},
-                "need": self.need.model_dump(mode="json"),
-                "lineage": {**before.lineage, "test_rows": test_rows},
-                "verdicts": [],
-                "released": False,
-                "seal": "",
-            }
-        )
 
     def _judge(
         self, ready: Ready, kept: Artefact, maker: Maker

@@ -1,19 +1,23 @@
 """Soups and ensembles after the climb: taken where they pay, and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from sartor.core.errors import Diverged
 from sartor.core.events import CandidateTried, Event, Note
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
-from sartor.search.joining import MEMBERS, Terms, join, step_back
+from sartor.search.cascading import Latencies
+from sartor.search.folds import Folds
+from sartor.search.joining import climb_down, join, step_back
 from sartor.search.ladder import Climb, Scored, Tried, best_of
+from sartor.search.mixed import MEMBERS, Terms
 from sartor.tasks import TASKS
 from sartor.tune.soup import Soup
 
@@ -66,12 +70,15 @@ class Shop:
         self.events: list[Event] = []
         self.offered: list[list[Tried]] = []
         self.soup, self.rich, self.strangers = soup, rich, strangers
+        self.refit: Callable[[Candidate], Scored | Exception] | None = None
 
     def terms(self) -> Terms:
         return Terms(
             BACKBONES,
             lambda c: f"other {c.backbone}" if c.backbone in self.strangers else "same",
             self.taste,
+            self.refit,
+            lambda c: c.settings.get("cost", 1.0),
             lambda *_: self.rich,
             self.events.append,
         )
@@ -131,8 +138,9 @@ def test_an_ensemble_that_is_not_clearly_better_is_shown_and_not_taken():
     alone = climbed(*(tried(knows(0, seed=i), among, n=i) for i in range(3)))
     found = join(alone, among, shop.terms())
     assert found.best is alone.best
-    assert found.tried[-1].rung == "ensemble"
-    assert "not clearly above" in found.tried[-1].why
+    made = [t for t in found.tried if t.parts]
+    assert {t.rung for t in made} == {"ensemble", "stack"}
+    assert all("not clearly above" in t.why for t in made)
     assert any(isinstance(e, Note) and "not taken" in e.text for e in shop.events)
 
 
@@ -140,7 +148,7 @@ def test_the_luck_of_weights_chosen_on_few_rows_is_no_chance_of_an_ensemble():
     among = held("accuracy >= 0.52")
     alone = climbed(*(tried(knows(seed=i), among, n=i) for i in range(20)))
     found = join(alone, among, Shop().terms())
-    made = found.tried[-1]
+    made = next(t for t in found.tried if t.rung == "ensemble")
     assert made.scored is not None
     by_luck = among.assess(made.candidate, made.scored)
     assert by_luck.chance > 0.4, "the weights fit the rows they were chosen on"
@@ -153,7 +161,7 @@ def test_a_criterion_of_size_bounds_the_encoders_of_an_ensemble(bound: str, enco
     among = held("accuracy >= 0.9", f"size_mb <= {bound}")
     alone = climbed(*complementary(among, "a", "b", "c"))
     found = join(alone, among, Shop().terms())
-    made = [t for t in found.tried if t.parts]
+    made = [t for t in found.tried if t.rung == "ensemble"]
     names = {t.candidate.backbone for m in made if m.parts for _, t in m.parts.members}
     assert len(names) == (0 if encoders == 1 else encoders)
 
@@ -213,6 +221,125 @@ def test_an_ensemble_whose_artefact_costs_too_much_gives_way_to_the_best_single(
     assert step_back(alone, [slow], shop.events.append) is None, "a single one has no other to give"
 
 
+SLOW = Verdict("latency_p50_ms <= 5", 9.0, 8.0, 10.0, 6, "unmet")
+
+
+def priced(found: Tried, cost: float) -> Tried:
+    settings = {**found.candidate.settings, "cost": cost}
+    return replace(found, candidate=replace(found.candidate, settings=settings))
+
+
+def cheap_and_dear(among: Held) -> tuple[Tried, Tried]:
+    """One that knows two thirds of the rows and is unsure of the others, and one that knows all."""
+    cheap = priced(tried(knows(0, 1), among, n=1), 1.0)
+    return cheap, priced(tried(knows(0, 1, 2, sure=2.0), among, n=2), 10.0)
+
+
+def half_may_climb(change: Callable[[Latencies], Latencies]) -> bool:
+    return bool(np.percentile(change(np.full((6, 100), 9.0)), 50) <= 5)
+
+
+def test_a_candidate_too_slow_for_the_need_answers_what_a_fast_one_is_unsure_of():
+    among, shop = held("accuracy >= 0.9", "latency_p50_ms <= 5"), Shop()
+    cheap, dear = cheap_and_dear(among)
+    found = climb_down(climbed(cheap, dear), [SLOW], half_may_climb, among, shop.terms())
+    assert found is not None
+    assert found.reached
+    assert found.best is found.tried[-1]
+    assert found.best.parts is not None
+    assert found.best.parts.kind == "cascade"
+    assert [t for _, t in found.best.parts.members] == [cheap, dear]
+    # A third of the rows is what the cheap one does not know, less what chance leaves of it.
+    assert 0.2 < found.best.candidate.settings["climbing"] <= 0.4
+    assert found.best.scored is not None
+    right = found.best.scored.validation_logits.argmax(1) == TRUTH
+    assert right.mean() > 0.95
+    assert chance(found.best) > chance(cheap) + 0.5
+    slow = Verdict("latency_p50_ms <= 5", 6.0, 5.5, 6.5, 6, "unmet")
+    back = step_back(found, [slow], shop.events.append)
+    assert back is not None
+    assert back.best is dear
+
+
+@pytest.mark.parametrize("why", ["fast", "too large", "none may climb", "no cheap one", "poor"])
+def test_there_is_no_cascade_where_it_would_not_pay(why: str):
+    among = held("accuracy >= 0.9", "latency_p50_ms <= 5")
+    cheap, dear = cheap_and_dear(among)
+    large = Verdict("size_mb <= 5", 9.0, 9.0, 9.0, 0, "unmet")
+    verdicts = {"fast": [replace(SLOW, state="met")], "too large": [SLOW, large]}.get(why, [SLOW])
+    holds = half_may_climb if why != "none may climb" else lambda _: False
+    climb = climbed(priced(cheap, 9.0) if why == "no cheap one" else cheap, dear)
+    terms = Shop(rich=why != "poor").terms()
+    assert climb_down(climb, verdicts, holds, among, terms) is None
+
+
+def test_no_cascade_is_taken_that_does_no_better_than_its_cheap_member():
+    among, shop = held("accuracy >= 0.9"), Shop()
+    cheap, _ = cheap_and_dear(among)
+    dear = priced(tried(knows(0, 1, seed=1, sure=4.0), among, n=2), 10.0)
+    assert climb_down(climbed(cheap, dear), [SLOW], half_may_climb, among, shop.terms()) is None
+
+
+def test_a_cascade_is_joined_where_adding_logits_would_drown_the_sure_one():
+    among, shop = held("accuracy >= 0.9"), Shop()
+    # Where the cheap one is sure it is right, and the dear one as surely wrong.
+    dear_logits = knows(0, 2, seed=1, sure=9.0)
+    wrong = np.arange(ROWS) // 2 % 3 == 1
+    dear_logits[wrong] = -knows(1, sure=9.0)[wrong]
+    cheap = priced(tried(knows(1, sure=4.0), among, n=1), 1.0)
+    dear = priced(tried(dear_logits, among, n=2), 10.0)
+    found = join(climbed(cheap, dear), among, shop.terms())
+    assert found.reached
+    assert found.best is not None
+    assert found.best.rung == "cascade"
+    assert any(isinstance(e, CandidateTried) and "rows climb" in e.label for e in shop.events)
+
+
+def test_a_member_that_leans_is_stacked_where_no_weight_would_mend_it():
+    among, shop = held("accuracy >= 0.9"), Shop()
+    leaning = knows(0, 1, 2, sure=2.0) + np.array([5.0, 0.0], np.float32)
+    alone = climbed(tried(leaning, among, n=1), tried(knows(0, seed=1), among, n=2))
+    assert chance(alone.best) < 0.05
+    found = join(alone, among, shop.terms())
+    assert found.reached
+    assert found.best is not None
+    assert found.best.rung == "stack"
+    assert found.best.parts is not None
+    assert found.best.scored is not None
+    by_hand = np.array(found.best.parts.bias) + sum(
+        t.scored.validation_logits @ np.array(m).T for m, t in found.best.parts.members if t.scored
+    )
+    np.testing.assert_allclose(found.best.scored.validation_logits, by_hand, atol=1e-4)
+
+
+def test_where_validation_rows_are_few_the_folds_choose_and_judge_too():
+    few, whole = 20, held("accuracy >= 0.9")
+    train = whole.validation.take(range(few, ROWS))
+    among = replace(
+        whole,
+        validation=whole.validation.take(range(few)),
+        folds=Folds(train, np.arange(len(train)) % 5),
+    )
+
+    def by_folds(logits: Floats, n: int) -> Tried:
+        candidate = Candidate("a", "aaaa", "head", {"n": n}, 0)
+        scored = Scored(logits[:few], logits[few:] * 9, 1.0, folds=logits[few:])
+        said = among.assess(candidate, scored)
+        return Tried("head", candidate, "tried", "", 1.0, scored, said)
+
+    fits = [by_folds(knows(i, seed=i), i) for i in range(3)]
+    without = tried(knows(0, 1)[:few], among, n=9, method="lora")
+    found = join(climbed(without, *fits), among, Shop().terms())
+    made = next(t for t in found.tried if t.rung == "ensemble")
+    assert not made.why
+    assert made.parts is not None
+    assert {t.candidate.settings["n"] for _, t in made.parts.members} == {0, 1, 2}
+    assert made.scored is not None
+    assert made.scored.folds is not None
+    assert made.scored.folds.shape == (len(train), 2)
+    assert made.scored.validation_logits.shape == (few, 2)
+
+
 def soups_of(shop: Shop) -> Sequence[set[int]]:
     return [{t.candidate.settings["n"] for t in group} for group in shop.offered]
 
@@ -237,6 +364,57 @@ def test_fits_of_one_start_are_offered_to_a_soup_the_best_first():
     assert found.best.parts is not None
     assert [share for share, _ in found.best.parts.members] == [1.0, 0.0, 1.0]
     assert len(found.tried) == len(fits) + 1, "the soup reaches the need: no ensemble is made"
+
+
+def reseeding(shop: Shop) -> list[int]:
+    """The seeds under which the shop fitted something again; every fit knows other rows."""
+    seeds: list[int] = []
+
+    def refit(candidate: Candidate) -> Scored:
+        seeds.append(candidate.seed)
+        logits = knows(candidate.seed, seed=candidate.seed)
+        return Scored(logits, logits[:10], 1.0)
+
+    shop.refit = refit
+    return seeds
+
+
+def test_the_best_fit_is_fitted_again_under_other_seeds_which_may_join_it():
+    among = held("accuracy >= 0.9")
+    shop = Shop(soup=Soup((0,), knows(0), knows(0)[:10]))
+    seeds = reseeding(shop)
+    found = join(climbed(tried(knows(0), among, "a", "lora")), among, shop.terms())
+    assert seeds == [1, 2]
+    again = [t for t in found.tried if "again" in t.why]
+    assert [(t.rung, t.candidate.seed) for t in again] == [("lora", 1), ("lora", 2)]
+    assert len(shop.offered[0]) == 3, "a soup may take them too"
+    assert found.reached
+    assert found.best is not None
+    assert found.best.parts is not None
+    assert {t.candidate.seed for _, t in found.best.parts.members} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("why", ["head", "poor", "no budget", "reached"])
+def test_nothing_is_fitted_again_where_that_would_be_vain(why: str):
+    among = held("accuracy >= 0.9")
+    shop = Shop(soup=Soup((0,), knows(0), knows(0)[:10]), rich=why != "poor")
+    seeds = reseeding(shop)
+    if why == "no budget":
+        shop.refit = None
+    best = tried(knows(*range(3 if why == "reached" else 2)), among, "a", "lora")
+    if why == "head":
+        best = tried(knows(0, 1), among, "a", "head")
+    found = join(climbed(best), among, shop.terms())
+    assert seeds == []
+    assert all(t.candidate.seed == 0 for t in found.tried)
+
+
+def test_a_seed_that_diverges_ends_the_fitting_again():
+    among = held("accuracy >= 0.9")
+    shop = Shop()
+    shop.refit = lambda _: Diverged("It diverged.", fix="learn slower.")
+    found = join(climbed(tried(knows(0), among, "a", "lora")), among, shop.terms())
+    assert [t.why for t in found.tried if t.state == "failed"] == ["It diverged."]
 
 
 def test_a_soup_of_one_is_no_candidate():

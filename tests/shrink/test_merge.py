@@ -4,56 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-import torch
 from onnx import TensorProto, helper
 
 from sartor.core.errors import ModelError
-from sartor.models.catalogue import find_backbone
-from sartor.models.loading import load_text_backbone
 from sartor.shrink.api import COMPRESSORS
-from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
-from sartor.tasks.text_classification.train import TextClassifier
-from tests.tiny import make_tiny_bert
+from tests.shrink.runs import batch, logits
 
 BLOCK = 4 * 32 * 32 + 2 * 32 * 64
 """Weights in the matrices of one layer of the tiny BERT."""
-
-
-@pytest.fixture(scope="module")
-def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Heads on the top, on the first layer and on both, of one backbone; the top of another."""
-    place = tmp_path_factory.mktemp("graphs")
-    made: dict[str, Path] = {}
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
-        patch.setenv("SARTOR_HOME", str(place / "home"))
-        for name, seed, layers in (
-            ("top", 0, (2,)),
-            ("first", 0, (1,)),
-            ("both", 0, (1, 2)),
-            ("other", 1, (2,)),
-        ):
-            folder = make_tiny_bert(place / f"tiny{seed}", seed=seed)
-            encoder, _ = load_text_backbone(find_backbone(str(folder)))
-            torch.manual_seed(len(made))
-            TextClassifier(encoder, 3, layers).eval().save(place / name)
-            made[name] = place / f"{name}.onnx"
-            to_onnx(place / name, "text_classification", made[name])
-    return made
-
-
-def logits(graph: Path, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    assert [found.name for found in session.get_outputs()] == ["logits"]
-    return np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
-
-
-def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    draw = np.random.default_rng(rows * 100 + length)
-    mask = (np.arange(length) < draw.integers(1, length + 1, (rows, 1))).astype(np.int64)
-    return draw.integers(5, 80, (rows, length)), mask
 
 
 def matrices(path: Path) -> int:
@@ -74,6 +34,22 @@ def test_the_merged_graph_answers_the_weighted_sum_of_its_members(
     ids, mask = batch(rows, length)
     wanted = sum(w * logits(graphs[n], ids, mask) for n, w in zip(names, weights, strict=True))
     np.testing.assert_allclose(logits(tmp_path / "m.onnx", ids, mask), wanted, atol=1e-5)
+
+
+def test_a_matrix_a_member_and_a_bias_make_a_stack(graphs: dict[str, Path], tmp_path: Path):
+    draw = np.random.default_rng(0)
+    ids, mask = batch(7, 30)
+    matrices, bias = draw.normal(size=(2, 3, 3)), draw.normal(size=3)
+    parts = [(graphs[n], m.tolist()) for n, m in zip(("both", "other"), matrices, strict=True)]
+    merge_graphs(parts, tmp_path / "m.onnx", bias.tolist())
+    members = (logits(graphs[n], ids, mask) for n in ("both", "other"))
+    wanted = sum(z @ m.T for z, m in zip(members, matrices, strict=True)) + bias
+    np.testing.assert_allclose(logits(tmp_path / "m.onnx", ids, mask), wanted, atol=1e-4)
+
+    COMPRESSORS.get("int8_dynamic")().compress(tmp_path / "m.onnx", tmp_path / "small.onnx")
+    held = {t.name: t for t in onnx.load(tmp_path / "small.onnx").graph.initializer}
+    factors = [t for name, t in held.items() if name.startswith("factor")]
+    assert [t.data_type for t in factors] == [onnx.TensorProto.FLOAT] * 2, "they stay as they are"
 
 
 def test_members_that_read_one_encoder_keep_one_encoder(graphs: dict[str, Path], tmp_path: Path):

@@ -10,10 +10,10 @@ import pytest
 from sartor import pipeline
 from sartor.bundle import open_bundle
 from sartor.core.protocols import Floats
-from sartor.search import joining
+from sartor.search import joining, mixed
 from sartor.search.assess import Held
-from sartor.search.joining import Terms
 from sartor.search.ladder import Climb
+from sartor.search.mixed import Terms
 from sartor.search.pool import Allowed, Labels, Mixture
 from sartor.serve import runtime
 from tests.stories.shop import NEED, Here, bundle_files
@@ -43,8 +43,10 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[Climb]:
         kept.append(joining.join(climb, held, terms))
         return kept[-1]
 
-    monkeypatch.setattr(joining, "CLEARLY", -1.0)
-    monkeypatch.setattr(joining, "choose", choose)
+    monkeypatch.setattr(mixed, "CLEARLY", -1.0)
+    monkeypatch.setattr(mixed, "choose", choose)
+    monkeypatch.setattr(joining, "cascade", lambda *_: None)
+    monkeypatch.setattr(joining, "stack", lambda *_: None)
     monkeypatch.setattr(pipeline, "join", join)
     return kept
 
@@ -97,7 +99,7 @@ def test_a_need_that_wants_no_ensemble_gets_none(new_shop: Path, here: Here, eag
 def test_an_ensemble_too_large_for_the_need_gives_way(
     new_shop: Path, here: Here, eager: list[Climb], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(joining, "_has_room", lambda *_: True)
+    monkeypatch.setattr(mixed, "_has_room", lambda *_: True)
     need = HARD.replace("size_mb <= 5", "size_mb <= 0.075").replace("[head, full]", "[full]")
     (new_shop / "need.yaml").write_text(need)
     said = here("run", "need.yaml", "--json")

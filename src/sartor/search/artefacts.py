@@ -26,6 +26,7 @@ from sartor.judge.gaps import Score, gaps
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held, of_the_artefact, timed
+from sartor.search.cascading import Latencies
 from sartor.search.ladder import ENOUGH
 from sartor.search.product import GRAPH, Product
 from sartor.serve import runtime
@@ -126,6 +127,14 @@ class Maker:
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
         shutil.rmtree(self.scratch)
         return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
+
+    def holds(self, artefact: Artefact, change: Callable[[Latencies], Latencies]) -> bool:
+        """Whether the criteria of speed would be met, were the artefact's latencies changed so."""
+        texts = self.held.validation.inputs["text"]
+        plain = self.held.subject(self.held.validation, artefact.answers)
+        changed = replace(plain, timing=lambda: change(self.timing(artefact.bundle, texts)))
+        criteria = [c for c in self.held.criteria if timed(c)]
+        return all(v.state == "met" for v in judge(criteria, changed, seed=self.held.seed))
 
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""

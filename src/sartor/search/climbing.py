@@ -17,6 +17,7 @@ from sartor.core.hashing import digest
 from sartor.core.types import Candidate
 from sartor.search.answering import Answering
 from sartor.search.fitting import fit_group, part_of
+from sartor.search.joining import seeds_of
 from sartor.search.ladder import EARLIER, Assessment, Climb, Climber, Limits, Rung, Scored
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
@@ -93,7 +94,7 @@ def climb_and_search(
         fit=fit,
         assess=held.assess,
         studies=lambda rung: _study_of(rung, desk, ready, owner),
-        limits=_sparing(clock.limits) if desk.need.prefer.ensemble else clock.limits,
+        limits=_sparing(clock, climb) if desk.need.prefer.ensemble else clock.limits,
         emit=desk.emit,
         rows=len(rows.train),
         started=clock.began,
@@ -103,10 +104,17 @@ def climb_and_search(
     return searched
 
 
-def _sparing(limits: Limits) -> Limits:
-    """What a search may spend so that something is left to join its best candidates with."""
-    seconds = limits.seconds
-    return limits if seconds is None else replace(limits, seconds=seconds - JOINING_SECONDS)
+def _sparing(clock: Clock, climb: Climb) -> Limits:
+    """What a search may spend so that something is left to join its best candidates with.
+
+    Further seeds of the best candidate are provided for where they take a third of what is left.
+    """
+    limits = clock.limits
+    if limits.seconds is None or climb.best is None:
+        return limits
+    again = len(seeds_of(climb.tried)) * climb.best.seconds
+    wanted = again if clock.affords("seeds", 3 * again) else 0.0
+    return replace(limits, seconds=limits.seconds - JOINING_SECONDS - wanted)
 
 
 def _study_of(

@@ -79,18 +79,27 @@ class Assessment:
     log_loss: float
 
 
+Factor = float | tuple[tuple[float, ...], ...]
+"""A number, or a matrix (classes, classes), output by input."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a candidate that was made of others is made of.
 
     Args:
-        kind: "soup" averages weights, "ensemble" adds logits.
+        kind: "soup" averages weights, "ensemble" adds logits, "stack" adds them after a matrix
+            each, "cascade" asks the second member where the first is unsure.
         members: (factor, candidate) of each: of a soup whether it was kept, 1 or 0, in the order
-            they were offered; of an ensemble what its logits are multiplied with.
+            they were offered; of the others what its logits are multiplied with.
+        threshold: Of a cascade: the first member's probability below which the second answers.
+        bias: Of a stack, one a class.
     """
 
-    kind: Literal["soup", "ensemble"]
-    members: "tuple[tuple[float, Tried], ...]"
+    kind: Literal["soup", "ensemble", "stack", "cascade"]
+    members: "tuple[tuple[Factor, Tried], ...]"
+    threshold: float = 0.0
+    bias: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ Caruana et al. 2004, doi:10.1145/1015330.1015432.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,23 @@ Doubles = NDArray[np.float64]
 Labels = NDArray[np.intp]
 Allowed = Callable[[frozenset[int]], bool]
 """Whether these models may stand together."""
+
+
+class Rule(Protocol):
+    """What makes one answer of several models'."""
+
+    @property
+    def members(self) -> list[int]:
+        """Positions of the models that it reads."""
+        ...
+
+    def logits(self, stack: Floats) -> Floats:
+        """(models, rows, classes) logits to (rows, classes)."""
+        ...
+
+
+Chooser = Callable[[Floats, Labels], Rule]
+"""(models, rows, classes) logits and (rows,) class indices to the rule that suits them best."""
 
 ROUNDS = 24
 """Picks, with replacement: a weight is a multiple of 1 / picks."""
@@ -73,34 +91,33 @@ def choose(stack: Floats, truth: Labels, allowed: Allowed = lambda _: True) -> M
     best, kept = np.inf, 0
     for count in range(1, ROUNDS + 1):
         open_ = [k for k in range(len(ready)) if allowed(frozenset((*picks, k)))]
-        losses = [_log_loss((total + ready[k]) / count, truth) for k in open_]
-        picks.append(open_[int(np.argmin(losses))])
+        means = [losses((total + ready[k]) / count, truth).mean() for k in open_]
+        picks.append(open_[int(np.argmin(means))])
         total += ready[picks[-1]]
-        if (loss := min(losses)) < best - _LEAST_GAIN:
+        if (loss := min(means)) < best - _LEAST_GAIN:
             best, kept = loss, count
     weights = np.bincount(picks[:kept], minlength=len(ready)) / kept
     return Mixture(weights, temperatures)
 
 
 def cross_fitted(
-    stack: Floats, truth: Labels, halves: NDArray[np.bool_], allowed: Allowed = lambda _: True
+    stack: Floats, truth: Labels, halves: NDArray[np.bool_], chooser: Chooser = choose
 ) -> Floats:
-    """(rows, classes): what each half's rows get from the mixture that the other half chose.
+    """(rows, classes): what each half's rows get from the rule that the other half chose.
 
-    Weights chosen on few rows fit those rows' luck; scored on rows that had no say, they show what
+    A rule chosen on few rows fits those rows' luck; scored on rows that had no say, it shows what
     the choosing is worth on test rows.
 
     Args:
         stack: (models, rows, classes) logits.
         truth: (rows,) class indices.
         halves: (rows,) side of each row.
-        allowed: As of `choose`.
+        chooser: Makes a rule of some rows.
     """
     found = np.empty(stack.shape[1:], np.float32)
     for side in (False, True):
-        chooser, scored = halves == side, halves != side
-        mixture = choose(stack[:, chooser], truth[chooser], allowed)
-        found[scored] = mixture.logits(stack[:, scored])
+        learns, scored = halves == side, halves != side
+        found[scored] = chooser(stack[:, learns], truth[learns]).logits(stack[:, scored])
     return found
 
 
@@ -118,7 +135,8 @@ def split_in_halves(groups: Sequence[str] | int, seed: int) -> NDArray[np.bool_]
     return side[member.reshape(-1)]
 
 
-def _log_loss(logits: Doubles, truth: Labels) -> float:
+def losses(logits: Doubles, truth: Labels) -> Doubles:
+    """(rows,) log-loss of each row, in nats."""
     top = logits.max(1)
     total = top + np.log(np.exp(logits - top[:, None]).sum(1))
-    return float((total - logits[np.arange(len(truth)), truth]).mean())
+    return total - logits[np.arange(len(truth)), truth]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from sartor.core.events import Emit
 from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
@@ -14,6 +13,7 @@ from sartor.data.prepare import Prepared
 from sartor.search.earlier import Former
 from sartor.search.ladder import Tried
 from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
 from sartor.tune.fit import Tuner
@@ -71,11 +71,16 @@ class Workshop:
             return self._of_folder(self._key(tried), fitted)
         if tried.parts.kind == "soup":
             return self._of_folder(self._key(tried), self.soup([t for _, t in tried.parts.members]))
-        members = [(self.product(member), scale) for scale, member in tried.parts.members]
+        parts = tried.parts
+        members = [(self.product(member), scale) for scale, member in parts.members]
 
         def write(to: Path) -> None:
             graphs = [(self.artefact(p, "onnx", p.write) / GRAPH, scale) for p, scale in members]
-            merge_graphs(graphs, to / GRAPH)
+            if parts.kind == "cascade":
+                cheap, dear = graphs
+                cascade_graphs(cheap, dear, parts.threshold, to / GRAPH)
+            else:
+                merge_graphs(graphs, to / GRAPH, parts.bias)
 
         return Product(self._key(tried), members[0][0].tokenizer, write)
 
@@ -118,7 +123,7 @@ class Workshop:
             # A fit that the budget ended is another model than the whole one.
             return digest(key, tried.scored.cut) if tried.cut and tried.scored else key
         members = [(scale, self._key(member)) for scale, member in tried.parts.members]
-        return digest(tried.parts.kind, members)
+        return digest(tried.parts.kind, members, tried.parts.threshold, tried.parts.bias)
 
 
 def _again(former: Former) -> Product:
@@ -134,26 +139,6 @@ def _again(former: Former) -> Product:
     form = form if form in (FLOAT, *COMPRESSORS.names()) else "as_it_was"
     hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, _TOKENIZER)]
     return Product(digest("earlier", hashes), bundle.path(_TOKENIZER), write, form)
-
-
-def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str, Any]]:
-    """For the manifest: what a candidate that was made of others is made of."""
-    found: list[dict[str, Any]] = []
-    for factor, member in tried.parts.members if tried.parts else ():
-        candidate = member.candidate
-        found.append(
-            {
-                "factor": factor,
-                "backbone": candidate.backbone,
-                "backbone_sha256": candidate.backbone_sha256,
-                "backbone_licence": backbones[candidate.backbone].licence,
-                "method": candidate.method,
-                "settings": dict(candidate.settings),
-                "seed": candidate.seed,
-                **({"members": members_of(member, backbones)} if member.parts else {}),
-            }
-        )
-    return found
 
 
 def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:

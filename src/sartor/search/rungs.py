@@ -126,14 +126,35 @@ def _sift(
         if depth is None:
             continue
         candidate = Candidate(backbone.name, backbone.sha256, method, settings, aim.seed)
-        shed = _shed(method, backbone)
-        body = Body(backbone, depth) if shed is None else Body(shed, 0)
+        body = _body(method, backbone, depth)
         reason = aim.sieve.why_not(body, candidate, work)
         if reason is None:
             kept.append(candidate)
         else:
             refused[depth] = reason
     return kept, refused
+
+
+def costs(task: str, backbones: Mapping[str, Backbone]) -> Callable[[Candidate], float]:
+    """Candidate to the operations of its encoder for a token, in a unit of their own.
+
+    Args:
+        task: Name in the tasks registry.
+        backbones: By name.
+    """
+
+    def of(candidate: Candidate) -> float:
+        backbone = backbones[candidate.backbone]
+        depth = _depth(candidate.settings, candidate.method, task, backbone)
+        body = _body(candidate.method, backbone, backbone.layers if depth is None else depth)
+        return float(body.depth * body.backbone.width**2)
+
+    return of
+
+
+def _body(method: str, backbone: Backbone, depth: int) -> Body:
+    shed = _shed(method, backbone)
+    return Body(backbone, depth) if shed is None else Body(shed, 0)
 
 
 def _shed(name: str, backbone: Backbone) -> Backbone | None:

@@ -5,6 +5,7 @@ Jacob et al. 2018, https://arxiv.org/abs/1712.05877; ONNX Runtime's dynamic quan
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,22 @@ class Int8Dynamic:
                 per_channel=self.per_channel,
                 reduce_range=self.reduce_range,
                 weight_type=QuantType.QInt8,
+                extra_options={"EnableSubgraph": True},  # the dear member of a cascade lies in one
             )
         finally:
             logger.setLevel(level)
-        kinds = {node.op_type for node in onnx.load(target, load_external_data=False).graph.node}
+        kinds = set(_operators(onnx.load(target, load_external_data=False).graph))
         if not kinds & {"MatMulInteger", "DynamicQuantizeLinear"}:
             target.unlink()
             raise NothingToShrink(
                 f"int8_dynamic found no matrix product to quantise in {source.name}.",
                 fix="ship the float graph, or choose another compressor.",
             )
+
+
+def _operators(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield node.op_type
+        for setting in node.attribute:
+            if setting.type == onnx.AttributeProto.GRAPH:
+                yield from _operators(setting.g)

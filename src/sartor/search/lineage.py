@@ -1,0 +1,94 @@
+"""Where a bundle comes from, as its manifest says it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sartor
+from sartor.bundle import Manifest, Preprocess
+from sartor.core.types import Backbone
+from sartor.need.model import Need
+from sartor.search.ladder import Tried
+from sartor.search.setup import MAX_LENGTH, Ready
+
+
+def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
+    """Everything but files and decision.
+
+    Args:
+        need: What was asked.
+        ready: Rows and backbones of the run.
+        best: The chosen candidate.
+    """
+    candidate, rows = best.candidate, ready.setting.rows
+    if (former := ready.formers.get(candidate.key)) is not None:
+        return _again(need, former.bundle.manifest, rows.test.fingerprint())
+    backbone = ready.backbones[candidate.backbone]
+    return Manifest(
+        format=1,
+        id="",
+        name=need.name,
+        task=need.task,
+        inputs=dict(ready.setting.held.task.roles.inputs),
+        outputs=list(ready.setting.held.outputs),
+        decision={},
+        preprocess=Preprocess(
+            prefix=backbone.prefix, max_length=min(MAX_LENGTH, backbone.max_length)
+        ),
+        files={},
+        need=need.model_dump(mode="json"),
+        lineage={
+            "backbone": backbone.name,
+            "backbone_sha256": backbone.sha256,
+            "backbone_weights_sha256": backbone.weights_sha256,
+            "backbone_licence": backbone.licence,
+            "method": candidate.method,
+            "settings": dict(candidate.settings),
+            "seed": candidate.seed,
+            "train_rows": rows.train.fingerprint(),
+            "test_rows": rows.test.fingerprint(),
+            "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
+            "sartor": sartor.__version__,
+            **({"members": members_of(best, ready.backbones)} if best.parts else {}),
+        },
+    )
+
+
+def _again(need: Need, before: Manifest, test_rows: str) -> Manifest:
+    """An earlier bundle under this need: what it is made of stays, and where that came from."""
+    return before.model_copy(
+        update={
+            "id": "",
+            "name": need.name,
+            "decision": {},
+            "files": {},
+            "need": need.model_dump(mode="json"),
+            "lineage": {**before.lineage, "test_rows": test_rows},
+            "verdicts": [],
+            "released": False,
+            "seal": "",
+        }
+    )
+
+
+def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str, Any]]:
+    """For the manifest: what a candidate that was made of others is made of."""
+    found: list[dict[str, Any]] = []
+    for factor, member in tried.parts.members if tried.parts else ():
+        candidate = member.candidate
+        found.append(
+            {
+                "factor": factor if isinstance(factor, float) else [list(row) for row in factor],
+                "backbone": candidate.backbone,
+                "backbone_sha256": candidate.backbone_sha256,
+                "backbone_licence": backbones[candidate.backbone].licence,
+                "method": candidate.method,
+                "settings": dict(candidate.settings),
+                "seed": candidate.seed,
+                **({"members": members_of(member, backbones)} if member.parts else {}),
+            }
+        )
+    if tried.parts is not None and tried.parts.kind == "cascade":
+        found[0]["climbs_below"] = tried.parts.threshold
+    if tried.parts is not None and tried.parts.bias:
+        found[0]["bias"] = list(tried.parts.bias)
+    return found

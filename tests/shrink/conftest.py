@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from sartor.models.catalogue import find_backbone
+from sartor.models.loading import load_text_backbone
+from sartor.shrink.export import to_onnx
+from sartor.tasks.text_classification.train import TextClassifier
+from tests.tiny import make_tiny_bert
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Heads on the top, on the first layer and on both, of one backbone; the top of another."""
+    place = tmp_path_factory.mktemp("graphs")
+    made: dict[str, Path] = {}
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
+        patch.setenv("SARTOR_HOME", str(place / "home"))
+        for name, seed, layers in (
+            ("top", 0, (2,)),
+            ("first", 0, (1,)),
+            ("both", 0, (1, 2)),
+            ("other", 1, (2,)),
+        ):
+            folder = make_tiny_bert(place / f"tiny{seed}", seed=seed)
+            encoder, _ = load_text_backbone(find_backbone(str(folder)))
+            torch.manual_seed(len(made))
+            TextClassifier(encoder, 3, layers).eval().save(place / name)
+            made[name] = place / f"{name}.onnx"
+            to_onnx(place / name, "text_classification", made[name])
+    return made
