@@ -45,10 +45,17 @@ class Lab:
         self.now, self.facts, self.events = 0.0, dict[str, Any](), list[Event]()
         self.fitted: list[tuple[Candidate, float]] = []
         self.fail: Callable[[int], Exception | None] = lambda _: None
-        self.seconds, self.rows = seconds, rows
+        self.seconds, self.rows, self.workers = seconds, rows, 1
+        self.at_once: list[int] = []
         monkeypatch.setattr("sartor.search.trials.time.monotonic", lambda: self.now)
 
-    def fit(self, group: Sequence[Candidate], share: float) -> list[Scored | Exception]:
+    def fit(
+        self, groups: Sequence[Sequence[Candidate]], share: float
+    ) -> list[list[Scored | Exception]]:
+        self.at_once.append(len(groups))
+        return [self.fit_group(group, share) for group in groups]
+
+    def fit_group(self, group: Sequence[Candidate], share: float) -> list[Scored | Exception]:
         found: list[Scored | Exception] = []
         for candidate in group:
             self.now += self.fit_seconds * share
@@ -97,7 +104,14 @@ class Lab:
         rungs = self.rungs()
         limits = Limits(self.seconds, None, lambda n, find: self.facts.setdefault(n, find()))
         searcher = Searcher(
-            self.fit, self.assess, studies, limits, self.events.append, self.rows, self.now
+            fit=self.fit,
+            assess=self.assess,
+            studies=studies,
+            limits=limits,
+            emit=self.events.append,
+            rows=self.rows,
+            started=self.now,
+            workers=self.workers,
         )
         return searcher.search(self.climbed(rungs), rungs)
 
@@ -199,15 +213,23 @@ def test_long_fits_are_tried_on_part_of_the_rows_first(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("kills", [[1], [3], [6, 9], [1, 2, 3]])
 @pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_a_search_that_was_killed_ends_like_one_that_was_not(
-    tmp_path: Path, monkeypatch: Any, kills: list[int], long: bool
+    tmp_path: Path, monkeypatch: Any, kills: list[int], long: bool, workers: int
 ):
     seconds = 60.0 if long else 1.0
-    whole = Lab(tmp_path / "whole", monkeypatch, seconds=14 * seconds, fit_seconds=seconds)
+
+    def lab_in(place: str) -> Lab:
+        lab = Lab(tmp_path / place, monkeypatch, seconds=14 * seconds, fit_seconds=seconds)
+        lab.workers = workers
+        return lab
+
+    whole = lab_in("whole")
     expected = whole.search()
     assert len(trials(expected)) > 6
+    assert max(whole.at_once) == workers, "the trials of a step are fitted at once"
 
-    lab = Lab(tmp_path / "killed", monkeypatch, seconds=14 * seconds, fit_seconds=seconds)
+    lab = lab_in("killed")
     lab.facts = dict(whole.facts)  # what the clock decided is given
     for at in kills:
         lab.fitted.clear()

@@ -15,7 +15,8 @@ from sartor.core.errors import WorkspaceError
 from sartor.core.events import Note, StageDone
 from sartor.core.hashing import digest
 from sartor.core.types import Candidate
-from sartor.search.fitting import fit_group, part_of
+from sartor.search.executing import Crew
+from sartor.search.fitting import Bench, part_of
 from sartor.search.ladder import Climb, Climber, Limits, Rung, Scored
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
@@ -48,7 +49,9 @@ class Clock:
         return bool(self.limits.replay(f"budget {name}", decide))
 
 
-def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner: str) -> Searched:
+def climb_and_search(
+    desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner: str, crew: Crew
+) -> Searched:
     """Climb the ladder; where it ends below the need and budget is left, search on.
 
     Args:
@@ -57,21 +60,25 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
         tuner: Fits candidates.
         clock: See `Clock`.
         owner: Of the run's trials.
+        crew: Makes the fits.
     """
     rows, held = ready.setting.rows, ready.setting.held
-    part = replace(rows, train=part_of(rows.train, PART, desk.need.seed))
+    some = part_of(rows.train, PART, desk.need.seed)
+    whole = Bench(tuner, rows.train, rows.validation, held.folds)
+    part = Bench(tuner, some, rows.validation)
 
-    def fit(group: Sequence[Candidate], share: float) -> Sequence[Scored | Exception]:
-        if share < 1:
-            return fit_group(tuner, group, part, desk.emit)
-        return fit_group(tuner, group, rows, desk.emit, held.folds)
+    def fit(
+        groups: Sequence[Sequence[Candidate]], share: float
+    ) -> Sequence[Sequence[Scored | Exception]]:
+        return crew.fit(part if share < 1 else whole, groups)
 
     climb = Climber(
-        fit=lambda group: fit(group, 1.0),
+        fit=lambda groups: fit(groups, 1.0),
         assess=held.assess,
         limits=clock.limits,
         emit=desk.emit,
         started=clock.began,
+        workers=crew.workers,
     ).climb(ready.setting.rungs)
     if climb.best is not None:
         _say_climbed(desk, climb)
@@ -83,6 +90,7 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
         emit=desk.emit,
         rows=len(rows.train),
         started=clock.began,
+        workers=crew.workers,
     ).search(climb, ready.setting.rungs)
     if searched.climb.best is not climb.best:
         _say_climbed(desk, searched.climb)

@@ -106,7 +106,7 @@ class Searcher:
     """Asks, fits, tells.
 
     Args:
-        fit: Candidates of one method on a share of the training rows.
+        fit: Groups of candidates of one method on a share of the training rows.
         assess: On validation rows only.
         studies: A rung to its study, and the settings to try first; None where nothing of it can
             be searched.
@@ -114,15 +114,18 @@ class Searcher:
         emit: Progress.
         rows: Training rows there are.
         started: When the budget began to run.
+        workers: Groups that are fitted at once; so many times the trials are asked for together,
+            and told in their order when the last has come.
     """
 
-    fit: Callable[[Sequence[Candidate], float], Sequence[Scored | Exception]]
+    fit: Callable[[Sequence[Sequence[Candidate]], float], Sequence[Sequence[Scored | Exception]]]
     assess: Callable[[Candidate, Scored], Assessment]
     studies: Callable[[Rung], tuple[Study, Sequence[Mapping[str, Any]]] | None]
     limits: Limits
     emit: Emit
     rows: int
     started: float = field(default_factory=time.monotonic)
+    workers: int = 1
 
     def search(self, climb: Climb, rungs: Sequence[Rung]) -> Searched:
         """Go on where the ladder ended below the need and there is time left."""
@@ -183,11 +186,12 @@ class Searcher:
         assert self.limits.seconds is not None
         left = self.limits.seconds - (time.monotonic() - self.started)
         for front in sorted(patient, key=_promise):
-            count = _TOGETHER if front.rung.together else 1
-            seconds = front.seconds() * count
+            each = _each(front)
+            seconds = front.seconds() * each
             if seconds <= left:
                 long = seconds >= _LONG_SECONDS and self.rows >= _LEAST_ROWS
                 halved = long and not front.rung.together
+                count = each * self.workers
                 return {"why": "", "rung": front.name, "count": count, "halved": halved}
         return {"why": f"the budget ends here, {max(left, 0):,.0f} s before its end"}
 
@@ -204,18 +208,45 @@ class Searcher:
                 asked.append((trial.number, self._candidate(front, trial.settings)))
         front.asked += how["count"]
         found += [self._replayed(front, past) for past in again]
-        if asked and how["halved"]:
-            ((number, candidate),) = asked
-            if pruned := self._pruned(front, number, candidate):
-                asked, found = [], [*found, pruned]
         if asked:
-            results = self.fit([candidate for _, candidate in asked], 1.0)
-            seconds = (time.monotonic() - began) / len(asked)
-            for (number, candidate), result in zip(asked, results, strict=True):
-                found.append(self._told(front, number, candidate, result, seconds))
+            found += self._done(front, asked, halved=bool(how["halved"]))
         front.tried += found
         self._say(front, found, best, time.monotonic() - began)
         return found
+
+    def _done(
+        self, front: _Front, asked: Sequence[tuple[int, Candidate]], *, halved: bool
+    ) -> list[Tried]:
+        """What came of the trials. They are told in the order in which they were asked for: what a
+        kill leaves in the journal is then the beginning of what would have stood there.
+        """
+        began = time.monotonic()
+        ended: dict[int, Scored | Exception | None] = {}
+        if halved:
+            parts = self._fitted(front, [candidate for _, candidate in asked], PART)
+            for (number, candidate), part in zip(asked, parts, strict=True):
+                if isinstance(part, Exception):
+                    ended[number] = part
+                elif not front.study.report(number, value_of(self.assess(candidate, part))):
+                    ended[number] = None
+        going = [(number, candidate) for number, candidate in asked if number not in ended]
+        results = self._fitted(front, [candidate for _, candidate in going], 1.0)
+        ended |= {number: result for (number, _), result in zip(going, results, strict=True)}
+        seconds = (time.monotonic() - began) / len(asked)
+        return [
+            self._told(front, number, candidate, ended[number], seconds)
+            for number, candidate in asked
+        ]
+
+    def _fitted(
+        self, front: _Front, candidates: Sequence[Candidate], share: float
+    ) -> list[Scored | Exception]:
+        """One a candidate, in order."""
+        if not candidates:
+            return []
+        each = _each(front)
+        groups = [candidates[i : i + each] for i in range(0, len(candidates), each)]
+        return [result for group in self.fit(groups, share) for result in group]
 
     def _candidate(self, front: _Front, settings: Mapping[str, Any]) -> Candidate:
         first = front.rung.candidates[0]
@@ -227,28 +258,18 @@ class Searcher:
             first.seed,
         )
 
-    def _pruned(self, front: _Front, number: int, candidate: Candidate) -> Tried | None:
-        """The candidate on part of the rows: what ended it there, or None where it goes on."""
-        began = time.monotonic()
-        (result,) = self.fit([candidate], PART)
-        seconds = time.monotonic() - began
-        if isinstance(result, Exception):
-            return self._told(front, number, candidate, result, seconds)
-        value = value_of(self.assess(candidate, result))
-        if front.study.report(number, value):
-            return None
-        why = f"not among the best third on {PART:.0%} of the rows"
-        front.study.prune(number, why)
-        return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
-
     def _told(
         self,
         front: _Front,
         number: int,
         candidate: Candidate,
-        result: Scored | Exception,
+        result: Scored | Exception | None,
         seconds: float,
     ) -> Tried:
+        if result is None:
+            why = f"not among the best third on {PART:.0%} of the rows"
+            front.study.prune(number, why)
+            return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
         found = self._tried(front, candidate, result, seconds, number)
         if found.assessment is None:
             self.emit(Note(f"{candidate.label()} failed: {found.why}", "warning"))
@@ -278,7 +299,7 @@ class Searcher:
         candidate = self._candidate(front, past.settings)
         why = str(past.notes.get("why", ""))
         if past.state == "done":
-            (result,) = self.fit([candidate], 1.0)
+            (result,) = self._fitted(front, [candidate], 1.0)
             return self._tried(front, candidate, result, 0.0, past.number)
         state = "pruned" if past.state == "pruned" else "failed"
         return Tried(front.rung.name, candidate, state, why, trial=past.number)
@@ -295,6 +316,11 @@ class Searcher:
             scores = dict(now.assessment.scores)
             self.emit(CandidateTried(now.candidate.label(), scores, _chance(now), seconds))
         self.emit(StageProgress("search", front.asked, 0, front.name))
+
+
+def _each(front: _Front) -> int:
+    """Candidates of a group."""
+    return _TOGETHER if front.rung.together else 1
 
 
 def _among(one: Tried | None, found: Sequence[Tried]) -> bool:

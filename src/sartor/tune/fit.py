@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
 
 from sartor.core.durable import staged_folder
@@ -100,7 +101,7 @@ class Tuner:
         """
         settings = self._settings(candidate)
         key = self.key(candidate, train, validation)
-        place, ending = self.work / key[:24], Ending(self.options.facts, f"fit {key[:16]}")
+        place, ending = self.work / key[:24], self._ending(key)
         with _locked(place):
             done = folder_of(place, ending.cut())
             if not _intact(done, emit):
@@ -140,6 +141,13 @@ class Tuner:
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)
         return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)
+
+    def ending(self, candidate: Candidate, train: Examples, validation: Examples) -> Ending:
+        """How its fit ends in this run."""
+        return self._ending(self.key(candidate, train, validation))
+
+    def _ending(self, key: str) -> Ending:
+        return Ending(self.options.facts, f"fit {key[:16]}")
 
     def _settings(self, candidate: Candidate) -> Settings:
         return read_settings(candidate.settings, task=self.options.task, method=candidate.method)
@@ -189,6 +197,8 @@ class Tuner:
             "history": outcome.history,
             "cut": outcome.cut,
             "findings": outcome.findings,
+            # Not part of the key: it decides the last bits only, and a fit is used as it is.
+            "threads": torch.get_num_threads(),
         }
         logits = {"validation": outcome.validation_logits, "train": outcome.train_logits}
         with staged_folder(done) as folder:
