@@ -12,6 +12,7 @@ from sartor.core.events import CandidateTried, Event, Note, StageDone
 from sartor.core.types import Candidate
 from sartor.search.estimates import Estimate, Range
 from sartor.search.ladder import ENOUGH, Assessment, Climb, Limits, Rung, Scored, Tried, best_of
+from sartor.search.pruning import Bar
 from sartor.search.space import Space
 from sartor.search.study import Study
 from sartor.search.trials import PART, PATIENCE, Searched, Searcher, value_of
@@ -47,12 +48,15 @@ class Lab:
         self.fail: Callable[[int], Exception | None] = lambda _: None
         self.seconds, self.rows, self.workers = seconds, rows, 1
         self.at_once: list[int] = []
+        self.bars: list[int] = []
+        self.ends: Callable[[Candidate], Scored | None] = lambda _: None
         monkeypatch.setattr("sartor.search.trials.time.monotonic", lambda: self.now)
 
     def fit(
-        self, groups: Sequence[Sequence[Candidate]], share: float
+        self, groups: Sequence[Sequence[Candidate]], share: float, bar: Bar
     ) -> list[list[Scored | Exception]]:
         self.at_once.append(len(groups))
+        self.bars.append(len(bar.curves))
         return [self.fit_group(group, share) for group in groups]
 
     def fit_group(self, group: Sequence[Candidate], share: float) -> list[Scored | Exception]:
@@ -63,7 +67,8 @@ class Lab:
             error = self.fail(len(self.fitted))
             if isinstance(error, Killed):
                 raise error
-            found.append(error or Scored(NONE, NONE, self.fit_seconds * share))
+            whole = self.ends(candidate) or Scored(NONE, NONE, self.fit_seconds * share)
+            found.append(error or whole)
         return found
 
     def assess(self, candidate: Candidate, _: Scored) -> Assessment:
@@ -209,6 +214,31 @@ def test_long_fits_are_tried_on_part_of_the_rows_first(tmp_path: Path, monkeypat
     few = Lab(tmp_path / "few", monkeypatch, seconds=2000, fit_seconds=60.0, rows=200)
     few.search()
     assert {share for _, share in few.fitted} == {1.0}
+
+
+def history(*losses: float) -> list[dict[str, float]]:
+    """Of a fit of four evaluations."""
+    return [{"share": (i + 1) / 4, "validation_log_loss": x} for i, x in enumerate(losses)]
+
+
+def test_a_trial_that_is_given_up_on_its_way_is_pruned_and_its_curve_is_kept(
+    tmp_path: Path, monkeypatch: Any
+):
+    lab = Lab(tmp_path, monkeypatch, seconds=8.5)
+
+    def ends(candidate: Candidate) -> Scored:
+        if len(lab.fitted) % 2:
+            return Scored(NONE, NONE, 0.5, history(0.9, 0.8), cut=6, pruned=True)
+        return Scored(NONE, NONE, 1.0, history(0.9, 0.8, 0.4, 0.3))
+
+    lab.ends = ends
+    found = lab.search()
+    states = [t.state for t in trials(found) if t.rung == "lora"]
+    assert states[:4] == ["pruned", "tried", "pruned", "tried"]
+    assert trials(found)[0].why == "worse than most after 50% of its training"
+    assert lab.bars[:5] == [0, 0, 1, 1, 2], "whole trials make the bar, and only they"
+    past = [p for p in Study(tmp_path / "lora.journal", SPACES["lora"], "x", 0).trials() if p.curve]
+    assert [(p.state, len(p.curve)) for p in past[:2]] == [("pruned", 2), ("done", 4)]
 
 
 @pytest.mark.parametrize("kills", [[1], [3], [6, 9], [1, 2, 3]])

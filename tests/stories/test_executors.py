@@ -19,6 +19,7 @@ from sartor.search.executing import EXECUTORS, find_executor
 from sartor.search.executors._parcel import Mark, Order, Parcel, fit_order
 from sartor.search.fitting import Bench, fit_group
 from sartor.search.ladder import Scored
+from sartor.search.pruning import Bar
 from sartor.tune.fit import TuneOptions, Tuner
 from tests.stories.shop import NEED, Here, refused
 
@@ -140,7 +141,7 @@ def test_a_parcel_is_fitted_as_the_bench_it_was_made_of(
 
     group = candidates(bench, method, settings)
     parcel = Parcel.of(bench, mark, torch.get_num_threads())
-    answer = fit_order(parcel, Order(group, {}, time.time() + 600))
+    answer = fit_order(parcel, Order(group, {}, Bar(), time.time() + 600))
     assert answer.refused is None
     found = list((Path(".sartor") / "fits").glob("*/fitted"))
     assert len(found) == (method == "bitfit"), "a worker's fit lies in the workspace"
@@ -162,11 +163,11 @@ def test_where_the_clock_cut_a_workers_fit_is_told_and_a_worker_that_knows_cuts_
 
     group = candidates(bench, "bitfit", [{"epochs": 4}])
     parcel = Parcel.of(bench, mark, torch.get_num_threads())
-    late = fit_order(parcel, Order(group, {}, time.time() - 1))
+    late = fit_order(parcel, Order(group, {}, Bar(), time.time() - 1))
     (name,) = late.facts
     assert name == bench.tuner.ending(group[0], bench.train, bench.validation).name
     assert late.facts[name] == {"cut": 1}
-    again = fit_order(parcel, Order(group, late.facts, time.time() + 600))
+    again = fit_order(parcel, Order(group, late.facts, Bar(), time.time() + 600))
     (one,), (other,) = late.results, again.results
     assert isinstance(one, Scored)
     assert isinstance(other, Scored)
@@ -179,7 +180,7 @@ def test_a_worker_with_other_weights_or_another_workspace_refuses_the_whole_run(
     bench: Bench, mark: Mark
 ):
     group = candidates(bench, "head", [{"C": 1.0}])
-    order = Order(group, {}, time.time() + 600)
+    order = Order(group, {}, Bar(), time.time() + 600)
     Path(mark.path).write_text("another")
     assert isinstance(fit_order(Parcel.of(bench, mark, 1), order).refused, WorkspaceError)
     Path(mark.path).write_text("token")

@@ -18,6 +18,7 @@ from sartor.core.types import Candidate
 from sartor.search.executing import Crew
 from sartor.search.fitting import Bench, part_of
 from sartor.search.ladder import Climb, Climber, Limits, Rung, Scored
+from sartor.search.pruning import Bar
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
@@ -68,12 +69,12 @@ def climb_and_search(
     part = Bench(tuner, some, rows.validation)
 
     def fit(
-        groups: Sequence[Sequence[Candidate]], share: float
+        groups: Sequence[Sequence[Candidate]], share: float, bar: Bar
     ) -> Sequence[Sequence[Scored | Exception]]:
-        return crew.fit(part if share < 1 else whole, groups)
+        return crew.fit(replace(part if share < 1 else whole, bar=bar), groups)
 
     climb = Climber(
-        fit=lambda groups: fit(groups, 1.0),
+        fit=lambda groups: crew.fit(whole, groups),
         assess=held.assess,
         limits=clock.limits,
         emit=desk.emit,

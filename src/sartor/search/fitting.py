@@ -15,6 +15,7 @@ from sartor.core.types import Candidate, Examples
 from sartor.data.prepare import Prepared
 from sartor.search.folds import Folds
 from sartor.search.ladder import Scored
+from sartor.search.pruning import NO_BAR, Bar
 from sartor.tune.api import METHODS
 from sartor.tune.fit import Tuner
 
@@ -32,12 +33,14 @@ class Bench:
         train: Rows to learn from.
         validation: Rows that choose and stop.
         folds: Where validation rows are few: heads answer the training rows too, fold by fold.
+        bar: What ends a fit before its end.
     """
 
     tuner: Tuner
     train: Examples
     validation: Examples
     folds: Folds | None = None
+    bar: Bar = NO_BAR
 
 
 HeadOn = Callable[[Candidate, Sequence[int]], Floats]
@@ -106,7 +109,7 @@ def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | 
             for f, by_fold in zip(fits, held, strict=True)
         ]
     (candidate,) = group
-    fitted = tuner(candidate, bench.train, bench.validation, emit)
+    fitted = tuner(candidate, bench.train, bench.validation, emit, bench.bar.halts)
     return [
         Scored(
             fitted.validation_logits,
@@ -114,5 +117,6 @@ def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | 
             fitted.seconds,
             fitted.history,
             fitted.cut,
+            pruned=fitted.pruned,
         )
     ]

@@ -45,7 +45,8 @@ class Scored:
         train_logits: (training rows, outputs); rows that were not scored are NaN.
         seconds: Wall time of the fit.
         history: One mapping an evaluation; empty for closed forms.
-        cut: Steps after which the budget cut the fit; None if it is whole.
+        cut: Steps after which the fit was cut; None if it is whole.
+        pruned: Whether it was the search that cut it, since earlier trials did better by then.
         folds: (training rows, outputs), each row by a fit that did not see it; None where
             validation rows are enough (see `folds`).
     """
@@ -56,6 +57,7 @@ class Scored:
     history: Sequence[Mapping[str, float]] = ()
     cut: int | None = None
     folds: Floats | None = None
+    pruned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 A trial is worth more than the next where its chance of meeting the need is a twentieth higher, and
 among equals where its log-loss is lower: the order by which the best candidate is chosen, as one
 number for the study to minimise. Where a fit takes long, it is tried on a third of the rows first
-and goes on only among the best third of those (successive halving).
+and goes on only among the best third of those (successive halving). A fit that evaluates on its way
+ends where most earlier trials did better by then (see `pruning`).
 
 What depends on the clock (which rung is next, when to stop) is decided once a run and replayed;
 what was asked stands in the journal. So a run that was killed ends like one that was not.
@@ -28,6 +29,7 @@ from sartor.search.ladder import (
     cut_by_budget,
     reason,
 )
+from sartor.search.pruning import NO_BAR, Bar, Curve, curve_of
 from sartor.search.study import Past, Study
 
 PART = 1 / 3
@@ -106,7 +108,8 @@ class Searcher:
     """Asks, fits, tells.
 
     Args:
-        fit: Groups of candidates of one method on a share of the training rows.
+        fit: Groups of candidates of one method on a share of the training rows, with what may end
+            them on the way.
         assess: On validation rows only.
         studies: A rung to its study, and the settings to try first; None where nothing of it can
             be searched.
@@ -118,7 +121,9 @@ class Searcher:
             and told in their order when the last has come.
     """
 
-    fit: Callable[[Sequence[Sequence[Candidate]], float], Sequence[Sequence[Scored | Exception]]]
+    fit: Callable[
+        [Sequence[Sequence[Candidate]], float, Bar], Sequence[Sequence[Scored | Exception]]
+    ]
     assess: Callable[[Candidate, Scored], Assessment]
     studies: Callable[[Rung], tuple[Study, Sequence[Mapping[str, Any]]] | None]
     limits: Limits
@@ -172,7 +177,12 @@ class Searcher:
                 self.emit(Note(f"{stopped} trials of {rung.name} were stopped; they are redone."))
             for each in tried:
                 value = None if each.assessment is None else value_of(each.assessment)
-                study.add(each.candidate.settings, value, {**_notes(each), "portfolio": True})
+                study.add(
+                    each.candidate.settings,
+                    value,
+                    {**_notes(each), "portfolio": True},
+                    _curve(each),
+                )
             before = [past for past in study.mine() if not past.notes.get("portfolio")]
             base = best.candidate.settings
             fronts.append(_Front(rung, study, wanted, base, before, tried))
@@ -246,7 +256,8 @@ class Searcher:
             return []
         each = _each(front)
         groups = [candidates[i : i + each] for i in range(0, len(candidates), each)]
-        return [result for group in self.fit(groups, share) for result in group]
+        bar = NO_BAR if share < 1 else front.study.bar()
+        return [result for group in self.fit(groups, share, bar) for result in group]
 
     def _candidate(self, front: _Front, settings: Mapping[str, Any]) -> Candidate:
         first = front.rung.candidates[0]
@@ -270,12 +281,17 @@ class Searcher:
             why = f"not among the best third on {PART:.0%} of the rows"
             front.study.prune(number, why)
             return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
+        if isinstance(result, Scored) and result.pruned:
+            curve = curve_of(result.history)
+            why = f"worse than most after {curve[-1][0]:.0%} of its training"
+            front.study.prune(number, why, curve)
+            return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
         found = self._tried(front, candidate, result, seconds, number)
         if found.assessment is None:
             self.emit(Note(f"{candidate.label()} failed: {found.why}", "warning"))
             front.study.fail(number, found.why)
         else:
-            front.study.tell(number, value_of(found.assessment), _notes(found))
+            front.study.tell(number, value_of(found.assessment), _notes(found), _curve(found))
         return found
 
     def _tried(
@@ -350,6 +366,11 @@ def _notes(tried: Tried) -> dict[str, Any]:
         "log_loss": found.log_loss,
         "seconds": tried.seconds,
     }
+
+
+def _curve(tried: Tried) -> Curve:
+    """Empty where the budget cut it: shares of its training were not those of a whole fit."""
+    return () if tried.scored is None or tried.cut else curve_of(tried.scored.history)
 
 
 def _chance(tried: Tried) -> float:

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -32,6 +32,7 @@ from sartor.tune.job import Job, Result
 from sartor.tune.loop import Watch
 from sartor.tune.looped import fit_looped
 from sartor.tune.manifest import damage, seal
+from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.stated import StateSource
 
@@ -88,9 +89,21 @@ class Tuner:
         self.work, self.outputs, self.options = work, list(outputs), options
 
     def __call__(
-        self, candidate: Candidate, train: Examples, validation: Examples, emit: Emit
+        self,
+        candidate: Candidate,
+        train: Examples,
+        validation: Examples,
+        emit: Emit,
+        halts: Halts = never,
     ) -> Fitted:
         """Fit one candidate, or return its finished result.
+
+        Args:
+            candidate: What to fit.
+            train: Rows to learn from.
+            validation: Rows that choose and stop.
+            emit: Progress.
+            halts: See `Watch`; where it ends a fit is a fact of the run.
 
         Raises:
             SettingError: If the candidate's settings cannot work.
@@ -106,10 +119,10 @@ class Tuner:
             done = folder_of(place, ending.cut())
             if not _intact(done, emit):
                 job = self._job(candidate, settings, (train, validation))
-                done = self._fit(job, place, ending, emit)
+                done = self._fit(job, place, ending, emit, halts)
             fitted = _read(done)
             ending.record(fitted.cut)
-            return fitted
+            return replace(fitted, pruned=ending.pruned())
 
     def heads(
         self, candidates: Sequence[Candidate], train: Examples, validation: Examples
@@ -159,7 +172,7 @@ class Tuner:
         cut = min(self.options.max_length, backbone.max_length)
         return Job(candidate, settings, backbone, *rows, self.outputs, cut)
 
-    def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit) -> Path:
+    def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit, halts: Halts) -> Path:
         """Fit, and write the result; its folder."""
         started, checkpoints = time.perf_counter(), place / "checkpoints"
         source = self.encoder_for(job.backbone)
@@ -174,6 +187,8 @@ class Tuner:
                 deadline=math.inf if ending.known() else self.options.deadline,
                 cut_at=ending.cut(),
                 on_cut=ending.record,
+                halts=never if ending.known() else halts,
+                on_halt=ending.prune,
                 emit=emit,
             )
             scored = self.options.scored_train_rows

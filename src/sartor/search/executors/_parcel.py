@@ -27,6 +27,7 @@ from sartor.models.store import weights_sha256
 from sartor.search.fitting import Bench, fit_group
 from sartor.search.folds import Folds
 from sartor.search.ladder import Scored
+from sartor.search.pruning import Bar
 from sartor.search.setup import encoder_of
 from sartor.tune.ending import NoFacts
 from sartor.tune.fit import TuneOptions, Tuner
@@ -87,7 +88,7 @@ def code() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A bench, without what belongs to the run's own process.
+    """A bench, without what belongs to the run's own process or to one group.
 
     Args:
         mark: Of the workspace.
@@ -129,11 +130,13 @@ class Order:
     Args:
         group: Candidates of one method.
         known: Facts of the run about their fits.
+        bar: See `Bench`.
         until: `time.time()` at which the budget ends, by a clock that machines share.
     """
 
     group: Sequence[Candidate]
     known: Mapping[str, Any]
+    bar: Bar
     until: float
 
 
@@ -185,7 +188,7 @@ def fit_order(parcel: Parcel, order: Order) -> Answer:
         parcel.mark.require()
         for name in {candidate.backbone for candidate in order.group}:
             _same_weights(parcel.backbones[name])
-        results = fit_group(Bench(tuner, *parcel.rows, parcel.folds), order.group, emit)
+        results = fit_group(Bench(tuner, *parcel.rows, parcel.folds, order.bar), order.group, emit)
     except SartorError as error:
         return Answer(refused=error, notes=notes, facts=facts.found)
     return Answer(results, facts.found, notes)

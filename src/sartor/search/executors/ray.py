@@ -26,7 +26,7 @@ from typing import Any
 from sartor.core.errors import MissingExtra, SettingError, WorkerDied, WorkspaceError
 from sartor.core.events import Emit, Note, StageProgress
 from sartor.core.hashing import digest
-from sartor.core.types import Candidate
+from sartor.core.types import Candidate, Examples
 from sartor.core.workspace import Run, Workspace
 from sartor.search.executing import EXECUTORS
 from sartor.search.executors._parcel import Mark, Order, Parcel, code, fit_order, unshared
@@ -142,7 +142,8 @@ class RayCrew:
     mark: Mark
     workers: int
     threads: int
-    _sent: list[tuple[Bench, Any]] = field(default_factory=list[tuple[Bench, Any]])
+    _sent: list[tuple[Examples, Any]] = field(default_factory=list[tuple[Examples, Any]])
+    """Training rows, and the parcel with them: the others are the same."""
 
     def fit(
         self, bench: Bench, groups: Sequence[Sequence[Candidate]]
@@ -168,7 +169,7 @@ class RayCrew:
         task: Any = ray.remote(num_cpus=self.threads, max_retries=0, retry_exceptions=False)(
             fit_order
         )
-        return task.remote(self._parcel(bench), Order(group, known, until))
+        return task.remote(self._parcel(bench), Order(group, known, bench.bar, until))
 
     def _answered(
         self, bench: Bench, group: Sequence[Candidate], task: Any
@@ -213,10 +214,10 @@ class RayCrew:
         import ray
 
         for known, reference in self._sent:
-            if known is bench:
+            if known is bench.train:
                 return reference
         reference = ray.put(Parcel.of(bench, self.mark, self.threads))
-        self._sent.append((bench, reference))
+        self._sent.append((bench.train, reference))
         return reference
 
 
