@@ -35,9 +35,10 @@ from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
 from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
-from sartor.search.climbing import Clock, climb_and_search
+from sartor.search.climbing import Clock, Hands, climb_and_search
 from sartor.search.estimates import finishing
-from sartor.search.fitting import fit_group, heads_on
+from sartor.search.executing import DEFAULT, Executor, find_executor
+from sartor.search.fitting import Bench, fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.joining import climb_down, join, step_back
 from sartor.search.judging import roles_of, row_set
@@ -68,6 +69,7 @@ def run(
     methods: Sequence[str] | None = None,
     workspace: str | Path = ".",
     emit: Emit = silent,
+    on: str = DEFAULT,
 ) -> Outcome:
     """Take a need to its verdict.
 
@@ -77,12 +79,14 @@ def run(
         methods: Tuning methods to climb, instead of the need's `prefer.methods`.
         workspace: Folder that holds `.sartor/`.
         emit: Told of progress.
+        on: Where fits are made; see `find_executor`.
 
     Raises:
-        SartorError: If the need, the data or the workspace cannot be used.
+        SartorError: If the need, the data, the workspace or the executor cannot be used.
         Interrupted: On Ctrl-C; its fix is the command that resumes.
     """
     found, text, root = read_need(need)
+    find_executor(on)
     place = Workspace.open(workspace)
     here = place.new_run()
     kept = {
@@ -91,6 +95,7 @@ def run(
         "file": _name(need),
         "methods": methods,
         "held": data is not None,
+        "on": on,
     }
     here.write_json("need.json", kept)
     here.write_json("run.json", {"started": _now().isoformat(), "name": found.name})
@@ -98,7 +103,11 @@ def run(
 
 
 def resume(
-    number: int | None = None, *, workspace: str | Path = ".", emit: Emit = silent
+    number: int | None = None,
+    *,
+    workspace: str | Path = ".",
+    emit: Emit = silent,
+    on: str | None = None,
 ) -> Outcome:
     """Finish a run that was stopped; what it had finished is found again, not redone.
 
@@ -106,6 +115,7 @@ def resume(
         number: Of the run; the newest when None.
         workspace: Folder that holds `.sartor/`.
         emit: Told of progress.
+        on: Where fits are made now; None for where the run began.
 
     Raises:
         WorkspaceError: If there is no such run, another process is at it, or it never began.
@@ -122,6 +132,7 @@ def resume(
             f"Run {here.number} read rows held in Python, which are gone.",
             fix="call `sartor.run` again with the same rows; what was finished is found again.",
         )
+    kept = {"on": DEFAULT, **kept} if on is None else {**kept, "on": on}
     return _carry_out(place, here, kept, None, emit)
 
 
@@ -174,6 +185,7 @@ def _carry_out(
     if kept["methods"]:
         prefer = need.prefer.model_copy(update={"methods": kept["methods"]})
         need = need.model_copy(update={"prefer": prefer})
+    executor = find_executor(kept["on"])
     try:
         with _alone(here), Store.open(place.store) as store:
             root = Path(kept["root"])
@@ -183,7 +195,7 @@ def _carry_out(
             if (here.folder / "result.json").exists():
                 outcome = Outcome.of_json(here.read_json("result.json"))
             else:
-                outcome = _Stages(desk, here, kept["text"]).go(data)
+                outcome = _Stages(desk, here, kept, executor).go(data)
             store.finish_run(int(entry), outcome.state, outcome.as_json())
             return outcome
     except KeyboardInterrupt:
@@ -209,8 +221,9 @@ def _alone(here: Run) -> AbstractContextManager[None]:
 class _Stages:
     """One run, stage after stage."""
 
-    def __init__(self, desk: Desk, here: Run, text: str) -> None:
-        self.desk, self.here, self.text = desk, here, text
+    def __init__(self, desk: Desk, here: Run, kept: Mapping[str, Any], executor: Executor) -> None:
+        self.desk, self.here, self.text = desk, here, str(kept["text"])
+        self.executor, self.on = executor, str(kept["on"])
         self.place, self.store, self.need, self.emit = (
             desk.place,
             desk.store,
@@ -232,7 +245,10 @@ class _Stages:
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
         clock = Clock(limits, began)
         answering = self._answering(ready, threads)
-        searched = climb_and_search(self.desk, ready, tuner, answering, clock, self._owner())
+        with self.executor.crew(self.place, self.here, self.emit) as crew:
+            hands = Hands(tuner, answering, crew)
+            searched = climb_and_search(self.desk, ready, hands, clock, self._owner())
+            fits = {"on": self.on, "at_once": crew.workers, "threads": crew.threads or threads}
         workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit, ready.formers)
         climb = searched.climb
         terms = self._terms(ready, clock, workshop, tuner)
@@ -278,7 +294,7 @@ class _Stages:
             "looks": look,
             "labels": [described(each) for each in foreseen],
             "search": searched.as_json(),
-            "machine": {"threads": threads, **asdict(ready.precision)},
+            "machine": {"threads": threads, "fits": fits, **asdict(ready.precision)},
         }
         self.here.write_json("result.json", result)
         return outcome
@@ -313,8 +329,11 @@ class _Stages:
         )
 
     def _terms(self, ready: Ready, clock: Clock, workshop: Workshop, tuner: Tuner) -> Terms:
+        rows = ready.setting.rows
+        bench = Bench(tuner, rows.train, rows.validation)
+
         def refit(candidate: Candidate) -> Scored | Exception:
-            return fit_group(tuner, [candidate], ready.setting.rows, self.emit)[0]
+            return fit_group(bench, [candidate], self.emit)[0]
 
         return Terms(
             backbones=ready.backbones,

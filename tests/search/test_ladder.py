@@ -29,12 +29,17 @@ def climb(
     chances: Callable[[str, int], float | Exception],
     limits: Limits | None = None,
     losses: Callable[[str, int], float] = lambda name, n: 0.5,
+    workers: int = 1,
 ) -> tuple[Climb, list[Event]]:
     events: list[Event] = []
 
-    def fit(group: Sequence[Candidate]) -> list[Scored | Exception]:
-        found = [chances(c.method, c.settings["n"]) for c in group]
-        return [f if isinstance(f, Exception) else Scored(NONE, NONE, 0.0) for f in found]
+    def fit(groups: Sequence[Sequence[Candidate]]) -> list[list[Scored | Exception]]:
+        assert len(groups) <= workers
+        found = [[chances(c.method, c.settings["n"]) for c in group] for group in groups]
+        return [
+            [f if isinstance(f, Exception) else Scored(NONE, NONE, 0.0) for f in of_group]
+            for of_group in found
+        ]
 
     def assess(candidate: Candidate, _: Scored) -> Assessment:
         n = candidate.settings["n"]
@@ -43,7 +48,8 @@ def climb(
         return Assessment({}, {"accuracy >= 0.8": chance}, chance, losses(candidate.method, n))
 
     limits = limits or Limits(None, None, lambda _, find: find())
-    return Climber(fit, assess, limits, events.append).climb(rungs), events
+    climber = Climber(fit, assess, limits, events.append, workers=workers)
+    return climber.climb(rungs), events
 
 
 def names(found: Climb) -> list[tuple[str, int, str]]:
@@ -147,3 +153,35 @@ def test_no_candidate_after_an_enough_one_is_ever_fitted(table: list[list[float]
     stop = next((i + 1 for i, chance in enumerate(flat) if chance >= ENOUGH), len(flat))
     assert tried == flat[:stop]
     assert found.reached == (max(flat) >= ENOUGH)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+@pytest.mark.parametrize("enough", [("head", 0), ("lora", 0), ("lora", 1), ("lora", 4), None])
+def test_how_many_are_fitted_at_once_does_not_decide_where_the_climb_ends(
+    workers: int, enough: tuple[str, int] | None
+):
+    rungs = [rung("head", 2, together=True), rung("lora", 5), rung("full", 2)]
+
+    def chances(name: str, n: int) -> float | Exception:
+        if (name, n) == ("lora", 3):
+            return Diverged("the loss is not a number.", fix="lower lr.")
+        return ENOUGH if (name, n) == enough else 0.3 + n / 50
+
+    one, _ = climb(rungs, chances)
+    many, _ = climb(rungs, chances, workers=workers)
+    assert names(many) == names(one)
+    assert many.reached == one.reached
+    assert many.best is not None
+    assert one.best is not None
+    assert many.best.candidate == one.best.candidate
+
+
+def test_of_those_at_once_only_what_the_budget_allows_is_fitted():
+    asked: list[str] = []
+
+    def replay(name: str, find: Callable[[], Any]) -> Any:
+        asked.append(name)
+        return "needs too long" if len(asked) == 2 else ""
+
+    found, _ = climb([rung("lora", 4)], lambda *_: 0.3, Limits(9, None, replay), workers=3)
+    assert names(found) == [("lora", 0, "tried"), ("lora", 1, "skipped")]

@@ -12,6 +12,7 @@ from sartor.core.events import CandidateTried, Event, Note, StageDone
 from sartor.core.types import Candidate
 from sartor.search.estimates import Estimate, Range
 from sartor.search.ladder import ENOUGH, Assessment, Climb, Limits, Rung, Scored, Tried, best_of
+from sartor.search.pruning import Bar
 from sartor.search.space import Space
 from sartor.search.study import Study
 from sartor.search.trials import PART, PATIENCE, Searched, Searcher, value_of
@@ -45,10 +46,20 @@ class Lab:
         self.now, self.facts, self.events = 0.0, dict[str, Any](), list[Event]()
         self.fitted: list[tuple[Candidate, float]] = []
         self.fail: Callable[[int], Exception | None] = lambda _: None
-        self.seconds, self.rows = seconds, rows
+        self.seconds, self.rows, self.workers = seconds, rows, 1
+        self.at_once: list[int] = []
+        self.bars: list[int] = []
+        self.ends: Callable[[Candidate], Scored | None] = lambda _: None
         monkeypatch.setattr("sartor.search.trials.time.monotonic", lambda: self.now)
 
-    def fit(self, group: Sequence[Candidate], share: float) -> list[Scored | Exception]:
+    def fit(
+        self, groups: Sequence[Sequence[Candidate]], share: float, bar: Bar
+    ) -> list[list[Scored | Exception]]:
+        self.at_once.append(len(groups))
+        self.bars.append(len(bar.curves))
+        return [self.fit_group(group, share) for group in groups]
+
+    def fit_group(self, group: Sequence[Candidate], share: float) -> list[Scored | Exception]:
         found: list[Scored | Exception] = []
         for candidate in group:
             self.now += self.fit_seconds * share
@@ -56,7 +67,8 @@ class Lab:
             error = self.fail(len(self.fitted))
             if isinstance(error, Killed):
                 raise error
-            found.append(error or Scored(NONE, NONE, self.fit_seconds * share))
+            whole = self.ends(candidate) or Scored(NONE, NONE, self.fit_seconds * share)
+            found.append(error or whole)
         return found
 
     def assess(self, candidate: Candidate, _: Scored) -> Assessment:
@@ -97,7 +109,14 @@ class Lab:
         rungs = self.rungs()
         limits = Limits(self.seconds, None, lambda n, find: self.facts.setdefault(n, find()))
         searcher = Searcher(
-            self.fit, self.assess, studies, limits, self.events.append, self.rows, self.now
+            fit=self.fit,
+            assess=self.assess,
+            studies=studies,
+            limits=limits,
+            emit=self.events.append,
+            rows=self.rows,
+            started=self.now,
+            workers=self.workers,
         )
         return searcher.search(self.climbed(rungs), rungs)
 
@@ -197,17 +216,50 @@ def test_long_fits_are_tried_on_part_of_the_rows_first(tmp_path: Path, monkeypat
     assert {share for _, share in few.fitted} == {1.0}
 
 
+def history(*losses: float) -> list[dict[str, float]]:
+    """Of a fit of four evaluations."""
+    return [{"share": (i + 1) / 4, "validation_log_loss": x} for i, x in enumerate(losses)]
+
+
+def test_a_trial_that_is_given_up_on_its_way_is_pruned_and_its_curve_is_kept(
+    tmp_path: Path, monkeypatch: Any
+):
+    lab = Lab(tmp_path, monkeypatch, seconds=8.5)
+
+    def ends(candidate: Candidate) -> Scored:
+        if len(lab.fitted) % 2:
+            return Scored(NONE, NONE, 0.5, history(0.9, 0.8), cut=6, pruned=True)
+        return Scored(NONE, NONE, 1.0, history(0.9, 0.8, 0.4, 0.3))
+
+    lab.ends = ends
+    found = lab.search()
+    states = [t.state for t in trials(found) if t.rung == "lora"]
+    assert states[:4] == ["pruned", "tried", "pruned", "tried"]
+    assert trials(found)[0].why == "worse than most after 50% of its training"
+    assert lab.bars[:5] == [0, 0, 1, 1, 2], "whole trials make the bar, and only they"
+    past = [p for p in Study(tmp_path / "lora.journal", SPACES["lora"], "x", 0).trials() if p.curve]
+    assert [(p.state, len(p.curve)) for p in past[:2]] == [("pruned", 2), ("done", 4)]
+
+
 @pytest.mark.parametrize("kills", [[1], [3], [6, 9], [1, 2, 3]])
 @pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_a_search_that_was_killed_ends_like_one_that_was_not(
-    tmp_path: Path, monkeypatch: Any, kills: list[int], long: bool
+    tmp_path: Path, monkeypatch: Any, kills: list[int], long: bool, workers: int
 ):
     seconds = 60.0 if long else 1.0
-    whole = Lab(tmp_path / "whole", monkeypatch, seconds=14 * seconds, fit_seconds=seconds)
+
+    def lab_in(place: str) -> Lab:
+        lab = Lab(tmp_path / place, monkeypatch, seconds=14 * seconds, fit_seconds=seconds)
+        lab.workers = workers
+        return lab
+
+    whole = lab_in("whole")
     expected = whole.search()
     assert len(trials(expected)) > 6
+    assert max(whole.at_once) == workers, "the trials of a step are fitted at once"
 
-    lab = Lab(tmp_path / "killed", monkeypatch, seconds=14 * seconds, fit_seconds=seconds)
+    lab = lab_in("killed")
     lab.facts = dict(whole.facts)  # what the clock decided is given
     for at in kills:
         lab.fitted.clear()

@@ -13,7 +13,7 @@ import pytest
 from sartor import pipeline
 from sartor.core.errors import SettingError
 from sartor.core.events import silent
-from sartor.search.fitting import fit_group
+from sartor.search.fitting import Bench, fit_group
 from sartor.search.ladder import Scored
 from sartor.tune import loop
 from sartor.tune.fit import TuneOptions, Tuner
@@ -62,7 +62,8 @@ def test_a_head_that_cannot_be_fitted_does_not_end_those_it_shares_its_work_with
     )
     sound = next(r for r in ready.setting.rungs if r.name == "head").candidates[0]
     broken = replace(sound, settings={"layers": [-9], "C": 1.0})
-    first, second = fit_group(tuner, [broken, sound], ready.setting.rows, silent)
+    rows = ready.setting.rows
+    first, second = fit_group(Bench(tuner, rows.train, rows.validation), [broken, sound], silent)
     assert isinstance(first, SettingError)
     assert isinstance(second, Scored)
     assert second.validation_logits.shape == (60, 2)

@@ -16,6 +16,7 @@ from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Run
 from sartor.tune import loop
 from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.recipe import Halts, never
 from tests.tune.killed import NoFeatures, hashes, reviews, tiny_backbone
 
 TRAIN, HELD = reviews(64, 1), reviews(24, 2)
@@ -74,6 +75,7 @@ class Shop:
         run: int,
         emit: Callable[[Event], None] = silent,
         deadline: float = float("inf"),
+        halts: Halts = never,
         **settings: Any,
     ) -> Fitted:
         options = replace(OPTIONS, deadline=deadline, facts=self.run(run))
@@ -85,7 +87,7 @@ class Shop:
             options,
         )
         candidate = Candidate("tiny", "0" * 64, "full", SETTINGS | settings, seed=1)
-        return tuner(candidate, TRAIN, HELD, emit)
+        return tuner(candidate, TRAIN, HELD, emit, halts)
 
 
 @pytest.fixture
@@ -200,6 +202,56 @@ def test_a_whole_fit_is_whole_though_the_time_is_over(shop: Shop, whole: dict[st
 
     assert again.cut is None
     assert hashes(again.folder) == whole
+
+
+def test_a_fit_that_is_not_worth_its_end_is_cut_where_it_was_evaluated(
+    shop: Shop, whole: dict[str, str]
+):
+    asked: list[float] = []
+
+    def hopeless(share: float, loss: float) -> bool:
+        asked.append(share)
+        return share >= 0.5
+
+    fitted = shop.fit(1, halts=hopeless)
+
+    assert fitted.pruned
+    assert fitted.cut == 6
+    assert asked == [2 / 12, 4 / 12, 6 / 12]
+    assert fitted.history[-1]["share"] == 0.5
+    assert json.loads(_facts(shop, 1)) == {
+        next(iter(json.loads(_facts(shop, 1)))): {"cut": 6, "pruned": True}
+    }
+    again = shop.fit(1, halts=lambda share, loss: False)
+    assert (again.cut, again.pruned, again.folder) == (6, True, fitted.folder)
+    events: list[Event] = []
+    other = shop.fit(2, events.append)
+    assert (other.cut, other.pruned) == (None, False)
+    assert [e.text for e in events if isinstance(e, Note)] == ["Resuming at step 6 of 12."]
+    assert hashes(other.folder) == whole, "another run goes on from there"
+    assert not shop.fit(2, halts=lambda share, loss: True).pruned, "what is whole stays whole"
+
+
+@pytest.mark.parametrize("at", [3, 5, 6])
+def test_a_fit_that_was_killed_before_it_was_given_up_ends_at_the_same_step(
+    shop: Shop, tmp_path: Path, backbone: Backbone, at: int
+):
+    def hopeless(share: float, loss: float) -> bool:
+        return share >= 0.5
+
+    straight = Shop(tmp_path / "straight", backbone).fit(1, halts=hopeless)
+
+    def die(event: Event) -> None:
+        if isinstance(event, StageProgress) and event.done == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        shop.fit(1, die, halts=hopeless)
+    fitted = shop.fit(1, halts=hopeless)
+    assert (fitted.cut, fitted.pruned) == (6, True)
+    assert hashes(fitted.folder) == hashes(straight.folder)
+    (fitted.folder / "model.safetensors").write_bytes(b"damaged")
+    assert hashes(shop.fit(1).folder) == hashes(straight.folder), "the fact is enough"
 
 
 def _facts(shop: Shop, run: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sartor.cli.options import HERE, Json, Language, NeedFile, Quiet, RunNumber, Where
+from sartor.cli.options import HERE, Json, Language, NeedFile, On, Quiet, RunNumber, Where
 
 if TYPE_CHECKING:
     from sartor.search.outcome import Outcome
@@ -60,6 +60,7 @@ def run(
     method: Annotated[
         list[str] | None, typer.Option(help="Climb only this method; may be repeated.")
     ] = None,
+    on: On = None,
     workspace: Where = HERE,
     json: Json = False,
     quiet: Quiet = False,
@@ -69,19 +70,25 @@ def run(
     from sartor.cli.drawing import drawing
 
     with drawing(quiet=quiet) as emit:
-        outcome = pipeline.run(need, methods=method, workspace=workspace, emit=emit)
+        outcome = pipeline.run(
+            need, methods=method, workspace=workspace, emit=emit, on=on or "local"
+        )
     _finish(outcome, workspace, json)
 
 
 def resume(
-    run: RunNumber = None, workspace: Where = HERE, json: Json = False, quiet: Quiet = False
+    run: RunNumber = None,
+    on: On = None,
+    workspace: Where = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Go on with a run that was stopped."""
     from sartor import pipeline
     from sartor.cli.drawing import drawing
 
     with drawing(quiet=quiet) as emit:
-        outcome = pipeline.resume(run, workspace=workspace, emit=emit)
+        outcome = pipeline.resume(run, workspace=workspace, emit=emit, on=on)
     _finish(outcome, workspace, json)
 
 

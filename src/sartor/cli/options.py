@@ -12,6 +12,14 @@ NeedFile = Annotated[Path, typer.Argument(help="The need file.", metavar="NEED")
 BundleFolder = Annotated[Path, typer.Argument(help="The bundle's folder.", metavar="BUNDLE")]
 RunNumber = Annotated[int | None, typer.Argument(help="Number of the run; default the newest.")]
 Language = Annotated[str, typer.Option("--lang", help="en or zh.")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        help="Where fits are made: local, ray (several at once on this machine), or ray:HOST:PORT."
+        " Default: local; on resume, where the run began.",
+    ),
+]
 Unreleased = Annotated[
     bool, typer.Option("--unreleased", help="Use a bundle whose need was not shown to be met.")
 ]
@@ -24,5 +32,6 @@ EXTRAS = {
         *("psutil", "optuna"),
     ),
     "postgres": ("psycopg",),
+    "ray": ("ray",),
 }
 """Install tier to the modules it brings."""

@@ -11,6 +11,7 @@ SartorError
 ├── BundleError         a bundle is damaged, edited or too new
 ├── WorkspaceError      .sartor/ is damaged, too new, busy or out of space
 ├── MissingExtra        an optional dependency is not installed
+├── WorkerDied          the process that fitted a candidate is gone
 ├── Diverged            training produced a loss that is not a number
 ├── RequestError        an HTTP body cannot be answered; carries its status
 └── Interrupted         stopped on request; carries the command that resumes
@@ -105,6 +106,9 @@ class WorkspaceError(SartorError, RuntimeError): ...
 
 
 class MissingExtra(SartorError, ImportError): ...
+
+
+class WorkerDied(SartorError, RuntimeError): ...
 
 
 class Diverged(SartorError, ArithmeticError): ...

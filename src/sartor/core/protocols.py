@@ -44,7 +44,8 @@ class Fitted:
         train_logits: (training rows, outputs), for the gap between training and validation.
         seconds: Wall time of the fit.
         history: One mapping an evaluation (step, loss, validation score); empty for closed forms.
-        cut: Steps after which the clock cut the fit; None if it is whole.
+        cut: Steps after which the clock or the search cut the fit; None if it is whole.
+        pruned: Whether it was the search.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Fitted:
     seconds: float
     history: Sequence[Mapping[str, float]] = ()
     cut: int | None = None
+    pruned: bool = False
 
 
 class Fit(Protocol):

@@ -16,9 +16,11 @@ from sartor.core.events import Note, StageDone
 from sartor.core.hashing import digest
 from sartor.core.types import Candidate
 from sartor.search.answering import Answering
-from sartor.search.fitting import fit_group, part_of
+from sartor.search.executing import Crew
+from sartor.search.fitting import Bench, part_of
 from sartor.search.joining import seeds_of
 from sartor.search.ladder import EARLIER, Assessment, Climb, Climber, Limits, Rung, Scored
+from sartor.search.pruning import Bar
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
@@ -50,31 +52,46 @@ class Clock:
         return bool(self.limits.replay(f"budget {name}", decide))
 
 
-def climb_and_search(
-    desk: Desk, ready: Ready, tuner: Tuner, answering: Answering, clock: Clock, owner: str
-) -> Searched:
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who makes what a search asks for.
+
+    Args:
+        tuner: Fits candidates.
+        answering: Scores those that are earlier bundles.
+        crew: Where the fits are made.
+    """
+
+    tuner: Tuner
+    answering: Answering
+    crew: Crew
+
+
+def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner: str) -> Searched:
     """Climb the ladder; where it ends below the need and budget is left, search on.
 
     Args:
         desk: What the run works with.
         ready: The ladder, and rows by role.
-        tuner: Fits candidates.
-        answering: Scores those that are earlier bundles.
+        hands: Who makes what is asked for.
         clock: See `Clock`.
         owner: Of the run's trials.
     """
+    tuner, answering, crew = hands.tuner, hands.answering, hands.crew
     rows, held = ready.setting.rows, ready.setting.held
-    part = replace(rows, train=part_of(rows.train, PART, desk.need.seed))
+    some = part_of(rows.train, PART, desk.need.seed)
+    whole = Bench(tuner, rows.train, rows.validation, held.folds)
+    part = Bench(tuner, some, rows.validation)
 
-    def fit(group: Sequence[Candidate], share: float) -> Sequence[Scored | Exception]:
-        if share < 1:
-            return fit_group(tuner, group, part, desk.emit)
-        return fit_group(tuner, group, rows, desk.emit, held.folds)
+    def fit(
+        groups: Sequence[Sequence[Candidate]], share: float, bar: Bar
+    ) -> Sequence[Sequence[Scored | Exception]]:
+        return crew.fit(replace(part if share < 1 else whole, bar=bar), groups)
 
-    def found(group: Sequence[Candidate]) -> Sequence[Scored | Exception]:
-        if group[0].method == EARLIER:
-            return [answering.score(candidate) for candidate in group]
-        return fit(group, 1.0)
+    def first(groups: Sequence[Sequence[Candidate]]) -> Sequence[Sequence[Scored | Exception]]:
+        if groups[0][0].method == EARLIER:
+            return [[answering.score(candidate) for candidate in group] for group in groups]
+        return crew.fit(whole, groups)
 
     def assess(candidate: Candidate, scored: Scored) -> Assessment:
         if candidate.method == EARLIER:
@@ -82,11 +99,12 @@ def climb_and_search(
         return held.assess(candidate, scored)
 
     climb = Climber(
-        fit=found,
+        fit=first,
         assess=assess,
         limits=clock.limits,
         emit=desk.emit,
         started=clock.began,
+        workers=crew.workers,
     ).climb(ready.setting.rungs)
     if climb.best is not None:
         _say_climbed(desk, climb)
@@ -98,6 +116,7 @@ def climb_and_search(
         emit=desk.emit,
         rows=len(rows.train),
         started=clock.began,
+        workers=crew.workers,
     ).search(climb, [rung for rung in ready.setting.rungs if rung.name != EARLIER])
     if searched.climb.best is not climb.best:
         _say_climbed(desk, searched.climb)

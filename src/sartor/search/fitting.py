@@ -2,24 +2,45 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from sartor.core.errors import Diverged, NothingToTune, SettingError
+from sartor.core.errors import Diverged, NothingToTune, SettingError, WorkerDied
 from sartor.core.events import Emit
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate, Examples
 from sartor.data.prepare import Prepared
 from sartor.search.folds import Folds
 from sartor.search.ladder import Scored
+from sartor.search.pruning import NO_BAR, Bar
 from sartor.tune.api import METHODS
 from sartor.tune.fit import Tuner
 
-STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError)
+STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError, WorkerDied)
 """What ends a candidate and not the search."""
 _NO_MEMORY = ("out of memory", "can't allocate memory")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What a fit works with, whoever does it.
+
+    Args:
+        tuner: Fits, or finds what it has fitted.
+        train: Rows to learn from.
+        validation: Rows that choose and stop.
+        folds: Where validation rows are few: heads answer the training rows too, fold by fold.
+        bar: What ends a fit before its end.
+    """
+
+    tuner: Tuner
+    train: Examples
+    validation: Examples
+    folds: Folds | None = None
+    bar: Bar = NO_BAR
 
 
 HeadOn = Callable[[Candidate, Sequence[int]], Floats]
@@ -45,27 +66,19 @@ def part_of(train: Examples, share: float, seed: int) -> Examples:
     return train.take(sorted(r for rows in kinds.values() for r in rows[: ceil(share * len(rows))]))
 
 
-def fit_group(
-    tuner: Tuner,
-    group: Sequence[Candidate],
-    rows: Prepared,
-    emit: Emit,
-    folds: Folds | None = None,
-) -> list[Scored | Exception]:
+def fit_group(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | Exception]:
     """Fit candidates of one method: heads of one grid together, the others one by one.
 
     Args:
-        tuner: Fits, or finds what it has fitted.
+        bench: Rows, and who fits on them.
         group: Candidates that share a method; more than one only where it reads activations.
-        rows: Training and validation rows are used.
         emit: Progress.
-        folds: Where validation rows are few: heads answer the training rows too, fold by fold.
 
     Returns:
         One a candidate; errors of `STEPPED_OVER` in place of what they ended.
     """
     try:
-        return _fit(tuner, group, rows, emit, folds)
+        return _fit(bench, group, emit)
     except STEPPED_OVER as error:
         found: Exception = error
     except RuntimeError as error:
@@ -76,25 +89,18 @@ def fit_group(
     if len(group) == 1:
         return [found]
     # One candidate that cannot be fitted must not end those that shared its work.
-    return [
-        each for candidate in group for each in fit_group(tuner, [candidate], rows, emit, folds)
-    ]
+    return [each for candidate in group for each in fit_group(bench, [candidate], emit)]
 
 
-def _fit(
-    tuner: Tuner,
-    group: Sequence[Candidate],
-    rows: Prepared,
-    emit: Emit,
-    folds: Folds | None,
-) -> list[Scored | Exception]:
+def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | Exception]:
     method: Any = METHODS.get(group[0].method)
+    tuner = bench.tuner
     if method.reads == "activations":
         began = time.monotonic()
-        fits = tuner.heads(group, rows.train, rows.validation)
+        fits = tuner.heads(group, bench.train, bench.validation)
         held: Sequence[Floats | None] = [None] * len(group)
-        if folds is not None:
-            held = folds.logits(
+        if bench.folds is not None:
+            held = bench.folds.logits(
                 lambda train, out: [f.validation_logits for f in tuner.heads(group, train, out)]
             )
         each = (time.monotonic() - began) / len(group)
@@ -103,7 +109,7 @@ def _fit(
             for f, by_fold in zip(fits, held, strict=True)
         ]
     (candidate,) = group
-    fitted = tuner(candidate, rows.train, rows.validation, emit)
+    fitted = tuner(candidate, bench.train, bench.validation, emit, bench.bar.halts)
     return [
         Scored(
             fitted.validation_logits,
@@ -111,5 +117,6 @@ def _fit(
             fitted.seconds,
             fitted.history,
             fitted.cut,
+            pruned=fitted.pruned,
         )
     ]

@@ -49,7 +49,8 @@ class Scored:
         train_logits: (training rows, outputs); rows that were not scored are NaN.
         seconds: Wall time of the fit.
         history: One mapping an evaluation; empty for closed forms.
-        cut: Steps after which the budget cut the fit; None if it is whole.
+        cut: Steps after which the fit was cut; None if it is whole.
+        pruned: Whether it was the search that cut it, since earlier trials did better by then.
         folds: (training rows, outputs), each row by a fit that did not see it; None where
             validation rows are enough (see `folds`).
     """
@@ -60,6 +61,7 @@ class Scored:
     history: Sequence[Mapping[str, float]] = ()
     cut: int | None = None
     folds: Floats | None = None
+    pruned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +160,31 @@ class Limits:
     replay: Callable[[str, Callable[[], Any]], Any]
 
 
+Fit = Callable[[Sequence[Sequence[Candidate]]], Sequence[Sequence[Scored | Exception]]]
+"""Groups of candidates to what each candidate left, group by group."""
+
+
 @dataclass(slots=True)
 class Climber:
     """Fits and assesses rung after rung.
 
     Args:
-        fit: A whole group of candidates; yields what each left, or the error it met.
+        fit: Groups of candidates, each whole; for each group what its candidates left, or the
+            errors they met.
         assess: On validation rows only.
         limits: See `Limits`.
         emit: Progress.
+        started: When the budget began to run.
+        workers: Groups of one rung that are fitted at once. What comes after the one that is
+            enough is passed over, so their number does not decide the outcome.
     """
 
-    fit: Callable[[Sequence[Candidate]], Sequence[Scored | Exception]]
+    fit: Fit
     assess: Callable[[Candidate, Scored], Assessment]
     limits: Limits
     emit: Emit
     started: float = field(default_factory=time.monotonic)
+    workers: int = 1
 
     def climb(self, rungs: Sequence[Rung]) -> Climb:
         """Try the rungs in order until one is good enough."""
@@ -182,25 +193,43 @@ class Climber:
         for rung in rungs:
             spent = 0.0
             groups = [rung.candidates] if rung.together else [(c,) for c in rung.candidates]
-            for group in groups:
-                if why := self._too_dear(rung, group, spent):
-                    tried.append(Tried(rung.name, group[0], "skipped", why))
+            for start in range(0, len(groups), self.workers):
+                some = groups[start : start + self.workers]
+                going, why = self._affordable(rung, some, spent)
+                began = time.monotonic()
+                results = self.fit(going) if going else []
+                spent = time.monotonic() - began
+                each = spent / max(sum(map(len, going)), 1)
+                for group, found in zip(going, results, strict=True):
+                    made = self._assessed(rung, group, found, each)
+                    tried += made
+                    stoppers += made if rung.stops else []
+                    if _is_enough(best := best_of(stoppers)):
+                        return Climb(tuple(tried), best, True)
+                if why:
+                    tried.append(Tried(rung.name, some[len(going)][0], "skipped", why))
                     self.emit(Note(f"{rung.name} skipped: {why}"))
                     break
-                began = time.monotonic()
-                found = self._try(rung, group)
-                tried += found
-                stoppers += found if rung.stops else []
-                spent = time.monotonic() - began
-                if _is_enough(best := best_of(stoppers)):
-                    return Climb(tuple(tried), best, True)
         best = best_of(tried)
         return Climb(tuple(tried), best, _is_enough(best))
 
-    def _try(self, rung: Rung, group: Sequence[Candidate]) -> list[Tried]:
+    def _affordable(
+        self, rung: Rung, groups: Sequence[Sequence[Candidate]], spent: float
+    ) -> tuple[list[Sequence[Candidate]], str]:
+        """The groups before the first that does not fit the budget, and why that one does not."""
+        for i, group in enumerate(groups):
+            if why := self._too_dear(rung, group, spent):
+                return list(groups[:i]), why
+        return list(groups), ""
+
+    def _assessed(
+        self,
+        rung: Rung,
+        group: Sequence[Candidate],
+        results: Sequence[Scored | Exception],
+        seconds: float,
+    ) -> list[Tried]:
         began = time.monotonic()
-        results = self.fit(group)
-        seconds = (time.monotonic() - began) / len(group)
         found: list[Tried] = []
         for candidate, result in zip(group, results, strict=True):
             if isinstance(result, Exception):
@@ -218,7 +247,7 @@ class Climber:
                     best.candidate.label(),
                     dict(best.assessment.scores),
                     best.assessment.chance,
-                    time.monotonic() - began,
+                    seconds * len(group) + time.monotonic() - began,
                     best.why,
                 )
             )

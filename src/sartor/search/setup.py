@@ -169,12 +169,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
-    settings = EncodeSettings(max_length=MAX_LENGTH)
 
     def encoder(b: Backbone) -> TextEncoder:
-        return TextEncoder(
-            b, cache, states_cache=states, precision=precision, settings=settings, emit=emit
-        )
+        return encoder_of(b, (cache, states), precision, emit)
 
     encoders = {b.name: encoder(b) for b in backbones}
     contest = Contest(encoders, cache, precision, emit)
@@ -235,6 +232,20 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 def _hashes(need: Need, backbones: Sequence[Backbone]) -> frozenset[str]:
     """Of the backbones that the need names; nothing where it names none."""
     return frozenset(b.sha256 for b in backbones if need.prefer.backbones is not None)
+
+
+def encoder_of(
+    backbone: Backbone,
+    caches: tuple[Activations, Activations],
+    precision: Precision,
+    emit: Emit,
+) -> TextEncoder:
+    """A backbone behind the workspace's caches of pooled activations and of token states."""
+    cache, states = caches
+    settings = EncodeSettings(max_length=MAX_LENGTH)
+    return TextEncoder(
+        backbone, cache, states_cache=states, precision=precision, settings=settings, emit=emit
+    )
 
 
 def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:

@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sartor.core.durable import disk_space, write_durably
 from sartor.core.errors import WorkspaceError
 from sartor.core.hashing import digest
+from sartor.search.pruning import Bar, Curve
 from sartor.search.space import Space
 
 _NAME = "trials"
@@ -36,6 +37,8 @@ _STARTUP = 4
 _STOPPED = "stopped before it ended"
 _PART = 1
 """Step under which the value on part of the rows is reported."""
+_WHOLE = 1000
+"""Steps of a whole fit: the log-loss after a share of it is reported under 1000 and its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Past:
         partial: The same on part of the rows; None where that was not tried.
         owner: Of whom it is.
         notes: What was said of it: scores, why it failed, …
+        curve: Validation log-loss after shares of its training; empty for closed forms.
     """
 
     number: int
@@ -59,6 +63,7 @@ class Past:
     partial: float | None
     owner: str
     notes: Mapping[str, Any]
+    curve: Curve = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,11 @@ class Study:
         return self._begin(self._draw(trials))
 
     def add(
-        self, settings: Mapping[str, Any], value: float | None, notes: Mapping[str, Any]
+        self,
+        settings: Mapping[str, Any],
+        value: float | None,
+        notes: Mapping[str, Any],
+        curve: Curve = (),
     ) -> None:
         """Record what was tried without being asked for, once an owner: failed where no value."""
         params = self.space.params(settings)
@@ -149,10 +158,11 @@ class Study:
             return
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         with self._journal():
-            self._study.add_trial(self._trial(state, params, notes, value=value))
+            self._study.add_trial(self._trial(state, params, notes, value=value, curve=curve))
 
-    def tell(self, number: int, value: float, notes: Mapping[str, Any]) -> None:
+    def tell(self, number: int, value: float, notes: Mapping[str, Any], curve: Curve = ()) -> None:
         """A trial ended well."""
+        self._trace(number, curve)
         self._note(number, notes)
         with self._journal():
             self._study.tell(number, value)
@@ -180,8 +190,13 @@ class Study:
         better = sum(other < value for other in seen)
         return better < max(1, (len(seen) + 1) / 3)
 
-    def prune(self, number: int, why: str) -> None:
-        """A trial is not worth all of the rows."""
+    def bar(self) -> Bar:
+        """What the whole trials so far had reached on the way."""
+        return Bar(tuple(p.curve for p in self.trials() if p.state == "done" and p.curve))
+
+    def prune(self, number: int, why: str, curve: Curve = ()) -> None:
+        """A trial is not worth all of the rows, or all of its training."""
+        self._trace(number, curve)
         self._note(number, {"why": why})
         with self._journal():
             self._study.tell(number, state=TrialState.PRUNED)
@@ -213,7 +228,13 @@ class Study:
                 if past.state != "failed" and params is not None:
                     state = states.get(past.state, TrialState.RUNNING)
                     copy.add_trial(
-                        self._trial(state, params, value=past.value, partial=past.partial)
+                        self._trial(
+                            state,
+                            params,
+                            value=past.value,
+                            partial=past.partial,
+                            curve=past.curve if past.state == "pruned" else (),
+                        )
                     )
             return copy.ask(self._distributions).params
 
@@ -239,14 +260,16 @@ class Study:
         *,
         value: float | None = None,
         partial: float | None = None,
+        curve: Curve = (),
     ) -> FrozenTrial:
+        reported = {} if partial is None else {_PART: partial}
         return create_trial(
             state=state,
             value=value,
             params=dict(params),
             distributions=dict(self._distributions),
             user_attrs={"owner": self.owner, **(notes or {})},
-            intermediate_values={} if partial is None else {_PART: partial},
+            intermediate_values=reported | {_step(share): loss for share, loss in curve},
         )
 
     def _past(self, trial: FrozenTrial) -> Past:
@@ -267,7 +290,18 @@ class Study:
             trial.intermediate_values.get(_PART),
             owner,
             notes,
+            tuple(
+                ((step - _WHOLE) / _WHOLE, loss)
+                for step, loss in sorted(trial.intermediate_values.items())
+                if step > _WHOLE
+            ),
         )
+
+    def _trace(self, number: int, curve: Curve) -> None:
+        with self._journal():
+            storage: Any = self._storage
+            for share, loss in curve:
+                storage.set_trial_intermediate_value(self._id(number), _step(share), loss)
 
     def _note(self, number: int, notes: Mapping[str, Any]) -> None:
         with self._journal():
@@ -283,6 +317,10 @@ class Study:
         """Optuna's own words stay out of the user's terminal, and a full disk says what to do."""
         with disk_space(self.file), _quiet():
             yield
+
+
+def _step(share: float) -> int:
+    return _WHOLE + round(_WHOLE * share)
 
 
 class _Lock:

@@ -3,7 +3,8 @@
 A trial is worth more than the next where its chance of meeting the need is a twentieth higher, and
 among equals where its log-loss is lower: the order by which the best candidate is chosen, as one
 number for the study to minimise. Where a fit takes long, it is tried on a third of the rows first
-and goes on only among the best third of those (successive halving).
+and goes on only among the best third of those (successive halving). A fit that evaluates on its way
+ends where most earlier trials did better by then (see `pruning`).
 
 What depends on the clock (which rung is next, when to stop) is decided once a run and replayed;
 what was asked stands in the journal. So a run that was killed ends like one that was not.
@@ -28,6 +29,7 @@ from sartor.search.ladder import (
     cut_by_budget,
     reason,
 )
+from sartor.search.pruning import NO_BAR, Bar, Curve, curve_of
 from sartor.search.study import Past, Study
 
 PART = 1 / 3
@@ -106,7 +108,8 @@ class Searcher:
     """Asks, fits, tells.
 
     Args:
-        fit: Candidates of one method on a share of the training rows.
+        fit: Groups of candidates of one method on a share of the training rows, with what may end
+            them on the way.
         assess: On validation rows only.
         studies: A rung to its study, and the settings to try first; None where nothing of it can
             be searched.
@@ -114,15 +117,20 @@ class Searcher:
         emit: Progress.
         rows: Training rows there are.
         started: When the budget began to run.
+        workers: Groups that are fitted at once; so many times the trials are asked for together,
+            and told in their order when the last has come.
     """
 
-    fit: Callable[[Sequence[Candidate], float], Sequence[Scored | Exception]]
+    fit: Callable[
+        [Sequence[Sequence[Candidate]], float, Bar], Sequence[Sequence[Scored | Exception]]
+    ]
     assess: Callable[[Candidate, Scored], Assessment]
     studies: Callable[[Rung], tuple[Study, Sequence[Mapping[str, Any]]] | None]
     limits: Limits
     emit: Emit
     rows: int
     started: float = field(default_factory=time.monotonic)
+    workers: int = 1
 
     def search(self, climb: Climb, rungs: Sequence[Rung]) -> Searched:
         """Go on where the ladder ended below the need and there is time left."""
@@ -169,7 +177,12 @@ class Searcher:
                 self.emit(Note(f"{stopped} trials of {rung.name} were stopped; they are redone."))
             for each in tried:
                 value = None if each.assessment is None else value_of(each.assessment)
-                study.add(each.candidate.settings, value, {**_notes(each), "portfolio": True})
+                study.add(
+                    each.candidate.settings,
+                    value,
+                    {**_notes(each), "portfolio": True},
+                    _curve(each),
+                )
             before = [past for past in study.mine() if not past.notes.get("portfolio")]
             base = best.candidate.settings
             fronts.append(_Front(rung, study, wanted, base, before, tried))
@@ -183,11 +196,12 @@ class Searcher:
         assert self.limits.seconds is not None
         left = self.limits.seconds - (time.monotonic() - self.started)
         for front in sorted(patient, key=_promise):
-            count = _TOGETHER if front.rung.together else 1
-            seconds = front.seconds() * count
+            each = _each(front)
+            seconds = front.seconds() * each
             if seconds <= left:
                 long = seconds >= _LONG_SECONDS and self.rows >= _LEAST_ROWS
                 halved = long and not front.rung.together
+                count = each * self.workers
                 return {"why": "", "rung": front.name, "count": count, "halved": halved}
         return {"why": f"the budget ends here, {max(left, 0):,.0f} s before its end"}
 
@@ -204,18 +218,46 @@ class Searcher:
                 asked.append((trial.number, self._candidate(front, trial.settings)))
         front.asked += how["count"]
         found += [self._replayed(front, past) for past in again]
-        if asked and how["halved"]:
-            ((number, candidate),) = asked
-            if pruned := self._pruned(front, number, candidate):
-                asked, found = [], [*found, pruned]
         if asked:
-            results = self.fit([candidate for _, candidate in asked], 1.0)
-            seconds = (time.monotonic() - began) / len(asked)
-            for (number, candidate), result in zip(asked, results, strict=True):
-                found.append(self._told(front, number, candidate, result, seconds))
+            found += self._done(front, asked, halved=bool(how["halved"]))
         front.tried += found
         self._say(front, found, best, time.monotonic() - began)
         return found
+
+    def _done(
+        self, front: _Front, asked: Sequence[tuple[int, Candidate]], *, halved: bool
+    ) -> list[Tried]:
+        """What came of the trials. They are told in the order in which they were asked for: what a
+        kill leaves in the journal is then the beginning of what would have stood there.
+        """
+        began = time.monotonic()
+        ended: dict[int, Scored | Exception | None] = {}
+        if halved:
+            parts = self._fitted(front, [candidate for _, candidate in asked], PART)
+            for (number, candidate), part in zip(asked, parts, strict=True):
+                if isinstance(part, Exception):
+                    ended[number] = part
+                elif not front.study.report(number, value_of(self.assess(candidate, part))):
+                    ended[number] = None
+        going = [(number, candidate) for number, candidate in asked if number not in ended]
+        results = self._fitted(front, [candidate for _, candidate in going], 1.0)
+        ended |= {number: result for (number, _), result in zip(going, results, strict=True)}
+        seconds = (time.monotonic() - began) / len(asked)
+        return [
+            self._told(front, number, candidate, ended[number], seconds)
+            for number, candidate in asked
+        ]
+
+    def _fitted(
+        self, front: _Front, candidates: Sequence[Candidate], share: float
+    ) -> list[Scored | Exception]:
+        """One a candidate, in order."""
+        if not candidates:
+            return []
+        each = _each(front)
+        groups = [candidates[i : i + each] for i in range(0, len(candidates), each)]
+        bar = NO_BAR if share < 1 else front.study.bar()
+        return [result for group in self.fit(groups, share, bar) for result in group]
 
     def _candidate(self, front: _Front, settings: Mapping[str, Any]) -> Candidate:
         first = front.rung.candidates[0]
@@ -227,34 +269,29 @@ class Searcher:
             first.seed,
         )
 
-    def _pruned(self, front: _Front, number: int, candidate: Candidate) -> Tried | None:
-        """The candidate on part of the rows: what ended it there, or None where it goes on."""
-        began = time.monotonic()
-        (result,) = self.fit([candidate], PART)
-        seconds = time.monotonic() - began
-        if isinstance(result, Exception):
-            return self._told(front, number, candidate, result, seconds)
-        value = value_of(self.assess(candidate, result))
-        if front.study.report(number, value):
-            return None
-        why = f"not among the best third on {PART:.0%} of the rows"
-        front.study.prune(number, why)
-        return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
-
     def _told(
         self,
         front: _Front,
         number: int,
         candidate: Candidate,
-        result: Scored | Exception,
+        result: Scored | Exception | None,
         seconds: float,
     ) -> Tried:
+        if result is None:
+            why = f"not among the best third on {PART:.0%} of the rows"
+            front.study.prune(number, why)
+            return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
+        if isinstance(result, Scored) and result.pruned:
+            curve = curve_of(result.history)
+            why = f"worse than most after {curve[-1][0]:.0%} of its training"
+            front.study.prune(number, why, curve)
+            return Tried(front.rung.name, candidate, "pruned", why, seconds, trial=number)
         found = self._tried(front, candidate, result, seconds, number)
         if found.assessment is None:
             self.emit(Note(f"{candidate.label()} failed: {found.why}", "warning"))
             front.study.fail(number, found.why)
         else:
-            front.study.tell(number, value_of(found.assessment), _notes(found))
+            front.study.tell(number, value_of(found.assessment), _notes(found), _curve(found))
         return found
 
     def _tried(
@@ -278,7 +315,7 @@ class Searcher:
         candidate = self._candidate(front, past.settings)
         why = str(past.notes.get("why", ""))
         if past.state == "done":
-            (result,) = self.fit([candidate], 1.0)
+            (result,) = self._fitted(front, [candidate], 1.0)
             return self._tried(front, candidate, result, 0.0, past.number)
         state = "pruned" if past.state == "pruned" else "failed"
         return Tried(front.rung.name, candidate, state, why, trial=past.number)
@@ -295,6 +332,11 @@ class Searcher:
             scores = dict(now.assessment.scores)
             self.emit(CandidateTried(now.candidate.label(), scores, _chance(now), seconds))
         self.emit(StageProgress("search", front.asked, 0, front.name))
+
+
+def _each(front: _Front) -> int:
+    """Candidates of a group."""
+    return _TOGETHER if front.rung.together else 1
 
 
 def _among(one: Tried | None, found: Sequence[Tried]) -> bool:
@@ -324,6 +366,11 @@ def _notes(tried: Tried) -> dict[str, Any]:
         "log_loss": found.log_loss,
         "seconds": tried.seconds,
     }
+
+
+def _curve(tried: Tried) -> Curve:
+    """Empty where the budget cut it: shares of its training were not those of a whole fit."""
+    return () if tried.scored is None or tried.cut else curve_of(tried.scored.history)
 
 
 def _chance(tried: Tried) -> float:

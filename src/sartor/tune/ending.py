@@ -1,4 +1,4 @@
-"""Where fits end: at their own end, or where the clock of a run cut them.
+"""Where fits end: at their own end, or where a run cut them: by its clock, or for want of promise.
 
 That is a fact of the run and not of the fit: the run that was cut ends at the same step when it is
 resumed, and another run with more time goes on from the checkpoint there to the whole fit. Both
@@ -54,9 +54,18 @@ class Ending:
         found = self.facts.recall(self.name)
         return found["cut"] if found else None
 
+    def pruned(self) -> bool:
+        """Whether it was cut since it promised too little."""
+        found = self.facts.recall(self.name)
+        return bool(found and found.get("pruned"))
+
     def record(self, cut: int | None) -> None:
         """Keep where it ended, the first time; None for a whole fit."""
         self.facts.fact(self.name, lambda: {"cut": cut})
+
+    def prune(self, cut: int) -> None:
+        """Keep that it was cut there since it promised too little."""
+        self.facts.fact(self.name, lambda: {"cut": cut, "pruned": True})
 
 
 def folder_of(place: Path, cut: int | None) -> Path:

@@ -11,11 +11,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
 
 from sartor.core.durable import staged_folder
@@ -31,6 +32,7 @@ from sartor.tune.job import Job, Result
 from sartor.tune.loop import Watch
 from sartor.tune.looped import fit_looped
 from sartor.tune.manifest import damage, seal
+from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.stated import StateSource
 
@@ -87,9 +89,21 @@ class Tuner:
         self.work, self.outputs, self.options = work, list(outputs), options
 
     def __call__(
-        self, candidate: Candidate, train: Examples, validation: Examples, emit: Emit
+        self,
+        candidate: Candidate,
+        train: Examples,
+        validation: Examples,
+        emit: Emit,
+        halts: Halts = never,
     ) -> Fitted:
         """Fit one candidate, or return its finished result.
+
+        Args:
+            candidate: What to fit.
+            train: Rows to learn from.
+            validation: Rows that choose and stop.
+            emit: Progress.
+            halts: See `Watch`; where it ends a fit is a fact of the run.
 
         Raises:
             SettingError: If the candidate's settings cannot work.
@@ -100,15 +114,15 @@ class Tuner:
         """
         settings = self._settings(candidate)
         key = self.key(candidate, train, validation)
-        place, ending = self.work / key[:24], Ending(self.options.facts, f"fit {key[:16]}")
+        place, ending = self.work / key[:24], self._ending(key)
         with _locked(place):
             done = folder_of(place, ending.cut())
             if not _intact(done, emit):
                 job = self._job(candidate, settings, (train, validation))
-                done = self._fit(job, place, ending, emit)
+                done = self._fit(job, place, ending, emit, halts)
             fitted = _read(done)
             ending.record(fitted.cut)
-            return fitted
+            return replace(fitted, pruned=ending.pruned())
 
     def heads(
         self, candidates: Sequence[Candidate], train: Examples, validation: Examples
@@ -141,6 +155,13 @@ class Tuner:
         meant = dict(options.descriptions)
         return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)
 
+    def ending(self, candidate: Candidate, train: Examples, validation: Examples) -> Ending:
+        """How its fit ends in this run."""
+        return self._ending(self.key(candidate, train, validation))
+
+    def _ending(self, key: str) -> Ending:
+        return Ending(self.options.facts, f"fit {key[:16]}")
+
     def _settings(self, candidate: Candidate) -> Settings:
         return read_settings(candidate.settings, task=self.options.task, method=candidate.method)
 
@@ -151,7 +172,7 @@ class Tuner:
         cut = min(self.options.max_length, backbone.max_length)
         return Job(candidate, settings, backbone, *rows, self.outputs, cut)
 
-    def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit) -> Path:
+    def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit, halts: Halts) -> Path:
         """Fit, and write the result; its folder."""
         started, checkpoints = time.perf_counter(), place / "checkpoints"
         source = self.encoder_for(job.backbone)
@@ -166,6 +187,8 @@ class Tuner:
                 deadline=math.inf if ending.known() else self.options.deadline,
                 cut_at=ending.cut(),
                 on_cut=ending.record,
+                halts=never if ending.known() else halts,
+                on_halt=ending.prune,
                 emit=emit,
             )
             scored = self.options.scored_train_rows
@@ -189,6 +212,8 @@ class Tuner:
             "history": outcome.history,
             "cut": outcome.cut,
             "findings": outcome.findings,
+            # Not part of the key: it decides the last bits only, and a fit is used as it is.
+            "threads": torch.get_num_threads(),
         }
         logits = {"validation": outcome.validation_logits, "train": outcome.train_logits}
         with staged_folder(done) as folder:

@@ -101,6 +101,8 @@ class _Run:
             self._tell()
             if self.step in self.plan.evaluate:
                 self._evaluate()
+                if self._halted():
+                    break
             self._save_when_due()
         if not self.history or self.history[-1]["step"] != self.step:
             self._evaluate()
@@ -182,6 +184,7 @@ class _Run:
         self.history.append(
             {
                 "step": self.step,
+                "share": self.step / len(self.plan.steps),
                 "epoch": float(self.plan.rows_at[self.step]) / len(self.rows.labels),
                 "train_loss": self.loss_sum / max(self.loss_steps, 1),
                 "validation_log_loss": found,
@@ -208,6 +211,18 @@ class _Run:
                 self.watch.checkpoints.save(self._snapshot())
             self.watch.on_cut(self.step)
         return self.cut
+
+    def _halted(self) -> bool:
+        """Whether others did so much better by now that the rest is not worth its time."""
+        share = self.step / len(self.plan.steps)
+        known = self.watch.cut_at is not None or not math.isfinite(self.best_loss)
+        if known or share >= 1 or not self.watch.halts(share, self.best_loss):
+            return False
+        self.cut = True
+        if self.watch.checkpoints:
+            self.watch.checkpoints.save(self._snapshot())
+        self.watch.on_halt(self.step)
+        return True
 
     def _save_when_due(self) -> None:
         if self.watch.checkpoints is None:

@@ -17,6 +17,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(batch, outputs) logits and (batch,) labels to a scalar, averaged over rows."""
 
 
+Halts = Callable[[float, float], bool]
+
+
+def never(share: float, loss: float) -> bool:
+    """For fits that are compared with no others."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What a model reads, with the answers; labels are class indices."""
@@ -60,6 +68,9 @@ class Watch:
         deadline: `time.monotonic()` after which training ends at the next step.
         cut_at: Steps after which it ends instead, where a clock cut it before.
         on_cut: Told the steps done when the deadline ends training, with a checkpoint there.
+        halts: Share of the steps that is done and best validation log-loss so far to whether
+            training ends there; asked after each evaluation.
+        on_halt: Told the steps done when that ends training, with a checkpoint there.
         emit: Told of progress.
     """
 
@@ -69,6 +80,8 @@ class Watch:
     deadline: float = math.inf
     cut_at: int | None = None
     on_cut: Callable[[int], object] = field(default=lambda steps: None)
+    halts: Halts = never
+    on_halt: Callable[[int], object] = field(default=lambda steps: None)
     emit: Emit = field(default=silent)
 
 
@@ -77,11 +90,11 @@ class Trained:
     """How a run went.
 
     Args:
-        history: One mapping an evaluation: step, epoch, train_loss, validation_log_loss.
+        history: One mapping an evaluation: step, share, epoch, train_loss, validation_log_loss.
         steps: Optimiser steps done over all of the run's processes.
         tokens: Real tokens read by this process.
         seconds: Wall time of this process's steps, evaluations and checkpoints aside.
-        cut: Whether the deadline ended it, now or before.
+        cut: Whether the deadline or `halts` ended it, now or before.
     """
 
     history: Sequence[dict[str, float]]

@@ -1,0 +1,1 @@
+"""One file an executor; its name is what `--on` takes."""
