@@ -8,7 +8,7 @@ of 16 rows padded to their longest, drawn at random or grouped by length; ours h
 of real tokens on average. Between them stands our own loop with the lower layers run again in every
 epoch: what it gives without the cache. An epoch is timed as its training steps; encoding, which the
 first epoch pays once, is timed by itself. Variants run in turn, in an order that reverses every
-round.
+round. Takes about 20 minutes on two quiet cores, 8 with --rows 400.
 """
 
 import argparse
