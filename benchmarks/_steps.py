@@ -69,8 +69,9 @@ class Steps:
 
     def counted(self) -> "Steps":
         """Without the first ones, which load kernels and memory."""
-        every = (self.tokens, self.squares, self.seconds, self.losses)
-        return Steps(*(values[WARM:] for values in every))
+        return Steps(
+            self.tokens[WARM:], self.squares[WARM:], self.seconds[WARM:], self.losses[WARM:]
+        )
 
     def rate(self) -> float:
         """Real tokens a second."""

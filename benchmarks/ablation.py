@@ -287,6 +287,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of training")
     parser.add_argument("--draws", type=int, default=10, help="of rows for the search")
     parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--test-rows", type=int, default=1000)
     options = parser.parse_args()
     found = probe()
     backbone, pool, test = (
@@ -294,6 +295,7 @@ def main() -> None:
         Texts.read("reviews.csv"),
         Texts.read("test.csv"),
     )
+    test = test.take(np.arange(min(options.test_rows, len(test.texts))))
     runs = _train(backbone, (pool, test), found, options)
     lines = _lines("Training", runs, timed=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -365,7 +367,7 @@ def _search(
         small = Draw(
             encoder,
             backbone,
-            pool.take(order[held : held + FEW_TRAIN]),
+            pool.take(order[FEW_HELD : FEW_HELD + FEW_TRAIN]),
             pool.take(order[:FEW_HELD]),
             test,
         )

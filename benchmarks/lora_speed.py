@@ -52,7 +52,7 @@ from sartor.tune.methods.lora import Lora
 
 LR, ALPHA = 1e-3, 16
 HIGHER = 0.05
-"""Nats by which our mean training loss may lie above the peer's: twice its noise in five rounds."""
+"""Nats our mean training loss may lie above the peer's: over twice the noise of five rounds."""
 TARGETS = r"bert\.encoder\..*\.(query|key|value|dense)"
 """The encoder's linear layers: what `where="*"` means to ours."""
 

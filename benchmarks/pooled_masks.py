@@ -20,7 +20,7 @@ import argparse
 import csv
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +48,9 @@ from sartor.tune.loop import Recipe, Rows, Watch, log_loss, score, train
 from sartor.tune.methods.full import Full
 from sartor.tune.settings import Loop
 
-LONGEST, LR, HELD = 96, 1e-4, 600
+LONGEST, LR = 96, 1e-4
 SAME_POINTS, SAME_NATS = 2.0, 0.05
-Way = Literal["pooled", "drawn", "none"]
-WAYS: tuple[Way, ...] = ("pooled", "drawn", "none")
+WAYS = ("pooled", "drawn", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +103,10 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--held", type=int, default=600, help="validation rows")
     parser.add_argument("--passes", type=int, default=3)
     options = parser.parse_args()
-    bench = _bench()
+    bench = _bench(options.held)
     fits: dict[str, list[Fit]] = {way: [] for way in WAYS}
     began = time.monotonic()
     for seed, way in alternate(WAYS, options.seeds):
@@ -129,7 +129,7 @@ def main() -> None:
     finish("pooled_masks", facts, summary(fits), detail)
 
 
-def _bench() -> Bench:
+def _bench(count: int) -> Bench:
     with (ROOT / "examples" / "reviews" / "reviews.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     backbone = find_backbone("minilm")
@@ -138,11 +138,11 @@ def _bench() -> Bench:
     ids = [e.ids for e in tokenizer.encode_batch([row["text"] for row in rows])]
     names = sorted({row["label"] for row in rows})
     labels = np.array([names.index(row["label"]) for row in rows], dtype=np.int64)
-    held = np.random.default_rng(0).permutation(len(rows))[:HELD]
+    held = np.random.default_rng(0).permutation(len(rows))[:count]
     return Bench(backbone, ids, labels, held, probe().dtype == "bfloat16")
 
 
-def _fit(bench: Bench, way: Way, seed: int, options: argparse.Namespace) -> Fit:
+def _fit(bench: Bench, way: str, seed: int, options: argparse.Namespace) -> Fit:
     free = np.setdiff1d(np.arange(len(bench.ids)), bench.held)
     chosen = np.random.default_rng([1, seed]).permutation(free)[: options.rows]
     learnt, held = bench.rows(chosen), bench.rows(bench.held)

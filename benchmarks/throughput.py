@@ -20,11 +20,9 @@ row; against the fastest product that the precision probe found around that very
 steps after 3 that do not count are one such turn, and fewer would be its longest rows.
 """
 
-import argparse
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from benchmarks._harness import (
@@ -58,7 +56,7 @@ from sartor.tune.methods.full import Full
 
 LR = 5e-5
 HIGHER = 0.05
-"""Nats by which our mean training loss may lie above the peer's: twice its noise in five rounds."""
+"""Nats our mean training loss may lie above the peer's: over twice the noise of five rounds."""
 LIKE = {
     "stock fixed fp32": "at least 3×",
     "stock grouped fp32": "at least 2×",
@@ -112,31 +110,33 @@ def main() -> None:
         found = runs[name][-1].rate()
         print(f"round {number + 1}  {name:<24} {found:8,.0f} tokens/s", flush=True)
     peaks.append(probe(100))
-    _report(runs, peaks, setup, facts, options)
+    detail = {
+        **described(setup),
+        "rounds": options.rounds,
+        "rates": {name: [run.rate() for run in found] for name, found in runs.items()},
+        "losses": {name: [run.late_loss() for run in found] for name, found in runs.items()},
+        "peaks": [{"fp32": p.fp32_gflops, "bf16": p.bf16_gflops} for p in peaks],
+    }
+    finish("throughput", facts, summary(runs, peaks, setup), detail)
 
 
-def _report(
-    runs: dict[str, list[Steps]],
-    peaks: list[Precision],
-    setup: Setup,
-    facts: dict[str, Any],
-    options: argparse.Namespace,
-) -> None:
+def summary(runs: dict[str, list[Steps]], peaks: list[Precision], setup: Setup) -> list[Line]:
+    """Rates, ratios with their gates, losses, and shares of the peak.
+
+    Args:
+        runs: Variant to its rounds.
+        peaks: Probed before every round and after the last.
+        setup: Of all of them.
+    """
     rates = {name: [run.rate() for run in found] for name, found in runs.items()}
-    losses = {name: [run.late_loss() for run in found] for name, found in runs.items()}
     lines = [
         Line.of(f"Training, real tokens: {name}; median round", median_of(each), "a second")
         for name, each in rates.items()
     ]
-    best = _best(rates)
-    for mine in ("ours fp32", "ours bf16"):
-        for other in runs:
-            if mine not in runs or other.startswith("ours"):
-                continue
-            like = mine.split()[-1] == other.split()[-1]
-            goal = LIKE.get(other, "") if like else ""
-            if other == "stock dynamic fp32":
-                goal = AGAINST_STOCK if mine == best else ""
+    types = [name for name in ("ours fp32", "ours bf16") if name in rates]
+    best = max(types, key=lambda name: float(np.median(rates[name])), default="")
+    for mine in types:
+        for other in (name for name in runs if name.startswith("stock")):
             gap = loss_gap(runs[mine], runs[other])
             lines.append(
                 Line.of(
@@ -144,24 +144,24 @@ def _report(
                     median_ratio(rates[mine], rates[other]),
                     "times",
                     against=f"Trainer, {other.removeprefix('stock ')}",
-                    goal=goal,
+                    goal=_goal(mine, other, best),
                 )
             )
     lines += [
         Line.of(
-            f"Training loss, last third of {setup.steps} steps: {name}", median_of(each), "nats"
+            f"Training loss, last third of {setup.steps} steps: {name}; median round",
+            median_of([run.late_loss() for run in found]),
+            "nats",
         )
-        for name, each in losses.items()
+        for name, found in runs.items()
     ]
-    lines += _peak_lines(runs, peaks, setup)
-    detail = {
-        **described(setup),
-        "rounds": options.rounds,
-        "rates": rates,
-        "losses": losses,
-        "peaks": [{"fp32": p.fp32_gflops, "bf16": p.bf16_gflops} for p in peaks],
-    }
-    finish("throughput", facts, lines, detail)
+    return [*lines, *_peak_lines(runs, peaks, setup)]
+
+
+def _goal(mine: str, other: str, best: str) -> str:
+    if other == "stock dynamic fp32":
+        return AGAINST_STOCK if mine == best else ""
+    return LIKE.get(other, "") if mine.split()[-1] == other.split()[-1] else ""
 
 
 def _peak_lines(runs: dict[str, list[Steps]], peaks: list[Precision], setup: Setup) -> list[Line]:
@@ -175,21 +175,20 @@ def _peak_lines(runs: dict[str, list[Steps]], peaks: list[Precision], setup: Set
     ]
     weights = matrix_weights(setup)
     for dtype, found in probed.items():
-        if f"ours {dtype}" not in runs:
-            continue
         shares = [
             # The faster of the probes before and after: a slow one would flatter the step.
             100 * operations(run, setup, weights) / sum(run.seconds) / (1e9 * max(found[i : i + 2]))
-            for i, run in enumerate(runs[f"ours {dtype}"])
+            for i, run in enumerate(runs.get(f"ours {dtype}", []))
         ]
-        lines.append(
-            Line.of(
-                f"Share of the probed peak, ours {dtype}",
-                median_of(shares),
-                "%",
-                goal="at least 55 %, better 65 %",
+        if shares:
+            lines.append(
+                Line.of(
+                    f"Share of the probed peak, ours {dtype}; median round",
+                    median_of(shares),
+                    "%",
+                    goal="at least 55 %, better 65 %",
+                )
             )
-        )
     return lines
 
 
@@ -206,12 +205,6 @@ def operations(run: Steps, setup: Setup, weights: int) -> float:
     backbone = setup.backbone
     scores = 12 * backbone.layers * backbone.width * sum(run.squares)
     return 6.0 * weights * sum(run.tokens) + scores
-
-
-def _best(rates: dict[str, list[float]]) -> str:
-    """Our faster type."""
-    mine = [name for name in ("ours fp32", "ours bf16") if name in rates]
-    return max(mine, key=lambda name: float(np.median(rates[name])), default="")
 
 
 if __name__ == "__main__":

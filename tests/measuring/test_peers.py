@@ -4,11 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from benchmarks import lora_speed, throughput
 from benchmarks._steps import Steps
 from benchmarks.search_time import Found, Trace, summary
 from benchmarks.throughput import operations
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
+
+from sartor.models.precision import Precision
 
 
 def trial(at, validation, test):
@@ -57,3 +60,52 @@ def test_operations_are_those_that_torch_counts_forward_and_backward():
     setup = SimpleNamespace(backbone=SimpleNamespace(layers=3, width=32))
     run = Steps(tokens=[40], squares=[4 * 10**2], seconds=[1.0], losses=[0.0])
     assert operations(run, setup, weights) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def steps(rate, loss):
+    return Steps([int(rate)] * 3, [100] * 3, [1.0] * 3, [loss] * 3)
+
+
+def lines_of(ours_loss, monkeypatch):
+    monkeypatch.setattr(throughput, "matrix_weights", lambda _: 10**6)
+    runs = {
+        "ours fp32": [steps(2000, ours_loss)] * 5,
+        "ours bf16": [steps(6000, ours_loss)] * 5,
+        "stock dynamic fp32": [steps(1000, 0.5)] * 5,
+        "stock grouped bf16": [steps(3000, 0.5)] * 5,
+    }
+    setup = SimpleNamespace(backbone=SimpleNamespace(layers=0, width=0), steps=3)
+    return throughput.summary(runs, [Precision("bfloat16", 20.0, 80.0)] * 6, setup)
+
+
+def test_the_goal_against_the_stock_trainer_is_that_of_our_faster_type(monkeypatch):
+    lines = lines_of(0.5, monkeypatch)
+    goals = [line.goal for line in lines if line.against == "Trainer, dynamic fp32"]
+    assert goals == ["", "at least 4×, better 6×"]
+    goals = [line.goal for line in lines if line.against == "Trainer, grouped bf16"]
+    assert goals == ["", "at least 1.5×"]
+
+
+def test_a_faster_step_counts_only_where_the_loss_is_as_low(monkeypatch):
+    for loss, counts in ((0.54, True), (0.56, False)):
+        ratios = [line for line in lines_of(loss, monkeypatch) if line.unit == "times"]
+        assert len(ratios) == 4
+        assert all(("does not count" in line.what) != counts for line in ratios)
+
+
+def test_a_share_of_the_peak_is_that_of_the_steps_own_type(monkeypatch):
+    shares = [line for line in lines_of(0.5, monkeypatch) if line.unit == "%"]
+    # 6 · 10⁶ weights · 2,000 tokens a second is 12 of 20 GFLOP/s; 36 of 80.
+    assert [line.value for line in shares] == [pytest.approx(60.0), pytest.approx(45.0)]
+
+
+def test_lora_is_compared_in_its_own_type():
+    runs = {name: [steps(rate, 0.5)] * 5 for name, rate in LORA.items()}
+    ratios = [line for line in lora_speed.summary(runs, 8) if line.unit == "times"]
+    assert [(line.against, line.value) for line in ratios] == [
+        ("peft and Trainer, dynamic fp32", 2.0),
+        ("peft and Trainer, grouped bf16", 3.0),
+    ]
+
+
+LORA = {"ours fp32": 200, "peft dynamic fp32": 100, "ours bf16": 600, "peft grouped bf16": 200}
