@@ -3,7 +3,8 @@
     python -m benchmarks [NAME ...]
 
 Each runs with its defaults, or with the shorter ones given here; run by itself
-(`python -m benchmarks.NAME --help`) it has its own, and says in its own words how long it takes.
+(`python -m benchmarks.NAME --help`) it has its own, and says in its own words how long it takes:
+about three hours in all on two quiet cores, a third of them `score_time`.
 `search_time` compares with a recorded peer: on another machine than the trace's, run
 `python -m benchmarks.search_time --record` first. One that fails does not keep the others from
 running.

@@ -1,6 +1,7 @@
 """A recorded search and counted operations: what ratios and shares of the peak rest on."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -49,15 +50,15 @@ def test_operations_are_those_that_torch_counts_forward_and_backward():
         num_hidden_layers=3,
         num_attention_heads=2,
         intermediate_size=64,
-        attn_implementation="eager",
     )
     model = BertModel(config, add_pooling_layer=False)
+    model.set_attn_implementation("eager")
     ids = torch.randint(50, (4, 10))
     with FlopCounterMode(display=False) as counter:
         model(ids).last_hidden_state.sum().backward()
 
     weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
-    setup = SimpleNamespace(backbone=SimpleNamespace(layers=3, width=32))
+    setup: Any = SimpleNamespace(backbone=SimpleNamespace(layers=3, width=32))
     run = Steps(tokens=[40], squares=[4 * 10**2], seconds=[1.0], losses=[0.0])
     assert operations(run, setup, weights) == pytest.approx(counter.get_total_flops(), rel=0.01)
 
@@ -74,7 +75,7 @@ def lines_of(ours_loss, monkeypatch):
         "stock dynamic fp32": [steps(1000, 0.5)] * 5,
         "stock grouped bf16": [steps(3000, 0.5)] * 5,
     }
-    setup = SimpleNamespace(backbone=SimpleNamespace(layers=0, width=0), steps=3)
+    setup: Any = SimpleNamespace(backbone=SimpleNamespace(layers=0, width=0), steps=3)
     return throughput.summary(runs, [Precision("bfloat16", 20.0, 80.0)] * 6, setup)
 
 
