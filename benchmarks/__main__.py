@@ -1,29 +1,45 @@
-"""Every benchmark in turn with its defaults, the quick ones first, then the page.
+"""Every benchmark in turn, the quick ones first, then the page.
 
     python -m benchmarks [NAME ...]
 
-All of them take about two and a half hours on two cores; each says in its own words how long. One
-that fails does not keep the others from running.
+Each runs with its defaults, or with the shorter ones given here; run by itself
+(`python -m benchmarks.NAME --help`) it has its own, and says in its own words how long it takes:
+about three hours in all on two quiet cores, a third of them `score_time`.
+`search_time` compares with a recorded peer: on another machine than the trace's, run
+`python -m benchmarks.search_time --record` first. One that fails does not keep the others from
+running.
 """
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from benchmarks._harness import ROOT, arguments
 
-NAMES = (
-    "first_answer",
-    "serving_load",
-    "kill9_training",
-    "feedback_durability",
-    "install_size",
-    "kill9_run",
-    "backbone_ranking",
-    "label_forecast",
-    "memory",
-    "score_time",
-    "throughput",
+SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "first_answer": (),
+        "serving_load": (),
+        "kill9_training": (),
+        "feedback_durability": (),
+        "install_size": (),
+        "kill9_run": (),
+        "top_layers": ("--rows", "400"),
+        "lora_speed": (),
+        "pooled_masks": (),
+        "backbone_ranking": (),
+        "label_forecast": (),
+        "memory": (),
+        "examples_time": (),
+        "search_time": (),
+        "ablation": (),
+        "throughput": (),
+        "score_time": (),
+    }
 )
+"""Benchmarks in their order, with what keeps them short."""
+NAMES = tuple(SHORT)
 
 
 def main() -> None:
@@ -32,15 +48,15 @@ def main() -> None:
     names = parser.parse_args().names or list(NAMES)
     if unknown := [name for name in names if name not in NAMES]:
         parser.error(f"no benchmark is called {unknown[0]!r}: choose among {', '.join(NAMES)}")
-    failed = [name for name in names if _run(name)]
+    failed = [name for name in names if _run(name, SHORT[name])]
     _run("page")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
 
-def _run(name: str) -> int:
+def _run(name: str, options: tuple[str, ...] = ()) -> int:
     print(f"== {name}", flush=True)
-    command = [sys.executable, "-m", f"benchmarks.{name}"]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

@@ -32,11 +32,12 @@ def main() -> None:
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Benchmark to its result file."""
-    return {
+    """Benchmark to its result file; what lies beside them, such as a peer's trace, has no lines."""
+    every = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
     }
+    return {name: found for name, found in every.items() if "lines" in found}
 
 
 def fill(text: str, found: dict[str, dict[str, Any]]) -> str:

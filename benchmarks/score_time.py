@@ -136,12 +136,14 @@ class Run:
 
 def reviews() -> Problem:
     folder = ROOT / "examples" / "reviews"
-    pool, test = _read(folder / "reviews.csv"), _read(folder / "test.csv")
+    pool, test = read_rows(folder / "reviews.csv"), read_rows(folder / "test.csv")
     return Problem(pool, test, {}, ["accuracy >= 0.77", "size_mb <= 60"])
 
 
 def intents() -> Problem:
-    rows = [r for r in _read(ROOT / "examples" / "intents" / "intents.csv") if r["lang"] == "en"]
+    rows = [
+        r for r in read_rows(ROOT / "examples" / "intents" / "intents.csv") if r["lang"] == "en"
+    ]
     # Sentences of one template are alike, so whole templates are held out, some of every label.
     draw, tested = random.Random(0), set[str]()
     for label in sorted({r["label"] for r in rows}):
@@ -156,7 +158,7 @@ def intents() -> Problem:
 
 
 def chinese_reviews() -> Problem:
-    rows = _read(ROOT / "examples" / "chinese_reviews" / "chinese_reviews.csv")
+    rows = read_rows(ROOT / "examples" / "chinese_reviews" / "chinese_reviews.csv")
     random.Random(0).shuffle(rows)
     test, pool = rows[:TESTED_CHINESE], rows[TESTED_CHINESE:]
     return Problem(pool, test, {}, ["accuracy >= 0.75", "size_mb <= 150"], "e5_small")
@@ -223,8 +225,8 @@ def _prepare(
     """Write the rows and the need; the command of each side."""
     case, problem = raced
     train, test, need = folder / "train.csv", folder / "test.csv", folder / "need.yaml"
-    _write(train, case.draw(problem.pool, seed))
-    _write(test, problem.test)
+    write_rows(train, case.draw(problem.pool, seed))
+    write_rows(test, problem.test)
     asked = {
         "name": case.task.replace("_", "-"),
         "task": "text_classification",
@@ -326,12 +328,12 @@ def _gained(ours: np.ndarray, peer: np.ndarray) -> Interval:
     )
 
 
-def _read(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _write(path: Path, rows: list[Row]) -> None:
+def write_rows(path: Path, rows: list[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
