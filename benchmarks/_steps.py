@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate.state import AcceleratorState
 from benchmarks._harness import ROOT
 from torch import nn
 from transformers import Trainer, TrainingArguments
@@ -237,9 +236,6 @@ def stock(setup: Setup, build: Callable[[], Any], *, bf16: bool, padding: Paddin
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    # accelerate keeps the Trainer's bfloat16 for the whole process and then refuses our float32;
-    # it has no public way to forget it.
-    AcceleratorState._reset_state()
     return found.counted()
 
 

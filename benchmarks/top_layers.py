@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.state import AcceleratorState
 from benchmarks._harness import ROOT, Line, alternate, arguments, faster, finish, machine, spread
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
@@ -182,8 +181,6 @@ def stock(setup: Setup, *, grouped: bool) -> float:
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    # As in `_steps.stock`: else the next of ours in this process is refused.
-    AcceleratorState._reset_state()
     return ended[1] - began[1]
 
 
