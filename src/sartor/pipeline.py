@@ -7,7 +7,6 @@ through the serving runtime, and the run ends there whatever they say.
 """
 
 import json
-import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
 from sartor.search.artefacts import Artefact, Maker
+from sartor.search.asking import check_key
 from sartor.search.climbing import Clock, climb_and_search
 from sartor.search.estimates import finishing
 from sartor.search.fitting import heads_on
@@ -45,7 +45,7 @@ from sartor.search.pretraining import adapter
 from sartor.search.product import Workshop, members_of, reading
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
-from sartor.serve import timing
+from sartor.serve import runtime, timing
 from sartor.serve.runtime import cores
 from sartor.tune.fit import TuneOptions, Tuner
 
@@ -210,6 +210,7 @@ class _Stages:
 
     def go(self, data: object | None) -> Outcome:
         asked = self.need.prefer.pretrain != "none"
+        check_key(self.need)
         ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
         self.store.assign(self.need.name, ready.setting.rows.assignments)
         write_changes(ready.setting.rows.changes, self.here.folder / "changes.jsonl")
@@ -217,11 +218,10 @@ class _Stages:
         if threads != cores():
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         # Pretraining spends of the budget too.
-        limits, began = self._limits(), self.began if asked else time.monotonic()
-        tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
-        clock = Clock(limits, began)
+        clock = Clock(self._limits(), self.began if asked else time.monotonic())
+        tuner = self._tuner(ready, clock.deadline)
         searched = climb_and_search(self.desk, ready, tuner, clock, self._owner())
-        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit)
+        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit, ready.asking)
         climb = searched.climb
         if self.need.prefer.ensemble:
             climb = join(climb, ready.setting.held, self._terms(ready, clock, workshop))
@@ -322,6 +322,12 @@ class _Stages:
             timing=self._timing,
             conditions=f"this machine, batch 1, {threads} threads",
             learnt=(*workshop.rows.train.ids, *workshop.rows.validation.ids),
+            load=lambda folder: runtime.load(
+                folder,
+                unreleased="allow",
+                allow_llm=self._allowed(),
+                asks=ready.asking and ready.asking.asks(self.emit),
+            ),
         )
         kept, made = maker.make(
             product,
@@ -335,10 +341,18 @@ class _Stages:
 
     def _timing(self, bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float64]:
         def measure() -> list[list[float]]:
-            load = timing.Load(requests=min(_TIMED_REQUESTS, 2 * len(texts)))
+            requests = min(_TIMED_REQUESTS, 2 * len(texts))
+            load = timing.Load(requests=requests, allow_llm=self._allowed())
+            if runtime.asks_llm(bundle):
+                load = load.sparing()
             return timing.measure(bundle.folder, texts, load).tolist()
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
+
+    def _allowed(self) -> tuple[str, ...]:
+        """What this run may ask: the need's own language model."""
+        llm = self.need.prefer.llm
+        return () if llm is None else (llm.allowance,)
 
     def _manifest(self, ready: Ready, best: Tried) -> Manifest:
         candidate = best.candidate
@@ -367,6 +381,7 @@ class _Stages:
                 "test_rows": ready.setting.rows.test.fingerprint(),
                 "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
                 "sartor": sartor.__version__,
+                **({"asks": backbone.path} if backbone.source == "llm" else {}),
                 **({"members": members_of(best, ready.backbones)} if best.parts else {}),
             },
         )

@@ -35,6 +35,7 @@ from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.parity import Parity, parity
 
 FLOAT = "onnx"
+PROMPT = "prompt"
 TOLERANCE = 0.02
 """Accuracy an artefact may lose at worst against the fitted model, upper end of the interval."""
 _ROOM = 0.1
@@ -46,7 +47,7 @@ class Artefact:
     """One form of the fitted model, measured on validation rows.
 
     Args:
-        name: "onnx", or the compressor that made it.
+        name: "onnx", the compressor that made it, or "prompt".
         bundle: Unreleased, in the workspace.
         parity: Against the fitted model.
         size_mb: All files of the bundle, MB of 1,000,000 bytes.
@@ -82,6 +83,7 @@ class Maker:
             recorded once a run.
         conditions: What the timing holds for.
         learnt: Ids of the rows that decided anything: training and validation.
+        load: A bundle's folder to what answers for it.
     """
 
     held: Held
@@ -92,6 +94,9 @@ class Maker:
     timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
     conditions: str
     learnt: Collection[str] = ()
+    load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
+        folder, unreleased="allow"
+    )
 
     def make(
         self,
@@ -109,10 +114,11 @@ class Maker:
             emit: Progress.
         """
         shutil.rmtree(self.scratch, ignore_errors=True)
-        names = [FLOAT, *COMPRESSORS.names()]
+        # Of a prompt there is nothing to compress.
+        names = [FLOAT, *COMPRESSORS.names()] if product.file == GRAPH else [PROMPT]
         emit(StageStarted("shrink", len(names), "artefacts"))
-        graph = stage(FLOAT, product.write)
-        made = [self._measure(FLOAT, graph, product, before)]
+        graph = stage(names[0], product.write)
+        made = [self._measure(names[0], graph, product, before)]
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
@@ -129,7 +135,7 @@ class Maker:
 
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""
-        served = runtime.load(bundle.folder, unreleased="allow")
+        served = self.load(bundle.folder)
         return self._subject(bundle, examples, served.predict(list(examples.rows())))
 
     def _subject(
@@ -190,7 +196,7 @@ class Maker:
         self, name: str, graph: Path, product: Product, before: Sequence[Mapping[str, Any]]
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.inputs["text"])
-        content = {"model.onnx": graph / GRAPH, "tokenizer.json": product.tokenizer}
+        content = product.content(graph)
         # The decision rule is settled on this graph's own logits, so a draft bundle computes them.
         draft = write_bundle(
             self.scratch / f"{name}-draft",
@@ -199,7 +205,7 @@ class Maker:
             self.need_text,
         )
         try:
-            logits = runtime.load(draft.folder, unreleased="allow").logits(texts)
+            logits = self.load(draft.folder).logits(texts)
         finally:
             shutil.rmtree(draft.folder)
         decision = held.settle(logits)
@@ -243,8 +249,8 @@ class Maker:
             timed[artefact.name] = self._timed(artefact)
             if _holds(timed[artefact.name], best):
                 return list(timed.values()), timed[artefact.name]
-        if made[0] is timed[FLOAT]:
-            timed[FLOAT] = self._timed(made[0])
+        if made[0] is timed[made[0].name]:
+            timed[made[0].name] = self._timed(made[0])
         return list(timed.values()), min(timed.values(), key=_failures)
 
     def _timed(self, artefact: Artefact) -> Artefact:

@@ -4,6 +4,7 @@ A study belongs to a method, a backbone and the very rows and criteria: its valu
 with no other's. What did well elsewhere is only tried first.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
 from sartor.search.trials import PART, Searched, Searcher
+from sartor.tune.api import asks
 from sartor.tune.fit import Tuner
 
 JOINING_SECONDS = 20.0
@@ -37,6 +39,11 @@ class Clock:
 
     limits: Limits
     began: float
+
+    @property
+    def deadline(self) -> float:
+        """`time.monotonic()` at which it is spent."""
+        return math.inf if self.limits.seconds is None else self.began + self.limits.seconds
 
     def affords(self, name: str, seconds: float) -> bool:
         """Whether the budget has so many seconds more, for the decision called `name`."""
@@ -62,6 +69,8 @@ def climb_and_search(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock, owner
     part = replace(rows, train=part_of(rows.train, PART, desk.need.seed))
 
     def fit(group: Sequence[Candidate], share: float) -> Sequence[Scored | Exception]:
+        if ready.asking is not None and asks(group[0].method):
+            return [ready.asking.fit(candidate, rows, clock.deadline) for candidate in group]
         if share < 1:
             return fit_group(tuner, group, part, desk.emit)
         return fit_group(tuner, group, rows, desk.emit, held.folds)

@@ -135,6 +135,8 @@ def _soups(tried: Sequence[Tried], held: Held, terms: Terms) -> list[Tried]:
 def _ensemble(tried: Sequence[Tried], best: Tried, held: Held, terms: Terms) -> Tried | None:
     """The ensemble around the best candidate; with a reason where it does not pay."""
     assert best.assessment is not None
+    if _reads(best) == "answers":  # no graph, which others could be merged with
+        return None
     reading = terms.reading(best.candidate)
     models = [t for t in _sound(tried) if terms.reading(t.candidate) == reading][:_MOST_MODELS]
     rows = len(held.validation)
@@ -246,11 +248,12 @@ def _reads(tried: Tried) -> str:
 
 
 def _sound(tried: Sequence[Tried]) -> list[Tried]:
-    """Those whose logits are numbers, the lowest log-loss first."""
+    """Those whose logits are numbers of a graph's own, the lowest log-loss first."""
     ready = [
         t
         for t in tried
         if t.assessment is not None
+        and _reads(t) != "answers"
         and t.scored is not None
         and np.isfinite(t.scored.validation_logits).all()
     ]

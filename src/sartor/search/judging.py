@@ -24,6 +24,8 @@ from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
 from sartor.judge.rival import Difference, compare, read_predictions
 from sartor.judge.verdicts import judge
+from sartor.llm.asker import Asks
+from sartor.llm.memory import Memory
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
@@ -72,13 +74,16 @@ class Judged:
         }
 
 
-def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> Judged:
+def judge_bundle(
+    folder: Path, labels: Path, *, workspace: str | Path = ".", allow_llm: Sequence[str] = ()
+) -> Judged:
     """Judge a bundle on fresh labelled rows against the criteria of its own need.
 
     Args:
         folder: The bundle.
         labels: File with the columns that the need names.
         workspace: Its ledger counts the looks at these rows.
+        allow_llm: URLs of language models that the bundle may send the texts to.
 
     Raises:
         SartorError: If the bundle is damaged, or the rows cannot be used.
@@ -88,7 +93,11 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
     examples, notes = _fresh(bundle, prepare.examples_of(str(labels), need.data, Path()), labels)
     outputs = bundle.manifest.outputs
     _bind(need, str(labels), outputs, examples)
-    served = runtime.load(folder, unreleased="allow")
+    place = Workspace.open(workspace)
+    asks = Asks(Memory(place.answers))
+    served = runtime.load(folder, unreleased="allow", allow_llm=allow_llm, asks=asks)
+    load = timing.Load(requests=_TIMED_REQUESTS, allow_llm=tuple(allow_llm))
+    load = load.sparing() if runtime.asks_llm(bundle) else load
     texts = list(examples.inputs["text"])
     subject = Subject(
         examples=examples,
@@ -97,10 +106,9 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
         groups=column(examples, need.data.group),
-        timing=lambda: timing.measure(folder, texts, timing.Load(requests=_TIMED_REQUESTS)),
+        timing=lambda: timing.measure(folder, texts, load),
         conditions=f"this machine, batch 1, {served.threads} threads",
     )
-    place = Workspace.open(workspace)
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
         look = Ledger(store, _now).look(
@@ -180,7 +188,9 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     counted = {"n": f"{len(test):,}", "look": str(look.number)}
     notes = [Phrase("{n} test rows, look {look} of a rival at them.", counted)]
     if (bundle := _newest_bundle(place, need, test)) is not None:
-        served = runtime.load(bundle, unreleased="allow")
+        llm, asks = need.prefer.llm, Asks(Memory(place.answers))
+        allowed = () if llm is None else (llm.allowance,)
+        served = runtime.load(bundle, unreleased="allow", allow_llm=allowed, asks=asks)
         ours = _subject(need, test, outputs, served.predict(list(test.rows())))
         differences = compare(rival, ours, need.accept, seed=need.seed)
         notes += [_compared(d, bundle.name) for d in differences if d.n]

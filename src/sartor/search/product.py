@@ -1,4 +1,5 @@
-"""What a chosen candidate ships as: one graph and one tokenizer, whatever it is made of."""
+"""What a chosen candidate ships as: one graph and one tokenizer, whatever it is made of; or the
+prompt of a language model that is only asked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from sartor.core.events import Emit
 from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data.prepare import Prepared
+from sartor.llm.prompt import FILE
+from sartor.search.asking import Asking
 from sartor.search.ladder import Tried
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
+from sartor.tune.api import asks
 from sartor.tune.fit import Tuner
 from sartor.tune.soup import Soup, make_soup, read_soup
 
@@ -27,13 +31,20 @@ class Product:
 
     Args:
         key: Content hash of everything that decides its answers.
-        tokenizer: Its tokenizer.json.
-        write: Puts `GRAPH` into an empty folder.
+        tokenizer: Its tokenizer.json; None where no graph needs one.
+        write: Puts `file` into an empty folder.
+        file: What answers: a graph, or a prompt.
     """
 
     key: str
-    tokenizer: Path
+    tokenizer: Path | None
     write: Callable[[Path], None]
+    file: str = GRAPH
+
+    def content(self, folder: Path) -> dict[str, Path]:
+        """The content files of a bundle, with the one that `write` or a compressor left there."""
+        found = {self.file: folder / self.file}
+        return found if self.tokenizer is None else {**found, "tokenizer.json": self.tokenizer}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +56,21 @@ class Workshop:
         rows: Training and validation rows.
         stage: Keeps results by content.
         emit: Progress.
+        asking: The language model that the need names, if it names one.
     """
 
     tuner: Tuner
     rows: Prepared
     stage: Stage
     emit: Emit
+    asking: Asking | None = None
 
     def product(self, tried: Tried) -> Product:
         """What `tried` ships as; members are exported when the product is written."""
+        if self.asking is not None and tried.parts is None and asks(tried.candidate.method):
+            prompt = self.asking.prompt(tried.candidate, self.rows.train)
+            writing = self.asking.writing(tried.candidate, self.rows.train)
+            return Product(digest(FILE, prompt), None, writing, FILE)
         if tried.parts is None:
             fitted = self._fitted(tried)
             return self._of_folder(self._key(tried), fitted)
