@@ -31,6 +31,7 @@ from sartor.judge.verdicts import judge
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
+from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
 from sartor.search.climbing import Clock, climb_and_search
@@ -45,13 +46,11 @@ from sartor.search.pretraining import adapter
 from sartor.search.product import Workshop, members_of, reading
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
-from sartor.serve import runtime, timing
 from sartor.serve.runtime import cores
 from sartor.tune.fit import TuneOptions, Tuner
 
 NeedSource = str | Path | Need | Mapping[str, Any]
 """Path of a need file, a `Need`, or the mapping that such a file would hold."""
-_TIMED_REQUESTS = 100
 
 
 def run(
@@ -206,6 +205,7 @@ class _Stages:
             desk.need,
             desk.emit,
         )
+        self.answering = Answering.of_need(desk.need, desk.place, desk.emit)
         self.began = time.monotonic()
 
     def go(self, data: object | None) -> Outcome:
@@ -322,12 +322,7 @@ class _Stages:
             timing=self._timing,
             conditions=f"this machine, batch 1, {threads} threads",
             learnt=(*workshop.rows.train.ids, *workshop.rows.validation.ids),
-            load=lambda folder: runtime.load(
-                folder,
-                unreleased="allow",
-                allow_llm=self._allowed(),
-                asks=ready.asking and ready.asking.asks(self.emit),
-            ),
+            load=self.answering.load,
         )
         kept, made = maker.make(
             product,
@@ -341,18 +336,9 @@ class _Stages:
 
     def _timing(self, bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float64]:
         def measure() -> list[list[float]]:
-            requests = min(_TIMED_REQUESTS, 2 * len(texts))
-            load = timing.Load(requests=requests, allow_llm=self._allowed())
-            if runtime.asks_llm(bundle):
-                load = load.sparing()
-            return timing.measure(bundle.folder, texts, load).tolist()
+            return self.answering.time(bundle, texts, 2 * len(texts)).tolist()
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
-
-    def _allowed(self) -> tuple[str, ...]:
-        """What this run may ask: the need's own language model."""
-        llm = self.need.prefer.llm
-        return () if llm is None else (llm.allowance,)
 
     def _manifest(self, ready: Ready, best: Tried) -> Manifest:
         candidate = best.candidate

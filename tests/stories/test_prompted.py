@@ -14,7 +14,7 @@ from sartor.llm.asker import WORKERS
 from sartor.serve.run import prepare
 from sartor.serve.settings import ServeSettings
 from tests.llm.server import Llm, running
-from tests.stories.shop import NEED, Here, bundle_files, command, open_shop, refused
+from tests.stories.shop import NEED, Here, bundle_files, command, open_shop, refused, start
 from tests.stories.test_killed import only_bundle, run_until, same_shop
 
 KEY = "SHOP_LLM_KEY"
@@ -163,3 +163,24 @@ def test_fresh_rows_are_judged_only_where_the_server_is_allowed(
     said = here("judge", bundle, "fresh.csv", "--allow-llm", llm.url, "--json")
     assert said.status == 0, said.err
     assert json.loads(said.out)["state"] == "met"
+
+
+def test_a_run_that_is_stopped_while_it_asks_ends_at_once(tmp_path: Path, llm: Llm):
+    heard = threading.Event()
+    go_on = threading.Event()
+
+    def slow(*_: object) -> None:
+        heard.set()
+        go_on.wait(60)
+
+    llm.behave = slow
+    shop = open_shop(tmp_path / "shop", need(llm))
+    process = start("run", "need.yaml", "--method", "prompted", cwd=shop)
+    try:
+        assert heard.wait(120)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    finally:
+        go_on.set()
+    assert (process.returncode, out) == (130, ""), errors
+    assert "go on with `sartor resume 1`" in errors

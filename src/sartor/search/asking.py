@@ -14,7 +14,7 @@ import numpy as np
 
 from sartor.core.addresses import origin
 from sartor.core.errors import LlmError
-from sartor.core.events import Emit, Note, silent
+from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.data.prepare import Prepared
@@ -161,10 +161,6 @@ class Asking:
             (to / FILE).write_text(text, "ascii")
 
         return write
-
-    def asks(self, emit: Emit = silent) -> Asks:
-        """How a bundle of this run is asked: what is known already is not asked again."""
-        return Asks(self.memory, emit)
 
     def _asker(self, prompt: Prompt, asks: Asks) -> Asker:
         return Asker(prompt, self.outputs, self._chat(), asks)

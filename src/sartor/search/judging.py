@@ -24,16 +24,12 @@ from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
 from sartor.judge.rival import Difference, compare, read_predictions
 from sartor.judge.verdicts import judge
-from sartor.llm.asker import Asks
-from sartor.llm.memory import Memory
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
+from sartor.search.answering import Answering
 from sartor.search.turns import turn
-from sartor.serve import runtime, timing
 from sartor.tasks import TASKS
-
-_TIMED_REQUESTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +90,8 @@ def judge_bundle(
     outputs = bundle.manifest.outputs
     _bind(need, str(labels), outputs, examples)
     place = Workspace.open(workspace)
-    asks = Asks(Memory(place.answers))
-    served = runtime.load(folder, unreleased="allow", allow_llm=allow_llm, asks=asks)
-    load = timing.Load(requests=_TIMED_REQUESTS, allow_llm=tuple(allow_llm))
-    load = load.sparing() if runtime.asks_llm(bundle) else load
+    answering = Answering.within(place, allow_llm)
+    served = answering.load(folder)
     texts = list(examples.inputs["text"])
     subject = Subject(
         examples=examples,
@@ -106,7 +100,7 @@ def judge_bundle(
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
         groups=column(examples, need.data.group),
-        timing=lambda: timing.measure(folder, texts, load),
+        timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
     )
     # A look is counted once, and a latency is not that of two bundles at work.
@@ -188,9 +182,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     counted = {"n": f"{len(test):,}", "look": str(look.number)}
     notes = [Phrase("{n} test rows, look {look} of a rival at them.", counted)]
     if (bundle := _newest_bundle(place, need, test)) is not None:
-        llm, asks = need.prefer.llm, Asks(Memory(place.answers))
-        allowed = () if llm is None else (llm.allowance,)
-        served = runtime.load(bundle, unreleased="allow", allow_llm=allowed, asks=asks)
+        served = Answering.of_need(need, place).load(bundle)
         ours = _subject(need, test, outputs, served.predict(list(test.rows())))
         differences = compare(rival, ours, need.accept, seed=need.seed)
         notes += [_compared(d, bundle.name) for d in differences if d.n]

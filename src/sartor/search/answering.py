@@ -1,0 +1,65 @@
+"""How a bundle is made to answer and timed while it is judged: what it may ask, what is known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.bundle import Bundle
+from sartor.core.events import Emit, silent
+from sartor.core.workspace import Workspace
+from sartor.llm.asker import Asks
+from sartor.llm.memory import Memory
+from sartor.need.model import Need
+from sartor.serve import runtime, timing
+
+_TIMED_REQUESTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What a bundle is judged by.
+
+    Args:
+        allowed: Language models that it may ask; see `llm.access`.
+        asks: With the workspace's memory: a question that was answered is not put again.
+    """
+
+    allowed: tuple[str, ...]
+    asks: Asks
+
+    @staticmethod
+    def within(place: Workspace, allowed: Sequence[str], emit: Emit = silent) -> "Answering":
+        """With the memory of a workspace."""
+        return Answering(tuple(allowed), Asks(Memory(place.answers), emit))
+
+    @staticmethod
+    def of_need(need: Need, place: Workspace, emit: Emit = silent) -> "Answering":
+        """A need's own language model, and no other, may be asked."""
+        llm = need.prefer.llm
+        return Answering.within(place, () if llm is None else (llm.allowance,), emit)
+
+    def load(self, folder: Path) -> runtime.Runtime:
+        """The bundle, released or not.
+
+        Raises:
+            BundleError: If it is damaged, or asks what is not allowed.
+        """
+        return runtime.load(folder, unreleased="allow", allow_llm=self.allowed, asks=self.asks)
+
+    def time(
+        self, bundle: Bundle, texts: Sequence[str], most: int = _TIMED_REQUESTS
+    ) -> NDArray[np.float64]:
+        """(processes, requests) latencies in milliseconds; nothing comes from the memory.
+
+        Args:
+            bundle: Any.
+            texts: Asked in turn.
+            most: Requests a process; few where every answer is asked of others.
+        """
+        load = timing.Load(requests=min(_TIMED_REQUESTS, most), allow_llm=self.allowed)
+        if runtime.asks_llm(bundle):
+            load = load.sparing()
+        return timing.measure(bundle.folder, texts, load)
