@@ -28,6 +28,8 @@ SMOOTHING = 0.05
 WORKERS = 4
 """Questions in the air at a time: few enough for a model on the same machine."""
 
+_WAKE_S = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Asks:
@@ -119,7 +121,11 @@ class Asker:
             threading.Thread(target=work, name="sartor-ask", daemon=True).start()
         try:
             while alive:
-                found = done.get()
+                try:
+                    # A signal may reach another thread: this one must wake to hear of it.
+                    found = done.get(timeout=_WAKE_S)
+                except queue.Empty:
+                    continue
                 if found is None:
                     alive -= 1
                 elif isinstance(found, LlmError):
