@@ -12,7 +12,9 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +31,7 @@ WORKERS = 4
 """Questions in the air at a time: few enough for a model on the same machine."""
 
 _WAKE_S = 0.2
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +124,7 @@ class Asker:
             threading.Thread(target=work, name="sartor-ask", daemon=True).start()
         try:
             while alive:
-                try:
-                    # A signal may reach another thread: this one must wake to hear of it.
-                    found = done.get(timeout=_WAKE_S)
-                except queue.Empty:
-                    continue
+                found = _next(done)
                 if found is None:
                     alive -= 1
                 elif isinstance(found, LlmError):
@@ -150,3 +149,10 @@ class Asker:
         if self.asks.memory is not None:
             self.asks.memory.keep(self.prompt.address(text, self.outputs), label)
         return label
+
+
+def _next(done: queue.SimpleQueue[_T]) -> _T:
+    """The next in the queue. A signal may reach another thread: this one wakes to hear of it."""
+    while True:
+        with suppress(queue.Empty):
+            return done.get(timeout=_WAKE_S)
