@@ -7,7 +7,6 @@ through the serving runtime, and the run ends there whatever they say.
 """
 
 import json
-import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +34,7 @@ from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
 from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
+from sartor.search.asking import check_key
 from sartor.search.climbing import Clock, Hands, climb_and_search
 from sartor.search.estimates import finishing
 from sartor.search.executing import DEFAULT, Executor, find_executor
@@ -48,10 +48,10 @@ from sartor.search.mixed import Terms
 from sartor.search.outcome import Outcome, describe
 from sartor.search.pretraining import adapter
 from sartor.search.product import Workshop, reading
+from sartor.search.reusing import Reusing
 from sartor.search.rungs import costs
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.turns import turn
-from sartor.serve import timing
 from sartor.serve.runtime import cores
 from sartor.tune.fit import TuneOptions, Tuner
 
@@ -59,7 +59,6 @@ NeedSource = str | Path | Need | Mapping[str, Any]
 """Path of a need file, a `Need`, or the mapping that such a file would hold."""
 Built = tuple[Artefact, list[Artefact], Maker]
 """The artefact that would ship, all that were made, and what made them."""
-_TIMED_REQUESTS = 100
 
 
 def run(
@@ -230,10 +229,12 @@ class _Stages:
             desk.need,
             desk.emit,
         )
+        self.answering = Answering.of_need(desk.need, desk.place, desk.emit)
         self.began = time.monotonic()
 
     def go(self, data: object | None) -> Outcome:
         asked = self.need.prefer.pretrain != "none"
+        check_key(self.need)
         ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
         self.store.assign(self.need.name, ready.setting.rows.assignments)
         write_changes(ready.setting.rows.changes, self.here.folder / "changes.jsonl")
@@ -241,15 +242,21 @@ class _Stages:
         if threads != cores():
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         # Pretraining spends of the budget too.
-        limits, began = self._limits(), self.began if asked else time.monotonic()
-        tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
-        clock = Clock(limits, began)
-        answering = self._answering(ready, threads)
+        clock = Clock(self._limits(), self.began if asked else time.monotonic())
+        tuner = self._tuner(ready, clock.deadline)
+        reusing = self._reusing(ready, threads)
         with self.executor.crew(self.place, self.here, self.emit) as crew:
-            hands = Hands(tuner, answering, crew)
+            hands = Hands(tuner, reusing, crew)
             searched = climb_and_search(self.desk, ready, hands, clock, self._owner())
             fits = {"on": self.on, "at_once": crew.workers, "threads": crew.threads or threads}
-        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit, ready.formers)
+        workshop = Workshop(
+            tuner,
+            ready.setting.rows,
+            self.place.stage,
+            self.emit,
+            formers=ready.formers,
+            asking=ready.asking,
+        )
         climb = searched.climb
         terms = self._terms(ready, clock, workshop, tuner)
         if self.need.prefer.ensemble:
@@ -345,9 +352,9 @@ class _Stages:
             emit=self.emit,
         )
 
-    def _answering(self, ready: Ready, threads: int) -> Answering:
+    def _reusing(self, ready: Ready, threads: int) -> Reusing:
         setting = ready.setting
-        return Answering(
+        return Reusing(
             ready.formers, setting.held, setting.rows, self._timing, _conditions(threads)
         )
 
@@ -398,6 +405,7 @@ class _Stages:
             conditions=_conditions(threads),
             learnt=learnt,
             earlier=former.bundle if former else None,
+            load=self.answering.load,
         )
         kept, made = maker.make(
             product,
@@ -411,8 +419,7 @@ class _Stages:
 
     def _timing(self, bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float64]:
         def measure() -> list[list[float]]:
-            load = timing.Load(requests=min(_TIMED_REQUESTS, 2 * len(texts)))
-            return timing.measure(bundle.folder, texts, load).tolist()
+            return self.answering.time(bundle, texts, 2 * len(texts)).tolist()
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TORCH_FREE = "core,need,data,judge,bundle,serve,ship,listen,report,studio"
+TORCH_FREE = "core,need,data,judge,bundle,llm,serve,ship,listen,report,studio"
 GUARD = """
 import sys
 from importlib.machinery import ModuleSpec

@@ -338,3 +338,42 @@ def test_the_fingerprint_ignores_where_a_line_stands_but_not_what_it_says():
     moved = read("# a comment\n\n" + GOOD)
     assert read(GOOD).fingerprint() == moved.fingerprint()
     assert read(GOOD.replace("0.80", "0.81")).fingerprint() != moved.fingerprint()
+
+
+def with_llm(llm: str) -> str:
+    return f"{GOOD}prefer:\n  llm: {llm}\n"
+
+
+def test_a_language_model_is_a_url_a_model_and_the_name_of_a_variable():
+    llm = read(with_llm("{url: 'http://localhost:11434/v1/', model: qwen3, key: A_KEY}")).prefer.llm
+    assert llm is not None
+    assert (llm.url, llm.model, llm.key, llm.examples) == (
+        "http://localhost:11434/v1",
+        "qwen3",
+        "A_KEY",
+        8,
+    )
+    assert llm.allowance == "http://localhost:11434/v1=A_KEY"
+
+
+@pytest.mark.parametrize(
+    ("llm", "words"),
+    [
+        ("qwen3", "llm: {url:"),
+        ("{modell: x}", "'modell'"),
+        ("{model: x}", "prefer.llm.url is missing"),
+        ("{url: 'ftp://a', model: x}", "http:// or https://"),
+        ("{url: 'http://me:pw-1@a', model: x}", "user or password"),
+        ("{url: 'http://a?key=pw-1', model: x}", "query"),
+        ("{url: 'http://a:99999999', model: x}", "prefer.llm.url"),
+        ("{url: 'http://a', model: x, key: gsk_pw-1}", "name of an environment variable"),
+        ("{url: 'http://a', model: x, key: gsk_pw}", "name of an environment variable"),
+        ("{url: 'http://a', model: x, examples: 1000}", "64"),
+    ],
+)
+def test_a_language_model_that_cannot_be_asked_is_refused_and_no_secret_is_shown(llm, words):
+    with pytest.raises(NeedError) as error:
+        read(with_llm(llm))
+    assert words in str(error.value)
+    assert "pw-1" not in str(error.value)
+    assert "gsk_pw" not in str(error.value)

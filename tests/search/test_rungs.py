@@ -27,7 +27,10 @@ def test_cheaper_methods_come_first_and_others_only_when_asked_for():
     places = {name: METHODS.get(name).rung for name in METHODS.names()}  # type: ignore[attr-defined]
     assert [n for n in ladder if n in ("head", "lora", "full")] == ["head", "lora", "full"]
     assert "contrastive" not in ladder
-    assert [places[n] for n in ladder] == sorted(p for p in places.values() if p is not None)
+    asking = method_order(None, llm=True)
+    assert [places[n] for n in asking] == sorted(p for p in places.values() if p is not None)
+    assert [n for n in asking if n != "prompted"] == ladder, "without an LLM there is none to ask"
+    assert asking.index("head") < asking.index("prompted") < asking.index("top_layers")
     assert method_order(["contrastive"]) == ["contrastive"]
     assert method_order(["full", "head"]) == ["full", "head"]
     with pytest.raises(UnknownName, match="lroa"):

@@ -11,7 +11,7 @@ import pytest
 import sartor
 from sartor.bundle import Bundle
 from sartor.core.errors import BundleError, RequestError, SettingError
-from sartor.serve import runtime
+from sartor.serve import graph
 from sartor.serve.runtime import Runtime, UnreleasedWarning, load
 from sartor.serve.timing import Load, measure
 
@@ -36,7 +36,7 @@ def test_texts_and_mappings_are_the_same_row(loaded: Runtime):
 
 
 def test_answers_keep_the_order_of_the_rows_across_batches(loaded: Runtime, monkeypatch):
-    monkeypatch.setattr(runtime, "BATCH_TOKENS", 16)
+    monkeypatch.setattr(graph, "BATCH_TOKENS", 16)
     words = ["money", "tax", "hello"]
     texts = [" ".join([words[i % 3]] * (1 + (i * 7) % 11)) for i in range(50)]
     alone = [loaded.predict([text])[0] for text in texts]
@@ -47,11 +47,11 @@ def test_answers_keep_the_order_of_the_rows_across_batches(loaded: Runtime, monk
 @pytest.mark.parametrize("seed", range(20))
 def test_batches_hold_every_row_once_within_the_budget(seed: int):
     lengths = np.random.default_rng(seed).integers(1, 3_000, 200).tolist()
-    batches = runtime._batches(lengths)
+    batches = graph._batches(lengths)
     assert sorted(row for batch in batches for row in batch) == list(range(200))
     for batch in batches:
         padded = len(batch) * max(lengths[row] for row in batch)
-        assert padded <= runtime.BATCH_TOKENS or len(batch) == 1
+        assert padded <= graph.BATCH_TOKENS or len(batch) == 1
 
 
 def test_a_text_beyond_the_models_length_is_cut(loaded: Runtime):

@@ -18,7 +18,7 @@ from transformers import (
 
 from sartor.core.errors import UnknownName
 from sartor.core.types import Backbone, Candidate
-from sartor.tune.api import METHODS
+from sartor.tune.api import tuning_methods
 from sartor.tune.attachable import why_not
 
 SIZE = {
@@ -52,7 +52,7 @@ def ask(
     return why_not(backbone, candidate, "text_classification")
 
 
-@pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.parametrize("method", tuning_methods())
 def test_every_method_fits_a_bert_and_no_weights_are_asked_for(tmp_path: Path, method: str):
     assert ask(tmp_path, "bert", method) is None
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -27,6 +27,15 @@ def card(manifest: Manifest) -> str:
         lines += [_row(v) for v in manifest.verdicts]
     else:
         lines.append("Not judged yet.")
+    if (url := manifest.lineage.get("asks")) is not None:
+        lines += [
+            "",
+            "## Where texts go",
+            "",
+            f"Every text that it answers is sent to {_plain(url)},",
+        ]
+        lines += ["where a language model labels it, and with it the labelled training texts that"]
+        lines += ["`prompt.json` holds. Who holds this folder can read those."]
     lines += ["", "## Where it comes from", ""]
     lines += [f"- {key}: {_plain(value)}" for key, value in sorted(manifest.lineage.items())]
     lines += [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sartor.cli.options import HERE, Json, Language, NeedFile, On, Quiet, RunNumber, Where
+from sartor.cli.options import HERE, AllowLlm, Json, Language, NeedFile, On, Quiet, RunNumber, Where
 
 if TYPE_CHECKING:
     from sartor.search.outcome import Outcome
@@ -100,6 +100,7 @@ def judge(
     predictions: Annotated[
         Path | None, typer.Option(help="Answers of anything else, one JSON object a line.")
     ] = None,
+    allow_llm: AllowLlm = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
@@ -115,7 +116,7 @@ def judge(
             " `sartor judge need.yaml --predictions answers.jsonl`.",
         )
     if labels is not None:
-        found = judge_bundle(subject, labels, workspace=workspace)
+        found = judge_bundle(subject, labels, workspace=workspace, allow_llm=allow_llm or ())
     else:
         assert predictions is not None
         found = judge_predictions(subject, predictions, workspace=workspace)

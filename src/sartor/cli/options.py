@@ -23,6 +23,13 @@ On = Annotated[
 Unreleased = Annotated[
     bool, typer.Option("--unreleased", help="Use a bundle whose need was not shown to be met.")
 ]
+AllowLlm = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="URL of a language model that the bundle may send texts to, URL=KEY_VARIABLE"
+        " where it needs a key; may be repeated."
+    ),
+]
 HERE = Path()
 EXTRAS = {
     "server": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "prometheus_client"),

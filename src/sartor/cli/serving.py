@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sartor.cli.options import HERE, BundleFolder, Json, Unreleased, Where
+from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Unreleased, Where
 
 _CHUNK = 512
 
@@ -17,6 +17,7 @@ def predict(
     bundle: BundleFolder,
     file: Annotated[Path, typer.Argument(help="One JSON object a line, or a text a line.")],
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    allow_llm: AllowLlm = None,
     json: Json = False,
 ) -> None:
     """Answer a file: one JSON object an input line, in order.
@@ -31,7 +32,7 @@ def predict(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnreleasedWarning)
-        runtime = load(bundle, threads=threads)
+        runtime = load(bundle, threads=threads, allow_llm=allow_llm or ())
     for warning in caught:
         console().print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
     try:
@@ -63,6 +64,7 @@ def serve(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
+    allow_llm: AllowLlm = None,
     workspace: Where = HERE,
 ) -> None:
     """Serve a bundle over HTTP with a page, feedback and metrics; keys come from SARTOR_API_KEY."""
@@ -79,6 +81,7 @@ def serve(
         unreleased=unreleased,
         threads=threads,
         allowed_hosts=tuple(allowed_host or ()),
+        allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,
         retention_days=retention_days,
     )

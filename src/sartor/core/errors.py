@@ -10,6 +10,7 @@ SartorError
 ├── ModelError          a backbone cannot be loaded, or must not be
 ├── BundleError         a bundle is damaged, edited or too new
 ├── WorkspaceError      .sartor/ is damaged, too new, busy or out of space
+├── LlmError            a language model behind a URL did not answer as agreed
 ├── MissingExtra        an optional dependency is not installed
 ├── WorkerDied          the process that fitted a candidate is gone
 ├── Diverged            training produced a loss that is not a number
@@ -103,6 +104,9 @@ class BundleError(SartorError, ValueError): ...
 
 
 class WorkspaceError(SartorError, RuntimeError): ...
+
+
+class LlmError(SartorError, RuntimeError): ...
 
 
 class MissingExtra(SartorError, ImportError): ...

@@ -70,7 +70,8 @@ class Backbone:
 
     Args:
         name: What the user writes: starter name, hub id or folder, and @N for its first N layers.
-        source: "starter", "hub" or "folder".
+        source: "starter", "hub", "folder", or "llm" for a language model that is only asked: its
+            path is a URL, and what it is made of is unknown (0).
         path: Folder with config.json, model.safetensors and tokenizer.json, ready to load.
         sha256: Of everything that decides what it makes of a text: weights, configuration,
             tokenizer and prefix; where `whole` or `drawn` is set, a hash of that and those.
@@ -89,7 +90,7 @@ class Backbone:
     """
 
     name: str
-    source: Literal["starter", "hub", "folder"]
+    source: Literal["starter", "hub", "folder", "llm"]
     path: str
     sha256: str
     licence: str

@@ -5,6 +5,7 @@
       store.db           SQLite tables (see `store`)
       activations/       what frozen backbones computed, pooled (see `activations`)
       states/            the same of every token, at layers that are trained upon
+      answers/           what language models answered (see `llm.memory`)
       stages/NAME/KEY/   one stage result; the key covers inputs, settings, code and libraries
       runs/N/            need.yaml, facts.json, result.json, report.html
       bundles/NAME-ID/   what ships
@@ -143,6 +144,10 @@ class Workspace:
     @property
     def states(self) -> Path:
         return self.folder / "states"
+
+    @property
+    def answers(self) -> Path:
+        return self.folder / "answers"
 
     @property
     def bundles(self) -> Path:

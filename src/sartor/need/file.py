@@ -26,7 +26,7 @@ from sartor.need.document import (
     short,
 )
 from sartor.need.grammar import CriterionSyntaxError, fault_of, parse_criterion
-from sartor.need.model import Budget, Data, Need, Preferences
+from sartor.need.model import Budget, Data, Llm, Need, Preferences
 
 MAX_BYTES = 200_000
 """The YAML reader takes a second for 50 kB; a need is one page."""
@@ -94,6 +94,7 @@ class _Reader:
                 section = self._mapping(tree, key)
                 self._known(section, list(model.model_fields))
                 parsed[key] = {k: v for k, v in section.items() if k in model.model_fields}
+        parsed.get("prefer", {}).update(self._llm(tree))
         need = self._validated(parsed, tree)
         if self.faults or need is None:
             self.faults.sort(key=lambda f: f.line)
@@ -147,6 +148,20 @@ class _Reader:
         plain["roles"] = {r: str(section[r]) for r in roles if r in section}
         return plain
 
+    def _llm(self, tree: Tree) -> dict[str, Any]:
+        """`prefer.llm` without the keys that it does not have; nothing where it is no mapping."""
+        section: Any = tree["prefer"].get("llm") if is_mapping(tree.get("prefer")) else None
+        if not is_mapping(section):
+            return {}
+        keys = list(Llm.model_fields)
+        self._known(section, keys)
+        for key in ("url", "model"):
+            if key not in section:
+                fix = f"add `{key}: …` under llm:."
+                what = f"prefer.llm.{key} is missing"
+                self.faults.append(Fault(line_of(tree, ("prefer", "llm")), what, fix))
+        return {"llm": {k: v for k, v in section.items() if k in keys}}
+
     def _labels(self, read: list[Any]) -> list[Any]:
         """As written: a label `true` or `007` must meet the same text in the data."""
         nodes = child(child(self.root, "data"), "labels")
@@ -196,7 +211,9 @@ class _Reader:
                 where = ".".join(map(str, problem["loc"]))
                 expected = problem["msg"].removeprefix("Value error, ")
                 expected = expected[:1].lower() + expected[1:]
-                what = f"{where} is {short(problem['input'])}: {expected}"
+                # Whoever pastes a key in place of its variable's name must not read it in a log.
+                shown = "not shown" if where in _SECRET else short(problem["input"])
+                what = f"{where} is {shown}: {expected}"
                 line = line_of(tree, problem["loc"])
                 self.faults.append(Fault(line, what, _FIXES.get(where, "correct the value.")))
             return None
@@ -209,7 +226,12 @@ _FIXES = {
     "budget.minutes": "write a number of minutes above 0, e.g. 10.",
     "data.labels": "write a list of labels, e.g. [refund, invoice, other].",
     "language": "write en or zh.",
+    "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}.",
+    "prefer.llm.key": "write the name of an environment variable in capitals, e.g. OPENAI_API_KEY,"
+    " and keep the key itself in that variable.",
+    "prefer.llm.url": "write the URL up to /v1, e.g. http://localhost:11434/v1.",
 }
+_SECRET = frozenset({"prefer.llm.key", "prefer.llm.url"})
 _MISSING = {
     "name": "add `name: …`, a short name for the bundle.",
     "task": "add `task: text_classification`.",

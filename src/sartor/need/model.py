@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from sartor.core.addresses import checked_url
 from sartor.core.hashing import digest
 from sartor.need.criterion import Criterion
 
@@ -60,6 +61,26 @@ class Data(BaseModel):
     """Drop rows that nearly repeat another one."""
 
 
+class Llm(BaseModel):
+    """A language model behind a URL that answers as OpenAI's chat completions do."""
+
+    model_config = _STRICT
+
+    url: Annotated[str, Field(max_length=500), AfterValidator(checked_url)]
+    """Up to `/v1`, e.g. http://localhost:11434/v1; texts are sent there."""
+    model: str = Field(min_length=1, max_length=200)
+    """Its name at that URL."""
+    key: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]{0,99}$")
+    """Name of the environment variable that holds the key, in capitals; never the key itself."""
+    examples: int = Field(default=8, ge=0, le=64)
+    """Labelled training texts that each question shows."""
+
+    @property
+    def allowance(self) -> str:
+        """What allows a bundle to ask it: the URL, and the key's variable where it has one."""
+        return f"{self.url}={self.key}" if self.key else self.url
+
+
 class Budget(BaseModel):
     """What a run may spend."""
 
@@ -71,6 +92,8 @@ class Budget(BaseModel):
     """Peak memory; a rung predicted to need more is not tried."""
     money_per_hour: float | None = Field(default=None, ge=0)
     """Price of this machine, to show what a run costs."""
+    requests: int | None = Field(default=None, ge=0)
+    """Texts that a run may ask a language model about; a rung that would ask more is not tried."""
 
 
 class Preferences(BaseModel):
@@ -93,6 +116,8 @@ class Preferences(BaseModel):
     """Whether candidates may be joined into one model where none reaches the need alone."""
     pretrain: str = "none"
     """What the backbone learns from unlabelled texts before it is tuned: mlm, simcse or none."""
+    llm: Llm | None = None
+    """A language model to ask, before anything is trained: the rung `prompted`."""
 
 
 class Need(BaseModel):

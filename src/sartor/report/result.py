@@ -257,7 +257,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Times are ISO 8601; `looks` counts how often this test set has been looked at."""
+    """Times are ISO 8601; `looks` counts how often this test set has been looked at;
+    `texts_go_to` is the URL that every served text is sent to, empty where none leaves the machine.
+    """
 
     verdicts: tuple[Verdict, ...]
     released: bool = False
@@ -286,6 +288,7 @@ class Result:
     looks: int | None = None
     cost: Cost = Cost()
     encoder_note: Word = ""
+    texts_go_to: Word = ""
 
     @property
     def verdict(self) -> State | None:

@@ -71,20 +71,32 @@ def ending(result: Mapping[str, Any], language: str = "en") -> list[str]:
     _ = words.translate
     states = [verdict.state for verdict in found.verdicts]
     if all(state == "met" for state in states):
-        return [_("Released: every criterion is met.")]
+        return [_("Released: every criterion is met."), *_sent(found.texts_go_to, words)]
     counts = (
         _("{n} unmet").format(n=states.count("unmet")) if "unmet" in states else "",
         _("{n} unproven").format(n=states.count("unproven")) if "unproven" in states else "",
     )
     head = _("Not released: {counts}.").format(counts=_(", ").join(filter(None, counts)))
     if not found.next_steps:
-        return [head]
+        return [head, *_sent(found.texts_go_to, words)]
     lines = [_("{sentence} Next, cheapest first:").format(sentence=head)]
     for number, step in enumerate(found.next_steps, 1):
         step_said, price = words.said(step.said, step.what), words.said(step.price, step.cost)
         lines.append("  " + _("{n}. {what} ({cost})").format(n=number, what=step_said, cost=price))
         lines.append(f"     {step.command}")
-    return lines
+    return [*lines, *_sent(found.texts_go_to, words)]
+
+
+def _sent(url: str, words: Words) -> list[str]:
+    """Where texts go, if they leave the machine."""
+    if not url:
+        return []
+    _ = words.translate
+    message = _(
+        "Every text is sent to {url}, where a language model labels it; validation and test rows"
+        " were sent there too."
+    )
+    return [_("Texts leave this machine.") + " " + message.format(url=url)]
 
 
 def phrases(found: Sequence[Phrase], language: str = "en") -> list[str]:

@@ -1,86 +1,65 @@
-"""What earlier bundles say of this need's validation rows, through the serving runtime.
+"""How a bundle is made to answer and timed while it is judged: what it may ask, what is known."""
 
-Size and time of a bundle can be measured before anything is spent, so they are: a bundle that would
-miss them in the end must not end the climb. Timing takes seconds, so only one that is good enough
-otherwise is timed.
-"""
-
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
-from sartor.core.errors import BundleError
-from sartor.core.types import Candidate
-from sartor.data.prepare import Prepared
-from sartor.judge.verdicts import judge
-from sartor.search.assess import Held, of_the_artefact, timed
-from sartor.search.earlier import Former
-from sartor.search.ladder import ENOUGH, Assessment, Scored
-from sartor.serve import runtime
+from sartor.core.events import Emit, silent
+from sartor.core.workspace import Workspace
+from sartor.llm.asker import Asks
+from sartor.llm.memory import Memory
+from sartor.need.model import Need
+from sartor.serve import runtime, timing
 
-Timing = Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
-"""A bundle and texts to latencies (processes, requests) in milliseconds; recorded once a run."""
+_TIMED_REQUESTS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """Stands in for the fit where there is nothing to fit.
+    """What a bundle is judged by.
 
     Args:
-        formers: By the candidate's key.
-        held: What assessments share.
-        rows: By role.
-        timing: See `Timing`.
-        conditions: What the timing holds for.
+        allowed: Language models that it may ask; see `llm.access`.
+        asks: With the workspace's memory: a question that was answered is not put again.
     """
 
-    formers: Mapping[str, Former]
-    held: Held
-    rows: Prepared
-    timing: Timing
-    conditions: str
+    allowed: tuple[str, ...]
+    asks: Asks
 
-    def score(self, candidate: Candidate) -> Scored | Exception:
-        """The bundle's logits, in the order of this need's outputs; or why it does not answer."""
-        began = time.monotonic()
-        bundle = self.formers[candidate.key].bundle
-        try:
-            served = runtime.load(bundle.folder, unreleased="allow")
-            logits = served.logits([str(t) for t in self.rows.validation.inputs["text"]])
-        except BundleError as error:
-            return error
-        if not np.isfinite(logits).all():
-            return BundleError(
-                f"{bundle.folder} gives outputs that are not numbers.", fix="leave it out."
-            )
-        order = [served.outputs.index(name) for name in self.held.outputs]
-        # Which training rows it has learnt from differs from row to row: none of them is scored.
-        train = np.full((len(self.rows.train), len(order)), np.nan, np.float32)
-        return Scored(logits[:, order], train, time.monotonic() - began)
+    @staticmethod
+    def within(place: Workspace, allowed: Sequence[str], emit: Emit = silent) -> "Answering":
+        """With the memory of a workspace."""
+        return Answering(tuple(allowed), Asks(Memory(place.answers), emit))
 
-    def assess(self, candidate: Candidate, scored: Scored) -> Assessment:
-        """As any candidate is assessed, with the size and the latency that it has."""
-        held, bundle = self.held, self.formers[candidate.key].bundle
-        plain = held.assess(candidate, scored)
-        own = [criterion for criterion in held.criteria if of_the_artefact(criterion)]
-        if not own:
-            return plain
-        texts = [str(text) for text in self.rows.validation.inputs["text"]]
-        subject = held.measured(
-            self.rows.validation,
-            held.task.decode(scored.validation_logits, held.outputs, plain.decision),
-            str(bundle.folder),
-            lambda: self.timing(bundle, texts),
-            self.conditions,
-        )
-        known = judge([c for c in own if not timed(c)], subject, seed=held.seed)
-        found = held.assess(candidate, scored, known)
-        clocked = [criterion for criterion in own if timed(criterion)]
-        if not clocked or found.chance < ENOUGH:
-            return found
-        known = [*known, *judge(clocked, subject, seed=held.seed)]
-        return held.assess(candidate, scored, known)
+    @staticmethod
+    def of_need(need: Need, place: Workspace, emit: Emit = silent) -> "Answering":
+        """A need's own language model, and no other, may be asked."""
+        llm = need.prefer.llm
+        return Answering.within(place, () if llm is None else (llm.allowance,), emit)
+
+    def load(self, folder: Path) -> runtime.Runtime:
+        """The bundle, released or not.
+
+        Raises:
+            BundleError: If it is damaged, or asks what is not allowed.
+        """
+        return runtime.load(folder, unreleased="allow", allow_llm=self.allowed, asks=self.asks)
+
+    def time(
+        self, bundle: Bundle, texts: Sequence[str], most: int = _TIMED_REQUESTS
+    ) -> NDArray[np.float64]:
+        """(processes, requests) latencies in milliseconds; nothing comes from the memory.
+
+        Args:
+            bundle: Any.
+            texts: Asked in turn.
+            most: Requests a process; few where every answer is asked of others.
+        """
+        load = timing.Load(requests=min(_TIMED_REQUESTS, most), allow_llm=self.allowed)
+        if runtime.asks_llm(bundle):
+            load = load.sparing()
+        return timing.measure(bundle.folder, texts, load)

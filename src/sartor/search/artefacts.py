@@ -33,6 +33,7 @@ from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.parity import Parity, parity
 
+PROMPT = "prompt"
 TOLERANCE = 0.02
 """Accuracy an artefact may lose at worst against the fitted model, upper end of the interval."""
 _ROOM = 0.1
@@ -44,7 +45,7 @@ class Artefact:
     """One form of the fitted model, measured on validation rows.
 
     Args:
-        name: "onnx", or the compressor that made it.
+        name: "onnx", the compressor that made it, or "prompt".
         bundle: Unreleased, in the workspace.
         parity: Against the fitted model.
         size_mb: All files of the bundle, MB of 1,000,000 bytes.
@@ -81,6 +82,7 @@ class Maker:
         conditions: What the timing holds for.
         learnt: The rows that decided anything: training and validation.
         earlier: The bundle that is shipped again; None where something was fitted.
+        load: A bundle's folder to what answers for it.
     """
 
     held: Held
@@ -92,6 +94,9 @@ class Maker:
     conditions: str
     learnt: Learnt | None = None
     earlier: Bundle | None = None
+    load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
+        folder, unreleased="allow"
+    )
 
     def make(
         self,
@@ -109,11 +114,14 @@ class Maker:
             emit: Progress.
         """
         shutil.rmtree(self.scratch, ignore_errors=True)
-        # What was judged once ships as it was; it has been through the compressors.
-        names = [product.form, *([] if self.earlier else COMPRESSORS.names())]
+        # What was judged once ships as it was; it has been through the compressors. Of a prompt
+        # there is nothing to compress.
+        first = product.form if product.file == GRAPH else PROMPT
+        whole = self.earlier is not None or product.file != GRAPH
+        names = [first, *([] if whole else COMPRESSORS.names())]
         emit(StageStarted("shrink", len(names), "artefacts"))
-        graph = stage(product.form, product.write)
-        made = [self._measure(product.form, graph, product, before)]
+        graph = stage(first, product.write)
+        made = [self._measure(first, graph, product, before)]
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
@@ -138,7 +146,7 @@ class Maker:
 
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""
-        served = runtime.load(bundle.folder, unreleased="allow")
+        served = self.load(bundle.folder)
         return self._subject(bundle, examples, served.predict(list(examples.rows())))
 
     def _subject(
@@ -195,7 +203,7 @@ class Maker:
         self, name: str, graph: Path, product: Product, before: Sequence[Mapping[str, Any]]
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.inputs["text"])
-        content = {"model.onnx": graph / GRAPH, "tokenizer.json": product.tokenizer}
+        content = product.content(graph)
         # The decision rule is settled on this graph's own logits, so a draft bundle computes them.
         draft = write_bundle(
             self.scratch / f"{name}-draft",
@@ -204,7 +212,7 @@ class Maker:
             self.need_text,
         )
         try:
-            logits = runtime.load(draft.folder, unreleased="allow").logits(texts)
+            logits = self.load(draft.folder).logits(texts)
         finally:
             shutil.rmtree(draft.folder)
         decision = held.settle(logits)

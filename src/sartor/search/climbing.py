@@ -4,6 +4,7 @@ A study belongs to a method, a backbone and the very rows and criteria: its valu
 with no other's. What did well elsewhere is only tried first.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -15,16 +16,17 @@ from sartor.core.errors import WorkspaceError
 from sartor.core.events import Note, StageDone
 from sartor.core.hashing import digest
 from sartor.core.types import Candidate
-from sartor.search.answering import Answering
 from sartor.search.executing import Crew
 from sartor.search.fitting import Bench, part_of
 from sartor.search.joining import seeds_of
 from sartor.search.ladder import EARLIER, Assessment, Climb, Climber, Limits, Rung, Scored
 from sartor.search.pruning import Bar
+from sartor.search.reusing import Reusing
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
 from sartor.search.trials import PART, Searched, Searcher
+from sartor.tune.api import asks
 from sartor.tune.fit import Tuner
 
 JOINING_SECONDS = 20.0
@@ -42,6 +44,11 @@ class Clock:
     limits: Limits
     began: float
 
+    @property
+    def deadline(self) -> float:
+        """`time.monotonic()` at which it is spent."""
+        return math.inf if self.limits.seconds is None else self.began + self.limits.seconds
+
     def affords(self, name: str, seconds: float) -> bool:
         """Whether the budget has so many seconds more, for the decision called `name`."""
 
@@ -58,12 +65,12 @@ class Hands:
 
     Args:
         tuner: Fits candidates.
-        answering: Scores those that are earlier bundles.
+        reusing: Scores those that are earlier bundles.
         crew: Where the fits are made.
     """
 
     tuner: Tuner
-    answering: Answering
+    reusing: Reusing
     crew: Crew
 
 
@@ -77,7 +84,7 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         clock: See `Clock`.
         owner: Of the run's trials.
     """
-    tuner, answering, crew = hands.tuner, hands.answering, hands.crew
+    tuner, reusing, crew = hands.tuner, hands.reusing, hands.crew
     rows, held = ready.setting.rows, ready.setting.held
     some = part_of(rows.train, PART, desk.need.seed)
     whole = Bench(tuner, rows.train, rows.validation, held.folds)
@@ -90,12 +97,15 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
 
     def first(groups: Sequence[Sequence[Candidate]]) -> Sequence[Sequence[Scored | Exception]]:
         if groups[0][0].method == EARLIER:
-            return [[answering.score(candidate) for candidate in group] for group in groups]
+            return [[reusing.score(candidate) for candidate in group] for group in groups]
+        if ready.asking is not None and asks(groups[0][0].method):
+            deadline, asking = clock.deadline, ready.asking
+            return [[asking.fit(each, rows, deadline) for each in group] for group in groups]
         return crew.fit(whole, groups)
 
     def assess(candidate: Candidate, scored: Scored) -> Assessment:
         if candidate.method == EARLIER:
-            return answering.assess(candidate, scored)
+            return reusing.assess(candidate, scored)
         return held.assess(candidate, scored)
 
     climb = Climber(

@@ -25,6 +25,7 @@ from sartor.search.ladder import EARLIER, Rung
 
 MOST = 4
 """Bundles of the workspace that are looked at, the newest first; those that are named all are."""
+_GRAPH = "model.onnx"
 _CHARACTERS = 3
 """In a token, at least: a guess at how much there is to read, made without a tokenizer."""
 
@@ -204,6 +205,7 @@ def _why_not(bundle: Bundle, asked: Asked) -> str:
     """Why a bundle is no candidate, or nothing."""
     reasons = (
         _unlike(bundle.manifest, asked)
+        or _without_graph(bundle)
         or _no_evidence(bundle, asked.rows)
         or _unwanted(bundle.manifest, asked)
         or _too_large(bundle, asked.need)
@@ -212,6 +214,11 @@ def _why_not(bundle: Bundle, asked: Asked) -> str:
     if reasons or asked.need.prefer.bundles is not None:
         return reasons
     return _judged(bundle.manifest, asked.need)
+
+
+def _without_graph(bundle: Bundle) -> str:
+    # Whoever wants the language model asked names it: its answers are remembered.
+    return "" if _GRAPH in bundle.manifest.files else "it asks a language model"
 
 
 def _no_evidence(bundle: Bundle, rows: Prepared) -> str:

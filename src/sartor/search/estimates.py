@@ -20,6 +20,9 @@ SMALLEST_MB = 0.8e-6
 """MB a weight in the smallest artefact: int8 keeps a byte of each that it ships."""
 _LARGEST_MB = 4.2e-6
 """MB a weight in the largest: float32, and the tokenizer's vocabulary."""
+_ANSWER = (0.05, 2.5)
+"""Seconds a request, with several in the air: a fast service, and a small model on this machine."""
+_CHARS_A_TOKEN = 4.0
 _BASE_MB = (500.0, 900.0)
 """Resident memory of the libraries alone."""
 
@@ -44,12 +47,16 @@ class Estimate:
         memory_mb: At the peak; mapped pages of the caches aside.
         size_mb: Of the bundle.
         disk_mb: That the token states it reads take in their cache.
+        requests: To a language model; those that are answered already are not counted.
+        tokens: That these requests send, roughly.
     """
 
     seconds: Range
     memory_mb: Range
     size_mb: Range
     disk_mb: float = 0.0
+    requests: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,24 @@ def estimate(
         memory_mb=Range(*_BASE_MB) + memory,
         size_mb=bundle_size(weights),
         disk_mb=disk,
+    )
+
+
+def asking(requests: int, chars: int, prompt_bytes: int) -> Estimate:
+    """Predict what asking a language model takes.
+
+    Args:
+        requests: Texts that it has not been asked about.
+        chars: That these requests send.
+        prompt_bytes: Of what ships.
+    """
+    size = prompt_bytes / 1e6
+    return Estimate(
+        seconds=Range(_ANSWER[0] * requests, _ANSWER[1] * requests),
+        memory_mb=Range(*_BASE_MB),
+        size_mb=Range(size, size + 0.1),
+        requests=requests,
+        tokens=round(chars / _CHARS_A_TOKEN),
     )
 
 

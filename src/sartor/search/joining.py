@@ -218,7 +218,12 @@ def _plain(tried: Tried) -> bool:
 
 def _alike(tried: Sequence[Tried], best: Tried, terms: Terms) -> list[Tried]:
     """Models that can be one graph with the best candidate, that one and the best first."""
-    anchor = best_of(_sound(tried)) if best.earlier else best
+    if best.earlier or reads(best) == "answers":
+        found = best_of(_sound(tried))
+        if found is None:
+            return []
+        best = found
+    anchor = best
     if anchor is None:
         return []
     reading = terms.reading(anchor.candidate)
@@ -227,13 +232,14 @@ def _alike(tried: Sequence[Tried], best: Tried, terms: Terms) -> list[Tried]:
 
 
 def _sound(tried: Sequence[Tried]) -> list[Tried]:
-    """What was fitted and whose logits are numbers, the lowest log-loss first."""
+    """What was fitted and whose logits are numbers of a graph's own, the lowest log-loss first."""
     ready = [
         t
         for t in tried
         # An earlier bundle has a graph and no weights of ours, and its tokenizer may be another.
         if not t.earlier
         and t.assessment is not None
+        and reads(t) != "answers"
         and t.scored is not None
         and np.isfinite(t.scored.validation_logits).all()
     ]

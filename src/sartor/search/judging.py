@@ -27,11 +27,9 @@ from sartor.judge.verdicts import judge
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
+from sartor.search.answering import Answering
 from sartor.search.turns import turn
-from sartor.serve import runtime, timing
 from sartor.tasks import TASKS
-
-_TIMED_REQUESTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +70,16 @@ class Judged:
         }
 
 
-def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> Judged:
+def judge_bundle(
+    folder: Path, labels: Path, *, workspace: str | Path = ".", allow_llm: Sequence[str] = ()
+) -> Judged:
     """Judge a bundle on fresh labelled rows against the criteria of its own need.
 
     Args:
         folder: The bundle.
         labels: File with the columns that the need names.
         workspace: Its ledger counts the looks at these rows.
+        allow_llm: URLs of language models that the bundle may send the texts to.
 
     Raises:
         SartorError: If the bundle is damaged, or the rows cannot be used.
@@ -88,7 +89,9 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
     examples, notes = _fresh(bundle, prepare.examples_of(str(labels), need.data, Path()), labels)
     outputs = bundle.manifest.outputs
     _bind(need, str(labels), outputs, examples)
-    served = runtime.load(folder, unreleased="allow")
+    place = Workspace.open(workspace)
+    answering = Answering.within(place, allow_llm)
+    served = answering.load(folder)
     texts = list(examples.inputs["text"])
     subject = Subject(
         examples=examples,
@@ -97,10 +100,9 @@ def judge_bundle(folder: Path, labels: Path, *, workspace: str | Path = ".") -> 
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
         groups=column(examples, need.data.group),
-        timing=lambda: timing.measure(folder, texts, timing.Load(requests=_TIMED_REQUESTS)),
+        timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
     )
-    place = Workspace.open(workspace)
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
         look = Ledger(store, _now).look(
@@ -180,7 +182,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     counted = {"n": f"{len(test):,}", "look": str(look.number)}
     notes = [Phrase("{n} test rows, look {look} of a rival at them.", counted)]
     if (bundle := _newest_bundle(place, need, test)) is not None:
-        served = runtime.load(bundle, unreleased="allow")
+        served = Answering.of_need(need, place).load(bundle)
         ours = _subject(need, test, outputs, served.predict(list(test.rows())))
         differences = compare(rival, ours, need.accept, seed=need.seed)
         notes += [_compared(d, bundle.name) for d in differences if d.n]

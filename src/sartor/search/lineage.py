@@ -48,6 +48,7 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
             "test_rows": rows.test.fingerprint(),
             "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
             "sartor": sartor.__version__,
+            **({"asks": backbone.path} if backbone.source == "llm" else {}),
             **({"members": members_of(best, ready.backbones)} if best.parts else {}),
         },
     )

@@ -126,6 +126,7 @@ def describe(
         "language": need.language,
         "data": _data(setting),
         "encoder_note": setting.choice,
+        "texts_go_to": _sends(setting, climb),
         "plan": planned(setting),
         "left_out": left_out(setting),
         "candidates": [_candidate(t, climb) for t in climb.tried],
@@ -135,6 +136,14 @@ def describe(
         "errors": _errors(test, answers, need.data.id),
         "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb, labels)],
     }
+
+
+def _sends(setting: Setting, climb: Climb) -> str:
+    """The URL that every served text goes to; empty where none leaves the machine."""
+    if climb.best is None or climb.best.parts is not None:
+        return ""
+    used = setting.backbones.get(climb.best.candidate.backbone)
+    return used.path if used is not None and used.source == "llm" else ""
 
 
 def steps_after(
@@ -170,6 +179,8 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
     spent = sum(tried.seconds for tried in climb.tried)
     # An earlier bundle started from one that need not be here.
     used = setting.backbones.get(climb.best.candidate.backbone)
+    if used is not None and used.source == "llm":
+        return []
     steps: list[NextStep] = []
     if used is not None:
         found = smaller_backbone(used, setting.need, setting.profile.languages, file, spent)
@@ -225,6 +236,8 @@ def _planned(rung: Rung) -> dict[str, Any]:
         "memory_mb": [found.memory_mb.low, found.memory_mb.high],
         "size_mb": [found.size_mb.low, found.size_mb.high],
         "disk_mb": found.disk_mb,
+        "requests": found.requests,
+        "tokens": found.tokens,
     }
 
 
@@ -274,20 +287,17 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     logits = best.scored.train_logits
     scored = np.flatnonzero(np.isfinite(logits).all(1)).tolist()
     decision = best.assessment.decision
-    train = rows.train.take(scored)
     parts = {
-        # An earlier bundle scores none: it has not learnt from all of them.
-        **(
-            {"train": held.subject(train, held.task.decode(logits[scored], held.outputs, decision))}
-            if scored
-            else {}
-        ),
         "validation": held.subject(
             rows.validation,
             held.task.decode(best.scored.validation_logits, held.outputs, decision),
         ),
         "test": test,
     }
+    # An earlier bundle has not learnt from all training rows; a language model is not asked them.
+    if scored:
+        train, answers = rows.train.take(scored), logits[scored]
+        parts["train"] = held.subject(train, held.task.decode(answers, held.outputs, decision))
     counted = [c for c in held.criteria if not c.relative_to and not of_the_artefact(c)]
     for criterion, scores in gaps(counted[:1], parts, seed=held.seed).items():
         return {"metric": criterion} | {name: score.value for name, score in scores.items()}

@@ -1,4 +1,5 @@
-"""What a chosen candidate ships as: one graph and one tokenizer, whatever it is made of."""
+"""What a chosen candidate ships as: one graph and one tokenizer, whatever it is made of; or the
+prompt of a language model that is only asked."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -10,12 +11,15 @@ from sartor.core.events import Emit
 from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data.prepare import Prepared
+from sartor.llm.prompt import FILE
+from sartor.search.asking import Asking
 from sartor.search.earlier import Former
 from sartor.search.ladder import Tried
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
+from sartor.tune.api import asks
 from sartor.tune.fit import Tuner
 from sartor.tune.soup import Soup, make_soup, read_soup
 
@@ -33,15 +37,22 @@ class Product:
 
     Args:
         key: Content hash of everything that decides its answers.
-        tokenizer: Its tokenizer.json.
-        write: Puts `GRAPH` into an empty folder.
-        form: What the graph is: `FLOAT`, or an earlier bundle's, which stays as it is.
+        tokenizer: Its tokenizer.json; None where no graph needs one.
+        write: Puts `file` into an empty folder.
+        file: What answers: a graph, or a prompt.
+        form: What a graph is: `FLOAT`, or an earlier bundle's, which stays as it is.
     """
 
     key: str
-    tokenizer: Path
+    tokenizer: Path | None
     write: Callable[[Path], None]
+    file: str = GRAPH
     form: str = FLOAT
+
+    def content(self, folder: Path) -> dict[str, Path]:
+        """The content files of a bundle, with the one that `write` or a compressor left there."""
+        found = {self.file: folder / self.file}
+        return found if self.tokenizer is None else {**found, "tokenizer.json": self.tokenizer}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class Workshop:
         stage: Keeps results by content.
         emit: Progress.
         formers: Earlier bundles by their candidate's key.
+        asking: The language model that the need names, if it names one.
     """
 
     tuner: Tuner
@@ -61,11 +73,16 @@ class Workshop:
     stage: Stage
     emit: Emit
     formers: Mapping[str, Former] = field(default_factory=dict[str, Former])
+    asking: Asking | None = None
 
     def product(self, tried: Tried) -> Product:
         """What `tried` ships as; members are exported when the product is written."""
         if tried.earlier:
             return _again(self.formers[tried.candidate.key])
+        if self.asking is not None and tried.parts is None and asks(tried.candidate.method):
+            prompt = self.asking.prompt(tried.candidate, self.rows.train)
+            writing = self.asking.writing(tried.candidate, self.rows.train)
+            return Product(digest(FILE, prompt), None, writing, FILE)
         if tried.parts is None:
             fitted = self._fitted(tried)
             return self._of_folder(self._key(tried), fitted)
@@ -138,7 +155,7 @@ def _again(former: Former) -> Product:
     form = bundle.manifest.lineage.get("artefact")
     form = form if form in (FLOAT, *COMPRESSORS.names()) else "as_it_was"
     hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, _TOKENIZER)]
-    return Product(digest("earlier", hashes), bundle.path(_TOKENIZER), write, form)
+    return Product(digest("earlier", hashes), bundle.path(_TOKENIZER), write, form=form)
 
 
 def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:

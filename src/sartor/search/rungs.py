@@ -14,8 +14,12 @@ from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
 
-def method_order(wanted: Sequence[str] | None) -> list[str]:
+def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str]:
     """Methods to climb: the need's own list in its order, else the default ladder.
+
+    Args:
+        wanted: Names, or None.
+        llm: Whether there is a language model to ask; without one the default ladder asks none.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -26,7 +30,8 @@ def method_order(wanted: Sequence[str] | None) -> list[str]:
             METHODS.get(name)
         return named
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
-    return sorted((n for n in places if places[n].rung is not None), key=lambda n: places[n].rung)
+    usable = [n for n, m in places.items() if m.rung is not None and (llm or m.reads != "answers")]
+    return sorted(usable, key=lambda n: places[n].rung)
 
 
 def obstacles(task: str, outputs: Sequence[str], descriptions: Mapping[str, str]) -> Attaches:
@@ -58,11 +63,19 @@ def obstacles(task: str, outputs: Sequence[str], descriptions: Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is the same for every candidate: the task's name, the seed, and what rules one out."""
+    """What is the same for every candidate.
+
+    Args:
+        task: Its name.
+        seed: Of everything random.
+        sieve: What rules one out.
+        asked: The rung of a method that asks a language model, or why there is none.
+    """
 
     task: str
     seed: int
     sieve: Sieve = field(default_factory=Sieve)
+    asked: Callable[[str], Rung | Dropped] = field(default=lambda name: Dropped(name, "", "no LLM"))
 
 
 def build_rungs(
@@ -88,6 +101,10 @@ def build_rungs(
     dropped: list[Dropped] = []
     for name in methods:
         method: Any = METHODS.get(name)
+        if method.reads == "answers":
+            found = aim.asked(name)
+            (rungs if isinstance(found, Rung) else dropped).append(found)  # type: ignore[arg-type]
+            continue
         frozen = method.reads == "activations"
         for backbone in backbones:
             amount = amounts[backbone.name]

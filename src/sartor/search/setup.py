@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
-from sartor.core.errors import DataError, Fault, ModelError, NeedError
+from sartor.core.errors import DataError, Fault, ModelError, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.hashing import digest
 from sartor.core.near import near_miss
@@ -19,6 +19,7 @@ from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
 from sartor.listen.export import Correction, corrections
+from sartor.llm.memory import Memory
 from sartor.models.catalogue import find_backbone
 from sartor.models.choose import choose_starter
 from sartor.models.encode import EncodeSettings, TextEncoder
@@ -26,13 +27,14 @@ from sartor.models.precision import Precision
 from sartor.models.workload import workload
 from sartor.need.model import Need
 from sartor.search import machine
+from sartor.search.asking import Asking, backbone_of
 from sartor.search.assess import Held
 from sartor.search.choosing import Contest, settle
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
-from sartor.search.feasible import Sieve, refuse_empty
+from sartor.search.feasible import Dropped, Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
-from sartor.search.ladder import EARLIER
+from sartor.search.ladder import EARLIER, Rung
 from sartor.search.outcome import Setting
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles
 from sartor.tasks import TASKS
@@ -77,6 +79,7 @@ class Ready:
         encoders: By the backbone's name.
         precision: Of this machine, recorded once a run.
         formers: Earlier bundles that are on the ladder, by their candidate's key.
+        asking: The language model that the need names, if it names one.
     """
 
     setting: Setting
@@ -84,6 +87,7 @@ class Ready:
     encoders: Mapping[str, TextEncoder]
     precision: Precision
     formers: Mapping[str, Former]
+    asking: Asking | None = None
 
 
 Adapt = Callable[[Backbone, prepare.Prepared, Held, Callable[[Backbone], TextEncoder]], Backbone]
@@ -194,10 +198,12 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     there, passed = formers(looked, asked, emit)
     choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
+    asking = _asking(desk, outputs)
+    sieve = Sieve(need.accept, obstacles(need.task, outputs, described))
     fitted, refused = build_rungs(
         backbones,
-        method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept, obstacles(need.task, outputs, described))),
+        method_order(need.prefer.methods, llm=asking is not None),
+        Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking, rows)),
         lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
     texts = [str(text) for text in rows.validation.inputs["text"]]
@@ -209,6 +215,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     by_name = {b.name: b for b in backbones}
+    if need.prefer.llm is not None:
+        known_as = backbone_of(need.prefer.llm)
+        by_name[known_as.name] = known_as
     return Ready(
         Setting(
             need,
@@ -226,6 +235,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         encoders,
         precision,
         {former.candidate.key: former for former in there},
+        asking,
     )
 
 
@@ -246,6 +256,31 @@ def encoder_of(
     return TextEncoder(
         backbone, cache, states_cache=states, precision=precision, settings=settings, emit=emit
     )
+
+
+def _asking(desk: Desk, outputs: tuple[str, ...]) -> Asking | None:
+    need = desk.need
+    if need.prefer.llm is None:
+        return None
+    described = need.data.label_descriptions
+    memory = Memory(desk.place.answers)
+    return Asking(need.prefer.llm, outputs, described, memory, desk.fact, desk.emit)
+
+
+def _asked(
+    method: str, desk: Desk, asking: Asking | None, rows: prepare.Prepared
+) -> Rung | Dropped:
+    """The rung of a method that asks.
+
+    Raises:
+        SettingError: If the need names no language model.
+    """
+    if asking is None:
+        raise SettingError(
+            f"{desk.file}: {method} asks a language model, and the need names none.",
+            fix="write `llm: {url: http://localhost:11434/v1, model: qwen3}` under prefer.",
+        )
+    return asking.rung(method, rows, desk.need.seed, desk.need.budget.requests)
 
 
 def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:

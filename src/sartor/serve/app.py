@@ -15,6 +15,7 @@ from sartor.core.errors import RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.store import Store
 from sartor.core.tables import now
+from sartor.llm.asker import WORKERS
 from sartor.serve import page
 from sartor.serve.auth import Gate
 from sartor.serve.batcher import Batcher
@@ -23,7 +24,7 @@ from sartor.serve.guard import Guard
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.replies import JSON, refusal, reply
-from sartor.serve.runtime import Runtime, open_runtime
+from sartor.serve.runtime import Runtime, asks_llm, open_runtime
 from sartor.serve.settings import ServeSettings
 
 
@@ -71,7 +72,9 @@ class Service:
 
     def __init__(self, settings: ServeSettings, runtime: Runtime, store: Store | None) -> None:
         self._settings, self._runtime, self._store = settings, runtime, store
-        self._batcher = Batcher(runtime.answer, max_wait_s=settings.max_wait_s)
+        # Another's server computes while we wait for it: several batches may be in the air.
+        workers = WORKERS if asks_llm(runtime.bundle) else 1
+        self._batcher = Batcher(runtime.answer, workers=workers, max_wait_s=settings.max_wait_s)
         keeping = Keeping(texts=settings.store_texts, days=settings.retention_days)
         self._recorder = Recorder(store, keeping) if store else None
         self._ready = False

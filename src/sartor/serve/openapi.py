@@ -31,6 +31,7 @@ _MEANING = {
     408: "The body did not arrive in time.",
     413: "The body, a text or the number of rows is too large.",
     422: "The body has the wrong form.",
+    502: "The language model that the bundle asks does not answer.",
     503: "The server is busy or stopping; Retry-After says when to come back.",
     507: "The disk is full; nothing was kept.",
 }
@@ -46,7 +47,9 @@ def document() -> bytes:
     )
     key = [Security(HTTPBearer(auto_error=False, description="An API key, where one is set."))]
 
-    @api.post("/v1/predict", dependencies=key, responses=_faults(400, 401, 403, 408, 413, 422, 503))
+    @api.post(
+        "/v1/predict", dependencies=key, responses=_faults(400, 401, 403, 408, 413, 422, 502, 503)
+    )
     def predict(body: PredictBody) -> PredictReply: ...  # type: ignore[reportReturnType]
 
     faults = _faults(400, 401, 403, 404, 408, 413, 422, 503, 507)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, silent
+from sartor.llm.asker import Asker
 from sartor.serve.runtime import open_runtime
 from sartor.serve.settings import ServeSettings
 
@@ -58,6 +59,12 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
     except BaseException:
         listener.close()
         raise
+    if isinstance(model := runtime.result().model, Asker):
+        emit(
+            Note(
+                f"Every text is sent on to {model.chat.place}, where {model.chat.model} labels it."
+            )
+        )
     for note in _notes(settings, app.gate.wants_key, listener.getsockname()[1]):
         emit(note)
     config = uvicorn.Config(

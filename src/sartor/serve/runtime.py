@@ -1,34 +1,29 @@
 """A bundle answers, in process: ONNX Runtime, tokenizers and numpy, no trainer.
 
-Texts are sorted by length and cut into batches of a bounded number of tokens, padding included:
-a long text then never makes short ones pay for its length, and memory has a bound. Both libraries
-release the interpreter's lock while they compute, so one runtime may serve several threads.
+A bundle without a graph holds a prompt: its answers are those of a language model behind a URL,
+which is asked only where the user allows it.
 """
 
 import html
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from tokenizers import Tokenizer
+from typing import Any, Literal, Protocol
 
 from sartor.bundle import Bundle, open_bundle
-from sartor.core.errors import BundleError, RequestError, SettingError
+from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
-from sartor.serve.session import Session
+from sartor.llm import prompt
+from sartor.llm.access import check_access
+from sartor.llm.asker import Asker, Asks
+from sartor.llm.chat import Chat
+from sartor.serve.graph import open_graph
 from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Task
-
-MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
-BATCH_TOKENS = 2_048
-"""Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
-_PADS = ("[PAD]", "<pad>", "<|pad|>")
 
 
 class UnreleasedWarning(UserWarning):
@@ -40,6 +35,8 @@ def load(
     *,
     threads: int | None = None,
     unreleased: Literal["warn", "allow", "refuse"] = "warn",
+    allow_llm: Collection[str] = (),
+    asks: Asks | None = None,
 ) -> "Runtime":
     """Verify a bundle and make it ready to answer.
 
@@ -47,10 +44,14 @@ def load(
         path: The bundle's folder.
         threads: For one forward pass; the cores this process may use when None.
         unreleased: What to do about a bundle whose need is unmet or unproven.
+        allow_llm: URLs of language models that it may send texts to, beside those in
+            SARTOR_ALLOW_LLM; see `llm.access`.
+        asks: How a language model is asked; without a memory when None.
 
     Raises:
-        BundleError: If it is damaged, edited, too new, or refused as unreleased.
-        SettingError: If `threads` is below 1.
+        BundleError: If it is damaged, edited, too new, refused as unreleased, or wants to ask a
+            server that is not allowed.
+        SettingError: If `threads` is below 1, or a server's key is missing.
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
@@ -58,13 +59,25 @@ def load(
     if not bundle.manifest.released:
         _unreleased(bundle, unreleased)
     count = threads or cores()
+    if asks_llm(bundle):
+        model: Model = _asker(bundle, allow_llm, asks or Asks())
+    else:
+        model = open_graph(bundle, count)
     return Runtime(
-        bundle=bundle,
-        threads=count,
-        _session=Session.open(bundle.path(MODEL), count),
-        _tokenizer=_tokenizer(bundle),
-        _task=TASKS.get(bundle.manifest.task)(),
+        bundle=bundle, threads=count, model=model, _task=TASKS.get(bundle.manifest.task)()
     )
+
+
+def asks_llm(bundle: Bundle) -> bool:
+    """Whether it answers by asking a language model behind a URL."""
+    return prompt.FILE in bundle.manifest.files
+
+
+def _asker(bundle: Bundle, allowed: Collection[str], asks: Asks) -> Asker:
+    found = prompt.read_prompt(bundle.path(prompt.FILE))
+    check_access(found, bundle.folder, allowed)
+    outputs = tuple(bundle.manifest.outputs)
+    return Asker(found, outputs, Chat(found.url, found.model, found.key), asks)
 
 
 def cores() -> int:
@@ -88,10 +101,22 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         BundleError: If it is damaged, or unreleased without `settings.unreleased`.
     """
     how = "allow" if settings.unreleased else "refuse"
-    runtime = load(settings.bundle, threads=settings.threads, unreleased=how)
-    # The first pass allocates memory; better now than in a user's request.
-    runtime.answer(["."])
+    runtime = load(
+        settings.bundle, threads=settings.threads, unreleased=how, allow_llm=settings.allow_llm
+    )
+    # The first pass allocates memory; better now than in a user's request. Another's server is
+    # asked for users alone.
+    if not asks_llm(runtime.bundle):
+        runtime.answer(["."])
     return runtime
+
+
+class Model(Protocol):
+    """What a bundle holds: a graph, or a prompt."""
+
+    def logits(self, texts: Sequence[str]) -> Floats:
+        """(texts, outputs), in the order of the texts."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -100,8 +125,7 @@ class Runtime:
 
     bundle: Bundle
     threads: int
-    _session: Session
-    _tokenizer: Tokenizer
+    model: Model
     _task: Task
 
     @property
@@ -148,35 +172,22 @@ class Runtime:
         return [_text(row, index, key) for index, row in enumerate(rows)]
 
     def answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Answers to texts that were checked."""
+        """Answers to texts that were checked.
+
+        Raises:
+            RequestError: If a language model that the bundle asks does not answer.
+        """
         if not texts:
             return []
-        manifest = self.bundle.manifest
-        return self._task.decode(self.logits(texts), self.outputs, manifest.decision)
+        try:
+            logits = self.logits(texts)
+        except LlmError as error:
+            raise RequestError(error.what, fix=error.fix, status=502) from None
+        return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
-        prefix = self.bundle.manifest.preprocess.prefix
-        encoded = self._tokenizer.encode_batch_fast([prefix + text for text in texts])
-        tokens = [found.ids for found in encoded]
-        result = np.empty((len(texts), len(self.outputs)), np.float32)
-        for rows in _batches([len(ids) for ids in tokens]):
-            result[rows] = self._forward([tokens[row] for row in rows])
-        return result
-
-    def _forward(self, tokens: Sequence[Sequence[int]]) -> Floats:
-        longest = max(1, max(map(len, tokens)))
-        ids = np.full((len(tokens), longest), self._pad, np.int64)
-        mask = np.zeros((len(tokens), longest), np.int64)
-        for row, found in enumerate(tokens):
-            ids[row, : len(found)] = found
-            mask[row, : len(found)] = 1
-        return self._session.run(ids, mask)
-
-    @cached_property
-    def _pad(self) -> int:
-        found = (self._tokenizer.token_to_id(name) for name in _PADS)
-        return next((index for index in found if index is not None), 0)
+        return self.model.logits(texts)
 
     def __repr__(self) -> str:
         state = "released" if self.released else "unreleased"
@@ -205,23 +216,6 @@ def _unreleased(bundle: Bundle, how: Literal["warn", "allow", "refuse"]) -> None
         raise BundleError(what, fix="add --unreleased to use it all the same.")
     if how == "warn":
         warnings.warn(f"{what} Answers may be wrong.", UnreleasedWarning, stacklevel=3)
-
-
-def _tokenizer(bundle: Bundle) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(bundle.path(TOKENIZER)))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(bundle.manifest.preprocess.max_length)  # pyright: ignore[reportUnknownMemberType]
-    return tokenizer
-
-
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows by length, cut where rows × longest would pass the token budget."""
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not batches or (len(batches[-1]) + 1) * lengths[row] > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
 
 
 def _text(row: str | Mapping[str, Any], index: int, key: str) -> str:

@@ -27,6 +27,8 @@ class ServeSettings:
     """A bearer token that opens every route, beside those in the store."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which browsers may reach this server, beside the loopback ones."""
+    allow_llm: tuple[str, ...] = ()
+    """URLs of language models that the bundle may send texts to; see `llm.access`."""
     store_texts: bool = False
     """Keep the texts that are sent, so that corrections can be learnt from."""
     retention_days: int = 90

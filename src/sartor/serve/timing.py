@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
 
 PROCESSES = 6
-_WARM_UP = 10
 _PATIENCE_S = 600
 
 
@@ -37,6 +36,14 @@ class Load:
     """Threads of one forward pass; the cores this process may use when None."""
     processes: int = PROCESSES
     """Fresh processes, one after the other."""
+    warm_up: int = 10
+    """Requests before the timed ones."""
+    allow_llm: tuple[str, ...] = ()
+    """URLs of language models that the bundle may ask."""
+
+    def sparing(self) -> "Load":
+        """As little as says anything: for a bundle whose every answer is asked of others."""
+        return replace(self, requests=min(self.requests, 5), warm_up=1)
 
 
 def measure(
@@ -69,7 +76,9 @@ def measure(
 
 def _one_process(bundle: str | Path, texts: Path, load: Load) -> list[float]:
     command = [sys.executable, "-m", "sartor.serve.timing", str(bundle), "--texts", str(texts)]
-    command += ["--requests", str(load.requests)]
+    command += ["--requests", str(load.requests), "--warm-up", str(load.warm_up)]
+    for url in load.allow_llm:
+        command += ["--allow-llm", url]
     if load.threads is not None:
         command += ["--threads", str(load.threads)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
@@ -86,8 +95,10 @@ def _time_here(bundle: str, texts: Sequence[str], load: Load) -> list[float]:
     # Imported here: the measuring parent needs no ONNX Runtime of its own.
     from sartor.serve.runtime import load as load_bundle
 
-    runtime = load_bundle(bundle, threads=load.threads, unreleased="allow")
-    for index in range(_WARM_UP):
+    runtime = load_bundle(
+        bundle, threads=load.threads, unreleased="allow", allow_llm=load.allow_llm
+    )
+    for index in range(load.warm_up):
         runtime.predict([texts[index % len(texts)]])
     taken: list[float] = []
     for index in range(load.requests):
@@ -103,9 +114,12 @@ def _main() -> None:
     parser.add_argument("--texts", required=True, help="JSON file with a list of texts")
     parser.add_argument("--requests", type=int, default=Load().requests)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--warm-up", type=int, default=Load().warm_up)
+    parser.add_argument("--allow-llm", action="append", default=[])
     given = parser.parse_args()
     texts = json.loads(Path(given.texts).read_text("utf-8"))
-    taken = _time_here(given.bundle, texts, Load(given.requests, given.threads, processes=1))
+    load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
+    taken = _time_here(given.bundle, texts, load)
     sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")
 
 

@@ -29,7 +29,7 @@ from sartor.shrink.export import to_onnx
 from sartor.tasks import TRAINERS
 from sartor.tasks.text_classification.added import install
 from sartor.tasks.text_classification.train import TextClassification, TextClassifier, load
-from sartor.tune.api import METHODS, Disturbs, Method
+from sartor.tune.api import METHODS, Disturbs, Method, tuning_methods
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.generators import seeded
@@ -53,9 +53,9 @@ __all__ = [
 _WORDS, _OUTPUTS = 60, 3
 
 
-@pytest.fixture(params=METHODS.names())
+@pytest.fixture(params=tuning_methods())
 def method(request: pytest.FixtureRequest) -> Method:
-    """Every registered method with its default settings."""
+    """Every registered method that has weights, with its default settings."""
     return METHODS.get(request.param)()
 
 

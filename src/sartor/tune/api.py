@@ -3,7 +3,8 @@
 A model has two parts: `encoder`, which came pretrained, and `head`, which did not. Every method
 has the members of `Method`; one that does more than open and close tensors also has those of
 `Schedules`, `Penalises`, `Objective`, `Settles` or `Finds`, which the fit looks for; one that reads
-activations has those of `ClosedForm`.
+activations has those of `ClosedForm`. One that only asks a language model opens nothing: it has
+those of `Portfolio` alone.
 """
 
 import re
@@ -18,10 +19,10 @@ from sartor.core.registry import Registry
 from sartor.core.types import Backbone
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 
-Reads = Literal["activations", "states", "tokens"]
+Reads = Literal["activations", "states", "tokens", "answers"]
 """What training reads: pooled "activations" of the frozen encoder, cached and fitted in closed
-form; cached "states", the token states of a frozen layer, through the loop; or "tokens", through
-the whole encoder and the loop."""
+form; cached "states", the token states of a frozen layer, through the loop; "tokens", through
+the whole encoder and the loop; or "answers" of a language model, with nothing to train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,19 @@ class Choice:
 Dimension = Real | Whole | Choice
 
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
+
+
+class Portfolio(Protocol):
+    """What every method has, also one without weights; see `Method`."""
+
+    reads: ClassVar[Reads]
+    rung: ClassVar[int | None]
+
+    @staticmethod
+    def portfolio() -> Sequence[Mapping[str, Any]]: ...
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]: ...
 
 
 class Method(Protocol):
@@ -231,6 +245,21 @@ class Sheds(Protocol):
 METHODS: Registry[Method] = Registry(
     "method", package="sartor.tune.methods", group="sartor.methods"
 )
+
+
+def asks(method: str) -> bool:
+    """Whether a method asks a language model and has no weights.
+
+    Raises:
+        UnknownName: If there is no such method.
+    """
+    found: Any = METHODS.get(method)
+    return found.reads == "answers"
+
+
+def tuning_methods() -> list[str]:
+    """Names of all methods that have weights to tune."""
+    return [name for name in METHODS.names() if not asks(name)]
 
 
 def is_head(name: str) -> bool:

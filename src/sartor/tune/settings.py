@@ -89,7 +89,7 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
     """
     chosen = METHODS.get(method)
     owners: list[type[Any]] = [cast("type[Any]", TRAINERS.get(task)), cast("type[Any]", chosen)]
-    if cast("type[Method]", chosen).reads != "activations":
+    if cast("type[Method]", chosen).reads in ("states", "tokens"):
         owners.append(Loop)
     known = {field.name: owner for owner in owners for field in fields(owner)}
     for key in flat:
