@@ -11,16 +11,15 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.bundle import Bundle, Learnt, record_verdicts
+from sartor.bundle import Bundle, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
@@ -35,15 +34,15 @@ from sartor.need.verdict import Verdict, overall
 from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
+from sartor.search.building import Builder
 from sartor.search.climbing import Clock, Hands, climb_and_search
 from sartor.search.estimates import finishing
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import Bench, fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
-from sartor.search.joining import climb_down, join, step_back
+from sartor.search.joining import join
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Climb, Limits, Scored, Tried
-from sartor.search.lineage import draft_manifest
+from sartor.search.ladder import Limits, Scored
 from sartor.search.mixed import Terms
 from sartor.search.outcome import Outcome, describe
 from sartor.search.pretraining import adapter
@@ -57,8 +56,6 @@ from sartor.tune.fit import TuneOptions, Tuner
 
 NeedSource = str | Path | Need | Mapping[str, Any]
 """Path of a need file, a `Need`, or the mapping that such a file would hold."""
-Built = tuple[Artefact, list[Artefact], Maker]
-"""The artefact that would ship, all that were made, and what made them."""
 
 
 def run(
@@ -268,7 +265,7 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        climb, (kept, made, maker) = self._build(ready, workshop, terms, climb, threads)
+        climb, (kept, made, maker) = self._builder(ready, workshop, threads).build(climb, terms)
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
@@ -358,64 +355,17 @@ class _Stages:
             ready.formers, setting.held, setting.rows, self._timing, _conditions(threads)
         )
 
-    def _build(
-        self, ready: Ready, workshop: Workshop, terms: Terms, climb: Climb, threads: int
-    ) -> tuple[Climb, Built]:
-        """What ships, and the climb that ends with it.
-
-        A joined candidate that costs too much gives way to the best single one, that one, where it
-        is too slow, to a cascade, and a cascade that is too slow all the same to it again.
-        """
-        assert climb.best is not None
-        built = self._shrink(ready, workshop, climb.best, threads)
-
-        def back(climb: Climb) -> Climb | None:
-            return step_back(climb, built[0].verdicts, self.emit)
-
-        def down(climb: Climb) -> Climb | None:
-            kept, _, maker = built
-            holds = partial(maker.holds, kept)
-            return climb_down(climb, kept.verdicts, holds, ready.setting.held, terms)
-
-        for give_way in (back, down, back) if self.need.prefer.ensemble else ():
-            if cheaper := give_way(climb):
-                climb = cheaper
-                assert climb.best is not None
-                built = self._shrink(ready, workshop, climb.best, threads)
-        return climb, built
-
-    def _shrink(self, ready: Ready, workshop: Workshop, best: Tried, threads: int) -> Built:
-        assert best.assessment is not None
-        assert best.scored is not None
-        product = workshop.product(best)
-        rows, held = ready.setting.rows, ready.setting.held.after(best)
-        learnt = Learnt.of(rows.train.ids, rows.validation.ids)
-        former = ready.formers.get(best.candidate.key)
-        if former is not None:
-            # Its graph's outputs stand in their own order.
-            held = replace(held, outputs=tuple(former.bundle.manifest.outputs))
-            learnt = former.learnt.choosing(rows.validation.ids)
-        maker = Maker(
-            held=held,
-            manifest=draft_manifest(self.need, ready, best),
-            need_text=self.text,
+    def _builder(self, ready: Ready, workshop: Workshop, threads: int) -> Builder:
+        return Builder(
+            self.desk,
+            ready,
+            workshop,
+            self.text,
             scratch=self.here.folder / "artefacts",
-            bundles=self.place.bundles,
             timing=self._timing,
             conditions=_conditions(threads),
-            learnt=learnt,
-            earlier=former.bundle if former else None,
             load=self.answering.load,
         )
-        kept, made = maker.make(
-            product,
-            ready.setting.held.task.decode(
-                best.scored.validation_logits, ready.setting.held.outputs, best.assessment.decision
-            ),
-            lambda name, build: workshop.artefact(product, name, build),
-            self.emit,
-        )
-        return kept, made, maker
 
     def _timing(self, bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float64]:
         def measure() -> list[list[float]]:

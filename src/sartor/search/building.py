@@ -1,0 +1,109 @@
+"""From the climb to what ships: build the best candidate, and give way where it costs too much."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.bundle import Bundle, Learnt
+from sartor.search.artefacts import Artefact, Maker
+from sartor.search.joining import climb_down, step_back
+from sartor.search.ladder import Climb, Tried
+from sartor.search.lineage import draft_manifest
+from sartor.search.mixed import Terms
+from sartor.search.product import Workshop
+from sartor.search.setup import Desk, Ready
+from sartor.serve.runtime import Runtime
+
+Built = tuple[Artefact, list[Artefact], Maker]
+"""The artefact that would ship, all that were made, and what made them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Makes bundles of a run's candidates.
+
+    Args:
+        desk: What the run works with.
+        ready: Rows by role, and earlier bundles.
+        workshop: A candidate to its graph.
+        text: The need, as the user wrote it.
+        scratch: Folder for artefacts that are being compared.
+        timing: See `artefacts.Maker`.
+        conditions: What the timing holds for.
+        load: A bundle's folder to what answers for it.
+    """
+
+    desk: Desk
+    ready: Ready
+    workshop: Workshop
+    text: str
+    scratch: Path
+    timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
+    conditions: str
+    load: Callable[[Path], Runtime]
+
+    def build(self, climb: Climb, terms: Terms) -> tuple[Climb, Built]:
+        """What ships, and the climb that ends with it.
+
+        A joined candidate that costs too much gives way to the best single one, that one, where it
+        is too slow, to a cascade, and a cascade that is too slow all the same to it again.
+
+        Args:
+            climb: Ended, with a best candidate.
+            terms: What joining may use and spend.
+        """
+        assert climb.best is not None
+        built = self._made(climb.best)
+
+        def back(climb: Climb) -> Climb | None:
+            return step_back(climb, built[0].verdicts, self.desk.emit)
+
+        def down(climb: Climb) -> Climb | None:
+            kept, _, maker = built
+            holds = partial(maker.holds, kept)
+            return climb_down(climb, kept.verdicts, holds, self.ready.setting.held, terms)
+
+        for give_way in (back, down, back) if self.desk.need.prefer.ensemble else ():
+            if cheaper := give_way(climb):
+                climb = cheaper
+                assert climb.best is not None
+                built = self._made(climb.best)
+        return climb, built
+
+    def _made(self, best: Tried) -> Built:
+        assert best.assessment is not None
+        assert best.scored is not None
+        setting, workshop = self.ready.setting, self.workshop
+        product = workshop.product(best)
+        held = setting.held.after(best)
+        learnt = Learnt.of(setting.rows.train.ids, setting.rows.validation.ids)
+        former = self.ready.formers.get(best.candidate.key)
+        if former is not None:
+            # Its graph's outputs stand in their own order.
+            held = replace(held, outputs=tuple(former.bundle.manifest.outputs))
+            learnt = former.learnt.choosing(setting.rows.validation.ids)
+        maker = Maker(
+            held=held,
+            manifest=draft_manifest(self.desk.need, self.ready, best),
+            need_text=self.text,
+            scratch=self.scratch,
+            bundles=self.desk.place.bundles,
+            timing=self.timing,
+            conditions=self.conditions,
+            learnt=learnt,
+            earlier=former.bundle if former else None,
+            load=self.load,
+        )
+        kept, made = maker.make(
+            product,
+            setting.held.task.decode(
+                best.scored.validation_logits, setting.held.outputs, best.assessment.decision
+            ),
+            lambda name, build: workshop.artefact(product, name, build),
+            self.desk.emit,
+        )
+        return kept, made, maker
