@@ -13,6 +13,8 @@ from tokenizers.processors import RobertaProcessing
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -73,6 +75,22 @@ def _roberta(labels: dict[str, int]) -> tuple[PreTrainedModel, Tokenizer]:
     return RobertaForSequenceClassification(config), tokenizer
 
 
+def _deberta(labels: dict[str, int]) -> tuple[PreTrainedModel, Tokenizer]:
+    """Relative positions alone: a hole between text and sentence would change its answers."""
+    tokenizer = tiny_tokenizer()
+    config = DebertaV2Config(
+        **_shape(tokenizer, labels),
+        type_vocab_size=0,
+        relative_attention=True,
+        position_biased_input=False,
+        pos_att_type=["p2c", "c2p"],
+        position_buckets=32,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+    )
+    return DebertaV2ForSequenceClassification(config), tokenizer
+
+
 def _save(folder: Path, made: tuple[PreTrainedModel, Tokenizer]) -> Path:
     model, tokenizer = made
     model.save_pretrained(folder)
@@ -80,7 +98,7 @@ def _save(folder: Path, made: tuple[PreTrainedModel, Tokenizer]) -> Path:
     return folder
 
 
-@pytest.fixture(params=[_bert, _roberta])
+@pytest.fixture(params=[_bert, _roberta, _deberta])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -126,11 +144,15 @@ def _plain(folder: Path, backbone: Backbone, texts: Any = TEXTS) -> np.ndarray:
         pairs = [tokenizer.encode(text, sentence) for sentence in SENTENCES]
         with torch.no_grad():
             found = [
-                model(torch.tensor([p.ids]), token_type_ids=torch.tensor([p.type_ids])).logits[0]
+                model(torch.tensor([p.ids]), **_segments(model, p.type_ids)).logits[0]
                 for p in pairs
             ]
         rows.append([float(z[NLI["entailment"]] - z[NLI["contradiction"]]) for z in found])
     return np.array(rows)
+
+
+def _segments(model: PreTrainedModel, types: list[int]) -> dict[str, torch.Tensor]:
+    return {"token_type_ids": torch.tensor([types])} if model.config.type_vocab_size else {}
 
 
 def test_logits_are_those_of_the_pairs_tokenised_plainly(folder: Path):

@@ -101,6 +101,8 @@ def _loaded(
     import torch
 
     architecture, config = kind
+    # The attention is not named: transformers takes torch's own, and DeBERTa, which has none,
+    # would be refused.
     with _quiet():
         try:
             loaded = architecture.from_pretrained(
@@ -109,7 +111,6 @@ def _loaded(
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
-                attn_implementation="sdpa",
                 output_loading_info=True,
             )
             model, report = cast("tuple[PreTrainedModel, dict[str, list[str]]]", loaded)

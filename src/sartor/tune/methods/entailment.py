@@ -120,7 +120,7 @@ def _fit(frozen: Frozen, method: Entailment) -> ClosedFit:
     count = len(frozen.train)
     sample = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int)).tolist()
     seen = np.full((count, len(said)), np.nan, np.float32)
-    seen[sample] = logits([frozen.train[i] for i in sample])
+    seen[sample] = logits([frozen.train[int(i)] for i in sample])
     held = logits(frozen.validation)
     tokenizer.no_truncation()
     return ClosedFit(held, seen, build)
