@@ -233,6 +233,7 @@ def test_a_candidate_too_slow_for_the_need_answers_what_a_fast_one_is_unsure_of(
     found = climb_down(climbed(cheap, dear), [SLOW], half_may_climb, among, shop.terms())
     assert found is not None
     assert found.reached
+    assert found.best is not None
     assert found.best is found.tried[-1]
     assert found.best.parts is not None
     assert found.best.parts.kind == "cascade"

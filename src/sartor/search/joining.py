@@ -50,9 +50,9 @@ def join(climb: Climb, held: Held, terms: Terms) -> Climb:
         stack,
     )
     # Each has to be clearly above what was taken before: the more it chooses, the later it comes.
-    for make in makers if found is not None else ():
+    for make in makers:
         assert best.assessment is not None
-        if best.assessment.chance >= ENOUGH:
+        if found is None or best.assessment.chance >= ENOUGH:
             break
         if made := make(found, best, terms):
             tried.append(made)
