@@ -245,6 +245,7 @@ def test_a_candidate_too_slow_for_the_need_answers_what_a_fast_one_is_unsure_of(
     found = climb_down(climbed(cheap, dear), [SLOW], half_may_climb, among, shop.terms())
     assert found is not None
     assert found.reached
+    assert found.best is not None
     assert found.best is found.tried[-1]
     assert found.best.parts is not None
     assert found.best.parts.kind == "cascade"
@@ -297,8 +298,8 @@ def test_a_cascade_is_joined_where_adding_logits_would_drown_the_sure_one():
 
 def test_a_member_that_leans_is_stacked_where_no_weight_would_mend_it():
     among, shop = held("accuracy >= 0.9"), Shop()
-    leaning = knows(0, 1, 2, sure=2.0) + np.array([5.0, 0.0], np.float32)
-    alone = climbed(tried(leaning, among, n=1), tried(knows(0, seed=1), among, n=2))
+    leaning = knows(0, 1, sure=2.0) + np.array([5.0, 0.0], np.float32)
+    alone = climbed(tried(leaning, among, n=1), tried(knows(2, seed=1), among, n=2))
     assert chance(alone.best) < 0.05
     found = join(alone, among, shop.terms())
     assert found.reached

@@ -78,7 +78,7 @@ def members_of(tried: Tried, backbones: Mapping[str, Backbone]) -> list[dict[str
         candidate = member.candidate
         found.append(
             {
-                "factor": factor if isinstance(factor, float | int) else [list(r) for r in factor],
+                "factor": [list(row) for row in factor] if isinstance(factor, tuple) else factor,
                 "backbone": candidate.backbone,
                 "backbone_sha256": candidate.backbone_sha256,
                 "backbone_licence": backbones[candidate.backbone].licence,

@@ -91,6 +91,8 @@ def stack(found: Evidence, best: Tried, terms: Terms) -> Tried | None:
         return choose_stack(stack, truth, allowed)
 
     rule = chooser(found.stack, found.truth)
+    if len(rule.members) < 2:
+        return None
     matrices = [tuple(tuple(map(float, row)) for row in m) for m in rule.matrices]
     members = tuple((m, models[i]) for m, i in zip(matrices, rule.members, strict=True))
     of = "; ".join(models[i].candidate.label() for i in rule.members)
