@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -153,10 +153,6 @@ def _name(source: NeedSource) -> str:
     return str(source) if isinstance(source, str | Path) else "the need"
 
 
-def _conditions(threads: int) -> str:
-    return f"this machine, batch 1, {threads} threads"
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -225,12 +221,14 @@ class _Stages:
         limits, began = self._limits(), self.began if asked else time.monotonic()
         tuner = self._tuner(ready, math.inf if limits.seconds is None else began + limits.seconds)
         clock = Clock(limits, began)
-        answering = self._answering(ready, threads)
-        searched = climb_and_search(self.desk, ready, tuner, answering, clock, self._owner())
-        workshop = Workshop(tuner, ready.setting.rows, self.place.stage, self.emit, ready.formers)
+        setting, owner = ready.setting, f"run {self.here.number}"
+        conditions = f"this machine, batch 1, {threads} threads"
+        answering = Answering(ready.formers, setting.held, setting.rows, self._timing, conditions)
+        searched = climb_and_search(self.desk, ready, tuner, answering, clock, owner)
+        workshop = Workshop(tuner, setting.rows, self.place.stage, self.emit, ready.formers)
         climb = searched.climb
         if self.need.prefer.ensemble:
-            climb = join(climb, ready.setting.held, self._terms(ready, clock, workshop))
+            climb = join(climb, setting.held, self._terms(ready, clock, workshop))
         if climb.best is None:
             raise DataError(
                 "No candidate could be fitted: "
@@ -238,11 +236,11 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        kept, made, maker = self._shrink(ready, workshop, climb.best, threads)
+        kept, made, maker = self._shrink(ready, workshop, climb.best, conditions)
         if cheaper := step_back(climb, kept.verdicts, self.emit):
             climb = cheaper
             assert climb.best is not None
-            kept, made, maker = self._shrink(ready, workshop, climb.best, threads)
+            kept, made, maker = self._shrink(ready, workshop, climb.best, conditions)
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
@@ -250,12 +248,10 @@ class _Stages:
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
-        foreseen = foresee(
-            ready.setting, climb, verdicts, heads_on(tuner, ready.setting.rows), self.emit
-        )
+        foreseen = foresee(setting, climb, verdicts, heads_on(tuner, setting.rows), self.emit)
         result = describe(
             outcome,
-            ready.setting,
+            setting,
             climb=climb,
             artefacts=made,
             answers=answers,
@@ -279,10 +275,6 @@ class _Stages:
         }
         self.here.write_json("result.json", result)
         return outcome
-
-    def _owner(self) -> str:
-        """Whose trials these are, in a study that other runs share."""
-        return f"run {self.here.number}"
 
     def _wait(self) -> None:
         self.emit(Note("Waiting for another run of this workspace that is being judged."))
@@ -313,25 +305,16 @@ class _Stages:
         alike = reading(ready.backbones, MAX_LENGTH)
         return Terms(ready.backbones, alike, workshop.tasted, clock.affords, self.emit)
 
-    def _answering(self, ready: Ready, threads: int) -> Answering:
-        setting = ready.setting
-        return Answering(
-            ready.formers, setting.held, setting.rows, self._timing, _conditions(threads)
-        )
-
     def _shrink(
-        self, ready: Ready, workshop: Workshop, best: Tried, threads: int
+        self, ready: Ready, workshop: Workshop, best: Tried, conditions: str
     ) -> tuple[Artefact, list[Artefact], Maker]:
         assert best.assessment is not None
         assert best.scored is not None
         product = workshop.product(best)
         rows, held = ready.setting.rows, ready.setting.held.after(best)
         learnt = Learnt.of(rows.train.ids, rows.validation.ids)
-        former = ready.formers.get(best.candidate.key)
-        if former is not None:
-            # Its graph's outputs stand in their own order.
-            held = replace(held, outputs=tuple(former.bundle.manifest.outputs))
-            learnt = former.learnt.choosing(rows.validation.ids)
+        if former := ready.formers.get(best.candidate.key):
+            held, learnt = former.shipping(held)
         maker = Maker(
             held=held,
             manifest=self._manifest(ready, best),
@@ -339,7 +322,7 @@ class _Stages:
             scratch=self.here.folder / "artefacts",
             bundles=self.place.bundles,
             timing=self._timing,
-            conditions=_conditions(threads),
+            conditions=conditions,
             learnt=learnt,
             earlier=former.bundle if former else None,
         )
@@ -362,9 +345,8 @@ class _Stages:
 
     def _manifest(self, ready: Ready, best: Tried) -> Manifest:
         candidate = best.candidate
-        former = ready.formers.get(candidate.key)
-        if former is not None:
-            return self._again(ready, former.bundle.manifest)
+        if former := ready.formers.get(candidate.key):
+            return former.manifest_for(self.need, ready.setting.rows.test.fingerprint())
         backbone = ready.backbones[candidate.backbone]
         return Manifest(
             format=1,
@@ -393,23 +375,6 @@ class _Stages:
                 "sartor": sartor.__version__,
                 **({"members": members_of(best, ready.backbones)} if best.parts else {}),
             },
-        )
-
-    def _again(self, ready: Ready, before: Manifest) -> Manifest:
-        """An earlier bundle under this need: what it is made of stays, and where that came from."""
-        test_rows = ready.setting.rows.test.fingerprint()
-        return before.model_copy(
-            update={
-                "id": "",
-                "name": self.need.name,
-                "decision": {},
-                "files": {},
-                "need": self.need.model_dump(mode="json"),
-                "lineage": {**before.lineage, "test_rows": test_rows},
-                "verdicts": [],
-                "released": False,
-                "seal": "",
-            }
         )
 
     def _judge(
