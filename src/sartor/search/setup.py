@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
+from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, Fault, ModelError, NeedError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.hashing import digest
@@ -197,10 +198,11 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     there, passed = formers(looked, asked, emit)
     choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
+    attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
     fitted, refused = build_rungs(
         backbones,
         method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept, obstacles(need.task, outputs, described))),
+        Aim(need.task, need.seed, Sieve(need.accept, attaches)),
         lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
     )
     texts = [str(text) for text in rows.validation.inputs["text"]]
@@ -230,6 +232,12 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         precision,
         {former.candidate.key: former for former in there},
     )
+
+
+def _remembered(place: Workspace, key: str, find: Callable[[], str]) -> str:
+    """An answer that is found out once in a workspace."""
+    folder = place.stage("attachable", key, lambda to: write_durably(to / "why", find().encode()))
+    return (folder / "why").read_text("utf-8")
 
 
 def _hashes(need: Need, backbones: Sequence[Backbone]) -> frozenset[str]:
