@@ -166,10 +166,6 @@ def _name(source: NeedSource) -> str:
     return str(source) if isinstance(source, str | Path) else "the need"
 
 
-def _conditions(threads: int) -> str:
-    return f"this machine, batch 1, {threads} threads"
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -273,12 +269,10 @@ class _Stages:
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
-        foreseen = foresee(
-            ready.setting, climb, verdicts, heads_on(tuner, ready.setting.rows), self.emit
-        )
+        foreseen = foresee(setting, climb, verdicts, heads_on(tuner, setting.rows), self.emit)
         result = describe(
             outcome,
-            ready.setting,
+            setting,
             climb=climb,
             artefacts=made,
             answers=answers,
@@ -302,10 +296,6 @@ class _Stages:
         }
         self.here.write_json("result.json", result)
         return outcome
-
-    def _owner(self) -> str:
-        """Whose trials these are, in a study that other runs share."""
-        return f"run {self.here.number}"
 
     def _wait(self) -> None:
         self.emit(Note("Waiting for another run of this workspace that is being judged."))
@@ -352,7 +342,11 @@ class _Stages:
     def _reusing(self, ready: Ready, threads: int) -> Reusing:
         setting = ready.setting
         return Reusing(
-            ready.formers, setting.held, setting.rows, self._timing, _conditions(threads)
+            ready.formers,
+            setting.held,
+            setting.rows,
+            self._timing,
+            f"this machine, batch 1, {threads} threads",
         )
 
     def _builder(self, ready: Ready, workshop: Workshop, threads: int) -> Builder:
@@ -363,7 +357,7 @@ class _Stages:
             self.text,
             scratch=self.here.folder / "artefacts",
             timing=self._timing,
-            conditions=_conditions(threads),
+            conditions=f"this machine, batch 1, {threads} threads",
             load=self.answering.load,
         )
 

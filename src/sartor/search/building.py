@@ -1,7 +1,7 @@
 """From the climb to what ships: build the best candidate, and give way where it costs too much."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -83,9 +83,7 @@ class Builder:
         learnt = Learnt.of(setting.rows.train.ids, setting.rows.validation.ids)
         former = self.ready.formers.get(best.candidate.key)
         if former is not None:
-            # Its graph's outputs stand in their own order.
-            held = replace(held, outputs=tuple(former.bundle.manifest.outputs))
-            learnt = former.learnt.choosing(setting.rows.validation.ids)
+            held, learnt = former.shipping(held)
         maker = Maker(
             held=held,
             manifest=draft_manifest(self.desk.need, self.ready, best),

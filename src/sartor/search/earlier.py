@@ -7,7 +7,7 @@ that choose now is what every candidate of this run does too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from sartor.core.events import Emit, Note
 from sartor.core.types import Candidate
 from sartor.data.prepare import Prepared
 from sartor.need.model import Need, Preferences
+from sartor.search.assess import Held
 from sartor.search.estimates import Estimate, Range
 from sartor.search.feasible import Dropped, possible
 from sartor.search.ladder import EARLIER, Rung
@@ -56,6 +57,34 @@ class Former:
         seconds = Range(pass_ / 4 / 0.65 + 0.3, pass_ / 0.2 + 4)
         found = Estimate(seconds, Range(100 + mb, 400 + 4 * mb), Range(mb, mb))
         return Rung(EARLIER, (self.candidate,), together=False, estimate=found, stops=self.stops)
+
+    def shipping(self, held: Held) -> tuple[Held, Learnt]:
+        """(what its artefact is assessed by, what it will have learnt from)."""
+        # Its graph's outputs stand in their own order.
+        asked = replace(held, outputs=tuple(self.bundle.manifest.outputs))
+        return asked, self.learnt.choosing(held.validation.ids)
+
+    def manifest_for(self, need: Need, test_rows: str) -> Manifest:
+        """Its manifest under another need, not judged: what it is made of stays, and of what.
+
+        Args:
+            need: That it is to be judged by.
+            test_rows: Fingerprint of the rows that will judge it.
+        """
+        before = self.bundle.manifest
+        return before.model_copy(
+            update={
+                "id": "",
+                "name": need.name,
+                "decision": {},
+                "files": {},
+                "need": need.model_dump(mode="json"),
+                "lineage": {**before.lineage, "test_rows": test_rows},
+                "verdicts": [],
+                "released": False,
+                "seal": "",
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

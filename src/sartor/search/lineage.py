@@ -21,7 +21,7 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
     """
     candidate, rows = best.candidate, ready.setting.rows
     if (former := ready.formers.get(candidate.key)) is not None:
-        return _again(need, former.bundle.manifest, rows.test.fingerprint())
+        return former.manifest_for(need, rows.test.fingerprint())
     backbone = ready.backbones[candidate.backbone]
     return Manifest(
         format=1,
@@ -51,23 +51,6 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
             **({"asks": backbone.path} if backbone.source == "llm" else {}),
             **({"members": members_of(best, ready.backbones)} if best.parts else {}),
         },
-    )
-
-
-def _again(need: Need, before: Manifest, test_rows: str) -> Manifest:
-    """An earlier bundle under this need: what it is made of stays, and where that came from."""
-    return before.model_copy(
-        update={
-            "id": "",
-            "name": need.name,
-            "decision": {},
-            "files": {},
-            "need": need.model_dump(mode="json"),
-            "lineage": {**before.lineage, "test_rows": test_rows},
-            "verdicts": [],
-            "released": False,
-            "seal": "",
-        }
     )
 
 

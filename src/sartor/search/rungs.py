@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sartor.core.errors import NothingToTune, SettingError
+from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
@@ -34,29 +35,51 @@ def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str
     return sorted(usable, key=lambda n: places[n].rung)
 
 
-def obstacles(task: str, outputs: Sequence[str], descriptions: Mapping[str, str]) -> Attaches:
+Remember = Callable[[str, Callable[[], str]], str]
+"""A key and how to find an answer out, to the answer: found out once for each key."""
+
+
+def afresh(_: str, find: Callable[[], str]) -> str:
+    """A `Remember` that does not."""
+    return find()
+
+
+def obstacles(
+    task: str,
+    outputs: Sequence[str],
+    descriptions: Mapping[str, str],
+    remember: Remember = afresh,
+) -> Attaches:
     """Tells, for this task and these labels, why a method cannot be used.
 
     Args:
         task: Name in the tasks registry.
         outputs: Names of the labels.
         descriptions: What the need says they mean.
+        remember: See `Remember`: finding out builds models, and imports what the method needs.
     """
-    tried: dict[tuple[str, ...], str | None] = {}
+    code = sources_sha256("sartor.models", "sartor.tasks", "sartor.tune")
+    libraries = versions("torch", "transformers", "peft")
+    asked = [task, list(outputs), dict(descriptions), code, libraries]
+    tried: dict[tuple[str, ...], str] = {}
 
     def reason(backbone: Backbone, candidate: Candidate) -> str | None:
         method: Any = METHODS.get(candidate.method)
         reads: Reads = method.reads
-        if isinstance(method, Choosy):
-            return method.obstacle(backbone, outputs, descriptions) or None
-        if reads != "tokens":
+        if reads != "tokens" and not isinstance(method, Choosy):
             return None
         # Names of places and parts can make a difference to what fits; rates and sizes cannot.
         named = sorted(f"{k}={v}" for k, v in candidate.settings.items() if isinstance(v, str))
-        place = (backbone.name, candidate.method, *named)
+        place = (backbone.sha256, candidate.method, *named)
+
+        def find() -> str:
+            if isinstance(method, Choosy):
+                return method.obstacle(backbone, outputs, descriptions)
+            return why_not(backbone, candidate, task) or ""
+
         if place not in tried:
-            tried[place] = why_not(backbone, candidate, task)
-        return tried[place]
+            tried[place] = remember(digest(place, asked), find)
+        return tried[place] or None
 
     return reason
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
+from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, Fault, ModelError, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.hashing import digest
@@ -199,7 +200,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
     asking = _asking(desk, outputs)
-    sieve = Sieve(need.accept, obstacles(need.task, outputs, described))
+    attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
+    sieve = Sieve(need.accept, attaches)
     fitted, refused = build_rungs(
         backbones,
         method_order(need.prefer.methods, llm=asking is not None),
@@ -237,6 +239,12 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         {former.candidate.key: former for former in there},
         asking,
     )
+
+
+def _remembered(place: Workspace, key: str, find: Callable[[], str]) -> str:
+    """An answer that is found out once in a workspace."""
+    folder = place.stage("attachable", key, lambda to: write_durably(to / "why", find().encode()))
+    return (folder / "why").read_text("utf-8")
 
 
 def _hashes(need: Need, backbones: Sequence[Backbone]) -> frozenset[str]:

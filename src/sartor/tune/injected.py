@@ -3,8 +3,6 @@
 from fnmatch import fnmatch
 from typing import Any
 
-from peft import inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from sartor.core.errors import NothingToTune
@@ -38,6 +36,8 @@ def choose_linears(model: nn.Module, where: str) -> list[str]:
 
 def inject(model: nn.Module, config: Any) -> None:
     """Put the layers of a peft configuration into the model; they and the head train."""
+    from peft import inject_adapter_in_model
+
     inject_adapter_in_model(config, model, ADAPTER)
     # Injection freezes everything else; the head has no pretrained weights to lean on.
     for name, tensor in model.named_parameters():
@@ -47,6 +47,8 @@ def inject(model: nn.Module, config: Any) -> None:
 
 def merge(model: nn.Module) -> None:
     """Fold every peft layer into the plain layer it stands beside."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     adapted = [(n, m) for n, m in model.named_modules() if isinstance(m, BaseTunerLayer)]
     for name, layer in adapted:
         layer.merge()

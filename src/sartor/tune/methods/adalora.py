@@ -12,17 +12,19 @@ Zhang et al. 2023, https://arxiv.org/abs/2303.10512
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
-from peft import AdaLoraConfig
-from peft.tuners.adalora import AdaLoraLayer, RankAllocator
 from torch import Tensor, nn
 
 from sartor.core.errors import SettingError
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head
 from sartor.tune.injected import ADAPTER, choose_linears, inject, merge
+
+if TYPE_CHECKING:
+    from peft import AdaLoraConfig
+    from peft.tuners.adalora import AdaLoraLayer, RankAllocator
 
 _SLOT = "rank_allocator"
 """Where the model carries its allocator between `begin` and `fold`: methods hold no state."""
@@ -72,6 +74,8 @@ class AdaLora:
         inject(model, self._config(choose_linears(model, self.where), total=1))
 
     def begin(self, model: nn.Module, steps: int) -> None:
+        from peft.tuners.adalora import RankAllocator
+
         config = self._config(None, total=steps)
         setattr(model, _SLOT, _Allocation(RankAllocator(model, config, ADAPTER)))
 
@@ -129,7 +133,9 @@ class AdaLora:
             "label_smoothing": Real(0.0, 0.2),
         }
 
-    def _config(self, where: list[str] | None, total: int) -> AdaLoraConfig:
+    def _config(self, where: list[str] | None, total: int) -> "AdaLoraConfig":
+        from peft import AdaLoraConfig
+
         return AdaLoraConfig(
             target_r=self.rank,
             init_r=self.initial_rank,
@@ -147,7 +153,7 @@ class AdaLora:
 class _Allocation:
     """peft's allocator with its place in the run, which it does not keep."""
 
-    def __init__(self, allocator: RankAllocator) -> None:
+    def __init__(self, allocator: "RankAllocator") -> None:
         self._allocator = allocator
         self._config: AdaLoraConfig = allocator.peft_config
         self.fixed = False
@@ -201,7 +207,9 @@ def ranks(model: nn.Module) -> dict[str, int]:
     }
 
 
-def _adapted(model: nn.Module) -> dict[str, AdaLoraLayer]:
+def _adapted(model: nn.Module) -> "dict[str, AdaLoraLayer]":
+    from peft.tuners.adalora import AdaLoraLayer
+
     return {n: m for n, m in model.named_modules() if isinstance(m, AdaLoraLayer)}
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt, Le
-from peft import IA3Config
 from torch import nn
 
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head
@@ -34,6 +33,8 @@ class IA3:
     """Peak learning rate of the head, which starts without pretraining."""
 
     def attach(self, model: nn.Module) -> None:
+        from peft import IA3Config
+
         feedforward = find(model, "after_feedforward")
         keys_values = [*find(model, "key"), *find(model, "value")]
         config = IA3Config(

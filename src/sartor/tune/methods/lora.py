@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt
-from peft import LoraConfig
 from torch import nn
 
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole
@@ -36,6 +35,9 @@ class Lora:
     """Peak learning rate of A, B and the head."""
 
     def attach(self, model: nn.Module) -> None:
+        # Here, since planning asks a method for its settings and need not wait for peft.
+        from peft import LoraConfig
+
         chosen = choose_linears(model, self.where)
         config = LoraConfig(
             r=self.rank,

@@ -1,0 +1,39 @@
+"""What a plan waits for: only the libraries that it needs."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from tests.stories.conftest import Finished
+from tests.stories.shop import environment
+
+_WITHOUT_PEFT = """
+import sys
+sys.modules["peft"] = None
+from sartor.cli import main
+main()
+"""
+
+
+def without_peft(*arguments: str, shop: Finished) -> Any:
+    said = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_PEFT, *arguments, "--json"],
+        cwd=shop.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    return json.loads(said.stdout)
+
+
+def test_peft_is_not_imported_before_a_method_that_needs_it_is_fitted(shop: Finished):
+    """Whether LoRA fits the backbone was found out by the first plan of the workspace."""
+    need = shop.folder / "need.yaml"
+    need.write_text(need.read_text().replace("[./tiny]}", "[./tiny], bundles: []}"))
+    plan = without_peft("plan", "need.yaml", shop=shop)
+    assert "lora" in [rung["rung"] for rung in plan["plan"]]
+    assert without_peft("run", "need.yaml", shop=shop)["state"] == "met"
