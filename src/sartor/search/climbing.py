@@ -92,6 +92,7 @@ def climb_and_search(
         rows=len(rows.train),
         started=clock.began,
         workers=crew.workers,
+        ruled_out=ready.ruled_out,
     ).search(climb, ready.setting.rungs)
     if searched.climb.best is not climb.best:
         _say_climbed(desk, searched.climb)

@@ -11,7 +11,7 @@ from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.hashing import digest
 from sartor.core.near import near_miss
 from sartor.core.store import Store
-from sartor.core.types import Backbone
+from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
 from sartor.data.changes import summary
@@ -32,7 +32,7 @@ from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
 from sartor.search.outcome import Setting
-from sartor.search.rungs import Aim, build_rungs, method_order, obstacles
+from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
@@ -74,12 +74,14 @@ class Ready:
         backbones: By name.
         encoders: By the backbone's name.
         precision: Of this machine, recorded once a run.
+        ruled_out: Why a candidate cannot meet the need on size or speed whatever it learns, or "".
     """
 
     setting: Setting
     backbones: Mapping[str, Backbone]
     encoders: Mapping[str, TextEncoder]
     precision: Precision
+    ruled_out: Callable[[Candidate], str]
 
 
 Adapt = Callable[[Backbone, prepare.Prepared, Held, Callable[[Backbone], TextEncoder]], Backbone]
@@ -184,18 +186,19 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         emit(Note(text, "warning"))
     choice = " ".join([why, *settled["warnings"]])
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
-    rungs, dropped = build_rungs(
-        backbones,
-        method_order(need.prefer.methods),
-        Aim(need.task, need.seed, Sieve(need.accept, obstacles(need.task, outputs, described))),
-        lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
-    )
+    aim = Aim(need.task, need.seed, Sieve(need.accept, obstacles(need.task, outputs, described)))
+
+    def work(b: Backbone, layer: int | None = None) -> Work:
+        return _work((encoders[b.name], cache, states), rows, speed, layer)
+
+    rungs, dropped = build_rungs(backbones, method_order(need.prefer.methods), aim, work)
     if not rungs:
         refuse_empty(desk.file, need.accept, dropped)
     for each in dropped:
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     named = {b.name: b for b in backbones}
+    works = {name: work(b) for name, b in named.items()}
     return Ready(
         Setting(
             need, gathered, rows, seen, held, desk.file, tuple(rungs), choice, named, tuple(dropped)
@@ -203,6 +206,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         named,
         encoders,
         precision,
+        lambda c: ruled_out(c, (named[c.backbone], works[c.backbone]), aim),
     )
 
 
