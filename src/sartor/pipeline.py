@@ -229,6 +229,7 @@ class _Stages:
         asked = self.need.prefer.pretrain != "none"
         check_key(self.need)
         ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
+        setting = ready.setting
         self.store.assign(self.need.name, ready.setting.rows.assignments)
         write_changes(ready.setting.rows.changes, self.here.folder / "changes.jsonl")
         threads = int(self.here.fact("threads", cores))
@@ -237,10 +238,11 @@ class _Stages:
         # Pretraining spends of the budget too.
         clock = Clock(self._limits(), self.began if asked else time.monotonic())
         tuner = self._tuner(ready, clock.deadline)
-        reusing = self._reusing(ready, threads)
+        conditions = f"this machine, batch 1, {threads} threads"
+        reusing = Reusing(ready.formers, setting.held, setting.rows, self._timing, conditions)
         with self.executor.crew(self.place, self.here, self.emit) as crew:
             hands = Hands(tuner, reusing, crew)
-            searched = climb_and_search(self.desk, ready, hands, clock, self._owner())
+            searched = climb_and_search(self.desk, ready, hands, clock, f"run {self.here.number}")
             fits = {"on": self.on, "at_once": crew.workers, "threads": crew.threads or threads}
         workshop = Workshop(
             tuner,
@@ -261,7 +263,7 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        climb, (kept, made, maker) = self._builder(ready, workshop, threads).build(climb, terms)
+        climb, (kept, made, maker) = self._builder(ready, workshop, conditions).build(climb, terms)
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
@@ -339,17 +341,7 @@ class _Stages:
             emit=self.emit,
         )
 
-    def _reusing(self, ready: Ready, threads: int) -> Reusing:
-        setting = ready.setting
-        return Reusing(
-            ready.formers,
-            setting.held,
-            setting.rows,
-            self._timing,
-            f"this machine, batch 1, {threads} threads",
-        )
-
-    def _builder(self, ready: Ready, workshop: Workshop, threads: int) -> Builder:
+    def _builder(self, ready: Ready, workshop: Workshop, conditions: str) -> Builder:
         return Builder(
             self.desk,
             ready,
@@ -357,7 +349,7 @@ class _Stages:
             self.text,
             scratch=self.here.folder / "artefacts",
             timing=self._timing,
-            conditions=f"this machine, batch 1, {threads} threads",
+            conditions=conditions,
             load=self.answering.load,
         )
 

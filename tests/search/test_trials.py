@@ -49,6 +49,7 @@ class Lab:
         self.seconds, self.rows, self.workers = seconds, rows, 1
         self.at_once: list[int] = []
         self.bars: list[int] = []
+        self.ruled_out: Callable[[Candidate], str] = lambda _: ""
         self.ends: Callable[[Candidate], Scored | None] = lambda _: None
         monkeypatch.setattr("sartor.search.trials.time.monotonic", lambda: self.now)
 
@@ -117,6 +118,7 @@ class Lab:
             rows=self.rows,
             started=self.now,
             workers=self.workers,
+            ruled_out=self.ruled_out,
         )
         return searcher.search(self.climbed(rungs), rungs)
 
@@ -239,6 +241,48 @@ def test_a_trial_that_is_given_up_on_its_way_is_pruned_and_its_curve_is_kept(
     assert lab.bars[:5] == [0, 0, 1, 1, 2], "whole trials make the bar, and only they"
     past = [p for p in Study(tmp_path / "lora.journal", SPACES["lora"], "x", 0).trials() if p.curve]
     assert [(p.state, len(p.curve)) for p in past[:2]] == [("pruned", 2), ("done", 4)]
+
+
+def low(candidate: Candidate) -> str:
+    """Rules out two thirds of the rates of lora on a log scale."""
+    return "too large" if candidate.settings.get("lr", 1) < 1.4e-3 else ""
+
+
+def test_what_cannot_meet_the_need_is_not_fitted_and_costs_no_patience(
+    tmp_path: Path, monkeypatch: Any
+):
+    lab = Lab(tmp_path, monkeypatch, seconds=1e6)
+    monkeypatch.setattr(
+        Lab, "rungs", lambda self: [self.rung("lora", [{"lr": 2e-3}], together=False)]
+    )
+    lab.ruled_out = low
+    found = lab.search(wanted=[{"lr": 1e-3}])
+    assert not [c for c, _ in lab.fitted if low(c)]
+    assert len(trials(found)) >= PATIENCE
+    past = Study(tmp_path / "lora.journal", SPACES["lora"], "x", 0).trials()
+    refused = [p for p in past if p.notes.get("refused")]
+    assert refused
+    assert {(p.state, p.notes["why"]) for p in refused} == {("pruned", "too large")}
+
+    # None of the space would do: the search still ends.
+    none = Lab(tmp_path / "none", monkeypatch, seconds=3.0)
+    none.ruled_out = lambda _: "too large"
+    assert "budget ends" in none.search().why
+
+
+def test_a_killed_search_that_refuses_draws_ends_like_one_that_was_not(
+    tmp_path: Path, monkeypatch: Any
+):
+    whole = Lab(tmp_path / "whole", monkeypatch, seconds=14.0)
+    whole.ruled_out = low
+    expected = whole.search()
+    lab = Lab(tmp_path / "killed", monkeypatch, seconds=14.0)
+    lab.ruled_out, lab.facts = low, dict(whole.facts)
+    lab.fail = lambda count: Killed() if count == 4 else None  # type: ignore[assignment]
+    with pytest.raises(Killed):
+        lab.search()
+    lab.fail = lambda _: None
+    assert names(lab.search()) == names(expected)
 
 
 @pytest.mark.parametrize("kills", [[1], [3], [6, 9], [1, 2, 3]])

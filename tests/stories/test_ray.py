@@ -130,7 +130,7 @@ def crew(
 ) -> Iterator[tuple[RayCrew, Bench, list[Event]]]:
     shop = open_shop(tmp_path / "shop")
     monkeypatch.chdir(shop)
-    for name, value in RAY.items():
+    for name, value in environment(**RAY).items():  # a worker imports this file
         monkeypatch.setenv(name, value)
     ready, events = pipeline.plan("need.yaml"), list[Event]()
     place = Workspace.open()

@@ -127,6 +127,7 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         rows=len(rows.train),
         started=clock.began,
         workers=crew.workers,
+        ruled_out=ready.ruled_out,
     ).search(climb, [rung for rung in ready.setting.rungs if rung.name != EARLIER])
     if searched.climb.best is not climb.best:
         _say_climbed(desk, searched.climb)

@@ -166,13 +166,34 @@ def _sift(
         if depth is None:
             continue
         candidate = Candidate(backbone.name, backbone.sha256, method, settings, aim.seed)
-        body = _body(method, backbone, depth)
-        reason = aim.sieve.why_not(body, candidate, work)
-        if reason is None:
-            kept.append(candidate)
-        else:
+        if reason := _refused(candidate, depth, (backbone, work), aim):
             refused[depth] = reason
+        else:
+            kept.append(candidate)
     return kept, refused
+
+
+def ruled_out(candidate: Candidate, of: tuple[Backbone, Work], aim: Aim) -> str:
+    """Why a candidate cannot meet the need whatever it learns, or "".
+
+    Args:
+        candidate: Of any settings.
+        of: Its backbone, and how much there is to compute with that.
+        aim: See `build_rungs`.
+    """
+    backbone, _ = of
+    depth = _depth(candidate.settings, candidate.method, aim.task, backbone)
+    if depth is None:
+        return f"{backbone.name} lacks a layer that is read"
+    found = _refused(candidate, depth, of, aim)
+    return "" if found is None else found.why
+
+
+def _refused(
+    candidate: Candidate, depth: int, of: tuple[Backbone, Work], aim: Aim
+) -> Dropped | None:
+    backbone, work = of
+    return aim.sieve.why_not(_body(candidate.method, backbone, depth), candidate, work)
 
 
 def costs(task: str, backbones: Mapping[str, Backbone]) -> Callable[[Candidate], float]:

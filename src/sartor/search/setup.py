@@ -12,7 +12,7 @@ from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.hashing import digest
 from sartor.core.near import near_miss
 from sartor.core.store import Store
-from sartor.core.types import Backbone
+from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
 from sartor.data.changes import summary
@@ -37,7 +37,7 @@ from sartor.search.feasible import Dropped, Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.outcome import Setting
-from sartor.search.rungs import Aim, build_rungs, method_order, obstacles
+from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
@@ -79,6 +79,7 @@ class Ready:
         backbones: By name.
         encoders: By the backbone's name.
         precision: Of this machine, recorded once a run.
+        ruled_out: Why a candidate cannot meet the need on size or speed whatever it learns, or "".
         formers: Earlier bundles that are on the ladder, by their candidate's key.
         asking: The language model that the need names, if it names one.
     """
@@ -87,6 +88,7 @@ class Ready:
     backbones: Mapping[str, Backbone]
     encoders: Mapping[str, TextEncoder]
     precision: Precision
+    ruled_out: Callable[[Candidate], str]
     formers: Mapping[str, Former]
     asking: Asking | None = None
 
@@ -202,12 +204,13 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     asking = _asking(desk, outputs)
     attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
     sieve = Sieve(need.accept, attaches)
-    fitted, refused = build_rungs(
-        backbones,
-        method_order(need.prefer.methods, llm=asking is not None),
-        Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking, rows)),
-        lambda b, layer: _work((encoders[b.name], cache, states), rows, speed, layer),
-    )
+    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking, rows))
+
+    def work(b: Backbone, layer: int | None = None) -> Work:
+        return _work((encoders[b.name], cache, states), rows, speed, layer)
+
+    methods = method_order(need.prefer.methods, llm=asking is not None)
+    fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = [str(text) for text in rows.validation.inputs["text"]]
     first = [former.rung(texts, speed, MAX_LENGTH) for former in there]
     rungs, dropped = placed(fitted, first, need.prefer.methods), [*passed, *refused]
@@ -216,10 +219,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     for each in dropped:
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
-    by_name = {b.name: b for b in backbones}
-    if need.prefer.llm is not None:
-        known_as = backbone_of(need.prefer.llm)
-        by_name[known_as.name] = known_as
+    works = {b.name: work(b) for b in backbones}
+    asked_ones = [] if need.prefer.llm is None else [backbone_of(need.prefer.llm)]
+    by_name = {b.name: b for b in (*backbones, *asked_ones)}
     return Ready(
         Setting(
             need,
@@ -236,6 +238,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         by_name,
         encoders,
         precision,
+        lambda c: ruled_out(c, (by_name[c.backbone], works[c.backbone]), aim),
         {former.candidate.key: former for former in there},
         asking,
     )

@@ -201,6 +201,11 @@ class Study:
         with self._journal():
             self._study.tell(number, state=TrialState.PRUNED)
 
+    def refuse(self, number: int, why: str) -> None:
+        """A trial cannot be what is needed, whatever it would learn; nothing is fitted for it."""
+        self._note(number, {"refused": True})
+        self.prune(number, why)
+
     def importances(self) -> dict[str, float]:
         """Setting to its share of what decides the value, 0 to 1; empty with too few trials.
 

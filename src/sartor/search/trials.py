@@ -38,6 +38,8 @@ PATIENCE = 20
 """Trials of a rung without a better one after which it is left."""
 _TOGETHER = 4
 """Heads asked for at a time: they share the reading of their features."""
+_REDRAWN = 8
+"""Draws that cannot meet the need, one after the other, before one is fitted all the same."""
 _LONG_SECONDS = 20.0
 _LEAST_ROWS = 300
 """A third of fewer rows says little of all of them."""
@@ -119,6 +121,7 @@ class Searcher:
         started: When the budget began to run.
         workers: Groups that are fitted at once; so many times the trials are asked for together,
             and told in their order when the last has come.
+        ruled_out: Why a candidate cannot meet the need whatever it learns, or "".
     """
 
     fit: Callable[
@@ -131,6 +134,7 @@ class Searcher:
     rows: int
     started: float = field(default_factory=time.monotonic)
     workers: int = 1
+    ruled_out: Callable[[Candidate], str] = lambda _: ""
 
     def search(self, climb: Climb, rungs: Sequence[Rung]) -> Searched:
         """Go on where the ladder ended below the need and there is time left."""
@@ -183,7 +187,8 @@ class Searcher:
                     {**_notes(each), "portfolio": True},
                     _curve(each),
                 )
-            before = [past for past in study.mine() if not past.notes.get("portfolio")]
+            aside = ("portfolio", "refused")
+            before = [p for p in study.mine() if not any(p.notes.get(name) for name in aside)]
             base = best.candidate.settings
             fronts.append(_Front(rung, study, wanted, base, before, tried))
         return fronts
@@ -214,8 +219,7 @@ class Searcher:
             if front.before:
                 again.append(front.before.pop(0))
             else:
-                trial = front.study.ask(front.wanted)
-                asked.append((trial.number, self._candidate(front, trial.settings)))
+                asked.append(self._asked(front))
         front.asked += how["count"]
         found += [self._replayed(front, past) for past in again]
         if asked:
@@ -258,6 +262,18 @@ class Searcher:
         groups = [candidates[i : i + each] for i in range(0, len(candidates), each)]
         bar = NO_BAR if share < 1 else front.study.bar()
         return [result for group in self.fit(groups, share, bar) for result in group]
+
+    def _asked(self, front: _Front) -> tuple[int, Candidate]:
+        """A trial that could meet the need; one that could not is told so, and another is asked."""
+        for _ in range(_REDRAWN):
+            trial = front.study.ask(front.wanted)
+            candidate = self._candidate(front, trial.settings)
+            if not (why := self.ruled_out(candidate)):
+                return trial.number, candidate
+            front.study.refuse(trial.number, why)
+        # Hardly anything of the space can: one is fitted, and patience ends it.
+        trial = front.study.ask(front.wanted)
+        return trial.number, self._candidate(front, trial.settings)
 
     def _candidate(self, front: _Front, settings: Mapping[str, Any]) -> Candidate:
         first = front.rung.candidates[0]
