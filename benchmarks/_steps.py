@@ -25,11 +25,12 @@ from sartor.core.types import Backbone
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
 from sartor.tasks.text_classification.train import TextClassification
-from sartor.tune.batching import Tokens
+from sartor.tune.batching import Budget, Tokens, plan_epoch
 from sartor.tune.loop import Recipe, Rows, Watch, train
 from sartor.tune.settings import Loop
 
 WARM, ROWS, LONGEST = 3, 16, 256
+_MOST_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ def ours(
     loop = Loop(
         epochs=99,
         max_steps=setup.steps + WARM,
-        batch_tokens=ROWS * round(float(setup.tokens.lengths().mean())),
-        batch_rows=64,
+        batch_tokens=_budget(setup),
+        batch_rows=_MOST_ROWS,
         warmup=0.0,
         weight_decay=0.0,
         masks=masks,
@@ -166,6 +167,18 @@ def ours(
     few = Rows(Tokens(setup.tokens.ids[:4], 0), setup.labels[:4])
     train(model, (Rows(setup.tokens, setup.labels), few), recipe, Watch(emit=watch))
     return found.counted()
+
+
+def _budget(setup: Setup) -> int:
+    """Padded tokens a batch of ours may hold, so that it holds the stock one's real tokens."""
+    lengths = setup.tokens.lengths()
+    wanted = ROWS * float(lengths.mean())
+    budget = round(wanted)
+    # A batch ends before the row that would not fit: what it holds lies below its budget.
+    for _ in range(3):
+        batches = plan_epoch(lengths, Budget(budget, _MOST_ROWS), seed=setup.seed, epoch=0)
+        budget = round(budget * wanted / (float(lengths.sum()) / len(batches)))
+    return budget
 
 
 Padding = Literal["fixed", "dynamic", "grouped"]
