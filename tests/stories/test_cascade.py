@@ -11,7 +11,7 @@ import pytest
 from sartor import pipeline
 from sartor.bundle import open_bundle
 from sartor.core.types import Candidate
-from sartor.serve import runtime
+from sartor.serve import runtime, timing
 from sartor.serve.timing import Load
 from tests.stories.shop import NEED, Here, bundle_files
 
@@ -37,7 +37,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     def costs(*_: object):
         return lambda c: SLOW if c.method == "head" else FAST
 
-    monkeypatch.setattr(pipeline.timing, "measure", measure)
+    monkeypatch.setattr(timing, "measure", measure)
     monkeypatch.setattr(pipeline, "costs", costs)
     monkeypatch.setattr(pipeline, "join", lambda climb, *_: climb)
     monkeypatch.setattr("sartor.search.mixed.CLEARLY", -1.0)
@@ -77,7 +77,9 @@ def test_a_slow_candidate_ships_behind_a_fast_one_as_one_model(
         lambda b: ready.encoders[b.name],
         new_shop / ".sartor" / "fits",
         ready.setting.held.outputs,
-        pipeline.TuneOptions(max_length=pipeline.MAX_LENGTH),
+        pipeline.TuneOptions(
+            max_length=pipeline.MAX_LENGTH, bf16=ready.precision.dtype == "bfloat16"
+        ),
     )
     logits = [
         m["factor"]
