@@ -197,7 +197,7 @@ def test_a_backbone_is_tried_out_by_its_configuration_alone(tmp_path):
 )
 def test_what_cannot_be_cut_is_left_out_of_the_plan_before_weights_are_loaded(tmp_path, config):
     config.save_pretrained(tmp_path)
-    backbone = Backbone("b", "folder", str(tmp_path), "0" * 64, "MIT", ("en",), 1, 4, 16)
+    backbone = Backbone("b", "folder", str(tmp_path), "1" * 64, "MIT", ("en",), 1, 4, 16)
     bert = tiny_backbone(tmp_path / "bert")
     (dropped_rung,) = _planned([backbone])[1]
     assert dropped_rung.rung == "top_layers"
