@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sartor
-from sartor.bundle import Bundle
+from sartor.bundle import Bundle, write_bundle
 from sartor.core.errors import BundleError, RequestError, SettingError
 from sartor.serve import graph
 from sartor.serve.runtime import Runtime, UnreleasedWarning, load
@@ -106,6 +106,16 @@ def test_one_flipped_bit_is_refused_by_file_name(bundle: Bundle):
     model.write_bytes(content)
     with pytest.raises(BundleError, match=r"model\.onnx differs"):
         load(bundle.folder)
+
+
+def test_a_sealed_bundle_with_a_crafted_tokenizer_is_refused_by_its_file(bundle: Bundle, tmp_path):
+    crafted = tmp_path / "tokenizer.json"
+    crafted.write_text('{"model": {"type": "WordPiece"}}')
+    parts = {"model.onnx": bundle.path("model.onnx"), "tokenizer.json": crafted}
+    sealed = write_bundle(tmp_path / "crafted", bundle.manifest, parts, "name: tickets\n")
+
+    with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer"):
+        load(sealed.folder, unreleased="allow")
 
 
 def test_threads_below_one_are_refused(bundle: Bundle):

@@ -13,6 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from sartor.bundle import Bundle
+from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
 from sartor.serve.session import Session
 
@@ -67,7 +68,15 @@ class Graph:
 
 
 def _tokenizer(bundle: Bundle) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(bundle.path(TOKENIZER)))
+    path = bundle.path(TOKENIZER)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    # tokenizers raises a bare Exception, whatever is wrong with the file.
+    except Exception as error:
+        raise BundleError(
+            f"{path} is not a tokenizer: {error}.",
+            fix="build the bundle again with `sartor run`.",
+        ) from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(bundle.manifest.preprocess.max_length)  # pyright: ignore[reportUnknownMemberType]
     return tokenizer

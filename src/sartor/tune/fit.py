@@ -150,7 +150,9 @@ class Tuner:
         ]
         options = self.options
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
-        code = sources_sha256("sartor.tune", "sartor.tasks.text_classification")
+        code = sources_sha256(
+            "sartor.tune", "sartor.tasks.text_classification", "sartor.models.packed"
+        )
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)
         return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)
