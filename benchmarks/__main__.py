@@ -34,6 +34,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "examples_time": (),
         "search_time": (),
         "ablation": (),
+        "joining": (),
         "throughput": (),
         "score_time": (),
     }
