@@ -112,8 +112,11 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         DataError: If the rows cannot be used.
         ModelError: If no backbone can be had.
         SettingError: If no method can be used on any backbone.
+        UnknownName: If the need names a method that does not exist.
     """
     need, store, emit = desk.need, desk.store, desk.emit
+    # A name that nobody knows is told before anything is read.
+    methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
     gathered = prepare.gather(
@@ -209,7 +212,6 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     def work(b: Backbone, layer: int | None = None) -> Work:
         return _work((encoders[b.name], cache, states), rows, speed, layer)
 
-    methods = method_order(need.prefer.methods, llm=asking is not None)
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = [str(text) for text in rows.validation.inputs["text"]]
     first = [former.rung(texts, speed, MAX_LENGTH) for former in there]
