@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import DebertaV2Config
 
 from sartor.core.activations import Activations
 from sartor.core.errors import ModelError, UnknownName
 from sartor.models.catalogue import find_backbone
 from sartor.models.encode import TextEncoder
-from sartor.models.loading import load_text_backbone
+from sartor.models.loading import draw_model, load_text_backbone
 from sartor.models.precision import Precision
 from sartor.models.variants import random_twin, split_name
 from tests.tiny import make_tiny_bert
@@ -134,3 +135,14 @@ def test_equal_weights_behind_another_tokenizer_share_no_activations(tmp_path, k
 def test_a_copy_of_a_folder_elsewhere_is_the_same_backbone(tmp_path):
     one, other = (make_tiny_bert(tmp_path / name) for name in ("one", "other"))
     assert find_backbone(str(one)).sha256 == find_backbone(str(other)).sha256
+
+
+def test_a_control_can_be_drawn_of_an_architecture_without_fused_attention(tmp_path):
+    small = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2}
+    DebertaV2Config(**small, num_attention_heads=2, intermediate_size=32).save_pretrained(tmp_path)
+
+    one, same, other = (draw_model(tmp_path, seed) for seed in (0, 0, 1))
+
+    weights = [next(model.encoder.layer[0].parameters()) for model in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])

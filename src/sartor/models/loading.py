@@ -140,7 +140,6 @@ def draw_model(folder: Path, seed: int) -> "PreTrainedModel":
 
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config._attn_implementation = "sdpa"
         return _without_pooler(architecture(config))
 
 
