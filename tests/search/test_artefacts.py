@@ -68,7 +68,7 @@ def maker(place: Path, timing: Timed, *criteria: str, text: str = "name: reviews
         tuple(parse_criterion(c) for c in criteria),
         100,
     )
-    return Maker(held, manifest(), text, place / "scratch", place / "bundles", timing, "here")
+    return Maker(held, ROWS, manifest(), text, place / "scratch", place / "bundles", timing, "here")
 
 
 def artefact(

@@ -19,6 +19,7 @@ from sartor.search.feasible import Body, Dropped, Sieve, refuse_empty
 from sartor.search.ladder import Rung
 from sartor.search.rungs import Aim, build_rungs
 from sartor.shrink.api import COMPRESSORS
+from tests.shrink.runs import compressed
 
 MINILM = Backbone("minilm", "folder", "", "0" * 64, "MIT", ("en",), 22_700_000, 6, 384)
 E5 = replace(MINILM, name="e5", sha256="1" * 64, parameters=118_000_000, layers=12)
@@ -138,6 +139,5 @@ def test_no_compressor_ships_fewer_bytes_a_weight_than_planning_reckons_with(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     onnx.save(model, tmp_path / "model.onnx")
-    COMPRESSORS.get(name)().compress(tmp_path / "model.onnx", tmp_path / "small.onnx")
-    size = (tmp_path / "small.onnx").stat().st_size
+    size = compressed(name, tmp_path / "model.onnx", tmp_path / "small").stat().st_size
     assert size >= SMALLEST_MB * 1e6 * (weights.size + table.size)

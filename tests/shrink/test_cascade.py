@@ -10,7 +10,7 @@ import pytest
 from sartor.core.errors import ModelError
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.cascade import cascade_graphs
-from tests.shrink.runs import batch, logits
+from tests.shrink.runs import batch, compressed, logits
 
 CHEAP, DEAR = 2.0, 0.5
 """What the members' logits are multiplied with."""
@@ -77,9 +77,9 @@ def test_weights_that_both_members_have_are_kept_once(graphs: dict[str, Path], t
 def test_every_compressor_reaches_the_dear_member(
     name: str, graphs: dict[str, Path], tmp_path: Path, dear: str
 ):
-    whole, smaller = tmp_path / "c.onnx", tmp_path / "small.onnx"
+    whole = tmp_path / "c.onnx"
     cascade_graphs((graphs["first"], CHEAP), (graphs[dear], DEAR), 1.1, whole)
-    COMPRESSORS.get(name)().compress(whole, smaller)
+    smaller = compressed(name, whole, tmp_path / "small")
     assert smaller.stat().st_size < 0.6 * whole.stat().st_size
     held = [t.name for t in branch(smaller, "then_branch").initializer if np.prod(t.dims) > 1000]
     assert not [t for t in held if not t.endswith("_quantized")], "no matrix of floats is left"
@@ -89,9 +89,9 @@ def test_every_compressor_reaches_the_dear_member(
 
 
 def test_a_dear_member_alone_is_enough_to_shrink(graphs: dict[str, Path], tmp_path: Path):
-    whole, smaller = tmp_path / "c.onnx", tmp_path / "small.onnx"
+    whole = tmp_path / "c.onnx"
     cascade_graphs((graphs["first"], CHEAP), (graphs["other"], DEAR), 1.1, whole)
-    COMPRESSORS.get("int8_dynamic")().compress(whole, smaller)
+    smaller = compressed("int8_dynamic", whole, tmp_path / "small")
     kinds = list(operators(branch(smaller, "then_branch")))
     assert kinds.count("MatMulInteger") == 13, "six of each layer, and the head"
 

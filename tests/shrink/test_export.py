@@ -15,6 +15,7 @@ from sartor.models.loading import load_text_backbone
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier
+from tests.shrink.runs import compressed
 from tests.tiny import make_tiny_bert
 
 
@@ -70,8 +71,7 @@ def test_the_same_model_is_exported_to_the_same_bytes(fitted: Path, graph: Path,
 
 
 def test_artefacts_hold_no_path_of_this_machine(graph: Path, tmp_path: Path):
-    smaller = tmp_path / "model.onnx"
-    COMPRESSORS.get("int8_dynamic")().compress(graph, smaller)
+    smaller = compressed("int8_dynamic", graph, tmp_path / "small")
     for path in (graph, smaller):
         content = path.read_bytes()
         for trace in (b"machine-of-mine", b"site-packages", b".py", b"/src/sartor"):
@@ -83,8 +83,7 @@ def test_a_compressor_makes_it_smaller_answers_nearly_alike_and_leaves_the_sourc
     name: str, graph: Path, tmp_path: Path
 ):
     before = graph.read_bytes()
-    target = tmp_path / "model.onnx"
-    COMPRESSORS.get(name)().compress(graph, target)
+    target = compressed(name, graph, tmp_path / "small")
     assert graph.read_bytes() == before
     assert target.stat().st_size < 0.8 * len(before)
     ids, mask = batch(16, 20)
@@ -92,8 +91,8 @@ def test_a_compressor_makes_it_smaller_answers_nearly_alike_and_leaves_the_sourc
     assert not np.array_equal(one, other), "nothing was changed"
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
 
-    COMPRESSORS.get(name)().compress(graph, tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == target.read_bytes()
+    again = compressed(name, graph, tmp_path / "again")
+    assert again.read_bytes() == target.read_bytes()
 
 
 @pytest.mark.parametrize("name", COMPRESSORS.names())
@@ -111,5 +110,5 @@ def test_a_compressor_with_nothing_to_work_on_says_so(name: str, tmp_path: Path)
     )
     onnx.save(model, tmp_path / "plain.onnx")
     with pytest.raises(NothingToShrink, match=r"plain\.onnx"):
-        COMPRESSORS.get(name)().compress(tmp_path / "plain.onnx", tmp_path / "out.onnx")
-    assert not (tmp_path / "out.onnx").exists(), "no graph that only looks compressed"
+        compressed(name, tmp_path / "plain.onnx", tmp_path / "out")
+    assert not (tmp_path / "out" / "model.onnx").exists(), "no graph that only looks compressed"

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from sartor.core.errors import ModelError
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.merge import merge_graphs
-from tests.shrink.runs import batch, logits
+from tests.shrink.runs import batch, compressed, logits
 
 BLOCK = 4 * 32 * 32 + 2 * 32 * 64
 """Weights in the matrices of one layer of the tiny BERT."""
@@ -46,8 +46,8 @@ def test_a_matrix_a_member_and_a_bias_make_a_stack(graphs: dict[str, Path], tmp_
     wanted = sum(z @ m.T for z, m in zip(members, matrices, strict=True)) + bias
     np.testing.assert_allclose(logits(tmp_path / "m.onnx", ids, mask), wanted, atol=1e-4)
 
-    COMPRESSORS.get("int8_dynamic")().compress(tmp_path / "m.onnx", tmp_path / "small.onnx")
-    held = {t.name: t for t in onnx.load(tmp_path / "small.onnx").graph.initializer}
+    smaller = compressed("int8_dynamic", tmp_path / "m.onnx", tmp_path / "small")
+    held = {t.name: t for t in onnx.load(smaller).graph.initializer}
     factors = [t for name, t in held.items() if name.startswith("factor")]
     assert [t.data_type for t in factors] == [onnx.TensorProto.FLOAT] * 2, "they stay as they are"
 
@@ -69,9 +69,9 @@ def test_members_of_other_weights_keep_their_own(graphs: dict[str, Path], tmp_pa
 def test_every_compressor_works_on_a_merged_graph(
     name: str, graphs: dict[str, Path], tmp_path: Path
 ):
-    merged, smaller = tmp_path / "m.onnx", tmp_path / "small.onnx"
+    merged = tmp_path / "m.onnx"
     merge_graphs([(graphs["both"], 0.6), (graphs["other"], 0.4)], merged)
-    COMPRESSORS.get(name)().compress(merged, smaller)
+    smaller = compressed(name, merged, tmp_path / "small")
     assert smaller.stat().st_size < 0.8 * merged.stat().st_size
     ids, mask = batch(16, 20)
     one, other = logits(merged, ids, mask), logits(smaller, ids, mask)

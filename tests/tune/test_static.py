@@ -15,13 +15,13 @@ from sartor.core.types import Backbone, Candidate
 from sartor.models.loading import load_encoder, load_tokenizer
 from sartor.search.estimates import Work
 from sartor.search.rungs import Aim, build_rungs
-from sartor.shrink.compressors.int8_dynamic import Int8Dynamic
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.static import StaticClassifier
 from sartor.tasks.text_classification.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.loop import log_loss, score
+from tests.shrink.runs import compressed
 from tests.tune.killed import reviews, tiny_backbone
 
 OUTPUTS = ["great", "other"]
@@ -129,7 +129,7 @@ def test_it_exports_to_one_small_graph_that_serves_padding_and_any_length(backbo
     assert graph.stat().st_size < 10_000
     # Nothing is lost in eight bits that would not be lost in parity: there is no product.
     with pytest.raises(NothingToShrink):
-        Int8Dynamic().compress(graph, tmp_path / "int8.onnx")
+        compressed("int8_dynamic", graph, tmp_path / "int8")
 
 
 def test_a_text_of_unknown_tokens_gets_the_bias():

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sartor.core.durable import fsync_folder
 from sartor.core.errors import BundleError, NothingToShrink
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
 from sartor.core.hashing import digest
+from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
@@ -28,9 +30,9 @@ from sartor.need.verdict import Verdict
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
 from sartor.search.ladder import ENOUGH
-from sartor.search.product import GRAPH, Product
+from sartor.search.product import Product
 from sartor.serve import runtime
-from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.parity import Parity, parity
 
 PROMPT = "prompt"
@@ -73,6 +75,7 @@ class Maker:
 
     Args:
         held: Validation rows and criteria.
+        train: Rows that compressors may calibrate on and learn from.
         manifest: Everything but files and decision.
         need_text: As the user wrote it; goes into the bundle.
         scratch: Folder for artefacts that are being compared; emptied first.
@@ -86,6 +89,7 @@ class Maker:
     """
 
     held: Held
+    train: Examples
     manifest: Manifest
     need_text: str
     scratch: Path
@@ -114,6 +118,7 @@ class Maker:
             emit: Progress.
         """
         shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
         # What was judged once ships as it was; it has been through the compressors. Of a prompt
         # there is nothing to compress.
         first = product.form if product.file == GRAPH else PROMPT
@@ -125,7 +130,7 @@ class Maker:
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
-                smaller = stage(name, _compressing(name, graph / GRAPH))
+                smaller = stage(name, self._compressing(name, product.written(graph), emit))
             except NothingToShrink:
                 continue
             made.append(self._measure(name, smaller, product, before))
@@ -199,22 +204,39 @@ class Maker:
         wanted = self.need_text.encode("utf-8", "surrogatepass")
         return there if alike and asked == wanted else None
 
+    def _compressing(self, name: str, source: Form, emit: Emit) -> Callable[[Path], None]:
+        compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
+        bench = Bench(
+            task=self.manifest.task,
+            outputs=tuple(self.held.outputs),
+            max_length=read.max_length,
+            prefix=read.prefix,
+            train=self.train,
+            validation=self.held.validation,
+            answers=self._answers,
+            retrain=None,
+            seed=self.held.seed,
+            emit=emit,
+        )
+        return lambda to: compressor.compress(source, to, bench)
+
+    def _answers(self, form: Form, texts: Sequence[str]) -> Floats:
+        """(texts, outputs) logits of a form, through the runtime."""
+        return self._logits({GRAPH: form.graph, TOKENIZER: form.tokenizer}, texts)
+
+    def _logits(self, content: Mapping[str, Path], texts: Sequence[str]) -> Floats:
+        # The decision rule is settled on the graph's own logits, so a draft bundle computes them.
+        with TemporaryDirectory(dir=self.scratch) as place:
+            manifest = self.manifest.model_copy(update={"decision": {}})
+            draft = write_bundle(Path(place) / "draft", manifest, content, self.need_text)
+            return self.load(draft.folder).logits(texts)
+
     def _measure(
         self, name: str, graph: Path, product: Product, before: Sequence[Mapping[str, Any]]
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.inputs["text"])
         content = product.content(graph)
-        # The decision rule is settled on this graph's own logits, so a draft bundle computes them.
-        draft = write_bundle(
-            self.scratch / f"{name}-draft",
-            self.manifest.model_copy(update={"decision": {}}),
-            content,
-            self.need_text,
-        )
-        try:
-            logits = self.load(draft.folder).logits(texts)
-        finally:
-            shutil.rmtree(draft.folder)
+        logits = self._logits(content, texts)
         decision = held.settle(logits)
         manifest = self.manifest.model_copy(
             update={
@@ -284,11 +306,6 @@ class Maker:
 
 def _short(size: float) -> str:
     return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
-
-
-def _compressing(name: str, source: Path) -> Callable[[Path], None]:
-    compressor = COMPRESSORS.get(name)()
-    return lambda to: compressor.compress(source, to / GRAPH)
 
 
 def _scores(held: Held, subject: Subject) -> dict[str, dict[str, Score]]:

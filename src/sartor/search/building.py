@@ -86,6 +86,7 @@ class Builder:
             held, learnt = former.shipping(held)
         maker = Maker(
             held=held,
+            train=setting.rows.train,
             manifest=draft_manifest(self.desk.need, self.ready, best),
             need_text=self.text,
             scratch=self.scratch,

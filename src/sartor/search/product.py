@@ -15,7 +15,7 @@ from sartor.llm.prompt import FILE
 from sartor.search.asking import Asking
 from sartor.search.earlier import Former
 from sartor.search.ladder import Tried
-from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
@@ -23,10 +23,8 @@ from sartor.tune.api import asks
 from sartor.tune.fit import Tuner
 from sartor.tune.soup import Soup, make_soup, read_soup
 
-GRAPH = "model.onnx"
 FLOAT = "onnx"
 """The form that is exported; compressors make the others of it."""
-_TOKENIZER = "tokenizer.json"
 Stage = Callable[[str, str, Callable[[Path], None]], Path]
 """(stage, key, build) to the folder with the result: `Workspace.stage`."""
 
@@ -41,6 +39,7 @@ class Product:
         write: Puts `file` into an empty folder.
         file: What answers: a graph, or a prompt.
         form: What a graph is: `FLOAT`, or an earlier bundle's, which stays as it is.
+        fit: Folder of the one fit that it is, whose graph was exported; None of anything else.
     """
 
     key: str
@@ -48,11 +47,19 @@ class Product:
     write: Callable[[Path], None]
     file: str = GRAPH
     form: str = FLOAT
+    fit: Path | None = None
+
+    def written(self, folder: Path) -> Form:
+        """The form whose graph `write` left in `folder`."""
+        assert self.tokenizer is not None
+        return Form(folder / GRAPH, self.tokenizer, self.fit)
 
     def content(self, folder: Path) -> dict[str, Path]:
-        """The content files of a bundle, with the one that `write` or a compressor left there."""
+        """The content files of a bundle, with those that `write` or a compressor left there."""
         found = {self.file: folder / self.file}
-        return found if self.tokenizer is None else {**found, "tokenizer.json": self.tokenizer}
+        if self.tokenizer is None:
+            return found
+        return {**found, TOKENIZER: self.written(folder).left_in(folder).tokenizer}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ class Workshop:
         def write(to: Path) -> None:
             to_onnx(folder, self._task, to / GRAPH)
 
-        return Product(key, folder / "tokenizer.json", write)
+        return Product(key, folder / TOKENIZER, write, fit=folder)
 
     def _key(self, tried: Tried) -> str:
         if tried.parts is None:
@@ -154,8 +161,8 @@ def _again(former: Former) -> Product:
     # It names a folder, so a stranger's word for it is not taken.
     form = bundle.manifest.lineage.get("artefact")
     form = form if form in (FLOAT, *COMPRESSORS.names()) else "as_it_was"
-    hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, _TOKENIZER)]
-    return Product(digest("earlier", hashes), bundle.path(_TOKENIZER), write, form=form)
+    hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, TOKENIZER)]
+    return Product(digest("earlier", hashes), bundle.path(TOKENIZER), write, form=form)
 
 
 def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:

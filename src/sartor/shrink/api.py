@@ -1,20 +1,119 @@
-"""What a compressor is: it makes an artefact smaller or faster; parity then says what it cost."""
+"""What a compressor is: it makes a form of a model smaller or faster; parity then says its cost."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
+from sartor.core.events import Emit
+from sartor.core.protocols import Fitted, Floats
 from sartor.core.registry import Registry
+from sartor.core.types import Examples
+
+GRAPH, TOKENIZER, FIT = "model.onnx", "tokenizer.json", "fit"
+Eased = Literal["size", "speed"]
+"""What a compressor makes less of: bytes, or time (and with it cost)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A model as files.
+
+    Args:
+        graph: input_ids, attention_mask → logits, as ONNX.
+        tokenizer: Its tokenizer.json.
+        fit: Folder that the task's `train.load` reads: the same model in torch. None where only the
+            graph is at hand: a bundle, a joined model, or a form whose graph alone was changed.
+    """
+
+    graph: Path
+    tokenizer: Path
+    fit: Path | None = None
+
+    def left_in(self, folder: Path) -> "Form":
+        """The form that a compressor of this one left in `folder`.
+
+        A tokenizer that it did not write is unchanged; weights that it did not write are stale.
+        """
+        tokenizer, fit = folder / TOKENIZER, folder / FIT
+        return Form(
+            folder / GRAPH,
+            tokenizer if tokenizer.exists() else self.tokenizer,
+            fit if fit.exists() else None,
+        )
+
+
+class Retrain(Protocol):
+    """Goes on training the model that a folder holds: a `Fit` that starts there."""
+
+    def __call__(
+        self, start: Path, settings: Mapping[str, Any], teacher: Floats | None = None
+    ) -> Fitted:
+        """Train all weights on the training rows; validation rows choose the epoch.
+
+        Args:
+            start: Folder that the task's `train.load` reads; it stays as it is.
+            settings: Those of full fine-tuning that differ from its defaults.
+            teacher: (training rows, outputs) logits to learn from beside the labels, or in their
+                place where the rows have none; None learns from the labels alone.
+        """
+        ...
+
+
+class Answers(Protocol):
+    """How a form answers, through the serving runtime."""
+
+    def __call__(self, form: Form, texts: Sequence[str]) -> Floats:
+        """(texts, outputs) logits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a compressor may use beside the form itself.
+
+    Args:
+        task: Name in the tasks registry.
+        outputs: Names of the model's outputs, in order.
+        max_length: Tokens a text is cut at.
+        prefix: Put before every text.
+        train: Rows to calibrate on and to learn from.
+        validation: Rows that choose among settings. Parity is measured on them afterwards.
+        answers: See `Answers`.
+        retrain: See `Retrain`; None where nothing can be trained.
+        seed: Seeds everything drawn.
+        emit: Progress.
+    """
+
+    task: str
+    outputs: tuple[str, ...]
+    max_length: int
+    prefix: str
+    train: Examples
+    validation: Examples
+    answers: Answers
+    retrain: Retrain | None
+    seed: int
+    emit: Emit
 
 
 class Compressor(Protocol):
     """One file in `shrink/compressors/`. Its dataclass fields are its settings."""
 
-    def compress(self, source: Path, target: Path) -> None:
-        """Write a changed copy of the ONNX graph `source` to `target`; `source` stays.
+    eases: ClassVar[tuple[Eased, ...]]
+    """What it is tried for."""
+    trains: ClassVar[bool]
+    """Whether it needs `Form.fit` and `Bench.retrain`, and so takes minutes."""
+
+    def compress(self, source: Form, target: Path, bench: Bench) -> None:
+        """Write a changed form of `source` into the empty folder `target`; `source` stays.
+
+        Writes `GRAPH` always, `TOKENIZER` where the tokenizer changed, and `FIT` where the weights
+        in torch were changed alike.
 
         Raises:
-            NothingToShrink: If the graph holds nothing this compressor works on. A compressor never
-                passes a graph through unchanged.
+            NothingToShrink: If the form holds nothing this compressor works on. A compressor never
+                passes a form through unchanged.
         """
         ...
 

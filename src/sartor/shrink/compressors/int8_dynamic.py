@@ -8,12 +8,13 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sartor.core.errors import NothingToShrink
-from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form
 
 
 @COMPRESSORS.add
@@ -21,20 +22,24 @@ from sartor.shrink.api import COMPRESSORS
 class Int8Dynamic:
     """Quantises matrix products and embedding tables."""
 
+    eases: ClassVar[tuple[Eased, ...]] = ("size", "speed")
+    trains: ClassVar[bool] = False
+
     per_channel: bool = True
     """One scale for each output channel instead of one a matrix: closer, and no slower."""
     reduce_range: bool = True
     """Use 7 of the 8 bits. Processors without VNNI add two 8-bit products in 16 bits and would
     saturate: the bundle would then answer differently there than where it was judged."""
 
-    def compress(self, source: Path, target: Path) -> None:
+    def compress(self, source: Form, target: Path, bench: Bench) -> None:
+        smaller = target / GRAPH
         logger = logging.getLogger()
         level = logger.level
         logger.setLevel(logging.ERROR)  # it advises a pre-processing that the exporter has done
         try:
             quantize_dynamic(
-                source,
-                target,
+                source.graph,
+                smaller,
                 op_types_to_quantize=["MatMul", "Gemm", "Gather"],
                 per_channel=self.per_channel,
                 reduce_range=self.reduce_range,
@@ -43,11 +48,11 @@ class Int8Dynamic:
             )
         finally:
             logger.setLevel(level)
-        kinds = set(_operators(onnx.load(target, load_external_data=False).graph))
+        kinds = set(_operators(onnx.load(smaller, load_external_data=False).graph))
         if not kinds & {"MatMulInteger", "DynamicQuantizeLinear"}:
-            target.unlink()
+            smaller.unlink()
             raise NothingToShrink(
-                f"int8_dynamic found no matrix product to quantise in {source.name}.",
+                f"int8_dynamic found no matrix product to quantise in {source.graph.name}.",
                 fix="ship the float graph, or choose another compressor.",
             )
 
