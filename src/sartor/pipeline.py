@@ -31,18 +31,19 @@ from sartor.judge.verdicts import judge
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
+from sartor.search import begun
 from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
 from sartor.search.building import Builder
 from sartor.search.climbing import Clock, Hands, climb_and_search
-from sartor.search.estimates import finishing
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import Bench, fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.joining import join
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Limits, Scored
+from sartor.search.ladder import Scored
+from sartor.search.means import limits_of, tuner_of
 from sartor.search.mixed import Terms
 from sartor.search.outcome import Outcome, describe
 from sartor.search.pretraining import adapter
@@ -50,9 +51,10 @@ from sartor.search.product import Workshop, reading
 from sartor.search.reusing import Reusing
 from sartor.search.rungs import costs
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
+from sartor.search.smaller import smaller
 from sartor.search.turns import turn
 from sartor.serve.runtime import cores
-from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.fit import Tuner
 
 NeedSource = str | Path | Need | Mapping[str, Any]
 """Path of a need file, a `Need`, or the mapping that such a file would hold."""
@@ -84,18 +86,35 @@ def run(
     found, text, root = read_need(need)
     find_executor(on)
     place = Workspace.open(workspace)
-    here = place.new_run()
-    kept = {
-        "text": text,
-        "root": str(root.resolve()),
-        "file": _name(need),
-        "methods": methods,
-        "held": data is not None,
-        "on": on,
-    }
-    here.write_json("need.json", kept)
-    here.write_json("run.json", {"started": _now().isoformat(), "name": found.name})
-    return _carry_out(place, here, kept, data, emit)
+    asked = begun.kept(text, root, _name(need), methods=methods, held=data is not None, on=on)
+    return _carry_out(place, begun.begin(place, asked, found.name), asked, data, emit)
+
+
+def shrink(
+    bundle: str | Path,
+    to: Sequence[str],
+    *,
+    need: str | Path | None = None,
+    workspace: str | Path = ".",
+    emit: Emit = silent,
+) -> Outcome:
+    """Make a bundle smaller or faster, and judge what it became.
+
+    Args:
+        bundle: Its folder; see `search.smaller` for this and the next two.
+        to: Criteria.
+        need: Need file, or None.
+        workspace: Folder that holds `.sartor/`.
+        emit: Told of progress.
+
+    Raises:
+        SartorError: If the bundle, the criteria, the need or the data cannot be used.
+        Interrupted: On Ctrl-C; its fix is the command that resumes.
+    """
+    place = Workspace.open(workspace)
+    asked = smaller(Path(bundle), to, place, None if need is None else Path(need))
+    told = begun.kept(asked.text, asked.root, asked.file)
+    return _carry_out(place, begun.begin(place, told, asked.name), told, None, emit)
 
 
 def resume(
@@ -111,7 +130,7 @@ def resume(
         number: Of the run; the newest when None.
         workspace: Folder that holds `.sartor/`.
         emit: Told of progress.
-        on: Where fits are made now; None for where the run began.
+        on: Where fits are made now; where the run began when None.
 
     Raises:
         WorkspaceError: If there is no such run, another process is at it, or it never began.
@@ -236,8 +255,10 @@ class _Stages:
         if threads != cores():
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         # Pretraining spends of the budget too.
-        clock = Clock(self._limits(), self.began if asked else time.monotonic())
-        tuner = self._tuner(ready, clock.deadline)
+        clock = Clock(
+            limits_of(self.desk), self.began if asked else time.monotonic()
+        )
+        tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
         conditions = f"this machine, batch 1, {threads} threads"
         reusing = Reusing(ready.formers, setting.held, setting.rows, self._timing, conditions)
         with self.executor.crew(self.place, self.here, self.emit) as crew:
@@ -302,28 +323,6 @@ class _Stages:
     def _wait(self) -> None:
         self.emit(Note("Waiting for another run of this workspace that is being judged."))
 
-    def _limits(self) -> Limits:
-        budget = self.need.budget
-        seconds = None if budget.minutes is None else budget.minutes * 60 - finishing().low
-        memory = None if budget.memory_gb is None else budget.memory_gb * 1000
-        return Limits(seconds, memory, self.here.fact)
-
-    def _tuner(self, ready: Ready, deadline: float) -> Tuner:
-        return Tuner(
-            ready.backbones,
-            lambda backbone: ready.encoders[backbone.name],
-            self.place.folder / "fits",
-            ready.setting.held.outputs,
-            TuneOptions(
-                task=self.need.task,
-                max_length=MAX_LENGTH,
-                bf16=ready.precision.dtype == "bfloat16",
-                deadline=deadline,
-                facts=self.here,
-                descriptions=self.need.data.label_descriptions,
-            ),
-        )
-
     def _terms(self, ready: Ready, clock: Clock, workshop: Workshop, tuner: Tuner) -> Terms:
         rows = ready.setting.rows
         bench = Bench(tuner, rows.train, rows.validation)
@@ -379,4 +378,4 @@ class _Stages:
         return list(look.verdicts), look.number, subject.answers
 
 
-__all__ = ["Outcome", "Ready", "plan", "read_need", "resume", "run"]
+__all__ = ["Outcome", "Ready", "plan", "read_need", "resume", "run", "shrink"]

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sartor.cli.options import HERE, AllowLlm, Json, Language, NeedFile, On, Quiet, RunNumber, Where
+from sartor.cli.options import (
+    HERE,
+    AllowLlm,
+    BundleFolder,
+    Json,
+    Language,
+    NeedFile,
+    On,
+    Quiet,
+    RunNumber,
+    Where,
+)
 
 if TYPE_CHECKING:
     from sartor.search.outcome import Outcome
@@ -92,6 +103,27 @@ def resume(
     _finish(outcome, workspace, json)
 
 
+def shrink(
+    bundle: BundleFolder,
+    to: Annotated[
+        list[str] | None, typer.Option(help='Criterion, e.g. "size_mb <= 10"; may be repeated.')
+    ] = None,
+    need: Annotated[
+        Path | None, typer.Option(help="Need file, where no run here made the bundle.")
+    ] = None,
+    workspace: Where = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a bundle smaller or faster, and judge what it became."""
+    from sartor import pipeline
+    from sartor.cli.drawing import drawing
+
+    with drawing(quiet=quiet) as emit:
+        outcome = pipeline.shrink(bundle, to or (), need=need, workspace=workspace, emit=emit)
+    _finish(outcome, workspace, json)
+
+
 def judge(
     subject: Annotated[Path, typer.Argument(help="A bundle's folder, or a need file.")],
     labels: Annotated[
@@ -158,7 +190,7 @@ def report(
     sys.stdout.write(f"{target}\n")
 
 
-COMMANDS = (init, plan, run, resume, judge, report)
+COMMANDS = (init, plan, run, resume, shrink, judge, report)
 
 
 def _finish(outcome: "Outcome", workspace: Path, json: bool) -> None:

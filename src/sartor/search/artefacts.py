@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle, Learnt, Manifest, open_bundle, write_bundle
 from sartor.core.durable import fsync_folder
-from sartor.core.errors import BundleError, NothingToShrink
+from sartor.core.errors import BundleError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
 from sartor.core.hashing import digest
 from sartor.core.protocols import Floats
@@ -29,6 +29,7 @@ from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
+from sartor.search.chains import ALWAYS, Chain, compress, title
 from sartor.search.ladder import ENOUGH
 from sartor.search.product import Product
 from sartor.serve import runtime
@@ -67,6 +68,10 @@ class Artefact:
     scores: Mapping[str, float]
     answers: tuple[Mapping[str, Any], ...]
     why: str = ""
+
+    @property
+    def holds_parity(self) -> bool:
+        return self.parity.holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +124,51 @@ class Maker:
         """
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(parents=True)
-        # What was judged once ships as it was; it has been through the compressors. Of a prompt
-        # there is nothing to compress.
-        first = product.form if product.file == GRAPH else PROMPT
-        whole = self.earlier is not None or product.file != GRAPH
-        names = [first, *([] if whole else COMPRESSORS.names())]
-        emit(StageStarted("shrink", len(names), "artefacts"))
-        graph = stage(first, product.write)
-        made = [self._measure(first, graph, product, before)]
-        for done, name in enumerate(names[1:], 1):
-            emit(StageProgress("shrink", done, len(names), name))
-            try:
-                smaller = stage(name, self._compressing(name, product.written(graph), emit))
-            except NothingToShrink:
-                continue
-            made.append(self._measure(name, smaller, product, before))
+        emit(StageStarted("shrink", 1, "artefacts"))
+        if product.file == GRAPH:
+            made = self._compressed(product, before, stage, emit)
+        else:  # of a prompt there is nothing to compress
+            content = product.content(stage(PROMPT, product.write))
+            made = [self._measure(PROMPT, content, before)]
         made, best = self._cheapest(made)
         kept = replace(best, bundle=self._publish(best.bundle))
         sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
         shutil.rmtree(self.scratch)
         return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
+
+    def _compressed(
+        self,
+        product: Product,
+        before: Sequence[Mapping[str, Any]],
+        stage: Callable[[str, Callable[[Path], None]], Path],
+        emit: Emit,
+    ) -> list[Artefact]:
+        forms: dict[Chain, Form] = {}
+
+        def form(chain: Chain) -> Form:
+            if chain in forms:
+                return forms[chain]
+            name = title(chain, product.form)
+            if chain:
+                source = form(chain[:-1])
+                folder = stage(name, self._compressing(chain[-1], source, emit))
+                forms[chain] = source.left_in(folder)
+            else:
+                forms[chain] = product.written(stage(name, product.write))
+            return forms[chain]
+
+        def make(chain: Chain) -> Artefact:
+            name = title(chain, product.form)
+            emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
+            found = form(chain)
+            content = {GRAPH: found.graph, TOKENIZER: found.tokenizer}
+            return self._measure(name, content, before)
+
+        asked = [c for c in self.held.criteria if of_the_artefact(c)]
+        # What was judged once has been through them, and ships as it was where that will do.
+        always = ALWAYS if self.earlier is None else ()
+        return compress(make(()), make, self._timed, asked, always)
 
     def holds(self, artefact: Artefact, change: Callable[[Latencies], Latencies]) -> bool:
         """Whether the criteria of speed would be met, were the artefact's latencies changed so."""
@@ -232,10 +261,9 @@ class Maker:
             return self.load(draft.folder).logits(texts)
 
     def _measure(
-        self, name: str, graph: Path, product: Product, before: Sequence[Mapping[str, Any]]
+        self, name: str, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]]
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.inputs["text"])
-        content = product.content(graph)
         logits = self._logits(content, texts)
         decision = held.settle(logits)
         manifest = self.manifest.model_copy(
@@ -294,7 +322,7 @@ class Maker:
     def _timed(self, artefact: Artefact) -> Artefact:
         held = self.held
         criteria = [c for c in held.criteria if timed(c)]
-        if not criteria:
+        if not criteria or criteria[0].text in {v.criterion for v in artefact.verdicts}:
             return artefact
         subject = self._subject(artefact.bundle, held.validation, artefact.answers)
         verdicts = artefact.verdicts + tuple(judge(criteria, subject, seed=held.seed))

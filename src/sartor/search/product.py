@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 from sartor.core.events import Emit
 from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
@@ -85,7 +86,8 @@ class Workshop:
     def product(self, tried: Tried) -> Product:
         """What `tried` ships as; members are exported when the product is written."""
         if tried.earlier:
-            return _again(self.formers[tried.candidate.key])
+            former = self.formers[tried.candidate.key]
+            return _again(former, self._origin(former))
         if self.asking is not None and tried.parts is None and asks(tried.candidate.method):
             prompt = self.asking.prompt(tried.candidate, self.rows.train)
             writing = self.asking.writing(tried.candidate, self.rows.train)
@@ -127,6 +129,22 @@ class Workshop:
         """Which of the offered fits the soup keeps, and how it answers the validation rows."""
         return read_soup(self.soup(offered))
 
+    def _origin(self, former: Former) -> Path | None:
+        """The fit that an earlier bundle was exported from, where this workspace has it."""
+        manifest, rows = former.bundle.manifest, self.rows
+        told = manifest.lineage
+        backbone, sha256, method = (
+            str(told.get(key)) for key in ("backbone", "backbone_sha256", "method")
+        )
+        settings, seed = told.get("settings"), told.get("seed")
+        if not isinstance(settings, dict) or not isinstance(seed, int) or "members" in told:
+            return None
+        if list(manifest.outputs) != self.tuner.outputs:
+            return None
+        named = cast("dict[str, Any]", settings)
+        candidate = Candidate(backbone, sha256, method, named, seed)
+        return self.tuner.done(candidate, rows.train, rows.validation, self.emit)
+
     @property
     def _task(self) -> str:
         return self.tuner.options.task
@@ -150,8 +168,8 @@ class Workshop:
         return digest(tried.parts.kind, members, tried.parts.threshold, tried.parts.bias)
 
 
-def _again(former: Former) -> Product:
-    """A bundle's graph and tokenizer, as they are."""
+def _again(former: Former, fit: Path | None) -> Product:
+    """A bundle's graph and tokenizer, as they are, with the fit that they came from."""
     bundle = former.bundle
     graph = bundle.path(GRAPH)
 
@@ -162,7 +180,7 @@ def _again(former: Former) -> Product:
     form = bundle.manifest.lineage.get("artefact")
     form = form if form in (FLOAT, *COMPRESSORS.names()) else "as_it_was"
     hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, TOKENIZER)]
-    return Product(digest("earlier", hashes), bundle.path(TOKENIZER), write, form=form)
+    return Product(digest("earlier", hashes), bundle.path(TOKENIZER), write, form=form, fit=fit)
 
 
 def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:

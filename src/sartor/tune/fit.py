@@ -157,6 +157,13 @@ class Tuner:
         meant = dict(options.descriptions)
         return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)
 
+    def done(
+        self, candidate: Candidate, train: Examples, validation: Examples, emit: Emit
+    ) -> Path | None:
+        """The folder of a candidate that was fitted to its end, or None; nothing is fitted."""
+        folder = folder_of(self.work / self.key(candidate, train, validation)[:24], None)
+        return folder if _intact(folder, emit) else None
+
     def ending(self, candidate: Candidate, train: Examples, validation: Examples) -> Ending:
         """How its fit ends in this run."""
         return self._ending(self.key(candidate, train, validation))

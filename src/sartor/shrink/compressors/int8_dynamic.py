@@ -14,7 +14,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sartor.core.errors import NothingToShrink
-from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form
+from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
 
 
 @COMPRESSORS.add
@@ -24,6 +24,7 @@ class Int8Dynamic:
 
     eases: ClassVar[tuple[Eased, ...]] = ("size", "speed")
     trains: ClassVar[bool] = False
+    place: ClassVar[Place] = "numbers"
 
     per_channel: bool = True
     """One scale for each output channel instead of one a matrix: closer, and no slower."""
