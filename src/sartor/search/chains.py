@@ -13,7 +13,7 @@ chain that holds parity and lies nearer to the criteria is the one that the next
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sartor.core.errors import NothingToShrink
 from sartor.need.criterion import Criterion
@@ -69,38 +69,83 @@ def compress(
         asked: Criteria on size and speed.
         always: Compressors that are tried whatever is lacking.
     """
-    made: dict[Chain, _Form] = {(): first}
-
-    def attempt(chain: Chain) -> None:
-        with suppress(NothingToShrink):
-            made[chain] = make(chain)
-
-    def rank(chain: Chain) -> tuple[bool, float, float]:
-        return _rank(made[chain], asked)
-
+    forms = _Forms(first, make, clock, asked)
     for name in always:
-        attempt((name,))
-    best = min(made, key=rank)
-    made[best] = clock(made[best])
-    if "speed" in _lacking(made[best], asked):
-        made |= {chain: clock(form) for chain, form in made.items()}
-        best = min(made, key=rank)
+        forms.attempt((name,), name)
+    best = forms.best()
     waiting = _by_cost(set(COMPRESSORS.names()) - set(always))
-    while waiting and (lacking := _lacking(made[best], asked)):
+    while waiting and (lacking := forms.lacking(best)):
         name = waiting.pop(0)
         chain = with_one_more(best, name)
-        if not lacking & set(_of(name).eases) or chain in made:
+        if not lacking & set(_of(name).eases) or chain in forms.made:
             continue
-        attempt(chain)
-        if chain not in made or not made[chain].holds_parity:
-            continue
-        made[chain] = clock(made[chain])
-        if rank(chain) < rank(best):
+        if (chain := forms.attempt(chain, name)) and forms.nearer(chain, best):
             best = chain
             if _of(name).trains:
                 # What found nothing to work on before may find it in other weights.
                 waiting = [*_by_cost(set(_cheap()) - set(chain) - set(waiting)), *waiting]
-    return list(made.values())
+    return list(forms.made.values())
+
+
+class _Forms(Generic[_Form]):
+    """The forms of one model by the chain that made them; arguments as for `compress`."""
+
+    def __init__(
+        self,
+        first: _Form,
+        make: Callable[[Chain], _Form],
+        clock: Callable[[_Form], _Form],
+        asked: Sequence[Criterion],
+    ) -> None:
+        self.made: dict[Chain, _Form] = {(): first}
+        self._make, self._clock, self._asked = make, clock, asked
+
+    def attempt(self, chain: Chain, name: str) -> Chain:
+        """The chain that was made: without what, after `name`, finds nothing to work on.
+
+        Empty where `name` finds nothing itself.
+        """
+        while chain not in self.made:
+            with suppress(NothingToShrink):
+                self.made[chain] = self._make(chain)
+                break
+            if chain[-1] == name:
+                return ()
+            chain = chain[:-1]
+        return chain
+
+    def best(self) -> Chain:
+        """Of those that there are; its speed is known."""
+        best = min(self.made, key=self._rank)
+        self._time(best)
+        if "speed" in self.lacking(best):
+            for chain in self.made:
+                self._time(chain)
+            best = min(self.made, key=self._rank)
+        return best
+
+    def nearer(self, chain: Chain, best: Chain) -> bool:
+        """Whether one holds parity and is nearer to the criteria than the best so far."""
+        if not self.made[chain].holds_parity:
+            return False
+        self._time(chain)
+        return self._rank(chain) < self._rank(best)
+
+    def lacking(self, chain: Chain) -> set[Eased]:
+        """What criteria that are not met ask for."""
+        state = {verdict.criterion: verdict.state for verdict in self.made[chain].verdicts}
+        unmet = [c for c in self._asked if state.get(c.text) != "met"]
+        return {"speed" if timed(criterion) else "size" for criterion in unmet}
+
+    def _time(self, chain: Chain) -> None:
+        self.made[chain] = self._clock(self.made[chain])
+
+    def _rank(self, chain: Chain) -> tuple[bool, float, float]:
+        """Parity first, then how far beyond the criteria the worst of them is, then size."""
+        form = self.made[chain]
+        value = {verdict.criterion: verdict.value for verdict in form.verdicts}
+        beyond = [_beyond(c, value[c.text]) for c in self._asked if c.text in value]
+        return not form.holds_parity, max(beyond, default=0.0), form.size_mb
 
 
 def _of(name: str) -> Compressor:
@@ -115,20 +160,8 @@ def _by_cost(names: Collection[str]) -> list[str]:
     return sorted(names, key=lambda name: (_of(name).trains, name))
 
 
-def _lacking(form: Measured, asked: Sequence[Criterion]) -> set[Eased]:
-    state = {verdict.criterion: verdict.state for verdict in form.verdicts}
-    unmet = [c for c in asked if state.get(c.text) != "met"]
-    return {"speed" if timed(criterion) else "size" for criterion in unmet}
-
-
-def _rank(form: Measured, asked: Sequence[Criterion]) -> tuple[bool, float, float]:
-    """Parity first, then how many times beyond the criteria the worst of them is, then size."""
-    value = {verdict.criterion: verdict.value for verdict in form.verdicts}
-    beyond = [_beyond(c, value[c.text]) for c in asked if c.text in value]
-    return not form.holds_parity, max(beyond, default=0.0), form.size_mb
-
-
 def _beyond(criterion: Criterion, value: float) -> float:
+    """How many times the threshold the value is beyond it; below 1 where it is met."""
     least, most = sorted((value, criterion.threshold))
     ratio = most / least if least > 0 else inf
     missed = value < criterion.threshold if criterion.wants_more else value > criterion.threshold
