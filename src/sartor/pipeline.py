@@ -255,9 +255,7 @@ class _Stages:
         if threads != cores():
             self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
         # Pretraining spends of the budget too.
-        clock = Clock(
-            limits_of(self.desk), self.began if asked else time.monotonic()
-        )
+        clock = Clock(limits_of(self.desk), self.began if asked else time.monotonic())
         tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
         conditions = f"this machine, batch 1, {threads} threads"
         reusing = Reusing(ready.formers, setting.held, setting.rows, self._timing, conditions)

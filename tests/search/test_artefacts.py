@@ -14,6 +14,7 @@ from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.assess import Held
+from sartor.search.publishing import publish
 from sartor.shrink.parity import Parity
 from sartor.tasks import TASKS
 
@@ -141,20 +142,19 @@ def test_larger_ones_are_not_timed_once_one_holds(tmp_path: Path):
 
 
 def test_the_same_bundle_is_published_once_and_another_need_gets_its_own(tmp_path: Path):
-    made = maker(tmp_path, Timed(), "accuracy >= 0.8")
-    first = made._publish(written(tmp_path / "one"))
+    def place(name: str, text: str = "name: reviews\n") -> Bundle:
+        return publish(written(tmp_path / name, text), tmp_path / "bundles", text)
+
+    first = place("one")
     verdict = Verdict("accuracy >= 0.8", 0.9, 0.85, 0.95, 100, "met")
     record_verdicts(first, [verdict], released=True)
-    again = made._publish(written(tmp_path / "two"))
+    again = place("two")
     assert again.folder == first.folder
     assert again.manifest.released, "what was judged stays"
 
-    other = maker(tmp_path, Timed(), "accuracy >= 0.8", text="name: reviews # stricter\n")
-    beside = other._publish(written(tmp_path / "three", "name: reviews # stricter\n"))
+    beside = place("three", "name: reviews # stricter\n")
     assert beside.manifest.id == first.manifest.id
     assert beside.folder != first.folder
     assert not beside.manifest.released
     assert open_bundle(first.folder).manifest.released
-    assert other._publish(written(tmp_path / "four", "name: reviews # stricter\n")).folder == (
-        beside.folder
-    )
+    assert place("four", "name: reviews # stricter\n").folder == beside.folder

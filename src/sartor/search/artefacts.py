@@ -4,7 +4,6 @@ Every artefact is written as a bundle and answers the validation rows through th
 so what is compared is what would ship.
 """
 
-import errno
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.bundle import Bundle, Learnt, Manifest, open_bundle, write_bundle
-from sartor.core.durable import fsync_folder
-from sartor.core.errors import BundleError
+from sartor.bundle import Bundle, Learnt, Manifest, write_bundle
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
-from sartor.core.hashing import digest
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.judge.api import Subject
@@ -32,6 +28,7 @@ from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, Chain, compress, title
 from sartor.search.ladder import ENOUGH
 from sartor.search.product import Product
+from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.parity import Parity, parity
@@ -131,7 +128,7 @@ class Maker:
             content = product.content(stage(PROMPT, product.write))
             made = [self._measure(PROMPT, content, before)]
         made, best = self._cheapest(made)
-        kept = replace(best, bundle=self._publish(best.bundle))
+        kept = replace(best, bundle=publish(best.bundle, self.bundles, self.need_text))
         sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
         shutil.rmtree(self.scratch)
@@ -194,44 +191,6 @@ class Maker:
             lambda: self.timing(bundle, texts),
             self.conditions,
         )
-
-    def _publish(self, bundle: Bundle) -> Bundle:
-        """Move a bundle to its place; the same one that is there already stays.
-
-        The id says how a bundle answers. One that answers alike but was asked for by another need,
-        or was edited by hand, is another bundle: it keeps its place and this one goes beside it.
-        """
-        manifest = bundle.manifest
-        name = f"{manifest.name}-{manifest.id[:8]}"
-        origin = digest(self.need_text, manifest.need, manifest.lineage)
-        self.bundles.mkdir(parents=True, exist_ok=True)
-        for final in (self.bundles / name, self.bundles / f"{name}-{origin[:6]}"):
-            try:
-                bundle.folder.rename(final)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-            else:
-                fsync_folder(self.bundles)
-                return Bundle(final, manifest)
-            if (there := self._same(final, manifest)) is not None:
-                return there
-        return open_bundle(final)
-
-    def _same(self, place: Path, manifest: Manifest) -> Bundle | None:
-        try:
-            there = open_bundle(place)
-        except BundleError:
-            return None
-        found = there.manifest
-        alike = (found.id, found.need, found.lineage) == (
-            manifest.id,
-            manifest.need,
-            manifest.lineage,
-        )
-        asked = there.path("need.yaml").read_bytes()
-        wanted = self.need_text.encode("utf-8", "surrogatepass")
-        return there if alike and asked == wanted else None
 
     def _compressing(self, name: str, source: Form, emit: Emit) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
