@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from sartor.core.events import Emit
 from sartor.core.protocols import Fitted, Floats
@@ -13,6 +13,9 @@ from sartor.core.types import Examples
 GRAPH, TOKENIZER, FIT = "model.onnx", "tokenizer.json", "fit"
 Eased = Literal["size", "speed"]
 """What a compressor makes less of: bytes, or time (and with it cost)."""
+Place = Literal["weights", "tokens", "graph", "numbers"]
+"""What a compressor changes; composed ones follow one another in this order, one for each place."""
+PLACES: tuple[Place, ...] = get_args(Place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class Compressor(Protocol):
     """What it is tried for."""
     trains: ClassVar[bool]
     """Whether it needs `Form.fit` and `Bench.retrain`, and so takes minutes."""
+    place: ClassVar[Place]
+    """Where it stands among others."""
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         """Write a changed form of `source` into the empty folder `target`; `source` stays.
