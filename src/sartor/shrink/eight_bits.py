@@ -6,7 +6,7 @@ ONNX Runtime runs such a product in integers. Seven bits of the weights: two pro
 add up to less than 2¹⁵, so a processor without VNNI does not saturate.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,12 @@ class Product:
     """A matrix product with stored weights.
 
     Args:
-        node: Its name.
+        result: Name of its result.
         reads: The value it multiplies; products that read the same one belong together.
         weight: Name of its (in, out) matrix.
     """
 
-    node: str
+    result: str
     reads: str
     weight: str
 
@@ -39,7 +39,7 @@ def products(model: ModelProto) -> list[Product]:
     """Products of the outermost graph whose weights may be rounded, in order."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     return [
-        Product(node.name, node.input[0], node.input[1])
+        Product(node.output[0], node.input[0], node.input[1])
         for node in model.graph.node
         if node.op_type == "MatMul"
         and node.input[0] not in weights
@@ -78,7 +78,7 @@ class _Rounding:
     def __init__(self, model: ModelProto) -> None:
         self.graph = model.graph
         self.weights = every_weight(model.graph)
-        self.nodes = {node.name: node for node in model.graph.node}
+        self.makers = {node.output[0]: node for node in model.graph.node}
         self.uses = [name for node in model.graph.node for name in node.input]
         self.first: list[NodeProto] = []
         self.behind: dict[str, list[NodeProto]] = {}
@@ -86,7 +86,7 @@ class _Rounding:
         self.rounded: dict[str, str] = {}
 
     def product(self, product: Product, limits: Limits) -> None:
-        node = self.nodes[product.node]
+        node = self.makers[product.result]
         node.input[0] = self._value(product.reads, limits)
         node.input[1] = self._matrix(product.weight)
 
@@ -106,7 +106,7 @@ class _Rounding:
         self._store(f"{name}_scale", scale)
         node.input[0] = f"{name}_quantized"
         result = node.output[0]
-        node.output[0] = f"{result}_quantized"
+        node.output[0] = f"{result}_looked_up"
         # The scales are those of the columns, so the looked-up rows are multiplied, in any rank.
         cast = helper.make_node(
             "Cast", [node.output[0]], [f"{result}_cast"], f"{result}_cast", to=1
@@ -119,12 +119,16 @@ class _Rounding:
     def finish(self) -> None:
         """Put the nodes in their places, and drop the weights that nothing reads any more."""
         ordered = list(self.first)
-        for name in [value.name for value in self.graph.input]:
-            ordered += self.behind.get(name, [])
+
+        def place(results: Iterable[str]) -> None:
+            for node in [each for result in results for each in self.behind.get(result, ())]:
+                ordered.append(node)
+                place(node.output)
+
+        place(value.name for value in self.graph.input)
         for node in self.graph.node:
             ordered.append(node)
-            for result in node.output:
-                ordered += self.behind.get(result, [])
+            place(node.output)
         del self.graph.node[:]
         self.graph.node.extend(ordered)
         drop_unread(self.graph)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from sartor.core.errors import NothingToShrink
-from sartor.shrink.graphs import every_node, every_weight, replace_weight
+from sartor.shrink.graphs import every_graph, every_node, every_weight, replace_weight
 
 IDS = "input_ids"
 _MOVES = ("Cast", "Expand", "Flatten", "GatherND", "Identity", "Reshape", "Slice", "Squeeze")
@@ -44,14 +44,15 @@ def find_lookups(model: ModelProto) -> Lookups:
         for node in every_node(model.graph)
         if node.op_type == "Cast" and node.input[0] in weights
     }
-    found, ids = Lookups(), {IDS}
+    found, ids, columns = Lookups(), {IDS}, set[str]()
     for node in every_node(model.graph):
         fed = [index for index, name in enumerate(node.input) if name in ids]
         if not fed or node.op_type in _MEASURES:
             continue
         if fed == [0] and node.op_type in (*_MOVES, "Gather"):
             ids.update(node.output)
-        elif fed == [1] and node.op_type == "Gather" and _axis(node) == 0:
+            columns.update(node.output if node.op_type == "Unsqueeze" else ())
+        elif fed == [1] and _looks_up(node, columns):
             table = stored.get(node.input[0], node.input[0])
             if table not in weights:
                 raise _as_numbers(node)
@@ -71,9 +72,12 @@ def keep_rows(model: ModelProto, found: Lookups, kept: NDArray[np.int64]) -> Non
     for name in found.tables:
         tensor = weights[name]
         rows = numpy_helper.to_array(tensor)[kept]
-        small = TensorProto()
-        small.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(rows)))
-        replace_weight(tensor, small)
+        replace_weight(tensor, numpy_helper.from_array(np.ascontiguousarray(rows)))
+    stale = {*found.tables, *(node.input[0] for nodes in found.tables.values() for node in nodes)}
+    for graph in every_graph(model.graph):
+        shapes = [value for value in graph.value_info if value.name not in stale]
+        del graph.value_info[:]
+        graph.value_info.extend(shapes)
 
 
 def rows_of(model: ModelProto, found: Lookups) -> int:
@@ -97,8 +101,12 @@ def _only_looked_up(model: ModelProto, found: Lookups, stored: dict[str, str]) -
             raise _as_numbers(node)
 
 
-def _axis(node: NodeProto) -> int:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == "axis"), 0)
+def _looks_up(node: NodeProto, columns: set[str]) -> bool:
+    """Whether its second input chooses rows of its first; GatherND reads ids one in a column."""
+    along = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Gather":
+        return along.get("axis", 0) == 0
+    return node.op_type == "GatherND" and node.input[1] in columns and not along.get("batch_dims")
 
 
 def _as_numbers(node: NodeProto) -> NothingToShrink:
