@@ -8,7 +8,6 @@ import onnx
 import pytest
 
 from sartor.core.errors import ModelError
-from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.cascade import cascade_graphs
 from tests.shrink.runs import batch, compressed, logits
 
@@ -73,13 +72,10 @@ def test_weights_that_both_members_have_are_kept_once(graphs: dict[str, Path], t
 
 
 @pytest.mark.parametrize("dear", ["other", "top"])
-@pytest.mark.parametrize("name", COMPRESSORS.names())
-def test_every_compressor_reaches_the_dear_member(
-    name: str, graphs: dict[str, Path], tmp_path: Path, dear: str
-):
+def test_rounding_reaches_the_dear_member(graphs: dict[str, Path], tmp_path: Path, dear: str):
     whole = tmp_path / "c.onnx"
     cascade_graphs((graphs["first"], CHEAP), (graphs[dear], DEAR), 1.1, whole)
-    smaller = compressed(name, whole, tmp_path / "small")
+    smaller = compressed("int8_dynamic", whole, tmp_path / "small")
     assert smaller.stat().st_size < 0.6 * whole.stat().st_size
     held = [t.name for t in branch(smaller, "then_branch").initializer if np.prod(t.dims) > 1000]
     assert not [t for t in held if not t.endswith("_quantized")], "no matrix of floats is left"

@@ -1,18 +1,14 @@
-"""Export and compressors: the same answers, the same bytes, no trace of this machine."""
+"""Export: the same answers, the same bytes, no trace of this machine."""
 
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper
 
-from sartor.core.errors import NothingToShrink
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
-from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier
 from tests.shrink.runs import compressed
@@ -76,39 +72,3 @@ def test_artefacts_hold_no_path_of_this_machine(graph: Path, tmp_path: Path):
         content = path.read_bytes()
         for trace in (b"machine-of-mine", b"site-packages", b".py", b"/src/sartor"):
             assert trace not in content
-
-
-@pytest.mark.parametrize("name", COMPRESSORS.names())
-def test_a_compressor_makes_it_smaller_answers_nearly_alike_and_leaves_the_source(
-    name: str, graph: Path, tmp_path: Path
-):
-    before = graph.read_bytes()
-    target = compressed(name, graph, tmp_path / "small")
-    assert graph.read_bytes() == before
-    assert target.stat().st_size < 0.8 * len(before)
-    ids, mask = batch(16, 20)
-    one, other = logits(graph, ids, mask), logits(target, ids, mask)
-    assert not np.array_equal(one, other), "nothing was changed"
-    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
-
-    again = compressed(name, graph, tmp_path / "again")
-    assert again.read_bytes() == target.read_bytes()
-
-
-@pytest.mark.parametrize("name", COMPRESSORS.names())
-def test_a_compressor_with_nothing_to_work_on_says_so(name: str, tmp_path: Path):
-    floats = TensorProto.FLOAT
-    model = helper.make_model(
-        helper.make_graph(
-            [helper.make_node("Relu", ["x"], ["y"])],
-            "g",
-            [helper.make_tensor_value_info("x", floats, ["n", 4])],
-            [helper.make_tensor_value_info("y", floats, ["n", 4])],
-        ),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=10,
-    )
-    onnx.save(model, tmp_path / "plain.onnx")
-    with pytest.raises(NothingToShrink, match=r"plain\.onnx"):
-        compressed(name, tmp_path / "plain.onnx", tmp_path / "out")
-    assert not (tmp_path / "out" / "model.onnx").exists(), "no graph that only looks compressed"

@@ -1,6 +1,6 @@
 """What cannot be: candidates that no compression and no luck would bring within a criterion.
 
-    size     >= weights that are shipped · bytes a weight after the strongest compressor
+    size     >= weights of the layers that are run · bytes a weight after the strongest compressor
     latency  >= 2 · 12 · layers · width² · tokens / fastest arithmetic of this machine
 
 Both are floors, not guesses: a candidate is left out only where its floor is beyond the criterion,
@@ -59,9 +59,9 @@ class Body:
 
     @property
     def size_mb(self) -> float:
-        """MB at least, of the weights alone."""
-        cut = 12 * self.backbone.width**2 * max(self.backbone.layers - self.depth, 0)
-        return max(self.backbone.parameters - cut, 0) * SMALLEST_MB
+        """MB at least, of the layers' weights: of the table of words, any row may be left out."""
+        layers = 12 * self.backbone.width**2 * self.depth
+        return min(layers, self.backbone.parameters) * SMALLEST_MB
 
     def latency_ms(self, work: Work) -> float:
         """Milliseconds at least, for one text of average length."""

@@ -7,9 +7,6 @@ A distribution that adds a method tests it by importing these into a test module
 The model is a BERT of a few thousand random weights; nothing is downloaded.
 """
 
-import ast
-import inspect
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
@@ -29,6 +26,7 @@ from sartor.shrink.export import to_onnx
 from sartor.tasks import TRAINERS
 from sartor.tasks.text_classification.added import install
 from sartor.tasks.text_classification.train import TextClassification, TextClassifier, load
+from sartor.testing.documented import undocumented
 from sartor.tune.api import METHODS, Disturbs, Method, tuning_methods
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
@@ -175,7 +173,7 @@ def test_a_method_that_cannot_apply_says_so(method: Method) -> None:
 def test_every_setting_is_documented_and_has_one_owner(method: Method) -> None:
     owners = [type(method), TextClassification, Loop]
     for owner in owners:
-        assert _undocumented(owner) == []
+        assert undocumented(owner) == []
     names = Counter(field.name for owner in owners for field in fields(cast("Any", owner)))
     assert [name for name, count in names.items() if count > 1] == []
 
@@ -260,18 +258,3 @@ def _answers(model: nn.Module) -> Tensor:
     model.eval()
     with torch.no_grad():
         return model(ids, mask)
-
-
-def _undocumented(owner: type[Any]) -> list[str]:
-    """Fields without a string under them."""
-    body = cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]).body
-    lacking: list[str] = []
-    for statement, after in zip(body, [*body[1:], ast.Pass()], strict=True):
-        if not isinstance(statement, ast.AnnAssign) or "ClassVar" in ast.unparse(
-            statement.annotation
-        ):
-            continue
-        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if not documented:
-            lacking.append(ast.unparse(statement.target))
-    return lacking

@@ -1,0 +1,134 @@
+"""What values flow through a graph: a histogram of each chosen tensor over some texts.
+
+Texts run one at a time, so that no padding is counted, and only one text's values are in memory.
+Ranges: all that was seen, all but a share at both ends, or the one of the least squared error
+(Wu et al. 2020, https://arxiv.org/abs/2004.09602).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+from tokenizers import Tokenizer
+
+Method = Literal["minmax", "percentile", "mse"]
+Ids = NDArray[np.int64]
+_BINS = 2_048
+_STEPS = 256
+_DRAWN = 1_024
+"""Texts that lengths are taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Values of one tensor.
+
+    Args:
+        low: Least.
+        high: Greatest.
+        counts: (bins,) between them.
+    """
+
+    low: float
+    high: float
+    counts: NDArray[np.int64]
+
+    def limits(self, method: Method, share: float) -> tuple[float, float]:
+        """The range that eight bits should cover; it holds zero.
+
+        Args:
+            method: "minmax", "percentile" or "mse".
+            share: Of the values, outside a percentile's range.
+        """
+        low, high = self.low, self.high
+        if method == "percentile":
+            low, high = self._percentile(share)
+        elif method == "mse":
+            low, high = self._least_error()
+        return min(low, 0.0), max(high, 0.0)
+
+    @property
+    def _centres(self) -> NDArray[np.float64]:
+        edges = np.linspace(self.low, self.high, len(self.counts) + 1)
+        return (edges[1:] + edges[:-1]) / 2
+
+    def _percentile(self, share: float) -> tuple[float, float]:
+        below = np.cumsum(self.counts) / self.counts.sum()
+        first, last = np.searchsorted(below, [share / 2, 1 - share / 2])
+        centres = self._centres
+        return float(centres[first]), float(centres[min(last, len(centres) - 1)])
+
+    def _least_error(self) -> tuple[float, float]:
+        centres, best = self._centres, (np.inf, self.low, self.high)
+        for part in np.linspace(1.0, 0.2, 41):
+            low, high = min(part * self.low, 0.0), max(part * self.high, 0.0)
+            step = (high - low) / (_STEPS - 1) or 1.0
+            rounded = np.clip(np.round((centres - low) / step), 0, _STEPS - 1) * step + low
+            error = float((self.counts * (rounded - centres) ** 2).sum())
+            best = min(best, (error, low, high))
+        return best[1:]
+
+
+def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Ids]) -> dict[str, Seen]:
+    """Name to what was seen of it.
+
+    Args:
+        model: input_ids, attention_mask → logits.
+        tensors: Float values of the outermost graph.
+        texts: (tokens,) ids of each, not padded.
+    """
+    shown = ModelProto()
+    shown.CopyFrom(model)
+    there = {value.name for value in shown.graph.output}
+    shown.graph.output.extend(
+        helper.make_empty_tensor_value_info(t) for t in tensors if t not in there
+    )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # sums in one order: the same ranges, the same bytes
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    lows, highs = dict.fromkeys(tensors, np.inf), dict.fromkeys(tensors, -np.inf)
+    for values in _runs(session, tensors, texts):
+        for name, found in values.items():
+            lows[name] = min(lows[name], float(found.min()))
+            highs[name] = max(highs[name], float(found.max()))
+    counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
+    for values in _runs(session, tensors, texts):
+        for name, found in values.items():
+            counts[name] += np.histogram(found, _BINS, (lows[name], highs[name]))[0]
+    return {name: Seen(lows[name], highs[name], counts[name]) for name in tensors}
+
+
+def typical(tokenizer: Path, texts: Sequence[str], most: int, max_length: int) -> list[Ids]:
+    """Token ids of at most `most` texts, of evenly spread lengths, the extreme ones left out.
+
+    Args:
+        tokenizer: tokenizer.json.
+        texts: As the model reads them, prefix and all.
+        most: Texts wanted.
+        max_length: Tokens they are cut at.
+    """
+    splits = Tokenizer.from_file(str(tokenizer))
+    splits.no_padding()
+    splits.enable_truncation(max_length)
+    ids = [found.ids for found in splits.encode_batch_fast(list(texts[:_DRAWN]))]
+    ranked = sorted((one for one in ids if one), key=len)
+    places = np.linspace(0.05, 0.95, min(most, len(ranked))) * (len(ranked) - 1)
+    return [np.array(ranked[round(place)], np.int64) for place in places]
+
+
+def _runs(
+    session: ort.InferenceSession, tensors: Sequence[str], texts: Sequence[Ids]
+) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+    wanted = {given.name for given in session.get_inputs()}
+    for ids in texts:
+        given = {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}
+        fed = {name: value for name, value in given.items() if name in wanted}
+        yield dict(zip(tensors, session.run(list(tensors), fed), strict=True))

@@ -1,0 +1,138 @@
+"""Static int8: the ranges of activations are measured once, on the user's texts, and stored.
+
+Weights in [−63, 63] with one scale for each output channel, activations in 8 bits with one range
+for each value that products read. Products that read the values which lose most stay in float.
+Wu et al. 2020, https://arxiv.org/abs/2004.09602
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, ClassVar
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from onnx import ModelProto
+
+from sartor.core.errors import NothingToShrink
+from sartor.core.events import StageProgress
+from sartor.core.protocols import Floats
+from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
+from sartor.shrink.calibration import Method, observe, typical
+from sartor.shrink.eight_bits import Limits, in_eight_bits, products
+from sartor.shrink.graphs import read_graph, write_graph
+
+
+@COMPRESSORS.add
+@dataclass(frozen=True, slots=True)
+class Int8Static:
+    """Quantises matrix products and large tables, by ranges measured on training texts."""
+
+    eases: ClassVar[tuple[Eased, ...]] = ("size", "speed")
+    trains: ClassVar[bool] = False
+    place: ClassVar[Place] = "numbers"
+
+    method: Method = "percentile"
+    """How a range is found: all values seen; all but the outermost; or the least squared error."""
+    outside: Annotated[float, Ge(0), Le(0.5)] = 1e-5
+    """Share of the values that a percentile's range leaves outside."""
+    texts: Annotated[int, Ge(1)] = 64
+    """Training texts that ranges are measured on, of lengths from short to long."""
+    shift: Annotated[float, Gt(0)] = 0.1
+    """Change of the logits, as a share of their own spread, below which nothing stays in float."""
+    in_float: Annotated[float, Ge(0), Le(1)] = 0.25
+    """Share of the products that may stay in float."""
+    probes: Annotated[int, Ge(1)] = 48
+    """Validation texts that the change is measured on."""
+    least: int = 1_024
+    """Numbers that a table must hold to be rounded."""
+
+    def compress(self, source: Form, target: Path, bench: Bench) -> None:
+        model = read_graph(source.graph)
+        read = list(dict.fromkeys(product.reads for product in products(model)))
+        texts = [bench.prefix + text for text in bench.train.inputs["text"]]
+        if not read or not texts:
+            raise NothingToShrink(
+                f"int8_static found no {'product of float weights' if texts else 'texts'} to"
+                f" calibrate in {source.graph.name if texts else 'the training rows'}.",
+                fix="ship the float graph, or choose another compressor.",
+            )
+        calibrating = typical(source.tokenizer, texts, self.texts, bench.max_length)
+        seen = observe(model, read, calibrating)
+        limits = {name: found.limits(self.method, self.outside) for name, found in seen.items()}
+        with TemporaryDirectory(dir=target) as place:
+            rounding = _Rounding(model, limits, self, source.tokenizer)
+            chosen = rounding.chosen(read, bench, Path(place))
+        write_graph(rounding.of(chosen), target / GRAPH)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounding:
+    """Chooses what is rounded, by how far the answers to validation texts move.
+
+    Args:
+        model: In float.
+        limits: Range of every value that products read.
+        settings: Those of the compressor.
+        tokenizer: Of the form.
+    """
+
+    model: ModelProto
+    limits: Mapping[str, Limits]
+    settings: Int8Static
+    tokenizer: Path
+
+    def of(self, chosen: Sequence[str]) -> ModelProto:
+        """The model with the products that read `chosen` rounded."""
+        return in_eight_bits(self.model, self.limits, chosen, self.settings.least)
+
+    def chosen(self, read: Sequence[str], bench: Bench, place: Path) -> list[str]:
+        """The values of `read` to round: all, or as many as keep the shift within its bound.
+
+        Args:
+            read: Values that products read, in the graph's order.
+            bench: Its validation texts are answered.
+            place: Folder for graphs that are tried.
+        """
+        texts = _drawn(bench, self.settings.probes)
+        most = int(self.settings.in_float * len(read))
+        if not texts or not most:
+            return list(read)
+
+        def answers(model: ModelProto) -> Floats:
+            write_graph(model, place / GRAPH)
+            return bench.answers(Form(place / GRAPH, self.tokenizer), texts)
+
+        before = answers(self.model)
+
+        def shift(rounded: Sequence[str]) -> float:
+            return _shift(before, answers(self.of(rounded)))
+
+        if shift(read) <= self.settings.shift:
+            return list(read)
+        alone: list[float] = []
+        for done, name in enumerate(read):
+            bench.emit(StageProgress("shrink", done, len(read), "int8_static"))
+            alone.append(shift([name]))
+        worst = [read[i] for i in np.argsort(alone, kind="stable")[::-1]]
+        # The fewest of the worst that will do, by halving: the shift falls as more stay in float.
+        low, high = 1, most
+        while low < high:
+            middle = (low + high) // 2
+            enough = shift([r for r in read if r not in worst[:middle]]) <= self.settings.shift
+            low, high = (low, middle) if enough else (middle + 1, high)
+        return [name for name in read if name not in worst[:low]]
+
+
+def _drawn(bench: Bench, most: int) -> list[str]:
+    """At most so many validation texts, drawn by the bench's seed."""
+    held = bench.validation.inputs["text"]
+    rows = np.random.default_rng(bench.seed).permutation(len(held))[:most]
+    return [held[row] for row in sorted(rows)]
+
+
+def _shift(before: Floats, after: Floats) -> float:
+    """Root mean square change of the logits over their standard deviation."""
+    spread = float((before - before.mean(0)).std()) or 1.0
+    return float(np.sqrt(np.mean((after - before) ** 2))) / spread

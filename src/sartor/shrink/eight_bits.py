@@ -1,0 +1,178 @@
+"""Matrix products and tables in 8 bits, between standard QuantizeLinear and DequantizeLinear nodes.
+
+x ≈ s · (q − z),  q in [0, 255];   w ≈ s_c · q,  q in [−63, 63], one scale for each output channel
+
+ONNX Runtime runs such a product in integers. Seven bits of the weights: two products of 255 and 63
+add up to less than 2¹⁵, so a processor without VNNI does not saturate.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from sartor.shrink.graphs import drop_unread, every_weight
+
+WEIGHT_TOP = 63
+_TABLE_TOP = 127  # rows are looked up, not multiplied
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix product with stored weights.
+
+    Args:
+        result: Name of its result.
+        reads: The value it multiplies; products that read the same one belong together.
+        weight: Name of its (in, out) matrix.
+    """
+
+    result: str
+    reads: str
+    weight: str
+
+
+def products(model: ModelProto) -> list[Product]:
+    """Products of the outermost graph whose weights may be rounded, in order."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    return [
+        Product(node.output[0], node.input[0], node.input[1])
+        for node in model.graph.node
+        if node.op_type == "MatMul"
+        and node.input[0] not in weights
+        and (tensor := weights.get(node.input[1])) is not None
+        and tensor.data_type == TensorProto.FLOAT
+        and len(tensor.dims) == 2
+    ]
+
+
+def in_eight_bits(
+    model: ModelProto, limits: Mapping[str, Limits], chosen: Collection[str], least: int
+) -> ModelProto:
+    """A copy whose chosen products, and all large tables, are in 8 bits.
+
+    Args:
+        model: In float.
+        limits: Range of each value that a product reads.
+        chosen: Names of values; the products that read them are rounded.
+        least: Numbers a table must hold.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    rounding = _Rounding(copy)
+    for product in products(copy):
+        if product.reads in chosen:
+            rounding.product(product, limits[product.reads])
+    for node in list(copy.graph.node):
+        rounding.table(node, least)
+    rounding.finish()
+    return copy
+
+
+class _Rounding:
+    """Collects what is put in front of the nodes of one graph."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.graph = model.graph
+        self.weights = every_weight(model.graph)
+        self.makers = {node.output[0]: node for node in model.graph.node}
+        self.uses = [name for node in model.graph.node for name in node.input]
+        self.first: list[NodeProto] = []
+        self.behind: dict[str, list[NodeProto]] = {}
+        """Value to what is computed from it at once."""
+        self.rounded: dict[str, str] = {}
+
+    def product(self, product: Product, limits: Limits) -> None:
+        node = self.makers[product.result]
+        node.input[0] = self._value(product.reads, limits)
+        node.input[1] = self._matrix(product.weight)
+
+    def table(self, node: NodeProto, least: int) -> None:
+        """Round a table of rows, one scale for each column, if `node` looks rows up."""
+        if node.op_type != "Gather" or node.input[0] not in self.weights:
+            return
+        tensor = self.weights[node.input[0]]
+        axis = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "axis"), 0)
+        large = len(tensor.dims) == 2 and np.prod(tensor.dims) >= least and axis == 0
+        if tensor.data_type != TensorProto.FLOAT or not large or self.uses.count(tensor.name) > 1:
+            return
+        name, rows = tensor.name, numpy_helper.to_array(tensor)
+        scale = (np.abs(rows).max(0) / _TABLE_TOP).astype(np.float32)
+        scale[scale == 0] = 1.0
+        self._store(f"{name}_quantized", np.round(rows / scale).astype(np.int8))
+        self._store(f"{name}_scale", scale)
+        node.input[0] = f"{name}_quantized"
+        result = node.output[0]
+        node.output[0] = f"{result}_looked_up"
+        # The scales are those of the columns, so the looked-up rows are multiplied, in any rank.
+        cast = helper.make_node(
+            "Cast", [node.output[0]], [f"{result}_cast"], f"{result}_cast", to=1
+        )
+        times = helper.make_node(
+            "Mul", [cast.output[0], f"{name}_scale"], [result], f"{result}_times"
+        )
+        self.behind.setdefault(node.output[0], []).extend((cast, times))
+
+    def finish(self) -> None:
+        """Put the nodes in their places, and drop the weights that nothing reads any more."""
+        ordered = list(self.first)
+
+        def place(results: Iterable[str]) -> None:
+            for node in [each for result in results for each in self.behind.get(result, ())]:
+                ordered.append(node)
+                place(node.output)
+
+        place(value.name for value in self.graph.input)
+        for node in self.graph.node:
+            ordered.append(node)
+            place(node.output)
+        del self.graph.node[:]
+        self.graph.node.extend(ordered)
+        drop_unread(self.graph)
+
+    def _value(self, name: str, limits: Limits) -> str:
+        if name not in self.rounded:
+            low, high = limits
+            scale = np.float32((high - low) / 255 or 1.0)
+            zero = np.uint8(np.clip(round(-low / float(scale)), 0, 255))
+            ends = [f"{name}_scale", f"{name}_zero_point"]
+            self._store(ends[0], np.array(scale, np.float32))
+            self._store(ends[1], np.array(zero, np.uint8))
+            self.rounded[name] = f"{name}_dequantized"
+            self.behind.setdefault(name, []).extend(
+                (
+                    helper.make_node(
+                        "QuantizeLinear", [name, *ends], [f"{name}_quantized"], f"{name}_quantize"
+                    ),
+                    helper.make_node(
+                        "DequantizeLinear",
+                        [f"{name}_quantized", *ends],
+                        [self.rounded[name]],
+                        f"{name}_dequantize",
+                    ),
+                )
+            )
+        return self.rounded[name]
+
+    def _matrix(self, name: str) -> str:
+        if name not in self.rounded:
+            matrix = numpy_helper.to_array(self.weights[name])
+            scale = (np.abs(matrix).max(0) / WEIGHT_TOP).astype(np.float32)
+            scale[scale == 0] = 1.0
+            parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
+            self._store(parts[0], np.round(matrix / scale).astype(np.int8))
+            self._store(parts[1], scale)
+            self._store(parts[2], np.zeros(len(scale), np.int8))
+            self.rounded[name] = f"{name}_dequantized"
+            self.first.append(
+                helper.make_node(
+                    "DequantizeLinear", parts, [self.rounded[name]], f"{name}_dequantize", axis=1
+                )
+            )
+        return self.rounded[name]
+
+    def _store(self, name: str, values: NDArray[np.generic]) -> None:
+        self.graph.initializer.append(numpy_helper.from_array(values, name))

@@ -1,0 +1,3 @@
+"""Every registered compressor obeys the shipped laws."""
+
+from sartor.testing.compressors import *  # noqa: F403
