@@ -32,7 +32,7 @@ from sartor.search.cascading import Latencies
 from sartor.search.ladder import ENOUGH
 from sartor.search.product import Product
 from sartor.serve import runtime
-from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
 from sartor.shrink.parity import Parity, parity
 
 PROMPT = "prompt"
@@ -86,6 +86,7 @@ class Maker:
         learnt: The rows that decided anything: training and validation.
         earlier: The bundle that is shipped again; None where something was fitted.
         load: A bundle's folder to what answers for it.
+        retrain: See `shrink.api.Retrain`; None where nothing can be trained.
     """
 
     held: Held
@@ -101,6 +102,7 @@ class Maker:
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
         folder, unreleased="allow"
     )
+    retrain: Retrain | None = None
 
     def make(
         self,
@@ -123,7 +125,7 @@ class Maker:
         # there is nothing to compress.
         first = product.form if product.file == GRAPH else PROMPT
         whole = self.earlier is not None or product.file != GRAPH
-        names = [first, *([] if whole else COMPRESSORS.names())]
+        names = [first, *([] if whole else _untrained())]
         emit(StageStarted("shrink", len(names), "artefacts"))
         graph = stage(first, product.write)
         made = [self._measure(first, graph, product, before)]
@@ -214,7 +216,7 @@ class Maker:
             train=self.train,
             validation=self.held.validation,
             answers=self._answers,
-            retrain=None,
+            retrain=self.retrain,
             seed=self.held.seed,
             emit=emit,
         )
@@ -302,6 +304,12 @@ class Maker:
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
         )
         return replace(artefact, verdicts=verdicts, chance=chance.overall)
+
+
+def _untrained() -> list[str]:
+    """Compressors that are tried in every run: those that take minutes are not."""
+    found: dict[str, Any] = {name: COMPRESSORS.get(name) for name in COMPRESSORS.names()}
+    return [name for name, compressor in found.items() if not compressor.trains]
 
 
 def _short(size: float) -> str:

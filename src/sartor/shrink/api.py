@@ -52,10 +52,15 @@ class Retrain(Protocol):
         """Train all weights on the training rows; validation rows choose the epoch.
 
         Args:
-            start: Folder that the task's `train.load` reads; it stays as it is.
-            settings: Those of full fine-tuning that differ from its defaults.
+            start: Folder that the task's `train.load` reads, with a tokenizer.json; it stays as it
+                is.
+            settings: Those of full fine-tuning that differ from its defaults; with a teacher also
+                `temperature` and `teacher_share`; `int8` trains as quantised products compute.
             teacher: (training rows, outputs) logits to learn from beside the labels, or in their
                 place where the rows have none; None learns from the labels alone.
+
+        Returns:
+            The trained model; `cut` where the run's time ended it before it was whole.
         """
         ...
 
