@@ -22,6 +22,9 @@ def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     return draw.integers(5, 80, (rows, length)), mask
 
 
+GRAPH_COMPRESSORS = [name for name in COMPRESSORS.names() if not COMPRESSORS.get(name).trains]
+"""Those that need no weights in torch."""
+
 NO_ROWS = Examples((), {"text": ()})
 
 

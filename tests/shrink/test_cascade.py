@@ -8,9 +8,8 @@ import onnx
 import pytest
 
 from sartor.core.errors import ModelError
-from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.cascade import cascade_graphs
-from tests.shrink.runs import batch, compressed, logits
+from tests.shrink.runs import GRAPH_COMPRESSORS, batch, compressed, logits
 
 CHEAP, DEAR = 2.0, 0.5
 """What the members' logits are multiplied with."""
@@ -73,7 +72,7 @@ def test_weights_that_both_members_have_are_kept_once(graphs: dict[str, Path], t
 
 
 @pytest.mark.parametrize("dear", ["other", "top"])
-@pytest.mark.parametrize("name", COMPRESSORS.names())
+@pytest.mark.parametrize("name", GRAPH_COMPRESSORS)
 def test_every_compressor_reaches_the_dear_member(
     name: str, graphs: dict[str, Path], tmp_path: Path, dear: str
 ):

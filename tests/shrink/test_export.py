@@ -12,10 +12,9 @@ from onnx import TensorProto, helper
 from sartor.core.errors import NothingToShrink
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
-from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier
-from tests.shrink.runs import compressed
+from tests.shrink.runs import GRAPH_COMPRESSORS, compressed
 from tests.tiny import make_tiny_bert
 
 
@@ -78,7 +77,7 @@ def test_artefacts_hold_no_path_of_this_machine(graph: Path, tmp_path: Path):
             assert trace not in content
 
 
-@pytest.mark.parametrize("name", COMPRESSORS.names())
+@pytest.mark.parametrize("name", GRAPH_COMPRESSORS)
 def test_a_compressor_makes_it_smaller_answers_nearly_alike_and_leaves_the_source(
     name: str, graph: Path, tmp_path: Path
 ):
@@ -95,7 +94,7 @@ def test_a_compressor_makes_it_smaller_answers_nearly_alike_and_leaves_the_sourc
     assert again.read_bytes() == target.read_bytes()
 
 
-@pytest.mark.parametrize("name", COMPRESSORS.names())
+@pytest.mark.parametrize("name", GRAPH_COMPRESSORS)
 def test_a_compressor_with_nothing_to_work_on_says_so(name: str, tmp_path: Path):
     floats = TensorProto.FLOAT
     model = helper.make_model(

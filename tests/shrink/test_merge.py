@@ -8,9 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from sartor.core.errors import ModelError
-from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.merge import merge_graphs
-from tests.shrink.runs import batch, compressed, logits
+from tests.shrink.runs import GRAPH_COMPRESSORS, batch, compressed, logits
 
 BLOCK = 4 * 32 * 32 + 2 * 32 * 64
 """Weights in the matrices of one layer of the tiny BERT."""
@@ -65,7 +64,7 @@ def test_members_of_other_weights_keep_their_own(graphs: dict[str, Path], tmp_pa
     assert matrices(tmp_path / "m.onnx") == 4 * BLOCK
 
 
-@pytest.mark.parametrize("name", COMPRESSORS.names())
+@pytest.mark.parametrize("name", GRAPH_COMPRESSORS)
 def test_every_compressor_works_on_a_merged_graph(
     name: str, graphs: dict[str, Path], tmp_path: Path
 ):

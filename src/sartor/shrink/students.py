@@ -1,0 +1,195 @@
+"""The torch side of a form, for compressors that change weights: opened, asked, taught, written."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sartor.core.errors import NothingToShrink
+from sartor.core.protocols import Floats
+from sartor.core.types import Examples
+from sartor.models.loading import load_tokenizer
+from sartor.models.packed import tokenise
+from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form, Retrain
+from sartor.shrink.export import to_onnx
+from sartor.tasks.text_classification.train import TextClassifier, layer_stack
+
+_ROWS = 32
+"""Rows of a batch."""
+_CLOSE = 1e-3
+"""Logits of a model that was saved and loaded again differ by less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows as the model takes them.
+
+    Args:
+        places: (batch,) which rows.
+        ids: (batch, longest) token ids.
+        mask: (batch, longest) 1 at real tokens, 0 at padding.
+    """
+
+    places: list[int]
+    ids: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The model that a student is made of.
+
+    Args:
+        name: Of the compressor, for messages.
+        model: In eval mode.
+        form: Where it lies.
+        bench: With rows.
+        retrain: The bench's.
+    """
+
+    name: str
+    model: TextClassifier
+    form: Form
+    bench: Bench
+    retrain: Retrain
+
+    @staticmethod
+    def opened(name: str, form: Form, bench: Bench) -> "Whole":
+        """Load it.
+
+        Raises:
+            NothingToShrink: If it is no encoder of known parts, or nothing can be trained.
+        """
+        if form.fit is None:
+            raise NothingToShrink(
+                f"{name} changes weights, and of {form.graph.name} only the graph is at hand.",
+                fix="choose a compressor of graphs, such as int8_dynamic.",
+            )
+        if bench.retrain is None or not len(bench.train):
+            raise NothingToShrink(
+                f"{name} trains what it made smaller, and there is nothing to train with.",
+                fix="compress within `sartor run`, or choose int8_dynamic.",
+            )
+        model = _load(bench.task, form.fit)
+        if not isinstance(model, TextClassifier) or model.added:
+            kind = "added layers" if isinstance(model, TextClassifier) else type(model).__name__
+            raise NothingToShrink(
+                f"{name} works on a plain encoder with a head, and this model has {kind}.",
+                fix="choose another compressor, or a method that folds, such as full or lora.",
+            )
+        return Whole(name, model, form, bench, bench.retrain)
+
+    def layers(self) -> nn.ModuleList:
+        """The encoder's, bottom first.
+
+        Raises:
+            NothingToShrink: If it does not keep them in one list.
+        """
+        found = layer_stack(self.model.encoder)
+        if found is None:
+            kind = type(self.model.encoder).__name__
+            raise self.nothing(f"{kind} does not keep its layers in one list")
+        return found
+
+    def nothing(self, why: str) -> NothingToShrink:
+        """The error that says so."""
+        return NothingToShrink(
+            f"{self.name} found nothing to work on: {why}.", fix="choose another compressor."
+        )
+
+    def batches(self, rows: Examples) -> list[Batch]:
+        """The rows, those of about equal length together."""
+        tokenizer = load_tokenizer(self.form.tokenizer.parent)
+        tokenizer.enable_truncation(self.bench.max_length)
+        texts = [str(text) for text in rows.inputs["text"]]
+        ids = tokenise(tokenizer, texts, self.bench.prefix)
+        pad = self.model.encoder.config.pad_token_id or 0
+        order = np.argsort(ids.lengths, kind="stable").tolist()
+        return [
+            _batch(order[i : i + _ROWS], [ids[row] for row in order[i : i + _ROWS]], pad)
+            for i in range(0, len(order), _ROWS)
+        ]
+
+    def sample(self, rows: Examples, most: int) -> Examples:
+        """At most so many of the rows, drawn by seed."""
+        if len(rows) <= most:
+            return rows
+        drawn = np.random.default_rng(self.bench.seed).permutation(len(rows))[:most]
+        return rows.take(np.sort(drawn).tolist())
+
+    def teacher(self) -> Floats:
+        """(training rows, outputs) logits of the whole model."""
+        texts = [str(text) for text in self.bench.train.inputs["text"]]
+        return np.asarray(self.bench.answers(self.form, texts), np.float32)
+
+    def teach(
+        self, student: TextClassifier, target: Path, epochs: int, lr: float, **more: Any
+    ) -> None:
+        """Train a student on the whole model's answers and the labels, and write its form.
+
+        Args:
+            student: Made smaller; it is saved as it is, and trained from there.
+            target: The compressor's empty folder.
+            epochs: Passes over the training rows, at most.
+            lr: Peak learning rate of all weights: every layer has to learn anew.
+            more: Other settings; see `Retrain`.
+
+        Raises:
+            NothingToShrink: If the student cannot be saved and loaded alike, or time ran out.
+        """
+        rate = {"lr": lr, "head_lr": lr, "layer_decay": 1.0}
+        settings = {"epochs": epochs, "patience": 2 * epochs, **rate, **more}
+        with TemporaryDirectory() as place:
+            start = Path(place) / "start"
+            student.eval().save(start)
+            copyfile(self.form.tokenizer, start / TOKENIZER)
+            self._check_saved(student, start)
+            fitted = self.retrain(start, settings, self.teacher())
+        if fitted.cut is not None:
+            raise NothingToShrink(
+                f"{self.name} ran out of time after {fitted.cut:,} steps of training.",
+                fix="raise budget.minutes: a later run goes on from there.",
+            )
+        write_form(_load(self.bench.task, fitted.folder), self.form, target, self.bench.task)
+
+    def _check_saved(self, student: TextClassifier, start: Path) -> None:
+        """What an architecture decides by a layer's number is lost where layers move."""
+        some = self.batches(self.bench.train.take(range(min(4, len(self.bench.train)))))
+        again = _load(self.bench.task, start)
+        if float((answers(again, some) - answers(student, some)).abs().max()) > _CLOSE:
+            kind = type(student.encoder).__name__
+            raise self.nothing(f"a smaller {kind} is not the same once it is loaded again")
+
+
+def write_form(model: Any, source: Form, target: Path, task: str) -> None:
+    """Write a model as `FIT` and `GRAPH`, with the tokenizer that it had."""
+    model.save(target / FIT)
+    copyfile(source.tokenizer, target / FIT / TOKENIZER)
+    to_onnx(target / FIT, task, target / GRAPH)
+
+
+def answers(model: nn.Module, batches: list[Batch]) -> Tensor:
+    """(rows, outputs) logits."""
+    with torch.inference_mode():
+        found = torch.cat([model(batch.ids, batch.mask) for batch in batches])
+    order = torch.tensor([place for batch in batches for place in batch.places])
+    return found[torch.argsort(order)].clone()
+
+
+def _batch(places: list[int], rows: list[Any], pad: int) -> Batch:
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), pad, np.int64)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+    return Batch(places, torch.from_numpy(ids), torch.from_numpy(mask))
+
+
+def _load(task: str, folder: Path) -> nn.Module:
+    return import_module(f"sartor.tasks.{task}.train").load(folder)
