@@ -15,7 +15,7 @@ from sartor.core.errors import NothingToShrink
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_tokenizer
-from sartor.models.packed import tokenise
+from sartor.models.packed import Packed, tokenise
 from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form, Retrain
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier, layer_stack
@@ -103,12 +103,20 @@ class Whole:
             f"{self.name} found nothing to work on: {why}.", fix="choose another compressor."
         )
 
-    def batches(self, rows: Examples) -> list[Batch]:
-        """The rows, those of about equal length together."""
+    def tokens(self, rows: Examples) -> Packed:
+        """The rows as token ids, cut and prefixed as they are served."""
         tokenizer = load_tokenizer(self.form.tokenizer.parent)
         tokenizer.enable_truncation(self.bench.max_length)
         texts = [str(text) for text in rows.inputs["text"]]
-        ids = tokenise(tokenizer, texts, self.bench.prefix)
+        return tokenise(tokenizer, texts, self.bench.prefix)
+
+    def special(self) -> list[int]:
+        """Tokens that every text has, such as [CLS]."""
+        return load_tokenizer(self.form.tokenizer.parent).encode("").ids
+
+    def batches(self, rows: Examples) -> list[Batch]:
+        """The rows, those of about equal length together."""
+        ids = self.tokens(rows)
         pad = self.model.encoder.config.pad_token_id or 0
         order = np.argsort(ids.lengths, kind="stable").tolist()
         return [
