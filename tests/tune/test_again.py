@@ -14,6 +14,7 @@ from sartor.core.errors import DataError, ModelError, NothingToTune, SettingErro
 from sartor.core.events import Note, StageProgress, silent
 from sartor.core.protocols import Fitted
 from sartor.core.types import Candidate, Examples
+from sartor.models.loading import load_tokenizer
 from sartor.tasks.text_classification.added import install
 from sartor.tasks.text_classification.added.prompt import Prompt
 from sartor.tasks.text_classification.static import StaticClassifier
@@ -69,6 +70,7 @@ def test_the_loss_is_the_one_computed_by_hand():
     found = Taught(
         np.array([0, -1]),
         teacher,
+        2,
         Distillation(temperature=2.0, teacher_share=0.25),
         torch.nn.functional.cross_entropy,
     )(logits, torch.tensor([0, 1]))
@@ -106,6 +108,7 @@ def test_the_gradient_is_that_of_finite_differences(seed: int, temperature: floa
     loss = Taught(
         labels,
         teacher.float().numpy(),
+        3,
         Distillation(temperature, share),
         torch.nn.functional.cross_entropy,
     )
@@ -123,6 +126,50 @@ def test_the_gradient_is_that_of_finite_differences(seed: int, temperature: floa
             )
             wanted[i] += (1 - share) * hard / 5
     torch.testing.assert_close(narrow.grad.double(), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_what_the_head_reads_is_pulled_towards_the_teachers():
+    draw = torch.Generator().manual_seed(0)
+    told = torch.randn(6, 5, generator=draw)
+    found = torch.randn(6, 5, generator=draw, requires_grad=True)
+    rows, labels = torch.arange(6), np.full(6, -1)
+
+    def loss(hidden: float) -> torch.Tensor:
+        settings = Distillation(hidden=hidden)
+        return Taught(labels, told.numpy(), 2, settings, torch.nn.functional.cross_entropy)(
+            found, rows
+        )
+
+    unit = float(told[:, 2:].var(0, correction=0).mean())
+    apart = float((found - told)[:, 2:].detach().pow(2).mean())
+    assert (loss(3.0) - loss(0.0)).item() == pytest.approx(3 * apart / unit, rel=1e-4)
+    (slope,) = torch.autograd.grad(loss(3.0), found)
+    wanted = 3 * 2 * (found - told)[:, 2:].detach() / (18 * unit)
+    torch.testing.assert_close(slope[:, 2:], wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_student_learns_what_the_teachers_head_reads(start: Path, tuner: Tuner):
+    wanted = np.random.default_rng(0).normal(size=(96, 32)).astype(np.float32)
+    told = np.concatenate([teacher_of(TRAIN), wanted], 1)
+    more = {"epochs": 8, "patience": 99, "dropout": 0.0}
+    apart = {}
+    for hidden in (0.0, 5.0):
+        fitted = tuner.again(again(start, told, hidden=hidden, **more), TRAIN, HELD, silent)
+        model: Any = load(fitted.folder)
+        ids, mask = tokens_of(fitted.folder, TRAIN)
+        with torch.no_grad():
+            found = model.features(ids, mask).numpy()
+        apart[hidden] = float(((found - wanted) ** 2).mean())
+    assert apart[5.0] < 0.9 * apart[0.0]
+    with pytest.raises(SettingError, match="mixup"):
+        tuner.again(again(start, told, mixup=0.2), TRAIN, HELD, silent)
+
+
+def tokens_of(folder: Path, rows: Examples) -> tuple[torch.Tensor, torch.Tensor]:
+    tokenizer = load_tokenizer(folder)
+    tokenizer.enable_padding()
+    found = tokenizer.encode_batch(list(rows.inputs["text"]))
+    return torch.tensor([e.ids for e in found]), torch.tensor([e.attention_mask for e in found])
 
 
 def test_a_student_that_answers_like_its_teacher_has_nothing_to_learn():

@@ -57,7 +57,8 @@ class Retrain(Protocol):
             settings: Those of full fine-tuning that differ from its defaults; with a teacher also
                 `temperature` and `teacher_share`; `int8` trains as quantised products compute.
             teacher: (training rows, outputs) logits to learn from beside the labels, or in their
-                place where the rows have none; None learns from the labels alone.
+                place where the rows have none; what the teacher's head reads may follow them,
+                (training rows, outputs + features). None learns from the labels alone.
 
         Returns:
             The trained model; `cut` where the run's time ended it before it was whole.

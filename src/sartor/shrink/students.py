@@ -1,10 +1,12 @@
 """The torch side of a form, for compressors that change weights: opened, asked, taught, written."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import Packed, tokenise
-from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form, Retrain
+from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier, layer_stack
 
@@ -50,30 +52,42 @@ class Whole:
         model: In eval mode.
         form: Where it lies.
         bench: With rows.
-        retrain: The bench's.
     """
 
     name: str
     model: TextClassifier
     form: Form
     bench: Bench
-    retrain: Retrain
 
     @staticmethod
     def opened(name: str, form: Form, bench: Bench) -> "Whole":
-        """Load it.
+        """Load it, for a compressor that trains.
 
         Raises:
             NothingToShrink: If it is no encoder of known parts, or nothing can be trained.
+        """
+        if form.fit is not None and bench.retrain is None:
+            raise NothingToShrink(
+                f"{name} trains what it made smaller, and there is nothing to train with.",
+                fix="compress within `sartor run`, or choose int8_dynamic.",
+            )
+        return Whole.read(name, form, bench)
+
+    @staticmethod
+    def read(name: str, form: Form, bench: Bench) -> "Whole":
+        """Load it.
+
+        Raises:
+            NothingToShrink: If it is no encoder of known parts, or there are no training rows.
         """
         if form.fit is None:
             raise NothingToShrink(
                 f"{name} changes weights, and of {form.graph.name} only the graph is at hand.",
                 fix="choose a compressor of graphs, such as int8_dynamic.",
             )
-        if bench.retrain is None or not len(bench.train):
+        if not len(bench.train):
             raise NothingToShrink(
-                f"{name} trains what it made smaller, and there is nothing to train with.",
+                f"{name} looks at training rows, and there are none.",
                 fix="compress within `sartor run`, or choose int8_dynamic.",
             )
         model = _load(bench.task, form.fit)
@@ -83,7 +97,11 @@ class Whole:
                 f"{name} works on a plain encoder with a head, and this model has {kind}.",
                 fix="choose another compressor, or a method that folds, such as full or lora.",
             )
-        return Whole(name, model, form, bench, bench.retrain)
+        return Whole(name, model, form, bench)
+
+    def of(self, model: TextClassifier) -> "Whole":
+        """The same bench, with another model on it."""
+        return replace(self, model=model)
 
     def layers(self) -> nn.ModuleList:
         """The encoder's, bottom first.
@@ -131,13 +149,23 @@ class Whole:
         drawn = np.random.default_rng(self.bench.seed).permutation(len(rows))[:most]
         return rows.take(np.sort(drawn).tolist())
 
+    def features(self) -> Floats:
+        """(training rows, features) what the whole model's head reads."""
+        batches = self.batches(self.bench.train)
+        return _in_order(batches, lambda b: self.model.features(b.ids, b.mask)).numpy()
+
     def teacher(self) -> Floats:
         """(training rows, outputs) logits of the whole model."""
         texts = [str(text) for text in self.bench.train.inputs["text"]]
         return np.asarray(self.bench.answers(self.form, texts), np.float32)
 
     def teach(
-        self, student: TextClassifier, target: Path, epochs: int, lr: float, **more: Any
+        self,
+        student: TextClassifier,
+        target: Path,
+        epochs: int,
+        lr: float,
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Train a student on the whole model's answers and the labels, and write its form.
 
@@ -146,19 +174,22 @@ class Whole:
             target: The compressor's empty folder.
             epochs: Passes over the training rows, at most.
             lr: Peak learning rate of all weights: every layer has to learn anew.
-            more: Other settings; see `Retrain`.
+            more: Other settings; see `Retrain`. With `hidden` above 0, what the whole model's head
+                reads is to be learnt too.
 
         Raises:
             NothingToShrink: If the student cannot be saved and loaded alike, or time ran out.
         """
         rate = {"lr": lr, "head_lr": lr, "layer_decay": 1.0}
         settings = {"epochs": epochs, "patience": 2 * epochs, **rate, **more}
+        told = [self.teacher(), *([self.features()] if more.get("hidden") else [])]
+        assert self.bench.retrain is not None
         with TemporaryDirectory() as place:
             start = Path(place) / "start"
             student.eval().save(start)
             copyfile(self.form.tokenizer, start / TOKENIZER)
             self._check_saved(student, start)
-            fitted = self.retrain(start, settings, self.teacher())
+            fitted = self.bench.retrain(start, settings, np.concatenate(told, 1))
         if fitted.cut is not None:
             raise NothingToShrink(
                 f"{self.name} ran out of time after {fitted.cut:,} steps of training.",
@@ -184,8 +215,13 @@ def write_form(model: Any, source: Form, target: Path, task: str) -> None:
 
 def answers(model: nn.Module, batches: list[Batch]) -> Tensor:
     """(rows, outputs) logits."""
+    return _in_order(batches, lambda batch: model(batch.ids, batch.mask))
+
+
+def _in_order(batches: list[Batch], read: Callable[[Batch], Tensor]) -> Tensor:
+    """What is read of each batch, as the rows were before they were sorted."""
     with torch.inference_mode():
-        found = torch.cat([model(batch.ids, batch.mask) for batch in batches])
+        found = torch.cat([read(batch) for batch in batches])
     order = torch.tensor([place for batch in batches for place in batch.places])
     return found[torch.argsort(order)].clone()
 

@@ -26,7 +26,7 @@ from sartor.models.loading import load_tokenizer
 from sartor.models.packed import tokenise
 from sartor.tasks.text_classification.train import TextClassifier
 from sartor.tune.batching import Tokens
-from sartor.tune.distillation import UNKNOWN, Distillation, Taught
+from sartor.tune.distillation import UNKNOWN, Distillation, Shown, Taught
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
 from sartor.tune.job import Result, class_indices
@@ -58,7 +58,8 @@ class Again:
         seed: Seeds everything random.
         prefix: Put before every text.
         max_length: Tokens a text is cut at.
-        teacher: (training rows, outputs) logits, or None.
+        teacher: (training rows, outputs) logits, or with what the teacher's head reads after them,
+            (training rows, outputs + features); or None.
     """
 
     start: Path
@@ -128,7 +129,7 @@ class Lesson:
         """(training rows,) class indices, `UNKNOWN` for rows without a label.
 
         Raises:
-            DataError: If the teacher is of other rows, or rows have neither label nor teacher.
+            DataError: If rows have neither label nor teacher, or a label is not an output.
         """
         rows, teacher = self.train, self.again.teacher
         found = np.full(len(rows), UNKNOWN, np.int64)
@@ -141,14 +142,28 @@ class Lesson:
                 " teacher.",
                 fix="give the logits of a teacher, or leave those rows out.",
             )
-        wanted = (len(rows), len(self.outputs))
-        if teacher is not None and (teacher.shape != wanted or not np.isfinite(teacher).all()):
+        return found
+
+    def teacher(self, features: int) -> Floats | None:
+        """The teacher's logits, and after them what its head reads, if it tells.
+
+        Args:
+            features: What the student's head reads.
+
+        Raises:
+            DataError: If they are of other rows, or of another width.
+        """
+        told = self.again.teacher
+        if told is None:
+            return None
+        wanted = [(len(self.train), len(self.outputs) + more) for more in (0, features)]
+        if told.shape not in wanted or not np.isfinite(told).all():
             raise DataError(
-                f"the teacher's logits are {teacher.shape}, and not finite numbers of shape"
-                f" {wanted}.",
+                f"the teacher's answers are {told.shape}, and not finite numbers of shape"
+                f" {wanted[0]} or {wanted[1]}.",
                 fix="let it answer every training row, in order.",
             )
-        return found
+        return np.ascontiguousarray(told, np.float32)
 
 
 def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Result:
@@ -177,12 +192,21 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     def base(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return task.loss(logits, target, weights.to(logits.device), loop.label_smoothing)
 
-    teacher, depth = lesson.again.teacher, max(model.layers)
+    teacher, depth = lesson.teacher(model.head_width), max(model.layers)
+    shows = teacher is not None and teacher.shape[1] > len(lesson.outputs)
+    if shows and loop.mixup:
+        raise SettingError(
+            f"mixup={loop.mixup} blends rows whose features the teacher tells apart.",
+            fix="leave mixup out, or give the teacher's logits alone.",
+        )
+    trainee = Shown(model) if shows else model
     recipe = Recipe(
         loop=loop,
         seed=lesson.again.seed,
-        loss=base if teacher is None else Taught(labels, teacher, distillation, base),
-        rate=lambda name: method.rate(name, depth),
+        loss=base
+        if teacher is None
+        else Taught(labels, teacher, len(lesson.outputs), distillation, base),
+        rate=lambda name: method.rate(name.removeprefix("model."), depth),
         bf16=bf16,
         method=method,
         pretrained=frozenset(model.parameters()),
@@ -190,7 +214,7 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     # What the loss is asked with: class indices, or row numbers where more than those is known.
     asked = labels if teacher is None else np.arange(len(labels))
     with seen_in_int8(model) if manner.int8 else nullcontext():
-        trained = train(model, (Rows(tokens[0], asked), Rows(tokens[1], held)), recipe, watch)
+        trained = train(trainee, (Rows(tokens[0], asked), Rows(tokens[1], held)), recipe, watch)
     method.fold(model)
     model.cpu().eval()
     return Result(

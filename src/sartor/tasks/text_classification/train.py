@@ -68,7 +68,12 @@ class TextClassifier(nn.Module):
         self.encoder = encoder
         _truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
-        self.head: Any = build_head(config.hidden_size * len(self.layers), outputs, head)
+        self.head: Any = build_head(self.head_width, outputs, head)
+
+    @property
+    def head_width(self) -> int:
+        """Columns of `features`."""
+        return self.encoder.config.hidden_size * len(self.layers)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (batch, outputs).
