@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier
+from tests.shrink.pupils import School, school
 from tests.tiny import make_tiny_bert
 
 
@@ -30,3 +32,12 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             made[name] = place / f"{name}.onnx"
             to_onnx(place / name, "text_classification", made[name])
     return made
+
+
+@pytest.fixture(scope="session")
+def pupils(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
+    """A tiny model that has learnt something; on one thread, since bytes are compared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield school(tmp_path_factory.mktemp("school"))
+    torch.set_num_threads(before)

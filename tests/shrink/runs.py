@@ -1,6 +1,7 @@
 """Running a graph on token ids that are drawn."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,6 +22,10 @@ def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     mask = (np.arange(length) < draw.integers(1, length + 1, (rows, 1))).astype(np.int64)
     return draw.integers(5, 80, (rows, length)), mask
 
+
+ALL: dict[str, Any] = {name: COMPRESSORS.get(name) for name in COMPRESSORS.names()}
+GRAPH_COMPRESSORS = [name for name, kind in ALL.items() if kind.eases and not kind.trains]
+"""Those that make a graph smaller without weights in torch."""
 
 NO_ROWS = Examples((), {"text": ()})
 

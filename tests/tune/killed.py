@@ -38,8 +38,8 @@ class Kill:
     count: int
 
 
-def tiny_backbone(folder: Path) -> Backbone:
-    make_tiny_bert(folder)
+def tiny_backbone(folder: Path, layers: int = 2) -> Backbone:
+    make_tiny_bert(folder, layers=layers)
     return Backbone(
         name="tiny",
         source="folder",
@@ -48,7 +48,7 @@ def tiny_backbone(folder: Path) -> Backbone:
         licence="MIT",
         languages=("en",),
         parameters=20_000,
-        layers=2,
+        layers=layers,
         width=32,
         max_length=64,
     )

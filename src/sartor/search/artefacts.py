@@ -30,7 +30,7 @@ from sartor.search.ladder import ENOUGH
 from sartor.search.product import Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
-from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
 from sartor.shrink.parity import Parity, parity
 
 PROMPT = "prompt"
@@ -88,6 +88,7 @@ class Maker:
         learnt: The rows that decided anything: training and validation.
         earlier: The bundle that is shipped again; None where something was fitted.
         load: A bundle's folder to what answers for it.
+        retrain: See `shrink.api.Retrain`; None where nothing can be trained.
     """
 
     held: Held
@@ -103,6 +104,7 @@ class Maker:
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
         folder, unreleased="allow"
     )
+    retrain: Retrain | None = None
 
     def make(
         self,
@@ -202,7 +204,7 @@ class Maker:
             train=self.train,
             validation=self.held.validation,
             answers=self._answers,
-            retrain=None,
+            retrain=self.retrain,
             seed=self.held.seed,
             emit=emit,
         )

@@ -15,6 +15,7 @@ from sartor.search.ladder import Climb, Tried
 from sartor.search.lineage import draft_manifest
 from sartor.search.mixed import Terms
 from sartor.search.product import Workshop
+from sartor.search.retraining import Retraining
 from sartor.search.setup import Desk, Ready
 from sartor.serve.runtime import Runtime
 
@@ -84,10 +85,11 @@ class Builder:
         former = self.ready.formers.get(best.candidate.key)
         if former is not None:
             held, learnt = former.shipping(held)
+        manifest = draft_manifest(self.desk.need, self.ready, best)
         maker = Maker(
             held=held,
             train=setting.rows.train,
-            manifest=draft_manifest(self.desk.need, self.ready, best),
+            manifest=manifest,
             need_text=self.text,
             scratch=self.scratch,
             bundles=self.desk.place.bundles,
@@ -96,6 +98,15 @@ class Builder:
             learnt=learnt,
             earlier=former.bundle if former else None,
             load=self.load,
+            retrain=Retraining(
+                workshop.tuner,
+                setting.rows.train,
+                setting.rows.validation,
+                manifest.preprocess.prefix,
+                manifest.preprocess.max_length,
+                self.desk.need.seed,
+                self.desk.emit,
+            ),
         )
         kept, made = maker.make(
             product,

@@ -4,7 +4,7 @@ One is always made: it is smaller and faster nearly everywhere, and costs second
 tried only while the best form so far lacks size or speed that a criterion asks for, those that
 train last, each put into the best chain so far at its place:
 
-    weights → tokens → graph → numbers
+    layers → heads → neurons → weights → tokens → graph → numbers
 
 so that what changes numbers, after which nothing else can be changed well, comes at the end. A
 chain that holds parity and lies nearer to the criteria is the one that the next goes into.
@@ -74,16 +74,20 @@ def compress(
         forms.attempt((name,), name)
     best = forms.best()
     waiting = _by_cost(set(COMPRESSORS.names()) - set(always))
+    idle = set[str]()
     while waiting and (lacking := forms.lacking(best)):
         name = waiting.pop(0)
         chain = with_one_more(best, name)
         if not lacking & set(_of(name).eases) or chain in forms.made:
             continue
-        if (chain := forms.attempt(chain, name)) and forms.nearer(chain, best):
+        if not (chain := forms.attempt(chain, name)):
+            idle.add(name)
+        elif forms.nearer(chain, best):
             best = chain
             if _of(name).trains:
                 # What found nothing to work on before may find it in other weights.
-                waiting = [*_by_cost(set(_cheap()) - set(chain) - set(waiting)), *waiting]
+                again = {name for name in idle if not _of(name).trains}
+                waiting = [*_by_cost(again), *waiting]
     return list(forms.made.values())
 
 
@@ -101,18 +105,19 @@ class _Forms(Generic[_Form]):
         self._make, self._clock, self._asked = make, clock, asked
 
     def attempt(self, chain: Chain, name: str) -> Chain:
-        """The chain that was made: without what, after `name`, finds nothing to work on.
+        """The chain that was made: without one or all of what, after `name`, finds no work.
 
         Empty where `name` finds nothing itself.
         """
-        while chain not in self.made:
+        upto = chain.index(name) + 1
+        fewer = [tuple(n for n in chain if n != later) for later in chain[upto:]]
+        for offered in dict.fromkeys([chain, *fewer, chain[:upto]]):
+            if offered in self.made:
+                return offered
             with suppress(NothingToShrink):
-                self.made[chain] = self._make(chain)
-                break
-            if chain[-1] == name:
-                return ()
-            chain = chain[:-1]
-        return chain
+                self.made[offered] = self._make(offered)
+                return offered
+        return ()
 
     def best(self) -> Chain:
         """Of those that there are; its speed is known."""
@@ -150,10 +155,6 @@ class _Forms(Generic[_Form]):
 
 def _of(name: str) -> Compressor:
     return COMPRESSORS.get(name)()
-
-
-def _cheap() -> list[str]:
-    return [name for name in COMPRESSORS.names() if not _of(name).trains]
 
 
 def _by_cost(names: Collection[str]) -> list[str]:

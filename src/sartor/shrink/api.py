@@ -13,7 +13,7 @@ from sartor.core.types import Examples
 GRAPH, TOKENIZER, FIT = "model.onnx", "tokenizer.json", "fit"
 Eased = Literal["size", "speed"]
 """What a compressor makes less of: bytes, or time (and with it cost)."""
-Place = Literal["weights", "tokens", "graph", "numbers"]
+Place = Literal["layers", "heads", "neurons", "weights", "tokens", "graph", "numbers"]
 """What a compressor changes; composed ones follow one another in this order, one for each place."""
 PLACES: tuple[Place, ...] = get_args(Place)
 
@@ -55,10 +55,16 @@ class Retrain(Protocol):
         """Train all weights on the training rows; validation rows choose the epoch.
 
         Args:
-            start: Folder that the task's `train.load` reads; it stays as it is.
-            settings: Those of full fine-tuning that differ from its defaults.
+            start: Folder that the task's `train.load` reads, with a tokenizer.json; it stays as it
+                is.
+            settings: Those of full fine-tuning that differ from its defaults; with a teacher also
+                `temperature` and `teacher_share`; `int8` trains as quantised products compute.
             teacher: (training rows, outputs) logits to learn from beside the labels, or in their
-                place where the rows have none; None learns from the labels alone.
+                place where the rows have none; what the teacher's head reads may follow them,
+                (training rows, outputs + features). None learns from the labels alone.
+
+        Returns:
+            The trained model; `cut` where the run's time ended it before it was whole.
         """
         ...
 

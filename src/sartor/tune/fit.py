@@ -24,6 +24,7 @@ from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted
 from sartor.core.types import Backbone, Candidate, Examples
+from sartor.tune.again import Again, Lesson, fit_again
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.closed import fit_closed, fit_together
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
@@ -64,6 +65,21 @@ class TuneOptions:
     scored_train_rows: int = 512
     """Training rows the loop's methods score at the end, drawn by seed; the others are NaN. Heads
     score all of them for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a result is made, and how its model reads texts.
+
+    Args:
+        fit: Makes it; a closed form needs no watch.
+        prefix: Put before every text.
+        cut: Tokens a text is cut at.
+    """
+
+    fit: Callable[[Watch], Result]
+    prefix: str
+    cut: int
 
 
 class Tuner:
@@ -114,12 +130,45 @@ class Tuner:
         """
         settings = self._settings(candidate)
         key = self.key(candidate, train, validation)
+
+        def making() -> Making:
+            return self._making(self._job(candidate, settings, (train, validation)))
+
+        return self._kept(key, making, emit, halts)
+
+    def again(self, again: Again, train: Examples, validation: Examples, emit: Emit) -> Fitted:
+        """Train a saved model on, or return the finished result.
+
+        Args:
+            again: What to start from, and how.
+            train: Rows to learn from; a row whose label is None learns from the teacher alone.
+            validation: Rows that choose and stop.
+            emit: Progress.
+
+        Raises:
+            SettingError: If the settings cannot work.
+            ModelError: If the folder holds no saved model with its tokenizer.
+            NothingToTune: If it holds one that is not trained on: see `fit_again`.
+            DataError: If a row has neither label nor teacher, or a label is not among the outputs.
+            Diverged: If the loss stops being a number.
+        """
+        options = self.options
+        lesson = Lesson(again, train, validation, self.outputs, options.task)
+        lesson.settings()
+        key = self._key(again.key(), train, validation)
+
+        def fit(watch: Watch) -> Result:
+            return fit_again(lesson, watch, bf16=options.bf16, scored=options.scored_train_rows)
+
+        return self._kept(key, lambda: Making(fit, again.prefix, again.max_length), emit, never)
+
+    def _kept(self, key: str, making: Callable[[], Making], emit: Emit, halts: Halts) -> Fitted:
+        """The result with a key, made now if it is not there."""
         place, ending = self.work / key[:24], self._ending(key)
         with _locked(place):
             done = folder_of(place, ending.cut())
             if not _intact(done, emit):
-                job = self._job(candidate, settings, (train, validation))
-                done = self._fit(job, place, ending, emit, halts)
+                done = self._fit(making(), place, ending, emit, halts)
             fitted = _read(done)
             ending.record(fitted.cut)
             return replace(fitted, pruned=ending.pruned())
@@ -145,6 +194,9 @@ class Tuner:
 
     def key(self, candidate: Candidate, train: Examples, validation: Examples) -> str:
         """Hash of everything that decides a fit's bytes, 64 hex digits."""
+        return self._key(candidate.key, train, validation)
+
+    def _key(self, what: str, train: Examples, validation: Examples) -> str:
         rows = [
             [part.ids, part.inputs.get("text", ()), part.target] for part in (train, validation)
         ]
@@ -155,7 +207,7 @@ class Tuner:
         )
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)
-        return digest(candidate.key, rows, self.outputs, shared, meant, code, numeric)
+        return digest(what, rows, self.outputs, shared, meant, code, numeric)
 
     def done(
         self, candidate: Candidate, train: Examples, validation: Examples, emit: Emit
@@ -181,39 +233,45 @@ class Tuner:
         cut = min(self.options.max_length, backbone.max_length)
         return Job(candidate, settings, backbone, *rows, self.outputs, cut)
 
-    def _fit(self, job: Job, place: Path, ending: Ending, emit: Emit, halts: Halts) -> Path:
+    def _making(self, job: Job) -> Making:
+        source, options = self.encoder_for(job.backbone), self.options
+
+        def fit(watch: Watch) -> Result:
+            if job.settings.method.reads == "activations":
+                return fit_closed(job, source, options.descriptions)
+            scored = options.scored_train_rows
+            return fit_looped(job, source, watch, bf16=options.bf16, scored=scored)
+
+        return Making(fit, job.backbone.prefix, job.cut)
+
+    def _fit(self, making: Making, place: Path, ending: Ending, emit: Emit, halts: Halts) -> Path:
         """Fit, and write the result; its folder."""
         started, checkpoints = time.perf_counter(), place / "checkpoints"
-        source = self.encoder_for(job.backbone)
-        if job.settings.method.reads == "activations":
-            result = fit_closed(job, source, self.options.descriptions)
-        else:
-            watch = Watch(
-                Checkpoints(checkpoints, emit),
-                every_seconds=self.options.checkpoint_seconds,
-                every_steps=self.options.checkpoint_steps,
-                # A fit that this run has seen whole is whole, whatever the time is now.
-                deadline=math.inf if ending.known() else self.options.deadline,
-                cut_at=ending.cut(),
-                on_cut=ending.record,
-                halts=never if ending.known() else halts,
-                on_halt=ending.prune,
-                emit=emit,
-            )
-            scored = self.options.scored_train_rows
-            result = fit_looped(job, source, watch, bf16=self.options.bf16, scored=scored)
+        watch = Watch(
+            Checkpoints(checkpoints, emit),
+            every_seconds=self.options.checkpoint_seconds,
+            every_steps=self.options.checkpoint_steps,
+            # A fit that this run has seen whole is whole, whatever the time is now.
+            deadline=math.inf if ending.known() else self.options.deadline,
+            cut_at=ending.cut(),
+            on_cut=ending.record,
+            halts=never if ending.known() else halts,
+            on_halt=ending.prune,
+            emit=emit,
+        )
+        result = making.fit(watch)
         done = folder_of(place, result.cut)
         # Another run may have been cut at the same step.
         if not _intact(done, emit):
-            self._write(done, job, result, time.perf_counter() - started)
+            self._write(done, making, result, time.perf_counter() - started)
         if result.cut is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return done
 
-    def _write(self, done: Path, job: Job, outcome: Result, seconds: float) -> None:
+    def _write(self, done: Path, making: Making, outcome: Result, seconds: float) -> None:
         text = {
-            "prefix": job.backbone.prefix,
-            "max_length": job.cut,
+            "prefix": making.prefix,
+            "max_length": making.cut,
             "outputs": self.outputs,
         }
         fit = {

@@ -44,13 +44,7 @@ class Job:
         Raises:
             DataError: If a label is not among the outputs.
         """
-        index = {name: i for i, name in enumerate(self.outputs)}
-        for label in examples.target:
-            if label not in index:
-                raise DataError(
-                    f"label {label!r} is not among the outputs.", fix=near_miss(label, index)
-                )
-        return np.array([index[label] for label in examples.target], dtype=np.int64)
+        return class_indices(examples.target, self.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +68,18 @@ class Result:
     history: Sequence[dict[str, Any]] = field(default=())
     cut: int | None = None
     findings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def class_indices(labels: Sequence[str], outputs: Sequence[str]) -> NDArray[np.int64]:
+    """(rows,) positions of labels among the outputs.
+
+    Raises:
+        DataError: If a label is not among them.
+    """
+    index = {name: i for i, name in enumerate(outputs)}
+    for label in labels:
+        if label not in index:
+            raise DataError(
+                f"label {label!r} is not among the outputs.", fix=near_miss(label, index)
+            )
+    return np.array([index[label] for label in labels], dtype=np.int64)

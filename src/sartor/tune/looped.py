@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
 from sartor.models.packed import tokenise
@@ -19,6 +17,7 @@ from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
+from sartor.tune.scoring import score_sample
 from sartor.tune.stated import StateSource, upper_part
 
 
@@ -69,7 +68,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         tokenizer,
         # In float32, from tokens: these logits stand for the model that is exported.
         score(model, tokens[1]),
-        _score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16),
+        score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16),
         tuple(trained.history),
         trained.steps if trained.cut else None,
         findings,
@@ -92,15 +91,3 @@ def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tok
     tokenizer.enable_truncation(job.cut)
     tokenizer.no_padding()
     return Tokens(tokenise(tokenizer, examples.inputs["text"], job.backbone.prefix), pad)
-
-
-def _score_sample(
-    model: nn.Module, inputs: Inputs, drawn: tuple[int, int], *, bf16: bool
-) -> Floats:
-    """(rows, outputs): logits of a sample, drawn as (seed, count) says, NaN elsewhere."""
-    total, (seed, most) = len(inputs.lengths()), drawn
-    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:most])
-    found = score(model, inputs, rows=chosen.tolist(), bf16=bf16)
-    logits = np.full((total, found.shape[1]), np.nan, dtype=np.float32)
-    logits[chosen] = found
-    return logits

@@ -39,6 +39,16 @@ def score(
     return np.stack([found[i] for i in range(len(found))])
 
 
+def score_sample(model: nn.Module, inputs: Inputs, drawn: tuple[int, int], *, bf16: bool) -> Floats:
+    """(rows, outputs): logits of a sample, drawn as (seed, count) says, NaN elsewhere."""
+    total, (seed, most) = len(inputs.lengths()), drawn
+    chosen = np.sort(np.random.default_rng(seed).permutation(total)[:most])
+    found = score(model, inputs, rows=chosen.tolist(), bf16=bf16)
+    logits = np.full((total, found.shape[1]), np.nan, dtype=np.float32)
+    logits[chosen] = found
+    return logits
+
+
 def log_loss(logits: Floats, labels: NDArray[np.int64]) -> float:
     """Mean negative log-probability of the true class, natural log."""
     wide = logits.astype(np.float64)

@@ -98,11 +98,16 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
                 f"method {method!r} has no setting {key!r}.", fix=near_miss(key, sorted(known))
             )
     shares = [{k: v for k, v in flat.items() if known[k] is owner} for owner in owners]
-    parts = [_read(owner, share) for owner, share in zip(owners, shares, strict=True)]
+    parts = [read_as(owner, share) for owner, share in zip(owners, shares, strict=True)]
     return Settings(*parts) if len(parts) == 3 else Settings(parts[0], parts[1], Loop())
 
 
-def _read(owner: type[T], values: Mapping[str, Any]) -> T:
+def read_as(owner: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from its fields' values.
+
+    Raises:
+        SettingError: If a value is out of range.
+    """
     try:
         return TypeAdapter(owner).validate_python(dict(values))
     except ValidationError as error:

@@ -29,6 +29,13 @@ from sartor.tasks import TRAINERS
 from sartor.tasks.text_classification import entailment, static
 from sartor.tasks.text_classification.added import Added, describe, install, read_added
 from sartor.tasks.text_classification.heads import build_head
+from sartor.tasks.text_classification.sizes import (
+    Sizes,
+    as_json,
+    read_sizes,
+    shrink_to,
+    sizes_of,
+)
 
 _WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
 
@@ -61,7 +68,12 @@ class TextClassifier(nn.Module):
         self.encoder = encoder
         _truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
-        self.head: Any = build_head(config.hidden_size * len(self.layers), outputs, head)
+        self.head: Any = build_head(self.head_width, outputs, head)
+
+    @property
+    def head_width(self) -> int:
+        """Columns of `features`."""
+        return self.encoder.config.hidden_size * len(self.layers)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (batch, outputs).
@@ -93,9 +105,21 @@ class TextClassifier(nn.Module):
         shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
         if head := self.head.shape():
             shape["head"] = head
+        if sizes := self._sizes():
+            shape["sizes"] = sizes
         if self.added:
             shape["added"] = describe(self.added)
         _write_json(folder / _SHAPE, shape)
+
+    def _sizes(self) -> Mapping[str, list[int]] | None:
+        """Of each layer, where they are not those that the configuration says."""
+        config: Any = self.encoder.config
+        found = sizes_of(list(layer_stack(self.encoder) or ()))
+        plain = (getattr(config, name, None) for name in ("num_attention_heads", _neurons(config)))
+        depth = config.num_hidden_layers
+        if found is None or found == Sizes(*((value,) * depth for value in plain)):
+            return None
+        return as_json(found)
 
 
 Classifier = TextClassifier | static.StaticClassifier | entailment.EntailmentClassifier
@@ -118,8 +142,11 @@ def load(folder: Path) -> Classifier:
         with no_init_weights():
             encoder = AutoModel.from_config(config)
         model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
-        for layers in read_added(shape.get("added", [])):
-            install(model, layers)
+        if "sizes" in shape:
+            layers = list(layer_stack(model.encoder) or ())
+            shrink_to(layers, read_sizes(shape["sizes"]))
+        for added in read_added(shape.get("added", [])):
+            install(model, added)
         model.load_state_dict(tensors)
     except ModelError:
         raise
@@ -176,7 +203,7 @@ class TextClassification:
         if self.class_weight == "effective":
             return _effective(counts, self.effective_beta)
         power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[self.class_weight]
-        present = np.count_nonzero(counts)
+        present = max(np.count_nonzero(counts), 1)
         ratio = len(labels) / (present * np.maximum(counts, 1))
         return np.where(counts > 0, ratio**power, 1.0).astype(np.float32)
 
@@ -267,6 +294,11 @@ def _truncate(encoder: PreTrainedModel, depth: int) -> None:
     del stack[depth:]
     encoder.config = deepcopy(encoder.config)
     encoder.config.num_hidden_layers = depth
+
+
+def _neurons(config: Any) -> str:
+    """DistilBERT calls it by another name."""
+    return "intermediate_size" if hasattr(config, "intermediate_size") else "hidden_dim"
 
 
 def layer_stack(encoder: PreTrainedModel) -> nn.ModuleList | None:

@@ -1,0 +1,117 @@
+"""Which units of an encoder's layers stay: heads or neurons, ranked over all layers at once."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from sartor.shrink.students import Batch, Whole
+from sartor.tasks.text_classification.sizes import Part
+from sartor.tasks.text_classification.train import TextClassifier, layer_stack
+
+Find = Callable[[nn.Module], Part | None]
+
+
+def prune(whole: Whole, find: Find, share: float, rows: int, step: int = 1) -> TextClassifier:
+    """A copy of the model that keeps a share of its units, the most important ones.
+
+    Args:
+        whole: With labels, which the importance is measured by.
+        find: A layer to the part whose units go.
+        share: Of all units, in (0, 1); each layer keeps at least `step`, or what it has.
+        rows: Training rows to look at, drawn by seed.
+        step: What a layer keeps is a multiple of this, for the matrix kernels.
+
+    Raises:
+        NothingToShrink: If the layers have no such part, or no unit would go.
+    """
+    parts = _parts(whole, whole.model, find)
+    scores = importance(whole, parts, rows)
+    counts = shared_out([len(s) for s in scores], _order(scores), share, step)
+    if counts == [part.units for part in parts]:
+        raise whole.nothing(f"each of {len(parts)} layers has the least that it can have")
+    student = deepcopy(whole.model)
+    for part, score, count in zip(_parts(whole, student, find), scores, counts, strict=True):
+        best = torch.argsort(score, descending=True, stable=True)[:count]
+        part.keep(best.sort().values)
+    return student
+
+
+def importance(whole: Whole, parts: Sequence[Part], most: int) -> list[Tensor]:
+    """How much the loss would change if a unit were silenced, (units,) for each layer.
+
+    I_u = Σ_rows |Σ_tokens a_u · ∂L/∂a_u|,  a_u what the unit feeds on, scaled to length 1 a layer
+    Michel et al. 2019, https://arxiv.org/abs/1905.10650; Molchanov et al. 2017,
+    https://arxiv.org/abs/1611.06440
+
+    Args:
+        whole: L is the cross-entropy with its labels; of a row without one, with its own answer.
+        parts: One a layer.
+        most: Training rows to look at, drawn by seed.
+    """
+    entered: list[Tensor] = [torch.empty(0)] * len(parts)
+
+    def look(index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_: nn.Module, taken: tuple[Tensor, ...]) -> None:
+            taken[0].retain_grad()
+            entered[index] = taken[0]
+
+        return hook
+
+    rows = whole.sample(whole.bench.train, most)
+    index = {name: i for i, name in enumerate(whole.bench.outputs)}
+    labels = torch.tensor([index.get(str(x), -1) for x in rows.target or [None] * len(rows)])
+    total = [torch.zeros(part.units) for part in parts]
+    handles = [p.reader.register_forward_pre_hook(look(i)) for i, p in enumerate(parts)]
+    try:
+        for batch in whole.batches(rows):
+            _loss(whole.model, batch, labels[batch.places]).backward()
+            for i, (part, activation) in enumerate(zip(parts, entered, strict=True)):
+                assert activation.grad is not None
+                felt = (activation.detach() * activation.grad).sum(1)
+                total[i] += felt.view(len(felt), part.units, part.width).sum(2).abs().sum(0)
+    finally:
+        for handle in handles:
+            handle.remove()
+        whole.model.zero_grad(set_to_none=True)
+    return [found / found.norm().clamp(min=1e-12) for found in total]
+
+
+def shared_out(sizes: Sequence[int], order: Sequence[int], share: float, step: int) -> list[int]:
+    """How many units each layer keeps.
+
+    Args:
+        sizes: Units of each layer.
+        order: The layer of every unit, the most important unit first.
+        share: Of all units.
+        step: See `prune`.
+    """
+    wanted = max(1, round(share * sum(sizes)))
+    found = [0] * len(sizes)
+    for layer in order[:wanted]:
+        found[layer] += 1
+    return [
+        min(size, max(step, round(count / step) * step))
+        for size, count in zip(sizes, found, strict=True)
+    ]
+
+
+def _order(scores: Sequence[Tensor]) -> list[int]:
+    owners = torch.cat([torch.full((len(s),), i) for i, s in enumerate(scores)])
+    return owners[torch.argsort(torch.cat(list(scores)), descending=True, stable=True)].tolist()
+
+
+def _loss(model: TextClassifier, batch: Batch, labels: Tensor) -> Tensor:
+    logits = model(batch.ids, batch.mask)
+    wanted = torch.where(labels < 0, logits.argmax(1), labels)
+    return nn.functional.cross_entropy(logits, wanted, reduction="sum")
+
+
+def _parts(whole: Whole, model: TextClassifier, find: Find) -> list[Part]:
+    found = [find(layer) for layer in layer_stack(model.encoder) or ()]
+    parts = [part for part in found if part is not None]
+    if not parts or len(parts) < len(found):
+        kind = type(model.encoder).__name__
+        raise whole.nothing(f"{kind} keeps them under no known name")
+    return parts
