@@ -188,11 +188,6 @@ def read_book(costs: Costs, root: Path) -> PriceBook:
     return PriceBook({**shipped, **own, **costs.targets}, costs)
 
 
-def price_keys() -> list[str]:
-    """Every key that a target may have."""
-    return list(dict.fromkeys([*PerUse.model_fields, *Machine.model_fields]))
-
-
 def read_targets(section: Tree, path: str) -> tuple[dict[str, PerUse | Machine], list[Fault]]:
     """Targets with their prices completed from the shipped ones, and everything wrong with them.
 
