@@ -97,7 +97,7 @@ class Setting:
 
     def costs_of(self, bundle: Path, conditions: str) -> dict[str, Any] | None:
         """What serving the bundle costs, by target, where the need asks; see `Costing.table`."""
-        texts = [str(text) for text in self.rows.test.inputs["text"]]
+        texts = [str(text) for text in self.rows.validation.inputs["text"]]
         costing = self.held.costing
         return None if costing is None else costing.table(str(bundle), texts, conditions)
 
@@ -205,7 +205,8 @@ def _other_targets(outcome: Outcome, setting: Setting) -> list[NextStep]:
     missed = [criterion for criterion, verdict in judged if missed_cost(criterion, verdict)]
     if costing is None or not missed:
         return []
-    use = costing.use(str(outcome.bundle), [str(t) for t in setting.rows.test.inputs["text"]])
+    texts = [str(text) for text in setting.rows.validation.inputs["text"]]
+    use = costing.use(str(outcome.bundle), texts)
     folder = shlex.quote(str(outcome.bundle))
     found = [cheaper_target(criterion, costing.book, use, folder) for criterion in missed]
     return [step for step in found if step is not None]

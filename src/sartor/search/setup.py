@@ -253,6 +253,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 def _book(desk: Desk) -> PriceBook:
     """Prices as they stood when the run began."""
     costs = desk.need.costs or Costs()
+    if not asks_for_costs(desk.need):
+        return PriceBook({}, costs)
     kept = desk.fact("prices", lambda: read_book(costs, desk.root).as_json())
     return PriceBook.of_json(kept, costs)
 

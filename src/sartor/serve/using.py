@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.types import Use
+from sartor.serve.settings import ServeSettings
 from sartor.serve.timing import Load
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def measure(bundle: str | Path, texts: Sequence[str], load: Load | None = None) 
             fix="give at least one of each.",
         )
     (key,) = open_bundle(bundle).manifest.inputs
-    from sartor.serve.settings import ServeSettings
-
     longest = ServeSettings(str(bundle)).max_text_chars
     bodies = [json.dumps({"inputs": [{key: text[:longest]}]}).encode("ascii") for text in texts]
     found = [_one_process(bundle, bodies, load) for _ in range(load.processes)]
@@ -86,7 +85,10 @@ def _one_process(bundle: str | Path, bodies: Sequence[bytes], load: Load) -> tup
         ):
             try:
                 assert process.stdout is not None, "it was asked for"
+                late = threading.Timer(_PATIENCE_S, process.kill)
+                late.start()
                 line = process.stdout.readline()
+                late.cancel()
                 if not line:
                     process.wait()
                     errors.seek(0)
@@ -183,7 +185,6 @@ def _main() -> None:
     given = parser.parse_args()
     # Imported here: the measuring parent needs no server of its own.
     from sartor.serve.run import prepare
-    from sartor.serve.settings import ServeSettings
 
     server, listener = prepare(
         ServeSettings(
@@ -194,7 +195,8 @@ def _main() -> None:
             threads=given.threads,
         )
     )
-    server.config.app = _metered(server.config.app)  # type: ignore[reportArgumentType]
+    config: Any = server.config
+    config.app = _metered(config.app)
     threading.Thread(target=_until_told, args=(server,), daemon=True).start()
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
