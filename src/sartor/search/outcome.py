@@ -14,6 +14,7 @@ from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
 from sartor.judge.api import Subject
+from sartor.judge.checks.cost import METRICS as COSTS
 from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.outcomes import outcomes
@@ -193,7 +194,8 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
         steps.append(found)
     verdicts = zip(setting.need.accept, outcome.verdicts, strict=True)
     # A size is exact and has no n; a time has the processes behind it.
-    if any(v.state != "met" and v.n and of_the_artefact(criterion) for criterion, v in verdicts):
+    slow = [c for c, v in verdicts if v.state != "met" and v.n and of_the_artefact(c)]
+    if any(c.metric not in COSTS for c in slow):
         steps.append(elsewhere(shlex.quote(str(outcome.bundle))))
     return [*steps, *_other_targets(outcome, setting)]
 
