@@ -268,7 +268,7 @@ class _Stages:
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
             verdicts, look, answers = self._judge(ready, kept, maker)
-            costs = setting.costs_of(kept.bundle.folder, conditions)
+            costs = setting.costs_of(kept.bundle.folder)
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))

@@ -56,7 +56,7 @@ def test_the_figures_follow_from_what_was_measured_and_the_prices(
     texts.write_text('money back\n{"text": "tax bill"}\n')
     status, out, _ = said(
         monkeypatch, capsys, "cost", bundle.folder, "--requests", 5000, "--price", 2,
-        "--texts", texts, "--threads", 1, "--json",
+        "--texts", texts, "--json",
     )  # fmt: skip
     assert status == 0
     found = json.loads(out)

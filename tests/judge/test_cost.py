@@ -48,7 +48,7 @@ def test_the_value_is_the_median_process_and_the_interval_the_range():
     assert found.value == pytest.approx(1000 * 0.010 * a_second)
     assert (found.low, found.high) == pytest.approx((9 * a_second, 12 * a_second))
     assert (found.n, found.state) == (6, "met")
-    assert found.note == "vm, USD: prices of the need; this machine, 2 threads"
+    assert found.note == "vm, USD: prices of the need; this machine, batch 1, 1 threads"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ USE = Use((0.004, 0.005, 0.006), 300.0)
 @pytest.fixture
 def found(tmp_path) -> dict[str, Any]:
     costs = Costs(target="vm", price_per_1000=0.5, requests=[1_000_000])
-    return compare_targets(USE, read_book(costs, tmp_path), "this machine, batch 1, 2 threads")
+    return compare_targets(USE, read_book(costs, tmp_path))
 
 
 def test_the_page_shows_cost_margin_and_break_even(found):
@@ -60,17 +60,17 @@ def test_a_screen_has_a_currency_on_every_amount_and_the_doubt(found):
 
 def test_a_target_without_room_says_so_and_has_no_amounts(found):
     book = read_book(Costs(), None)  # type: ignore[arg-type]
-    big = compare_targets(Use((0.005,), 9_000.0), book, "")
+    big = compare_targets(Use((0.005,), 9_000.0), book)
     page = render(full_result() | {"serving_costs": big})
     assert "lambda has 10,240 MiB" in page
-    assert {r["target"] for r in big["targets"] if "why" in r} == {"lambda", "vm"}
+    assert {r["target"] for r in big["targets"] if "why" in r} == {"lambda", "vm", "own_machine"}
     assert found["comparable"]
 
 
 def test_prices_in_two_currencies_are_shown_and_not_compared(tmp_path):
     own = Machine(kind="machine", currency="CNY", rent_per_month=100, vcpus=2, memory_mib=4096)
     book = PriceBook({**read_book(Costs(), tmp_path).targets, "aliyun": own}, Costs())
-    found = compare_targets(USE, book, "")
+    found = compare_targets(USE, book)
     page = render(full_result() | {"serving_costs": found})
     assert "CNY 100.00" in page
     assert "different currencies" in page

@@ -56,7 +56,7 @@ def bundle_of(folder: Path, content: dict[str, Path]) -> Bundle:
 def test_a_run_measures_a_bundle_once_and_a_resumed_run_replays_it(tmp_path, parts):  # noqa: F811
     bundle = bundle_of(tmp_path / "bundle", parts)
     run = Workspace.open(tmp_path).new_run()
-    known = {"cpu_seconds": [0.25, 0.5], "memory_mib": 77.0}
+    known = {"cpu_seconds": [0.25, 0.5], "memory_mib": 77.0, "threads": 1}
     run.fact(f"use {bundle.manifest.id[:16]}", lambda: known)
     again = Workspace.open(tmp_path).run(run.number)
     found = Costing(BOOK, again.fact).use(str(bundle.folder), ["money back"])
@@ -70,14 +70,14 @@ def test_what_a_language_model_charges_is_not_known(tmp_path):
     costing = Costing(BOOK, kept_here())
     with pytest.raises(CannotMeasure, match="language model"):
         costing.use(str(bundle.folder), ["money back"])
-    assert costing.table(str(bundle.folder), ["money back"], "here") is None
+    assert costing.table(str(bundle.folder), ["money back"]) is None
 
 
 def test_nothing_is_measured_where_no_cost_is_asked_for():
     def find(name, measure):
         raise AssertionError(f"{name} was looked for")
 
-    assert Costing(BOOK, find, asked=False).table("nowhere", ["x"], "here") is None
+    assert Costing(BOOK, find, asked=False).table("nowhere", ["x"]) is None
     plain = parse_need(NEED.format(accept="accuracy >= 0.5"), "need.yaml", roles_of)
     asks = parse_need(NEED.format(accept="cost_per_1000[target=vm] <= 1"), "need.yaml", roles_of)
     assert (asks_for_costs(plain), asks_for_costs(asks)) == (False, True)
@@ -129,7 +129,9 @@ def test_only_a_cost_that_was_measured_and_missed_looks_for_another_target():
 def test_a_cascade_is_priced_in_proportion_to_its_time():
     rows = Examples(("a",), {"text": ("money back",)}, ("refund",))
     task = TASKS.get("text_classification")()
-    costing = Costing(BOOK, lambda name, _: {"cpu_seconds": [0.010], "memory_mib": 200.0})
+    costing = Costing(
+        BOOK, lambda name, _: {"cpu_seconds": [0.010], "memory_mib": 200.0, "threads": 1}
+    )
     held = Held(task, LABELS, rows, (), 1, costing=costing)
     plain = replace(
         held.subject(rows, [{"label": "refund", "best": "refund"}]),

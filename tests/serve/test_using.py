@@ -38,7 +38,7 @@ def test_a_bundle_that_cannot_be_served_is_named(bundle):
 
 def test_a_process_that_ends_at_once_tells_why(bundle):
     with pytest.raises(BundleError, match="could not be measured in a fresh serving process") as it:
-        measure(bundle.folder, ["hello"], Load(5, 0, 1, 1))
+        measure(bundle.folder, ["hello"], Load(5, -1, 1, 1))
     assert "sartor serve" in it.value.fix
 
 

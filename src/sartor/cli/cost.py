@@ -25,7 +25,7 @@ def cost(
         Path | None,
         typer.Option(help="Your texts, a line each, as for `predict`; default made-up ones."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads of one forward pass.")] = 1,
     json: Json = False,
 ) -> None:
     """Measure a bundle here and say what it costs on Lambda, Cloud Functions, a VM, your machine.
@@ -40,7 +40,7 @@ def cost(
     from sartor.report.terminal import cost_lines, cost_table
     from sartor.search.pricing import SAMPLE, Asked, cost_of_bundle
 
-    if threads is not None and threads < 1:
+    if threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
     asked = Asked(
         tuple(requests or ()), price, target, None if prices is None else str(prices), threads

@@ -142,10 +142,12 @@ class Use:
     Args:
         cpu_seconds: Processor seconds of a request, user and system, in each fresh process.
         memory_mib: Most memory that one of them had resident, in MiB of 1,048,576 bytes.
+        threads: Of one forward pass.
     """
 
     cpu_seconds: tuple[float, ...]
     memory_mib: float
+    threads: int = 1
 
     @property
     def cpu(self) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 
 from sartor.core.types import Use
 from sartor.judge.api import CannotMeasure
+from sartor.judge.checks.cost import conditions
 from sartor.judge.costing import (
     HORIZON,
     Lines,
@@ -24,7 +25,7 @@ from sartor.need.costs import Machine, PerUse, PriceBook
 _MOST_TURNS = 8
 
 
-def compare_targets(use: Use, book: PriceBook, conditions: str) -> dict[str, Any]:
+def compare_targets(use: Use, book: PriceBook, remark: str = "") -> dict[str, Any]:
     """Costs by target as JSON: per 1,000 requests, a month at each volume, and where targets cross.
 
     Every cost is [value, lowest, highest] over the fresh processes that were measured.
@@ -32,7 +33,7 @@ def compare_targets(use: Use, book: PriceBook, conditions: str) -> dict[str, Any
     Args:
         use: What the bundle takes.
         book: Prices, and the volumes and the price that the need states.
-        conditions: What the measurement holds for.
+        remark: What else the measurement holds for.
     """
     costs, priced = book.costs, dict[str, Lines]()
     rows: list[dict[str, Any]] = []
@@ -55,7 +56,7 @@ def compare_targets(use: Use, book: PriceBook, conditions: str) -> dict[str, Any
         "processes": len(use.cpu_seconds),
         "memory_mib": use.memory_mib,
         "needs_mib": needs_mib(use),
-        "conditions": conditions,
+        "conditions": "; ".join(filter(None, (conditions(use), remark))),
         "requests": list(costs.requests),
         "price_per_1000": costs.price_per_1000,
         "target": costs.target,

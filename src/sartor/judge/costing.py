@@ -14,8 +14,8 @@ however much it is used,
     requests   = vCPUs · s · utilisation · 2,629,800 s / c, that one machine answers in a month
     machines   = requests wanted / requests of one, rounded up
 
-so that 1,000 requests cost 1,000 · month / requests of one: what they cost on a machine that is
-as busy as `utilisation` says.
+with a process for each vCPU, so that 1,000 requests cost 1,000 · month / requests of one: what they
+cost on a machine that is as busy as `utilisation` says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,8 +104,10 @@ def lines(name: str, target: PerUse | Machine, use: Use, cpu: float | None = Non
     """
     work = (use.cpu if cpu is None else cpu) / target.speed
     if isinstance(target, Machine):
-        if target.memory_mib < needs_mib(use):
-            raise _too_large(name, target.memory_mib, use)
+        # A pass has one thread, so each vCPU gets a process of its own.
+        processes = max(1, round(target.vcpus))
+        if target.memory_mib < processes * needs_mib(use):
+            raise _too_large(name, target.memory_mib, use, processes)
         capacity = target.vcpus * target.utilisation * SECONDS / max(work, 1e-12)
         return Lines(month=month_of(target), capacity=capacity)
     size = size_on(name, target, use)
@@ -227,9 +229,10 @@ def _duration(work: float, vcpus: np.ndarray, step_ms: float) -> np.ndarray:
     return np.maximum(np.ceil(steps * (1 - _ROUNDING)), 1.0) * step_ms / 1000
 
 
-def _too_large(name: str, most: float, use: Use) -> CannotMeasure:
+def _too_large(name: str, most: float, use: Use, processes: int = 1) -> CannotMeasure:
+    times = f" in each of {processes} processes" if processes > 1 else ""
     return CannotMeasure(
-        f"the bundle takes {use.memory_mib:,.0f} MiB, {needs_mib(use):,.0f} MiB with headroom, and"
-        f" {name} has {most:,.0f} MiB.",
+        f"the bundle takes {use.memory_mib:,.0f} MiB, {needs_mib(use):,.0f} MiB with headroom,"
+        f"{times} and {name} has {most:,.0f} MiB.",
         fix="name a target with more memory, or a smaller backbone under prefer.backbones.",
     )

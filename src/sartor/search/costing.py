@@ -15,6 +15,9 @@ from sartor.serve import runtime, using
 from sartor.serve.timing import Load
 
 _REQUESTS = 100
+THREADS = 1
+"""Of one forward pass. Further ones wait for work by spinning: what they take depends on how the
+requests come, and a seldom asked server of two threads was seen to take five times as much."""
 
 Facts = Callable[[str, Callable[[], Any]], Any]
 """Name and how to find it, see `setup.Facts`."""
@@ -34,13 +37,13 @@ class Costing:
     fact: Facts
     asked: bool = True
 
-    def use(self, folder: str, texts: Sequence[str], threads: int | None = None) -> Use:
+    def use(self, folder: str, texts: Sequence[str], threads: int = THREADS) -> Use:
         """What a bundle takes.
 
         Args:
             folder: The bundle's.
             texts: Asked in turn.
-            threads: Of one forward pass; the cores of this machine when None.
+            threads: Of one forward pass.
 
         Raises:
             CannotMeasure: If it asks a language model, whose price is not ours to know.
@@ -55,23 +58,19 @@ class Costing:
             )
         load = Load(min(_REQUESTS, max(2 * len(texts), 20)), threads)
         found = self.fact(_name(bundle), lambda: _as_json(using.measure(folder, texts, load)))
-        return Use(tuple(found["cpu_seconds"]), found["memory_mib"])
+        return Use(tuple(found["cpu_seconds"]), found["memory_mib"], found["threads"])
 
-    def table(
-        self, folder: str, texts: Sequence[str], conditions: str, threads: int | None = None
-    ) -> dict[str, Any] | None:
+    def table(self, folder: str, texts: Sequence[str]) -> dict[str, Any] | None:
         """Costs by target as JSON; None where nobody asks, or nothing can be measured.
 
         Args:
             folder: The bundle's.
             texts: Asked in turn.
-            conditions: What the measurement holds for.
-            threads: Of one forward pass.
         """
         if not self.asked:
             return None
         try:
-            return compare_targets(self.use(folder, texts, threads), self.book, conditions)
+            return compare_targets(self.use(folder, texts), self.book)
         except CannotMeasure:
             return None
 
@@ -99,4 +98,8 @@ def _name(bundle: Bundle) -> str:
 
 
 def _as_json(use: Use) -> dict[str, Any]:
-    return {"cpu_seconds": list(use.cpu_seconds), "memory_mib": use.memory_mib}
+    return {
+        "cpu_seconds": list(use.cpu_seconds),
+        "memory_mib": use.memory_mib,
+        "threads": use.threads,
+    }

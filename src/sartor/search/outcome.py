@@ -96,11 +96,11 @@ class Setting:
     backbones: Mapping[str, Backbone]
     dropped: tuple[Dropped, ...] = ()
 
-    def costs_of(self, bundle: Path, conditions: str) -> dict[str, Any] | None:
+    def costs_of(self, bundle: Path) -> dict[str, Any] | None:
         """What serving the bundle costs, by target, where the need asks; see `Costing.table`."""
         texts = [str(text) for text in self.rows.validation.inputs["text"]]
         costing = self.held.costing
-        return None if costing is None else costing.table(str(bundle), texts, conditions)
+        return None if costing is None else costing.table(str(bundle), texts)
 
 
 def describe(

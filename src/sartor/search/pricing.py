@@ -13,9 +13,8 @@ from sartor.core.near import near_miss
 from sartor.judge.comparing import compare_targets
 from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import parse_need
-from sartor.search.costing import Costing, kept_here
+from sartor.search.costing import THREADS, Costing, kept_here
 from sartor.search.judging import roles_of
-from sartor.serve.runtime import cores
 
 _WORDS = "the order that i placed last week has not arrived and nobody answers my messages about it"
 _LENGTHS = (5, 12, 25, 8, 50, 16, 100, 32, 10, 160, 20, 64)
@@ -36,14 +35,14 @@ class Asked:
         price_per_1000: What 1,000 requests earn.
         target: Where it runs.
         prices: File of prices, relative to the current folder.
-        threads: Of one forward pass; the cores of this machine when None.
+        threads: Of one forward pass.
     """
 
     requests: tuple[int, ...] = ()
     price_per_1000: float | None = None
     target: str | None = None
     prices: str | None = None
-    threads: int | None = None
+    threads: int = THREADS
 
 
 def cost_of_bundle(
@@ -67,13 +66,12 @@ def cost_of_bundle(
     bundle = open_bundle(folder)
     need = parse_need(bundle.path("need.yaml").read_text("utf-8"), f"{folder}/need.yaml", roles_of)
     book = _book(need.costs, asked)
-    threads = asked.threads or cores()
-    use = Costing(book, kept_here()).use(str(folder), texts, threads)
-    conditions = f"this machine, batch 1, {threads} threads"
+    use = Costing(book, kept_here()).use(str(folder), texts, asked.threads)
+    remark = ""
     if tuple(texts) == SAMPLE:
         least, most = min(_LENGTHS), max(_LENGTHS)
-        conditions += f"; made-up texts of {least} to {most} words, name yours with --texts"
-    found = compare_targets(use, book, conditions)
+        remark = f"made-up texts of {least} to {most} words, name yours with --texts"
+    found = compare_targets(use, book, remark)
     return {
         "bundle": str(folder),
         "bundle_id": bundle.manifest.id,

@@ -2,10 +2,12 @@
 
 Each process is a server as `sartor serve` runs it, with a store of its own, that one client asks
 over HTTP, one text a request, one request after another: so reading the request, recording the
-answer and writing the reply are in what is measured. The time is that of all its threads, user and
-system, between the first and the last request after a warm-up; the memory is the most that was
-resident at once, loading included. Run as `python -m sartor.serve.using BUNDLE --store FILE`, this
-serves until its input ends; `measure` runs six of them, one after the other, and is the client.
+answer and writing the reply are in what is measured. One thread runs a pass: further ones spin
+while they wait for work, so that what they take depends on how the requests come. The time is that
+of the whole process, user and system, between the first and the last request after a warm-up; the
+memory is the most that was resident at once, loading included. Run as
+`python -m sartor.serve.using BUNDLE --store FILE`, this serves until its input ends; `measure` runs
+six of them, one after the other, and is the client.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +46,14 @@ def measure(bundle: str | Path, texts: Sequence[str], load: Load | None = None) 
     Args:
         bundle: The bundle's folder; one that holds a graph.
         texts: What is asked, in turn; their lengths decide the result.
-        load: How much is asked, how often.
+        load: How much is asked, how often; one thread where it does not say.
 
     Raises:
         SettingError: If there is no text, or `load` asks for nothing.
         BundleError: If the bundle is damaged, or a process cannot serve it.
     """
     load = load or Load()
+    load = replace(load, threads=load.threads or 1)
     if not texts or load.requests < 1 or load.processes < 1:
         raise SettingError(
             f"Nothing to measure: {len(texts)} texts, {load.requests} requests, "
@@ -60,7 +64,8 @@ def measure(bundle: str | Path, texts: Sequence[str], load: Load | None = None) 
     longest = ServeSettings(str(bundle)).max_text_chars
     bodies = [json.dumps({"inputs": [{key: text[:longest]}]}).encode("ascii") for text in texts]
     found = [_one_process(bundle, bodies, load) for _ in range(load.processes)]
-    return Use(tuple(cpu for cpu, _ in found), max(memory for _, memory in found))
+    most = max(memory for _, memory in found)
+    return Use(tuple(cpu for cpu, _ in found), most, load.threads or 1)
 
 
 def _one_process(bundle: str | Path, bodies: Sequence[bytes], load: Load) -> tuple[float, float]:

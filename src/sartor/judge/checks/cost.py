@@ -65,7 +65,7 @@ class Cost:
         figures = np.array([figure(criterion, name, target, use, cpu) for cpu in use.cpu_seconds])
         low, high = spread(figures)
         middle = figure(criterion, name, target, use, use.cpu)
-        note = f"{name}, {target.currency}: {_dated(target)}; {subject.conditions}"
+        note = f"{name}, {target.currency}: {_dated(target)}; {conditions(use)}"
         return Measurement(middle, low, high, len(figures), note)
 
 
@@ -98,6 +98,11 @@ def target_of(criterion: Criterion, book: PriceBook | None) -> tuple[str, PerUse
             fix="name a target: [target=lambda], or target under costs in the need.",
         )
     return name, book.targets[name]
+
+
+def conditions(use: Use) -> str:
+    """What the processor time holds for."""
+    return f"this machine, batch 1, {use.threads} threads"
 
 
 def _target(criterion: Criterion) -> str | None:
