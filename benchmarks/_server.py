@@ -11,14 +11,16 @@ _SERVE = """
 import sys
 from sartor.serve.run import serve
 from sartor.serve.settings import ServeSettings
-serve(ServeSettings(bundle=sys.argv[1], store=sys.argv[2], port=int(sys.argv[3]), unreleased=True))
+threads = int(sys.argv[4]) or None
+bundle, store, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+serve(ServeSettings(bundle=bundle, store=store, port=port, unreleased=True, threads=threads))
 """
 _TRIES, _PAUSE_S = 6_000, 0.005
 
 
-def command(bundle: str, store: Path, port: int) -> list[str]:
-    """What to start: the server as `sartor serve --unreleased` runs it."""
-    return [sys.executable, "-c", _SERVE, bundle, str(store), str(port)]
+def command(bundle: str, store: Path, port: int, threads: int = 0) -> list[str]:
+    """What to start: the server as `sartor serve --unreleased` runs it; 0 threads for all cores."""
+    return [sys.executable, "-c", _SERVE, bundle, str(store), str(port), str(threads)]
 
 
 def free_port() -> int:

@@ -27,7 +27,7 @@ from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
-from sartor.judge.verdicts import judge
+from sartor.judge.verdicts import judge, priced_anew
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict, overall
@@ -287,6 +287,7 @@ class _Stages:
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
             verdicts, look, answers = self._judge(ready, kept, maker)
+            costs = setting.costs_of(kept.bundle.folder)
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
@@ -310,6 +311,7 @@ class _Stages:
                 "seconds": seconds,
                 "money": None if price is None else price * seconds / 3600,
             },
+            "serving_costs": costs,
             "looks": look,
             "labels": [described(each) for each in foreseen],
             "search": searched.as_json(),
@@ -373,7 +375,8 @@ class _Stages:
         stored = look.time < asked
         how = ", verdicts of the earlier look at the same bundle" if stored else again
         self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
-        return list(look.verdicts), look.number, subject.answers
+        verdicts = priced_anew(self.need.accept, look.verdicts, subject)
+        return verdicts, look.number, subject.answers
 
 
 __all__ = ["Outcome", "Ready", "plan", "read_need", "resume", "run", "shrink"]

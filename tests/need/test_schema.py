@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sartor.core.types import Roles
+from sartor.need.costs import Costs
 from sartor.need.model import Budget, Data, Need, Preferences
 from sartor.need.schema import json_schema
 
@@ -87,7 +88,11 @@ def held_when_it_applies(value: Any, key: str, rule: dict[str, Any], root: dict[
     return {
         "properties": lambda: all(fits(value[k], wanted[k], root) for k in value if k in wanted),
         "required": lambda: all(k in value for k in wanted),
-        "additionalProperties": lambda: not (set(value) - set(rule["properties"])),
+        "additionalProperties": lambda: (
+            all(fits(value[k], wanted, root) for k in set(value) - set(rule.get("properties", {})))
+            if isinstance(wanted, dict)
+            else not (set(value) - set(rule["properties"]))
+        ),
     }[key]()
 
 
@@ -105,6 +110,8 @@ def valid(document: dict[str, Any]) -> bool:
         {"data": {**GOOD["data"], "time": "day", "feedback": True}},
         {"budget": {"minutes": 10, "memory_gb": None}, "prefer": {"methods": ["lora"]}},
         {"confidence": 0.9, "seed": 3, "language": "zh"},
+        {"costs": {"target": "vm", "price_per_1000": 0.5, "requests": [1000]}},
+        {"costs": {"targets": {"vm": {"rent_per_month": 20}, "x": {"kind": "machine"}}}},
     ],
 )
 def test_the_schema_accepts_good_needs(change):
@@ -128,6 +135,11 @@ def test_the_schema_accepts_good_needs(change):
         {"data": {**GOOD["data"], "labels": ["a", "a"]}},
         {"budget": {"minutes": 0}},
         {"budget": {"hours": 1}},
+        {"costs": {"tagret": "vm"}},
+        {"costs": {"price_per_1000": 0}},
+        {"costs": {"requests": [0]}},
+        {"costs": {"targets": {"vm": {"rent": 20}}}},
+        {"costs": {"targets": {"vm": {"rent_per_month": -1}}}},
         {"confidence": 95},
         {"seed": -1},
         {"language": "fr"},
@@ -161,7 +173,7 @@ def test_every_task_adds_its_columns():
 
 def test_every_key_that_the_reader_knows_is_described_for_editors():
     schema = json_schema({"text_classification": TEXT})
-    for model in (Data, Budget, Preferences):
+    for model in (Data, Budget, Preferences, Costs):
         shown = schema["$defs"][model.__name__]["properties"]
         known = set(model.model_fields) - {"roles"}
         assert known <= set(shown)

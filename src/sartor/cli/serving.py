@@ -44,7 +44,7 @@ def predict(
     with handle:
         waiting: list[dict[str, Any]] = []
         for number, line in enumerate(handle, 1):
-            waiting.append(_row(line, number, file, tuple(runtime.bundle.manifest.inputs)))
+            waiting.append(read_row(line, number, file, tuple(runtime.bundle.manifest.inputs)))
             if len(waiting) == _CHUNK:
                 _write(runtime.predict(waiting))
                 waiting = []
@@ -128,7 +128,7 @@ def listen(
 COMMANDS = (predict, serve, listen)
 
 
-def _row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def read_row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     from sartor.core.errors import DataError
 
     try:

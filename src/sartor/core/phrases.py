@@ -4,6 +4,7 @@ Who finds something out (the judge, the search) knows neither the reader nor the
 who draws it has a catalogue. A phrase carries the English message and what stands in its gaps.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,14 @@ _DEEPEST = 5
 
 def _english(message: str) -> str:
     return message
+
+
+def money(value: float) -> str:
+    """An amount without its currency: two decimals from 1 on, three digits below, no exponent."""
+    size = abs(value)
+    if not math.isfinite(value) or size >= 1 or size < 1e-12:
+        return f"{value:,.2f}" if size >= 1 else "0"
+    return f"{value:.{2 - math.floor(math.log10(size))}f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""The words that stages share: columns, examples, backbones, candidates."""
+"""The words that stages share: columns, examples, backbones, candidates, what answering takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 from sartor.core.hashing import digest
@@ -132,3 +133,23 @@ class Candidate:
     def label(self) -> str:
         shown = " ".join(f"{k}={v}" for k, v in self.settings.items())
         return f"{self.method}, {self.backbone}" + (f" ({shown})" if shown else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What answering takes on the machine that measured.
+
+    Args:
+        cpu_seconds: Processor seconds of a request, user and system, in each fresh process.
+        memory_mib: Most memory that one of them had resident, in MiB of 1,048,576 bytes.
+        threads: Of one forward pass.
+    """
+
+    cpu_seconds: tuple[float, ...]
+    memory_mib: float
+    threads: int = 1
+
+    @property
+    def cpu(self) -> float:
+        """Of the median process."""
+        return float(median(self.cpu_seconds))

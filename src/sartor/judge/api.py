@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import Fault, SettingError
 from sartor.core.registry import Registry
-from sartor.core.types import Examples
+from sartor.core.types import Examples, Use
 from sartor.judge.statistic import Statistic
+from sartor.need.costs import PriceBook
 from sartor.need.criterion import Comparison, Criterion
 
 
@@ -76,6 +77,8 @@ class Subject:
         timing: Latencies in milliseconds, (processes, requests), from fresh processes, sent
             one after another; measured lazily: called once, at most, when a criterion needs it.
         conditions: What the timing holds for, e.g. "this machine, batch 1, 128 tokens, 2 threads".
+        using: Processor time and memory of fresh serving processes; as lazy as `timing`.
+        prices: What they cost.
     """
 
     examples: Examples
@@ -86,6 +89,8 @@ class Subject:
     groups: Sequence[str] | None = None
     timing: Callable[[], NDArray[np.float64]] | None = None
     conditions: str = "this machine"
+    using: Callable[[], Use] | None = None
+    prices: PriceBook | None = None
 
 
 class Check(Protocol):
@@ -109,6 +114,15 @@ class MeasuresArtefact(Check, Protocol):
         Raises:
             CannotMeasure: If the subject has no bundle or no timing.
         """
+        ...
+
+
+@runtime_checkable
+class TakesPrices(MeasuresArtefact, Protocol):
+    """A property that follows from prices, which are no property of the bundle."""
+
+    def priced(self, criterion: Criterion, book: PriceBook) -> Fault | None:
+        """Why the price book cannot tell what is meant, or None."""
         ...
 
 

@@ -7,7 +7,8 @@ from functools import cache
 from sartor.core.errors import Fault, NeedError
 from sartor.core.near import near_miss
 from sartor.core.types import Examples
-from sartor.judge.api import CHECKS, Check
+from sartor.judge.api import CHECKS, Check, TakesPrices
+from sartor.need.costs import PriceBook
 from sartor.need.criterion import Combine, Condition, Criterion
 
 TARGET = "label"
@@ -82,6 +83,7 @@ def bind(
     outputs: Sequence[str],
     columns: Mapping[str, Sequence[object]],
     has_baseline: bool,
+    book: PriceBook | None = None,
 ) -> list[Binding]:
     """Find the check of every criterion.
 
@@ -91,6 +93,7 @@ def bind(
         outputs: The labels.
         columns: From `slice_columns`, of the rows that will be judged.
         has_baseline: Whether `data.baseline` is given.
+        book: Prices; None where nothing is priced.
 
     Raises:
         NeedError: With every fault of every criterion.
@@ -108,6 +111,9 @@ def bind(
                     "name the column with today's answers under data.baseline.",
                 )
             )
+        if book is not None and isinstance(check, TakesPrices) and not found:
+            fault = check.priced(criterion, book)
+            found += [] if fault is None else [fault]
         faults.extend(found)
         if check is not None and not found:
             bindings.append(Binding(criterion, check))

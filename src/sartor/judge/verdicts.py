@@ -14,7 +14,14 @@ import numpy as np
 from sartor.core.errors import SettingError
 from sartor.core.near import near_miss
 from sartor.judge.alpha import WORN, two_sided
-from sartor.judge.api import CannotMeasure, CountsRows, MeasuresArtefact, Part, Subject
+from sartor.judge.api import (
+    CannotMeasure,
+    CountsRows,
+    MeasuresArtefact,
+    Part,
+    Subject,
+    TakesPrices,
+)
 from sartor.judge.intervals import interval
 from sartor.judge.planning import more_rows
 from sartor.judge.resolve import check_of, metrics, rows_where, slice_columns, words
@@ -74,6 +81,18 @@ def judge(
         else found
         for found in evidence
     ]
+
+
+def priced_anew(
+    criteria: Sequence[Criterion], verdicts: Sequence[Verdict], subject: Subject
+) -> list[Verdict]:
+    """Stored verdicts, but those that follow from prices, which may have changed since.
+
+    They look at no row, so judging them again spends nothing.
+    """
+    again = [c for c in criteria if isinstance(check_of(c.metric), TakesPrices)]
+    found = {v.criterion: v for v in judge(again, subject)}
+    return [found.get(verdict.criterion, verdict) for verdict in verdicts]
 
 
 def gather(criterion: Criterion, subject: Subject) -> RowsBehind | Verdict:

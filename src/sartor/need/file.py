@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sartor.core.errors import Fault, NeedError, SartorError
 from sartor.core.near import near_miss
 from sartor.core.types import Roles
+from sartor.need.costs import Costs, read_targets
 from sartor.need.criterion import Criterion
 from sartor.need.document import (
     Tree,
@@ -89,12 +90,14 @@ class _Reader:
         parsed: dict[str, Any] = {k: v for k, v in tree.items() if k in Need.model_fields}
         parsed["accept"] = self._accept(tree, confidence if _is_share(confidence) else 0.95)
         parsed["data"] = self._data(tree)
-        for key, model in (("budget", Budget), ("prefer", Preferences)):
+        sections = (("budget", Budget), ("prefer", Preferences), ("costs", Costs))
+        for key, model in sections:
             if key in tree:
                 section = self._mapping(tree, key)
                 self._known(section, list(model.model_fields))
                 parsed[key] = {k: v for k, v in section.items() if k in model.model_fields}
         parsed.get("prefer", {}).update(self._llm(tree))
+        parsed.get("costs", {}).update(self._targets(tree))
         need = self._validated(parsed, tree)
         if self.faults or need is None:
             self.faults.sort(key=lambda f: f.line)
@@ -162,6 +165,15 @@ class _Reader:
                 self.faults.append(Fault(line_of(tree, ("prefer", "llm")), what, fix))
         return {"llm": {k: v for k, v in section.items() if k in keys}}
 
+    def _targets(self, tree: Tree) -> dict[str, Any]:
+        """`costs.targets`, completed from the shipped prices; nothing where it is no mapping."""
+        section: Any = tree["costs"].get("targets") if is_mapping(tree.get("costs")) else None
+        if not is_mapping(section):
+            return {}
+        found, faults = read_targets(section, "costs.targets.")
+        self.faults += faults
+        return {"targets": found}
+
     def _labels(self, read: list[Any]) -> list[Any]:
         """As written: a label `true` or `007` must meet the same text in the data."""
         nodes = child(child(self.root, "data"), "labels")
@@ -224,6 +236,9 @@ _FIXES = {
     "accept": "split the need into several files.",
     "confidence": "write a share, e.g. 0.95.",
     "budget.minutes": "write a number of minutes above 0, e.g. 10.",
+    "costs.price_per_1000": "write what 1,000 requests earn, above 0, e.g. 0.50.",
+    "costs.requests": "write whole numbers of requests a month, e.g. [100000, 1000000].",
+    "costs.targets": "write a mapping, e.g. targets: {vm: {rent_per_month: 20}}.",
     "data.labels": "write a list of labels, e.g. [refund, invoice, other].",
     "language": "write en or zh.",
     "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}.",

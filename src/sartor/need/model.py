@@ -1,4 +1,4 @@
-"""The need: task, data, acceptance criteria, budget and preferences."""
+"""The need: task, data, acceptance criteria, budget, preferences and costs."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sartor.core.addresses import checked_url
 from sartor.core.hashing import digest
+from sartor.need.costs import Costs
 from sartor.need.criterion import Criterion
 
 
@@ -137,6 +138,7 @@ class Need(BaseModel):
     """Of every interval."""
     budget: Budget = Budget()
     prefer: Preferences = Preferences()
+    costs: Costs | None = None
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seeds everything random; recorded in the bundle."""
     language: Literal["en", "zh"] = "en"

@@ -44,6 +44,7 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
         "items": scalar,
         "uniqueItems": True,
     }
+    definitions["Costs"]["properties"]["targets"] = _targets(definitions)
     if len(tasks) == 1:
         (only,) = tasks.values()
         data["required"] = ["train", *only.names()]
@@ -56,6 +57,23 @@ _SOURCES = {
     "validation": "Official validation rows.",
     "unlabelled": "Texts without labels that prefer.pretrain may read.",
 }
+
+
+def _targets(definitions: dict[str, Any]) -> dict[str, Any]:
+    """What a target leaves out is taken from the shipped one: no key is required."""
+    known: dict[str, Any] = {}
+    for name in ("PerUse", "Machine"):
+        known |= definitions.pop(name)["properties"]
+    known["kind"] = {"type": "string", "enum": ["per_use", "machine"]}
+    return {
+        "description": "Prices that replace or extend the shipped ones: target to its keys.",
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "properties": known,
+            "additionalProperties": False,
+        },
+    }
 
 
 def _one_or_many(description: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sartor.need.verdict import Verdict
 from sartor.report import charts, confusion
+from sartor.report.costs import CostWords
 from sartor.report.glossary import changes, glosses
 from sartor.report.headline import headline
 from sartor.report.options import Option, front, leading_metric, options_of
@@ -96,6 +97,7 @@ def render(result: Mapping[str, Any], *, language: str = "en") -> str:
             candidates=_listed(found.candidates),
             unlisted=len(found.candidates) - len(_listed(found.candidates)),
             growths=_growths(found.labels, words),
+            costs=CostWords(words, found.serving_costs) if found.serving_costs else None,
             matrix=confusion.matrix(found.confusion),
             clip=clip,
             charts=charts,

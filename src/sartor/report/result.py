@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from sartor.core.errors import WorkspaceError
 from sartor.core.phrases import Phrase
 from sartor.need.verdict import State, Verdict
+from sartor.report.costs import ServingCosts
 from sartor.report.words import plain
 
 
@@ -287,6 +288,7 @@ class Result:
     search: Search = Search()
     looks: int | None = None
     cost: Cost = Cost()
+    serving_costs: ServingCosts | None = None
     encoder_note: Word = ""
     texts_go_to: Word = ""
 
@@ -319,6 +321,15 @@ def read_result(found: Mapping[str, Any]) -> Result:
     verdicts = [_with_numbers(v) for v in found.get("verdicts") or ()]
     known = {**found, "verdicts": verdicts} if "verdicts" in found else found
     return _read(_of_result(), known, "The run's result")
+
+
+def read_costs(found: Mapping[str, Any]) -> ServingCosts:
+    """Check and clean a table of costs.
+
+    Raises:
+        WorkspaceError: If a part is not of its form.
+    """
+    return _read(TypeAdapter(ServingCosts), found, "The table of costs")
 
 
 def read_plan(found: Sequence[Mapping[str, Any]]) -> tuple[Rung, ...]:

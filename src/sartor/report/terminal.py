@@ -1,4 +1,4 @@
-"""Verdicts and the ladder as terminal tables.
+"""Verdicts, the ladder and costs as terminal tables.
 
 Rich measures text in cells, so double-width characters align, and drops colour under `NO_COLOR`.
 Every cell is a `Text`: as markup, the brackets of `recall[label=refund]` would vanish.
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sartor.core.phrases import Phrase
 from sartor.need.verdict import Verdict
+from sartor.report.costs import CostWords, ServingCosts
 from sartor.report.result import read_plan, read_result
 from sartor.report.words import Words, plain, translator
 
@@ -59,6 +60,44 @@ def ladder_table(plan: Sequence[Mapping[str, Any]], language: str = "en") -> Tab
             Text(words.range(rung.size_mb, words.megabytes)),
         )
     return table
+
+
+def cost_table(found: ServingCosts, language: str = "en") -> Table:
+    """A row for each target and volume: its cost and, where a price is stated, the margin."""
+    said = CostWords(Words.of(language), found)
+    _ = said.words.translate
+    table = _table()
+    table.add_column(_("target"), overflow="fold")
+    table.add_column("", no_wrap=True)
+    table.add_column(_("cost"), overflow="fold")
+    if found.price_per_1000 is not None:
+        table.add_column(_("margin"), overflow="fold")
+    volumes = [_("1,000 requests"), *(said.volume(n) for n in found.requests)]
+    for row in found.targets:
+        costs = [row.per_1000, *row.monthly] if row.per_1000 else [None]
+        margins = [row.margin_per_1000, *row.margin_monthly]
+        for place, (volume, ends) in enumerate(zip(volumes, costs, strict=False)):
+            cells = [said.cell(ends, row.currency)]
+            if found.price_per_1000 is not None:
+                cells.append(said.cell(margins[place] if ends else None, row.currency))
+            name = plain(row.target) if place == 0 else ""
+            table.add_row(Text(name), Text(volume), *map(Text, cells))
+    return table
+
+
+def cost_lines(found: ServingCosts, language: str = "en") -> tuple[list[str], list[str]]:
+    """What stands above the table (the measurement) and below it (what is billed, who is cheapest,
+    what is left out)."""
+    said = CostWords(Words.of(language), found)
+    _ = said.words.translate
+    conditions = said.words.remark(plain(found.conditions))
+    measured = [said.measured(), *([conditions] if conditions else []), ""]
+    billed = [
+        plain(f"{row.target}: {said.how(row)}")
+        + (" " + _("(prices as of {date})").format(date=plain(row.dated)) if row.dated else "")
+        for row in found.targets
+    ]
+    return measured, ["", *billed, "", *said.verdicts(), said.limits()]
 
 
 def ending(result: Mapping[str, Any], language: str = "en") -> list[str]:

@@ -170,10 +170,9 @@ class Maker:
         return compress(make(()), make, self._timed, asked, always)
 
     def holds(self, artefact: Artefact, change: Callable[[Latencies], Latencies]) -> bool:
-        """Whether the criteria of speed would be met, were the artefact's latencies changed so."""
-        texts = self.held.validation.inputs["text"]
-        plain = self.held.subject(self.held.validation, artefact.answers)
-        changed = replace(plain, timing=lambda: change(self.timing(artefact.bundle, texts)))
+        """Whether criteria of speed and cost would be met, were the latencies changed so."""
+        plain = self._subject(artefact.bundle, self.held.validation, artefact.answers)
+        changed = self.held.sped(plain, change)
         criteria = [c for c in self.held.criteria if timed(c)]
         return all(v.state == "met" for v in judge(criteria, changed, seed=self.held.seed))
 

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.protocols import Floats
-from sartor.core.types import Candidate, Examples
+from sartor.core.types import Candidate, Examples, Use
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import gaps
 from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
+from sartor.search.costing import Costing
 from sartor.search.folds import Folds, both
 from sartor.search.ladder import Assessment, Scored, Tried
 from sartor.tasks import Task
@@ -37,6 +38,7 @@ class Held:
         seed: Of the simulated test sets.
         folds: Where validation rows are few; see `folds`.
         decision: A rule that is settled already and stays, or None.
+        costing: Measures and prices what a bundle takes, or None.
     """
 
     task: Task
@@ -49,6 +51,7 @@ class Held:
     seed: int = 0
     folds: Folds | None = None
     decision: Mapping[str, Any] | None = None
+    costing: Costing | None = None
 
     def subject(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Subject:
         """Answers on examples, with baseline and groups taken from their columns."""
@@ -68,7 +71,7 @@ class Held:
         timing: Callable[[], NDArray[np.float64]],
         conditions: str,
     ) -> Subject:
-        """`subject` of a bundle: with what its size and its latency are measured by.
+        """`subject` of a bundle: with what its size, its latency and its cost are measured by.
 
         Args:
             examples: Rows.
@@ -78,7 +81,35 @@ class Held:
             conditions: What the timing holds for.
         """
         plain = self.subject(examples, answers)
-        return replace(plain, folder=folder, timing=timing, conditions=conditions)
+        plain = replace(plain, folder=folder, timing=timing, conditions=conditions)
+        costing, texts = self.costing, [str(text) for text in examples.inputs["text"]]
+        if costing is None:
+            return plain
+        return replace(plain, using=lambda: costing.use(folder, texts), prices=costing.book)
+
+    def sped(
+        self, subject: Subject, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> Subject:
+        """A bundle's subject, were its latencies changed so, and its processor time in proportion.
+
+        Args:
+            subject: From `measured`.
+            change: (processes, requests) milliseconds to as many.
+        """
+        timing, using = subject.timing, subject.using
+        assert timing is not None, "`measured` gives one"
+
+        def changed() -> Use:
+            assert using is not None, "called where there is one"
+            taken, before = using(), timing()
+            share = float(change(before).mean() / before.mean())
+            return Use(tuple(cpu * share for cpu in taken.cpu_seconds), taken.memory_mib)
+
+        return replace(
+            subject,
+            timing=lambda: change(timing()),
+            using=None if using is None else changed,
+        )
 
     def settle(self, logits: Floats) -> dict[str, Any]:
         """The decision rule fitted on the validation rows, unless there is one that stays."""
@@ -123,7 +154,7 @@ def of_the_artefact(criterion: Criterion) -> bool:
 
 
 def timed(criterion: Criterion) -> bool:
-    """Whether measuring it needs the clock; size does not."""
+    """Whether measuring it takes fresh processes and so seconds; size does not."""
     return of_the_artefact(criterion) and criterion.metric not in ("size_mb",)
 
 

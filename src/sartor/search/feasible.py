@@ -2,8 +2,9 @@
 
     size     >= weights of the layers that are run · bytes a weight after the strongest compressor
     latency  >= 2 · 12 · layers · width² · tokens / fastest arithmetic of this machine
+    cost     >= that of as much processor time as the latency, in the least memory there is
 
-Both are floors, not guesses: a candidate is left out only where its floor is beyond the criterion,
+All are floors, not guesses: a candidate is left out only where its floor is beyond the criterion,
 so that nothing which could have met the need is missed. What passes here may still prove too large
 or too slow once it is measured.
 """
@@ -12,7 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sartor.core.errors import Fault, NeedError, SettingError
-from sartor.core.types import Backbone, Candidate
+from sartor.core.types import Backbone, Candidate, Use
+from sartor.judge.checks.cost import METRICS as COSTS
+from sartor.judge.checks.cost import figure, target_of
+from sartor.need.costs import PriceBook
 from sartor.need.criterion import Criterion
 from sartor.search.estimates import SMALLEST_MB, Work
 
@@ -76,16 +80,18 @@ class Sieve:
     Args:
         criteria: Of the need; those on the rows bind nothing here.
         attaches: See `Attaches`.
+        book: Prices; without them no cost binds.
     """
 
     criteria: Sequence[Criterion] = ()
     attaches: Attaches = field(default=lambda _, __: None)
+    book: PriceBook | None = None
 
     def why_not(self, body: Body, candidate: Candidate, work: Work) -> Dropped | None:
         """What rules a candidate out, or None."""
         name, backbone = candidate.method, body.backbone
         for criterion in self.criteria:
-            floor = _floor(criterion, body, work)
+            floor = _floor(criterion, body, work, self.book)
             if floor is not None and not possible(criterion, floor):
                 why = f"{criterion.text} is out of reach: {_sentence(criterion, body, floor)}"
                 return Dropped(name, backbone.name, why, criterion.text, floor)
@@ -130,8 +136,12 @@ def refuse_empty(file: str, criteria: Iterable[Criterion], dropped: Sequence[Dro
     raise NeedError(file, faults)
 
 
-def _floor(criterion: Criterion, body: Body, work: Work) -> float | None:
+def _floor(criterion: Criterion, body: Body, work: Work, book: PriceBook | None) -> float | None:
     """The best value that the criterion's metric can take; None where nothing is known."""
+    if criterion.metric in COSTS and book is not None:
+        name, target = target_of(criterion, book)
+        cpu = body.latency_ms(work) / 1e3
+        return figure(criterion, name, target, Use((cpu,), 0.0), cpu)
     of = _FLOORS.get(criterion.metric)
     return None if of is None else of(body, work)
 
@@ -161,6 +171,8 @@ def _sentence(criterion: Criterion, body: Body, floor: float) -> str:
     shipped = f"{body.backbone.name} with {body.depth} layers"
     if criterion.metric == "size_mb":
         return f"{shipped} takes at least {_round(floor)} MB even when compressed"
+    if criterion.metric in COSTS:
+        return f"{shipped} costs at least {_round(floor)} by its arithmetic alone"
     if criterion.wants_more:
         return f"{shipped} answers at most {_round(floor)} requests a second on this machine"
     return f"{shipped} takes at least {_round(floor)} ms on this machine"

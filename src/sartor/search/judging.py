@@ -23,11 +23,13 @@ from sartor.judge.ledger import Ledger, RowSet
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
 from sartor.judge.rival import Difference, compare, read_predictions
-from sartor.judge.verdicts import judge
+from sartor.judge.verdicts import judge, priced_anew
+from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering
+from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.turns import turn
 from sartor.tasks import TASKS
 
@@ -88,7 +90,12 @@ def judge_bundle(
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
     examples, notes = _fresh(bundle, prepare.examples_of(str(labels), need.data, Path()), labels)
     outputs = bundle.manifest.outputs
-    _bind(need, str(labels), outputs, examples)
+    costs = need.costs or Costs()
+    # Only who asks for costs must have the need's file of prices here.
+    asks = asks_for_costs(need)
+    book = read_book(costs, Path()) if asks else PriceBook({}, costs)
+    _bind(need, str(labels), outputs, examples, book)
+    costing = Costing(book, kept_here(), asks)
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
     served = answering.load(folder)
@@ -102,6 +109,8 @@ def judge_bundle(
         groups=column(examples, need.data.group),
         timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
+        using=lambda: costing.use(str(folder), texts),
+        prices=book,
     )
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
@@ -111,6 +120,7 @@ def judge_bundle(
             need.accept,
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
         )
+        verdicts = tuple(priced_anew(need.accept, look.verdicts, subject))
     counted = {"n": f"{len(examples):,}", "look": str(look.number)}
     notes.insert(
         0, Phrase("{n} rows of {file}, look {look} at them.", counted | {"file": str(labels)})
@@ -122,7 +132,7 @@ def judge_bundle(
     trained = bundle.manifest.lineage.get("test_rows")
     if trained == examples.fingerprint():
         notes.append(Phrase("These are the rows the bundle was judged on before, not fresh ones."))
-    return Judged(look.verdicts, overall(look.verdicts), (), tuple(notes), need.language)
+    return Judged(verdicts, overall(verdicts), (), tuple(notes), need.language)
 
 
 def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[Phrase]]:
@@ -259,7 +269,13 @@ def _subject(
     )
 
 
-def _bind(need: Need, file: str, outputs: Sequence[str], examples: Examples) -> None:
+def _bind(
+    need: Need,
+    file: str,
+    outputs: Sequence[str],
+    examples: Examples,
+    book: PriceBook | None = None,
+) -> None:
     baseline = need.data.baseline
     bind(
         need.accept,
@@ -267,6 +283,7 @@ def _bind(need: Need, file: str, outputs: Sequence[str], examples: Examples) -> 
         outputs=outputs,
         columns=slice_columns(examples),
         has_baseline=bool(baseline) and baseline in examples.extra,
+        book=book,
     )
 
 

@@ -1,17 +1,24 @@
-"""What would make a bundle smaller or faster, when it is too large or too slow.
+"""What would make a bundle smaller, faster or cheaper, when it is too large, too slow or too dear.
 
 Time and size follow from layers, width and vocabulary, which tuning leaves as they are: a smaller
-backbone is what helps.
+backbone is what helps. A cost follows from the target, too.
 """
 
 from collections.abc import Mapping
 
-from sartor.core.phrases import Phrase
-from sartor.core.types import Backbone
+from sartor.core.phrases import Phrase, money
+from sartor.core.types import Backbone, Use
+from sartor.judge.api import CannotMeasure, TakesPrices
+from sartor.judge.checks.cost import figure, target_of
 from sartor.judge.next_steps import NextStep
+from sartor.judge.resolve import check_of
 from sartor.models.catalogue import list_starters
 from sartor.models.choose import choose_starter
+from sartor.need.costs import PriceBook
+from sartor.need.criterion import Criterion
 from sartor.need.model import Need
+from sartor.need.verdict import Verdict
+from sartor.search.feasible import possible
 
 
 def smaller_backbone(
@@ -71,3 +78,46 @@ def elsewhere(bundle: str) -> NextStep:
     return NextStep(
         said, f"sartor judge {bundle} fresh.csv", Phrase("about {n} s", {"n": "30"}), 30
     )
+
+
+def missed_cost(criterion: Criterion, verdict: Verdict) -> bool:
+    """Whether it is about costs, was measured, and is not met."""
+    priced = isinstance(check_of(criterion.metric), TakesPrices)
+    return priced and verdict.n > 0 and verdict.state != "met"
+
+
+def cheaper_target(criterion: Criterion, book: PriceBook, use: Use, bundle: str) -> NextStep | None:
+    """The cheapest target on which a missed criterion of cost would be met; None where none is.
+
+    Args:
+        criterion: On a cost.
+        book: Prices.
+        use: What the bundle takes.
+        bundle: Its folder, quoted for a shell.
+    """
+    asked, here = target_of(criterion, book)
+    found: list[tuple[float, str]] = []
+    for name, target in book.targets.items():
+        if name == asked or target.currency != here.currency:
+            continue
+        try:
+            worst = max(figure(criterion, name, target, use, cpu) for cpu in use.cpu_seconds)
+        except CannotMeasure:
+            continue
+        if possible(criterion, worst):
+            found.append((worst, name))
+    if not found:
+        return None
+    cost, name = min(found)
+    said = Phrase(
+        "On {target} it would cost {cost} {currency} at most ({criterion} asks for {asked}): name "
+        "that target in the criterion, or under costs in the need.",
+        {
+            "target": name,
+            "cost": money(cost),
+            "currency": here.currency,
+            "criterion": criterion.text,
+            "asked": asked,
+        },
+    )
+    return NextStep(said, f"sartor cost {bundle}", Phrase("about {n} s", {"n": "30"}), 30)

@@ -14,6 +14,7 @@ from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
 from sartor.judge.api import Subject
+from sartor.judge.checks.cost import METRICS as COSTS
 from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.outcomes import outcomes
@@ -25,7 +26,7 @@ from sartor.search.assess import Held, of_the_artefact
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
-from sartor.search.lighter import elsewhere, smaller_backbone
+from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
 
 _WORST = 30
 _LISTED = 100
@@ -94,6 +95,12 @@ class Setting:
     choice: str
     backbones: Mapping[str, Backbone]
     dropped: tuple[Dropped, ...] = ()
+
+    def costs_of(self, bundle: Path) -> dict[str, Any] | None:
+        """What serving the bundle costs, by target, where the need asks; see `Costing.table`."""
+        texts = [str(text) for text in self.rows.validation.inputs["text"]]
+        costing = self.held.costing
+        return None if costing is None else costing.table(str(bundle), texts)
 
 
 def describe(
@@ -187,9 +194,24 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
         steps.append(found)
     verdicts = zip(setting.need.accept, outcome.verdicts, strict=True)
     # A size is exact and has no n; a time has the processes behind it.
-    if any(v.state != "met" and v.n and of_the_artefact(criterion) for criterion, v in verdicts):
+    slow = [c for c, v in verdicts if v.state != "met" and v.n and of_the_artefact(c)]
+    if any(c.metric not in COSTS for c in slow):
         steps.append(elsewhere(shlex.quote(str(outcome.bundle))))
-    return steps
+    return [*steps, *_other_targets(outcome, setting)]
+
+
+def _other_targets(outcome: Outcome, setting: Setting) -> list[NextStep]:
+    """Where a criterion of cost that is not met would be."""
+    costing = setting.held.costing
+    judged = zip(setting.need.accept, outcome.verdicts, strict=True)
+    missed = [criterion for criterion, verdict in judged if missed_cost(criterion, verdict)]
+    if costing is None or not missed:
+        return []
+    texts = [str(text) for text in setting.rows.validation.inputs["text"]]
+    use = costing.use(str(outcome.bundle), texts)
+    folder = shlex.quote(str(outcome.bundle))
+    found = [cheaper_target(criterion, costing.book, use, folder) for criterion in missed]
+    return [step for step in found if step is not None]
 
 
 def _minutes(found: Range) -> Phrase:

@@ -26,11 +26,13 @@ from sartor.models.choose import choose_starter
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.models.workload import workload
+from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.asking import Asking, backbone_of
 from sartor.search.assess import Held
 from sartor.search.choosing import Contest, settle
+from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
@@ -145,6 +147,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         outputs=outputs,
         columns=slice_columns(rows.test),
         has_baseline=bool(need.data.baseline),
+        book=(book := _book(desk)),
     )
     dropped = summary(c for c in rows.changes if c.action == "dropped")
     reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
@@ -167,6 +170,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         group=need.data.group or "",
         seed=need.seed,
         folds=deal(rows.train, rows.validation, need.data.group or ""),
+        costing=Costing(book, desk.fact, asks_for_costs(need)),
     )
     if held.folds is not None:
         emit(
@@ -206,7 +210,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0)
     asking = _asking(desk, outputs)
     attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
-    sieve = Sieve(need.accept, attaches)
+    sieve = Sieve(need.accept, attaches, book)
     aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking, rows))
 
     def work(b: Backbone, layer: int | None = None) -> Work:
@@ -244,6 +248,15 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         {former.candidate.key: former for former in there},
         asking,
     )
+
+
+def _book(desk: Desk) -> PriceBook:
+    """Prices as they stood when the run began."""
+    costs = desk.need.costs or Costs()
+    if not asks_for_costs(desk.need):
+        return PriceBook({}, costs)
+    kept = desk.fact("prices", lambda: read_book(costs, desk.root).as_json())
+    return PriceBook.of_json(kept, costs)
 
 
 def _remembered(place: Workspace, key: str, find: Callable[[], str]) -> str:
