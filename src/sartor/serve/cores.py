@@ -1,0 +1,62 @@
+"""How many threads a forward pass is worth: physical cores, within affinity and quota.
+
+Two hardware threads of one core share the units that multiply, so a second one adds waiting, not
+speed. A container's quota is time: threads beyond it are stopped in the middle of a pass.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+
+def cores(root: Path = Path("/")) -> int:
+    """Physical cores this process may keep busy, at least 1.
+
+    Args:
+        root: Where `proc` and `sys` lie.
+    """
+    try:
+        allowed = _physical(os.sched_getaffinity(0), root)
+    except AttributeError:  # macOS has no affinity
+        allowed = os.cpu_count() or 1
+    return max(1, min([allowed, *_quotas(root)]))
+
+
+def _physical(allowed: Iterable[int], root: Path) -> int:
+    """Cores that the allowed hardware threads lie on; each is its own where nothing says more."""
+    return len({_siblings(cpu, root) for cpu in allowed})
+
+
+def _siblings(cpu: int, root: Path) -> str:
+    place = root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+    try:
+        return place.read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
+def _quotas(root: Path) -> Iterator[int]:
+    """Cores' worth of time that each control group around this process allows, rounded."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        own = PurePosixPath(path.lstrip("/"))
+        # Inside a container its own group is often mounted as the root: then only that is there.
+        for group in (own, *own.parents):
+            if controllers == "":
+                yield from _read(root / "sys/fs/cgroup" / group, "cpu.max")
+            elif "cpu" in controllers.split(","):
+                where = root / "sys/fs/cgroup/cpu" / group
+                yield from _read(where, "cpu.cfs_quota_us", "cpu.cfs_period_us")
+
+
+def _read(group: Path, *names: str) -> Iterator[int]:
+    try:
+        quota, period = " ".join((group / name).read_text() for name in names).split()
+        if int(quota) > 0 and int(period) > 0:
+            yield max(1, round(int(quota) / int(period)))
+    except (OSError, ValueError):  # no such group, or "max": no quota
+        return
