@@ -63,9 +63,9 @@ def _reading(manifest: Manifest) -> str:
     if (windows := read.windows) is None:
         return f"Longer texts are cut after {read.max_length:,} tokens."
     return (
-        f"A text of more than {read.max_length:,} tokens is read in overlapping windows of that"
-        f" length, one every {windows.stride:,} tokens, at most {windows.most} windows, spread evenly"
-        " over the text. Its logits are the mean of theirs."
+        f"A text of more than {read.max_length:,} tokens is read in windows of that length, one"
+        f" every {windows.stride:,} tokens, at most {windows.most} and then evenly spread. Its"
+        " logits are the mean of theirs."
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sartor.bundle import Bundle, Learnt, Manifest, open_bundle, write_bundle
 from sartor.core.durable import fsync_folder
 from sartor.core.errors import BundleError, NothingToShrink
-from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
+from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted
 from sartor.core.hashing import digest
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
@@ -126,20 +126,51 @@ class Maker:
         names = [first, *([] if whole else COMPRESSORS.names())]
         emit(StageStarted("shrink", len(names), "artefacts"))
         graph = stage(first, product.write)
-        made = [self._measure(first, graph, product, before)]
+        maker, made = self, []
+        if self.manifest.preprocess.windows is not None and not whole:
+            maker, only = self._in_windows(first, graph, product, before, emit)
+            made, before = [only], only.answers
+        else:
+            made = [self._measure(first, graph, product, before)]
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
                 smaller = stage(name, self._compressing(name, product.written(graph), emit))
             except NothingToShrink:
                 continue
-            made.append(self._measure(name, smaller, product, before))
-        made, best = self._cheapest(made)
+            made.append(maker._measure(name, smaller, product, before))
+        made, best = maker._cheapest(made)
         kept = replace(best, bundle=self._publish(best.bundle))
         sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
         shutil.rmtree(self.scratch)
         return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
+
+    def _in_windows(
+        self,
+        name: str,
+        graph: Path,
+        product: Product,
+        before: Sequence[Mapping[str, Any]],
+        emit: Emit,
+    ) -> "tuple[Maker, Artefact]":
+        """The exported graph as it will read long texts, and who makes the other artefacts alike.
+
+        The fitted model's answers are of texts that were cut, so the graph is held against them
+        on cut texts. What windows change is no loss of the export: it is said, and written into the
+        lineage. Every other artefact is held against the graph's answers in windows.
+        """
+        cut = self.manifest.preprocess.model_copy(update={"windows": None})
+        plain = self.manifest.model_copy(update={"preprocess": cut, "format": cut.format})
+        exported = replace(self, manifest=plain)._measure("cut", graph, product, before)
+        found = self._measure("windows", graph, product, exported.answers)
+        told = f"against cut texts, {found.parity.sentence()}"
+        level = "info" if found.parity.holds else "warning"
+        emit(Note(f"Long texts in windows: {told}.", level))
+        lineage = {**self.manifest.lineage, "windows": told}
+        maker = replace(self, manifest=self.manifest.model_copy(update={"lineage": lineage}))
+        first = maker._measure(name, graph, product, found.answers)
+        return maker, replace(first, parity=exported.parity)
 
     def holds(self, artefact: Artefact, change: Callable[[Latencies], Latencies]) -> bool:
         """Whether the criteria of speed would be met, were the artefact's latencies changed so."""
