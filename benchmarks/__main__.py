@@ -21,6 +21,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "first_answer": (),
         "serving_load": (),
+        "offline_throughput": (),
         "kill9_training": (),
         "feedback_durability": (),
         "install_size": (),
