@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sartor.serve.cores import cores
+from sartor.serve.cores import cores, free_memory
 
 
 def machine(root: Path, siblings: dict[int, str]) -> None:
@@ -71,6 +71,21 @@ def test_the_older_form_of_the_quota_is_read(tmp_path: Path, allowed):
     assert cores(tmp_path) == 2
     written(tmp_path, "sys/fs/cgroup/cpu/docker/1/cpu.cfs_quota_us", "-1")
     assert cores(tmp_path) == 8
+
+
+def test_free_memory_is_what_the_machine_and_the_container_leave(tmp_path: Path):
+    assert free_memory(tmp_path) is None
+    written(tmp_path, "proc/meminfo", "MemTotal: 90 kB\nMemAvailable:    50 kB")
+    assert free_memory(tmp_path) == 50 * 1024
+    written(tmp_path, "proc/self/cgroup", "0::/pod")
+    written(tmp_path, "sys/fs/cgroup/pod/memory.max", "30000")
+    written(tmp_path, "sys/fs/cgroup/pod/memory.current", "10000")
+    written(tmp_path, "sys/fs/cgroup/memory.max", "max")
+    assert free_memory(tmp_path) == 20_000
+    written(tmp_path, "proc/self/cgroup", "5:memory:/docker/1")
+    written(tmp_path, "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes", "7000")
+    written(tmp_path, "sys/fs/cgroup/memory/docker/1/memory.usage_in_bytes", "8000")
+    assert free_memory(tmp_path) == 0
 
 
 def test_this_machine_has_some():

@@ -1,4 +1,4 @@
-"""How many threads a forward pass is worth: physical cores, within affinity and quota.
+"""What this process may use: physical cores within affinity and quota, and free memory.
 
 Two hardware threads of one core share the units that multiply, so a second one adds waiting, not
 speed. A container's quota is time: threads beyond it are stopped in the middle of a pass.
@@ -22,6 +22,39 @@ def cores(root: Path = Path("/")) -> int:
     return max(1, min([allowed, *_quotas(root)]))
 
 
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that may still be taken, by the machine and its control groups; None if unknown.
+
+    Args:
+        root: Where `proc` and `sys` lie.
+    """
+    found = [*_available(root), *_left(root)]
+    return min(found) if found else None
+
+
+def _available(root: Path) -> Iterator[int]:
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        fields = next(line.split() for line in lines if line.startswith("MemAvailable:"))
+        yield int(fields[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):  # not Linux
+        return
+
+
+def _left(root: Path) -> Iterator[int]:
+    for controllers, group in _groups(root):
+        place = root / "sys/fs/cgroup" / ("memory" if controllers else "") / group
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        names = names if controllers else ("memory.max", "memory.current")
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        try:
+            most, taken = (int((place / name).read_text()) for name in names)
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+        yield max(0, most - taken)
+
+
 def _physical(allowed: Iterable[int], root: Path) -> int:
     """Cores that the allowed hardware threads lie on; each is its own where nothing says more."""
     return len({_siblings(cpu, root) for cpu in allowed})
@@ -37,6 +70,19 @@ def _siblings(cpu: int, root: Path) -> str:
 
 def _quotas(root: Path) -> Iterator[int]:
     """Cores' worth of time that each control group around this process allows, rounded."""
+    for controllers, group in _groups(root):
+        if not controllers:
+            yield from _read(root / "sys/fs/cgroup" / group, "cpu.max")
+        elif "cpu" in controllers.split(","):
+            where = root / "sys/fs/cgroup/cpu" / group
+            yield from _read(where, "cpu.cfs_quota_us", "cpu.cfs_period_us")
+
+
+def _groups(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
+    """(controllers, path) of the control groups around this process; no controllers in version 2.
+
+    Inside a container its own group is often mounted as the root: then only the root is there.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -44,13 +90,8 @@ def _quotas(root: Path) -> Iterator[int]:
     for line in lines:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         own = PurePosixPath(path.lstrip("/"))
-        # Inside a container its own group is often mounted as the root: then only that is there.
         for group in (own, *own.parents):
-            if controllers == "":
-                yield from _read(root / "sys/fs/cgroup" / group, "cpu.max")
-            elif "cpu" in controllers.split(","):
-                where = root / "sys/fs/cgroup/cpu" / group
-                yield from _read(where, "cpu.cfs_quota_us", "cpu.cfs_period_us")
+            yield controllers, group
 
 
 def _read(group: Path, *names: str) -> Iterator[int]:

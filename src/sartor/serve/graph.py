@@ -10,14 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
 from sartor.serve.cache import Cache
+from sartor.serve.lanes import Lanes
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 
 MODEL = "model.onnx"
+Ids = NDArray[np.int64]
 BATCH_TOKENS = 2_048
 """Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
 
@@ -28,11 +31,14 @@ def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Gra
     Raises:
         BundleError: If it has none, or ONNX Runtime cannot run it.
     """
+    path = bundle.path(MODEL)
     with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
         # ONNX Runtime leaves the interpreter free while it prepares the graph.
         reader = loader.submit(Reader.open, bundle)
-        session = Session.open(bundle.path(MODEL), threads)
-        return Graph(session, reader.result(), len(bundle.manifest.outputs), cache)
+        session = Session.open(path, threads)
+        manifest = bundle.manifest
+        lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
+        return Graph(session, reader.result(), len(manifest.outputs), cache, lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,14 @@ class Graph:
         reader: Texts to token ids.
         outputs: Logits of a text.
         cache: Of logits, by token ids; None keeps nothing.
+        lanes: Where many batches run; None has them all run one after the other.
     """
 
     session: Session
     reader: Reader
     outputs: int
     cache: Cache | None = None
+    lanes: Lanes | None = None
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """(texts, outputs), in the order of the texts."""
@@ -63,18 +71,26 @@ class Graph:
 
     def _computed(self, pieces: Sequence[Sequence[int]]) -> Floats:
         result = np.empty((len(pieces), self.outputs), np.float32)
-        for rows in _batches([len(ids) for ids in pieces]):
-            result[rows] = self._forward([pieces[row] for row in rows])
+
+        def forward(session: Session, rows: list[int]) -> None:
+            result[rows] = session.run(*self._padded([pieces[row] for row in rows]))
+
+        batches = _batches([len(ids) for ids in pieces])
+        if self.lanes is not None and self.lanes.takes(len(batches)):
+            self.lanes.run(batches, forward)
+        else:
+            for rows in batches:
+                forward(self.session, rows)
         return result
 
-    def _forward(self, pieces: Sequence[Sequence[int]]) -> Floats:
+    def _padded(self, pieces: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
         longest = max(1, max(map(len, pieces)))
         ids = np.full((len(pieces), longest), self.reader.pad, np.int64)
         mask = np.zeros((len(pieces), longest), np.int64)
         for row, found in enumerate(pieces):
             ids[row, : len(found)] = found
             mask[row, : len(found)] = 1
-        return self.session.run(ids, mask)
+        return ids, mask
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:
