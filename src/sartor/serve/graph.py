@@ -6,7 +6,6 @@ release the interpreter's lock while they compute, so one graph may serve severa
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
+from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.lanes import Lanes
 from sartor.serve.reading import Reader
@@ -31,14 +31,12 @@ def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Gra
     Raises:
         BundleError: If it has none, or ONNX Runtime cannot run it.
     """
-    path = bundle.path(MODEL)
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
-        # ONNX Runtime leaves the interpreter free while it prepares the graph.
-        reader = loader.submit(Reader.open, bundle)
-        session = Session.open(path, threads)
-        manifest = bundle.manifest
-        lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
-        return Graph(session, reader.result(), len(manifest.outputs), cache, lanes)
+    path, manifest = bundle.path(MODEL), bundle.manifest
+    # ONNX Runtime leaves the interpreter free while it prepares the graph.
+    opening = beside(lambda: Session.open(path, threads))
+    reader = Reader.open(bundle)
+    lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
+    return Graph(opening(), reader, len(manifest.outputs), cache, lanes)
 
 
 @dataclass(frozen=True, slots=True)

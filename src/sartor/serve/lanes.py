@@ -8,7 +8,6 @@ call is large enough to make up for it, and where memory allows.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -67,6 +66,9 @@ class Lanes:
                 except IndexError:  # another lane took it
                     return
                 forward(session, batch)
+
+        # Imported here: most processes never come this far.
+        from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(self._threads, thread_name_prefix="lane") as pool:
             ended = [pool.submit(lane) for _ in range(self._threads)]

@@ -8,7 +8,6 @@ import html
 import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.llm import prompt
+from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.settings import ServeSettings
@@ -64,12 +64,11 @@ def load(
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
-        opening = loader.submit(open_bundle, path)
-        # Hashing leaves the interpreter free: ONNX Runtime is imported meanwhile.
-        from sartor.serve.graph import open_graph
+    # Hashing leaves the interpreter free: ONNX Runtime is imported meanwhile.
+    opening = beside(lambda: open_bundle(path))
+    from sartor.serve.graph import open_graph
 
-        bundle = opening.result()
+    bundle = opening()
     if not bundle.manifest.released:
         _unreleased(bundle, unreleased)
     count = threads or cores()
