@@ -114,7 +114,8 @@ def test_however_much_waits_nothing_is_refused(slow: tuple[Runtime, Slow]):
     async def story():
         await runtime.predict_async(["measures the rate"])
         model.go.clear()
-        waiting = [asyncio.create_task(runtime.predict_async(["tax " * 5_000])) for _ in range(999)]
+        text = "tax " + "x" * 4_096
+        waiting = [asyncio.create_task(runtime.predict_async([text])) for _ in range(999)]
         await asyncio.sleep(0)
         waiting.append(asyncio.create_task(runtime.predict_async(["money"])))
         await asyncio.sleep(0)
@@ -154,3 +155,26 @@ def test_a_loop_that_ended_leaves_no_worker_behind(loaded: Runtime):
     for thread in set(workers()) - before:
         thread.join(10)
     assert set(workers()) <= before
+
+
+def test_a_loop_that_ends_in_the_middle_of_a_batch_leaves_the_next_one_unharmed(
+    slow: tuple[Runtime, Slow],
+):
+    runtime, model = slow
+
+    async def given_up():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(runtime.predict_async(["money"]), 0.01)
+
+    asyncio.run(given_up())
+    model.go.set()
+
+    async def story():
+        return (await runtime.predict_async(["tax"]))[0]["label"]
+
+    assert asyncio.run(story()) == "invoice"
+    gc.collect()
+    left = [t for t in threading.enumerate() if t.name.startswith("sartor-batch")]
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)

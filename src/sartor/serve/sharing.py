@@ -26,6 +26,9 @@ class Sharing:
     def _here(self) -> Batcher:
         loop = asyncio.get_running_loop()
         with self._lock:
+            # A loop that ended in the middle of a batch is held by it, and it by us.
+            for ended in [each for each in self._batchers if each.is_closed()]:
+                del self._batchers[ended]
             if (found := self._batchers.get(loop)) is None:
                 found = self._batchers[loop] = self._make()
             return found
