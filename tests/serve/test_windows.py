@@ -169,5 +169,5 @@ def test_a_bundle_cannot_ask_for_windows_without_end(make: Callable[..., Bundle]
 def test_the_card_says_what_becomes_of_long_texts(make: Callable[..., Bundle]):
     cut, whole = make(None, "cut").manifest, make(WINDOWS, "whole").manifest
     assert "Longer texts are cut after 8 tokens." in card(cut)
-    assert "at most 4 windows" in card(whole)
+    assert "at most 4 and then evenly spread" in card(whole)
     assert "mean" in card(whole)
