@@ -19,6 +19,7 @@ from sartor.serve import page
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
 from sartor.serve.guard import Guard
+from sartor.serve.hits import Hits
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.replies import JSON, refusal, reply
@@ -79,8 +80,8 @@ class Service:
         self.metrics = Metrics(
             waiting_s=lambda: self._batcher.waiting_s,
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
-            cache=runtime.cache,
         )
+        self.metrics.add(Hits(lambda: [runtime.cache]))
         self.table = (
             ("POST", "/v1/predict", self.predict),
             ("POST", "/v1/feedback", self.feedback),

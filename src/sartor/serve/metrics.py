@@ -1,13 +1,10 @@
 """What Prometheus reads at /metrics; one registry a server, so that two do not mix."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-
-from sartor.serve.cache import Cache
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -17,12 +14,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 class Metrics:
     """Counts of one server."""
 
-    def __init__(
-        self,
-        waiting_s: Callable[[], float],
-        unrecorded: Callable[[], float],
-        cache: Cache | None = None,
-    ) -> None:
+    def __init__(self, waiting_s: Callable[[], float], unrecorded: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()
         self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
@@ -46,8 +38,10 @@ class Metrics:
         self._gauge(
             "sartor_unrecorded_requests", "Answered but not written to the store.", unrecorded
         )
-        if cache is not None:
-            self._registry.register(_Cached(cache))
+
+    def add(self, collector: Collector) -> None:
+        """Show also what another part of the server counts."""
+        self._registry.register(collector)
 
     def _gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         Gauge(name, meaning, registry=self._registry).set_function(read)
@@ -69,17 +63,3 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
-
-
-class _Cached(Collector):
-    """The cache counts for itself: what is read here is what it says."""
-
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
-
-    def collect(self) -> Iterator[Metric]:
-        cache = self._cache
-        hits = "Rows answered from the cache, without the model."
-        yield CounterMetricFamily("sartor_cache_hits", hits, cache.hits)
-        yield CounterMetricFamily("sartor_cache_misses", "Rows that it had not.", cache.misses)
-        yield GaugeMetricFamily("sartor_cache_bytes", "Memory that it takes.", cache.bytes)
