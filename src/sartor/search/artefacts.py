@@ -126,12 +126,11 @@ class Maker:
         names = [first, *([] if whole else COMPRESSORS.names())]
         emit(StageStarted("shrink", len(names), "artefacts"))
         graph = stage(first, product.write)
-        maker, made = self, []
+        maker, exported = self, None
         if self.manifest.preprocess.windows is not None and not whole:
-            maker, only = self._in_windows(first, graph, product, before, emit)
-            made, before = [only], only.answers
-        else:
-            made = [self._measure(first, graph, product, before)]
+            maker, before, exported = self._in_windows(graph, product, before, emit)
+        made = [maker._measure(first, graph, product, before)]
+        made = made if exported is None else [replace(made[0], parity=exported)]
         for done, name in enumerate(names[1:], 1):
             emit(StageProgress("shrink", done, len(names), name))
             try:
@@ -147,18 +146,14 @@ class Maker:
         return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
 
     def _in_windows(
-        self,
-        name: str,
-        graph: Path,
-        product: Product,
-        before: Sequence[Mapping[str, Any]],
-        emit: Emit,
-    ) -> "tuple[Maker, Artefact]":
-        """The exported graph as it will read long texts, and who makes the other artefacts alike.
+        self, graph: Path, product: Product, before: Sequence[Mapping[str, Any]], emit: Emit
+    ) -> tuple["Maker", Sequence[Mapping[str, Any]], Parity]:
+        """Who makes the artefacts that read long texts in windows, what theirs are held against,
+        and the parity of the export.
 
         The fitted model's answers are of texts that were cut, so the graph is held against them
         on cut texts. What windows change is no loss of the export: it is said, and written into the
-        lineage. Every other artefact is held against the graph's answers in windows.
+        lineage. The artefacts are held against the graph's answers in windows.
         """
         cut = self.manifest.preprocess.model_copy(update={"windows": None})
         plain = self.manifest.model_copy(update={"preprocess": cut, "format": cut.format})
@@ -169,8 +164,7 @@ class Maker:
         emit(Note(f"Long texts in windows: {told}.", level))
         lineage = {**self.manifest.lineage, "windows": told}
         maker = replace(self, manifest=self.manifest.model_copy(update={"lineage": lineage}))
-        first = maker._measure(name, graph, product, found.answers)
-        return maker, replace(first, parity=exported.parity)
+        return maker, found.answers, exported.parity
 
     def holds(self, artefact: Artefact, change: Callable[[Latencies], Latencies]) -> bool:
         """Whether the criteria of speed would be met, were the artefact's latencies changed so."""
