@@ -22,6 +22,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "first_answer": (),
         "serving_load": (),
         "cost_prediction": (),
+        "offline_throughput": (),
         "kill9_training": (),
         "feedback_durability": (),
         "install_size": (),

@@ -30,7 +30,7 @@ from benchmarks._server import command, connect, cpu_seconds, exchange, free_por
 IN_PROCESS = (
     "import sys, sartor; print(sartor.load(sys.argv[1], unreleased='allow').predict(['x']))"
 )
-GOALS = {"in process": "at most 0.5 s", "over HTTP": "at most 1 s"}
+GOALS = {"in process": "at most 0.3 s", "over HTTP": "at most 0.7 s"}
 
 
 def in_process(served: str) -> tuple[float, float]:

@@ -104,6 +104,16 @@ language: fr
     assert [fault.what for fault in found if not fault.line] == ["'name' is missing"]
 
 
+def test_another_word_for_long_texts_is_refused_with_the_two_there_are():
+    assert read(GOOD).prefer.long_texts == "cut"
+    assert read(GOOD + "prefer: {long_texts: windows}\n").prefer.long_texts == "windows"
+    (found,) = faults(GOOD + "prefer: {long_texts: window}\n")
+    assert "'window'" in found.what
+    assert found.fix == "write cut or windows."
+    (found,) = faults(GOOD + "prefer: {long_text: cut}\n")
+    assert "did you mean 'long_texts'?" in found.fix
+
+
 def test_faults_on_one_line_do_not_hide_one_another():
     found = faults(GOOD.replace("{minutes: 10}", "{minuts: 10, memory_gb: -1, minutes: x}"))
     assert len(found) == 3

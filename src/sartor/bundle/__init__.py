@@ -8,13 +8,14 @@ from sartor.bundle.folder import (
     write_bundle,
 )
 from sartor.bundle.learnt import Learnt
-from sartor.bundle.manifest import Manifest, Preprocess
+from sartor.bundle.manifest import Manifest, Preprocess, Windows
 
 __all__ = [
     "Bundle",
     "Learnt",
     "Manifest",
     "Preprocess",
+    "Windows",
     "open_bundle",
     "read_manifest",
     "record_verdicts",

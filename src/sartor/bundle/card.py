@@ -36,6 +36,8 @@ def card(manifest: Manifest) -> str:
         ]
         lines += ["where a language model labels it, and with it the labelled training texts that"]
         lines += ["`prompt.json` holds. Who holds this folder can read those."]
+    else:
+        lines += ["", "## What it reads", "", _reading(manifest)]
     lines += ["", "## Where it comes from", ""]
     lines += [f"- {key}: {_plain(value)}" for key, value in sorted(manifest.lineage.items())]
     lines += [
@@ -54,6 +56,17 @@ def card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _reading(manifest: Manifest) -> str:
+    read = manifest.preprocess
+    if (windows := read.windows) is None:
+        return f"Longer texts are cut after {read.max_length:,} tokens."
+    return (
+        f"A text of more than {read.max_length:,} tokens is read in windows of that length, one"
+        f" every {windows.stride:,} tokens, at most {windows.most} and then evenly spread. Its"
+        " logits are the mean of theirs."
+    )
 
 
 def _row(verdict: dict[str, Any]) -> str:

@@ -7,14 +7,24 @@ everything, so a later edit by hand is noticed. It guards against accidents, not
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from sartor.core.errors import BundleError
 from sartor.core.hashing import digest
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read. What does not need it is written as 1, which every version reads."""
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 8_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -38,6 +48,19 @@ class FileEntry(BaseModel):
     a kill between them leaves the old card beside the new manifest."""
 
 
+class Windows(BaseModel):
+    """How a text is read that is longer than the model takes: piece by piece."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    stride: int = Field(ge=1, le=1_000_000)
+    """Tokens from the start of one window to the next, at most; the rest of it overlaps."""
+    most: int = Field(ge=2, le=64)
+    """Windows of one text, at most; of a longer one they are spread evenly, with gaps."""
+    aggregate: Literal["mean"] = "mean"
+    """What the windows' logits become: their mean."""
+
+
 class Preprocess(BaseModel):
     """How a text becomes token ids."""
 
@@ -45,6 +68,21 @@ class Preprocess(BaseModel):
 
     prefix: str = ""
     max_length: int = Field(default=256, ge=1, le=1_000_000)
+    windows: Windows | None = None
+    """None: a longer text is cut. Format 2."""
+
+    @property
+    def format(self) -> int:
+        """The oldest format that can say it."""
+        return 1 if self.windows is None else 2
+
+    @model_serializer(mode="wrap")
+    def _as_format_1(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Ids and seals of bundles that know no windows were taken without the key.
+        found: dict[str, Any] = given(self)
+        if found["windows"] is None:
+            del found["windows"]
+        return found
 
 
 class Manifest(BaseModel):
@@ -78,6 +116,12 @@ class Manifest(BaseModel):
             if not is_plain(name):
                 raise ValueError(f"file name {name!r} is not a plain name")
         return files
+
+    @model_validator(mode="after")
+    def _format_knows_what_it_says(self) -> "Manifest":
+        if self.format < self.preprocess.format:
+            raise ValueError(f"preprocess.windows needs format 2, not {self.format}")
+        return self
 
     def content_id(self) -> str:
         content = {n: f.sha256 for n, f in self.files.items() if f.content}

@@ -61,6 +61,10 @@ def serve(
     ] = False,
     retention_days: Annotated[int, typer.Option(help="Days after which texts go.")] = 90,
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
+    cache_mb: Annotated[
+        float | None,
+        typer.Option(help="Memory for answers to texts that come again; default none."),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
@@ -80,6 +84,7 @@ def serve(
         store=Workspace.open(workspace).store,
         unreleased=unreleased,
         threads=threads,
+        cache_mb=cache_mb,
         allowed_hosts=tuple(allowed_host or ()),
         allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,

@@ -56,11 +56,11 @@ class Registry(Generic[T]):
         """
         if name in self._found:
             return self._found[name]
-        names = self.names()
-        if name not in names:
-            raise UnknownName(f"No {self.kind} is called {name!r}.", fix=near_miss(name, names))
         if name in self._built_ins():
+            # Entry points are not looked for: reading those of every distribution takes time.
             self._import(name)
+        elif name not in (names := self.names()):
+            raise UnknownName(f"No {self.kind} is called {name!r}.", fix=near_miss(name, names))
         else:
             plugin = next(iter(entry_points(group=self.group, name=name))).load()
             self._found[name] = with_config(ConfigDict(extra="forbid"))(plugin)

@@ -1,4 +1,5 @@
-"""How much there is to encode: tokens in the texts, and tokens the cache does not hold yet."""
+"""How much there is to encode: tokens in the texts, tokens the cache does not hold yet, and how
+many texts are too long to be read whole."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,3 +36,19 @@ def workload(
     listed = cache.listed(space, [text_digest(text) for text in prefixed])
     missing = 1 - float(listed.mean()) if len(prefixed) else 0.0
     return total, round(total * missing)
+
+
+def share_cut(encoder: TextEncoder, texts: Sequence[str]) -> float:
+    """Share of the texts that are longer than the encoder reads, 0 to 1; on a sample of many.
+
+    Args:
+        encoder: Of the backbone.
+        texts: Without the backbone's prefix.
+    """
+    sample = texts[:: max(1, len(texts) // _SAMPLE)]
+    if not sample:
+        return 0.0
+    tokenizer = load_tokenizer(Path(encoder.backbone.path))
+    tokenizer.enable_truncation(encoder.max_length)
+    encoded = tokenizer.encode_batch_fast([encoder.backbone.prefix + text for text in sample])
+    return sum(bool(found.overflowing) for found in encoded) / len(sample)

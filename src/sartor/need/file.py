@@ -241,6 +241,7 @@ _FIXES = {
     "costs.targets": "write a mapping, e.g. targets: {vm: {rent_per_month: 20}}.",
     "data.labels": "write a list of labels, e.g. [refund, invoice, other].",
     "language": "write en or zh.",
+    "prefer.long_texts": "write cut or windows.",
     "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}.",
     "prefer.llm.key": "write the name of an environment variable in capitals, e.g. OPENAI_API_KEY,"
     " and keep the key itself in that variable.",

@@ -117,6 +117,9 @@ class Preferences(BaseModel):
     """Whether candidates may be joined into one model where none reaches the need alone."""
     pretrain: str = "none"
     """What the backbone learns from unlabelled texts before it is tuned: mlm, simcse or none."""
+    long_texts: Literal["cut", "windows"] = "cut"
+    """What the served model does with a text longer than it takes: reads its start, or all of it in
+    overlapping windows, whose logits are averaged."""
     llm: Llm | None = None
     """A language model to ask, before anything is trained: the rung `prompted`."""
 

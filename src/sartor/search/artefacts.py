@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.bundle import Bundle, Learnt, Manifest, write_bundle
-from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
+from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.judge.api import Subject
@@ -157,17 +157,43 @@ class Maker:
                 forms[chain] = product.written(stage(name, product.write))
             return forms[chain]
 
+        maker, held_against, exported = self, before, None
+        if self.manifest.preprocess.windows is not None and self.earlier is None:
+            maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
+
         def make(chain: Chain) -> Artefact:
             name = title(chain, product.form)
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
-            found = form(chain)
-            content = {GRAPH: found.graph, TOKENIZER: found.tokenizer}
-            return self._measure(name, content, before)
+            return maker._measure(name, _content(form(chain)), held_against)
 
+        first = make(())
+        if exported is not None:
+            first = replace(first, parity=exported)
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
         # What was judged once has been through them, and ships as it was where that will do.
         always = ALWAYS if self.earlier is None else ()
-        return compress(make(()), make, self._timed, asked, always)
+        return compress(first, make, self._timed, asked, always)
+
+    def _in_windows(
+        self, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]], emit: Emit
+    ) -> tuple["Maker", Sequence[Mapping[str, Any]], Parity]:
+        """Who makes the artefacts that read long texts in windows, what theirs are held against,
+        and the parity of the export.
+
+        The fitted model's answers are of texts that were cut, so the graph is held against them
+        on cut texts. What windows change is no loss of the export: it is said, and written into the
+        lineage. The artefacts are held against the graph's answers in windows.
+        """
+        cut = self.manifest.preprocess.model_copy(update={"windows": None})
+        plain = self.manifest.model_copy(update={"preprocess": cut, "format": cut.format})
+        exported = replace(self, manifest=plain)._measure("cut", content, before)
+        found = self._measure("windows", content, exported.answers)
+        told = f"against cut texts, {found.parity.sentence()}"
+        level = "info" if found.parity.holds else "warning"
+        emit(Note(f"Long texts in windows: {told}.", level))
+        lineage = {**self.manifest.lineage, "windows": told}
+        maker = replace(self, manifest=self.manifest.model_copy(update={"lineage": lineage}))
+        return maker, found.answers, exported.parity
 
     def holds(self, artefact: Artefact, change: Callable[[Latencies], Latencies]) -> bool:
         """Whether criteria of speed and cost would be met, were the latencies changed so."""
@@ -211,7 +237,7 @@ class Maker:
 
     def _answers(self, form: Form, texts: Sequence[str]) -> Floats:
         """(texts, outputs) logits of a form, through the runtime."""
-        return self._logits({GRAPH: form.graph, TOKENIZER: form.tokenizer}, texts)
+        return self._logits(_content(form), texts)
 
     def _logits(self, content: Mapping[str, Path], texts: Sequence[str]) -> Floats:
         # The decision rule is settled on the graph's own logits, so a draft bundle computes them.
@@ -290,6 +316,10 @@ class Maker:
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
         )
         return replace(artefact, verdicts=verdicts, chance=chance.overall)
+
+
+def _content(form: Form) -> dict[str, Path]:
+    return {GRAPH: form.graph, TOKENIZER: form.tokenizer}
 
 
 def _short(size: float) -> str:

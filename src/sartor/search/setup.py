@@ -38,6 +38,7 @@ from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
 from sartor.search.ladder import EARLIER, Rung
+from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.tasks import TASKS
@@ -202,6 +203,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         why = f"{why} The ladder starts from {backbones[0].name}."
     for text in _unread(need, adapt is not None):
         emit(Note(text, "warning"))
+    first = encoders[backbones[0].name]
+    tell_of_long_texts(need.prefer.long_texts, first, rows.train.inputs["text"], emit)
     roles = task.roles.inputs
     asked = Asked(need, roles, outputs, rows, named, desk.place.bundles, desk.root)
     looked = desk.fact("earlier", lambda: look(asked, emit))
@@ -218,8 +221,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = [str(text) for text in rows.validation.inputs["text"]]
-    first = [former.rung(texts, speed, MAX_LENGTH) for former in there]
-    rungs, dropped = placed(fitted, first, need.prefer.methods), [*passed, *refused]
+    earlier = [former.rung(texts, speed, MAX_LENGTH) for former in there]
+    rungs, dropped = placed(fitted, earlier, need.prefer.methods), [*passed, *refused]
     if not rungs:
         refuse_empty(desk.file, need.accept, dropped)
     for each in dropped:

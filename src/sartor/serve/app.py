@@ -15,16 +15,15 @@ from sartor.core.errors import RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.store import Store
 from sartor.core.tables import now
-from sartor.llm.asker import WORKERS
 from sartor.serve import page
 from sartor.serve.auth import Gate
-from sartor.serve.batcher import Batcher
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
 from sartor.serve.guard import Guard
+from sartor.serve.hits import Hits
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.replies import JSON, refusal, reply
-from sartor.serve.runtime import Runtime, asks_llm, open_runtime
+from sartor.serve.runtime import Runtime, open_runtime
 from sartor.serve.settings import ServeSettings
 
 
@@ -72,9 +71,7 @@ class Service:
 
     def __init__(self, settings: ServeSettings, runtime: Runtime, store: Store | None) -> None:
         self._settings, self._runtime, self._store = settings, runtime, store
-        # Another's server computes while we wait for it: several batches may be in the air.
-        workers = WORKERS if asks_llm(runtime.bundle) else 1
-        self._batcher = Batcher(runtime.answer, workers=workers, max_wait_s=settings.max_wait_s)
+        self._batcher = runtime.batcher(settings.max_wait_s)
         keeping = Keeping(texts=settings.store_texts, days=settings.retention_days)
         self._recorder = Recorder(store, keeping) if store else None
         self._ready = False
@@ -84,6 +81,7 @@ class Service:
             waiting_s=lambda: self._batcher.waiting_s,
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
         )
+        self.metrics.add(Hits(lambda: [runtime.cache]))
         self.table = (
             ("POST", "/v1/predict", self.predict),
             ("POST", "/v1/feedback", self.feedback),

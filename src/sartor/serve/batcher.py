@@ -41,14 +41,23 @@ class _Job:
 class Batcher:
     """Collects concurrent requests for one model; used from one event loop."""
 
-    def __init__(self, answers: Answers, *, workers: int = 1, max_wait_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        *,
+        workers: int = 1,
+        max_wait_s: float = 2.0,
+        longest: int = LONGEST_CHARS,
+    ) -> None:
         """
         Args:
             answers: Called in a worker thread with a batch; one answer a text, in order.
             workers: Batches computed at the same time.
-            max_wait_s: Longest wait that is accepted.
+            max_wait_s: Longest wait that is accepted; infinite where nothing is to be refused.
+            longest: Characters of a text after which more cost nothing further.
         """
         self._answers, self._free, self._max_wait = answers, workers, max_wait_s
+        self._longest = longest
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sartor-batch")
         self._jobs: deque[_Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -74,7 +83,7 @@ class Batcher:
             )
         if not texts:
             return []
-        if self._jobs and (self.waiting_s > self._max_wait or self._waiting > _MOST_CHARS):
+        if self._jobs and self._full:
             raise RequestError(
                 f"The server is busy: {self.waiting_s:.1f} s of work wait already.",
                 fix=f"try again in {self.retry_after_s} s.",
@@ -82,12 +91,18 @@ class Batcher:
             )
         job = _Job(texts, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
-        self._waiting += sum(map(_cost, texts))
+        self._waiting += sum(map(self._cost, texts))
         self._dispatch()
         try:
             return await job.done
         finally:
             self._forget(job)
+
+    @property
+    def _full(self) -> bool:
+        if math.isinf(self._max_wait):
+            return False
+        return self.waiting_s > self._max_wait or self._waiting > _MOST_CHARS
 
     @property
     def retry_after_s(self) -> int:
@@ -117,7 +132,7 @@ class Batcher:
             job = self._jobs.popleft()
             turn = 0
             while job.taken < len(job.texts) and turn < _TURN_ROWS:
-                cost = _cost(job.texts[job.taken])
+                cost = self._cost(job.texts[job.taken])
                 if parts and cost > room:
                     room = 0
                     break
@@ -161,12 +176,11 @@ class Batcher:
         """Take back the rows of a request that was given up before they were computed."""
         if job in self._jobs:
             self._jobs.remove(job)
-            self._waiting -= sum(map(_cost, job.texts[job.taken :]))
+            self._waiting -= sum(map(self._cost, job.texts[job.taken :]))
 
     def _measure(self, texts: Sequence[str], seconds: float) -> None:
-        found = sum(map(_cost, texts)) / max(seconds, 1e-6)
+        found = sum(map(self._cost, texts)) / max(seconds, 1e-6)
         self._rate += (found - self._rate) * (_SMOOTHING if self._rate else 1.0)
 
-
-def _cost(text: str) -> int:
-    return min(len(text), LONGEST_CHARS) + _ROW_CHARS
+    def _cost(self, text: str) -> int:
+        return min(len(text), self._longest) + _ROW_CHARS

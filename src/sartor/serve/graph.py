@@ -7,79 +7,88 @@ release the interpreter's lock while they compute, so one graph may serve severa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from tokenizers import Tokenizer
+from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
-from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
+from sartor.serve.beside import beside
+from sartor.serve.cache import Cache
+from sartor.serve.lanes import Lanes
+from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 
-MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
+MODEL = "model.onnx"
+Ids = NDArray[np.int64]
 BATCH_TOKENS = 2_048
 """Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
-_PADS = ("[PAD]", "<pad>", "<|pad|>")
 
 
-def open_graph(bundle: Bundle, threads: int) -> "Graph":
+def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Graph":
     """The graph of a bundle, ready to run.
 
     Raises:
         BundleError: If it has none, or ONNX Runtime cannot run it.
     """
-    session = Session.open(bundle.path(MODEL), threads)
-    prefix = bundle.manifest.preprocess.prefix
-    return Graph(session, _tokenizer(bundle), prefix, len(bundle.manifest.outputs))
+    path, manifest = bundle.path(MODEL), bundle.manifest
+    # ONNX Runtime leaves the interpreter free while it prepares the graph.
+    opening = beside(lambda: Session.open(path, threads))
+    reader = Reader.open(bundle)
+    lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
+    return Graph(opening(), reader, len(manifest.outputs), cache, lanes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Graph:
-    """Safe to share between threads."""
+    """Safe to share between threads.
+
+    Args:
+        session: Runs the graph.
+        reader: Texts to token ids.
+        outputs: Logits of a text.
+        cache: Of logits, by token ids; None keeps nothing.
+        lanes: Where many batches run; None has them all run one after the other.
+    """
 
     session: Session
-    tokenizer: Tokenizer
-    prefix: str
+    reader: Reader
     outputs: int
+    cache: Cache | None = None
+    lanes: Lanes | None = None
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """(texts, outputs), in the order of the texts."""
-        encoded = self.tokenizer.encode_batch_fast([self.prefix + text for text in texts])
-        tokens = [found.ids for found in encoded]
-        result = np.empty((len(texts), self.outputs), np.float32)
-        for rows in _batches([len(ids) for ids in tokens]):
-            result[rows] = self._forward([tokens[row] for row in rows])
+        reading = self.reader.read(texts)
+        pieces, cache = reading.pieces, self.cache
+        if cache is None:
+            return reading.joined(self._computed(pieces))
+        keys = [cache.key(np.array(ids, np.int64).tobytes()) for ids in pieces]
+        kept = cache.answer(keys, lambda rows: self._computed([pieces[row] for row in rows]))
+        return reading.joined(kept)
+
+    def _computed(self, pieces: Sequence[Sequence[int]]) -> Floats:
+        result = np.empty((len(pieces), self.outputs), np.float32)
+
+        def forward(session: Session, rows: list[int]) -> None:
+            result[rows] = session.run(*self._padded([pieces[row] for row in rows]))
+
+        batches = _batches([len(ids) for ids in pieces])
+        if self.lanes is not None and self.lanes.takes(len(batches)):
+            self.lanes.run(batches, forward)
+        else:
+            for rows in batches:
+                forward(self.session, rows)
         return result
 
-    def _forward(self, tokens: Sequence[Sequence[int]]) -> Floats:
-        longest = max(1, max(map(len, tokens)))
-        ids = np.full((len(tokens), longest), self._pad, np.int64)
-        mask = np.zeros((len(tokens), longest), np.int64)
-        for row, found in enumerate(tokens):
+    def _padded(self, pieces: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
+        longest = max(1, max(map(len, pieces)))
+        ids = np.full((len(pieces), longest), self.reader.pad, np.int64)
+        mask = np.zeros((len(pieces), longest), np.int64)
+        for row, found in enumerate(pieces):
             ids[row, : len(found)] = found
             mask[row, : len(found)] = 1
-        return self.session.run(ids, mask)
-
-    @cached_property
-    def _pad(self) -> int:
-        found = (self.tokenizer.token_to_id(name) for name in _PADS)
-        return next((index for index in found if index is not None), 0)
-
-
-def _tokenizer(bundle: Bundle) -> Tokenizer:
-    path = bundle.path(TOKENIZER)
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    # tokenizers raises a bare Exception, whatever is wrong with the file.
-    except Exception as error:
-        raise BundleError(
-            f"{path} is not a tokenizer: {error}.",
-            fix="build the bundle again with `sartor run`.",
-        ) from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(bundle.manifest.preprocess.max_length)  # pyright: ignore[reportUnknownMemberType]
-    return tokenizer
+        return ids, mask
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

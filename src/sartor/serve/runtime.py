@@ -5,25 +5,31 @@ which is asked only where the user allows it.
 """
 
 import html
-import os
+import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sartor.bundle import Bundle, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.llm import prompt
-from sartor.llm.access import check_access
-from sartor.llm.asker import Asker, Asks
-from sartor.llm.chat import Chat
-from sartor.serve.graph import open_graph
+from sartor.serve.beside import beside
+from sartor.serve.cache import Cache
+from sartor.serve.cores import cores
 from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Task
+
+# What a graph in process does without is imported where it is used: ssl and asyncio alone take a
+# tenth of the time to the first answer.
+if TYPE_CHECKING:
+    from sartor.llm.asker import Asker, Asks
+    from sartor.serve.batcher import Batcher
+    from sartor.serve.sharing import Sharing
 
 
 class UnreleasedWarning(UserWarning):
@@ -36,7 +42,8 @@ def load(
     threads: int | None = None,
     unreleased: Literal["warn", "allow", "refuse"] = "warn",
     allow_llm: Collection[str] = (),
-    asks: Asks | None = None,
+    asks: "Asks | None" = None,
+    cache_mb: float | None = None,
 ) -> "Runtime":
     """Verify a bundle and make it ready to answer.
 
@@ -47,25 +54,31 @@ def load(
         allow_llm: URLs of language models that it may send texts to, beside those in
             SARTOR_ALLOW_LLM; see `llm.access`.
         asks: How a language model is asked; without a memory when None.
+        cache_mb: Memory for answers, so that a text which comes again is not computed again;
+            nothing is kept when None. See `serve.cache` for what that gives away.
 
     Raises:
         BundleError: If it is damaged, edited, too new, refused as unreleased, or wants to ask a
             server that is not allowed.
-        SettingError: If `threads` is below 1, or a server's key is missing.
+        SettingError: If `threads` is below 1, the cache has no room, or a server's key is missing.
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
-    bundle = open_bundle(path)
+    # Hashing leaves the interpreter free: ONNX Runtime is imported meanwhile.
+    opening = beside(lambda: open_bundle(path))
+    from sartor.serve.graph import open_graph
+
+    bundle = opening()
     if not bundle.manifest.released:
         _unreleased(bundle, unreleased)
     count = threads or cores()
+    cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
     if asks_llm(bundle):
-        model: Model = _asker(bundle, allow_llm, asks or Asks())
+        model: Model = _asker(bundle, allow_llm, asks)
     else:
-        model = open_graph(bundle, count)
-    return Runtime(
-        bundle=bundle, threads=count, model=model, _task=TASKS.get(bundle.manifest.task)()
-    )
+        model = open_graph(bundle, count, cache)
+    task = TASKS.get(bundle.manifest.task)()
+    return Runtime(bundle=bundle, threads=count, model=model, _task=task, cache=cache)
 
 
 def asks_llm(bundle: Bundle) -> bool:
@@ -73,25 +86,15 @@ def asks_llm(bundle: Bundle) -> bool:
     return prompt.FILE in bundle.manifest.files
 
 
-def _asker(bundle: Bundle, allowed: Collection[str], asks: Asks) -> Asker:
+def _asker(bundle: Bundle, allowed: Collection[str], asks: "Asks | None") -> "Asker":
+    from sartor.llm.access import check_access
+    from sartor.llm.asker import Asker, Asks
+    from sartor.llm.chat import Chat
+
     found = prompt.read_prompt(bundle.path(prompt.FILE))
     check_access(found, bundle.folder, allowed)
     outputs = tuple(bundle.manifest.outputs)
-    return Asker(found, outputs, Chat(found.url, found.model, found.key), asks)
-
-
-def cores() -> int:
-    """Processor cores this process may use: its affinity, and its container's quota."""
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS has no affinity
-        allowed = os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        allowed = min(allowed, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup, or "max": no quota
-        pass
-    return allowed
+    return Asker(found, outputs, Chat(found.url, found.model, found.key), asks or Asks())
 
 
 def open_runtime(settings: ServeSettings) -> "Runtime":
@@ -102,7 +105,11 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
     """
     how = "allow" if settings.unreleased else "refuse"
     runtime = load(
-        settings.bundle, threads=settings.threads, unreleased=how, allow_llm=settings.allow_llm
+        settings.bundle,
+        threads=settings.threads,
+        unreleased=how,
+        allow_llm=settings.allow_llm,
+        cache_mb=settings.cache_mb,
     )
     # The first pass allocates memory; better now than in a user's request. Another's server is
     # asked for users alone.
@@ -127,6 +134,7 @@ class Runtime:
     threads: int
     model: Model
     _task: Task
+    cache: Cache | None = None
 
     @property
     def id(self) -> str:
@@ -156,6 +164,42 @@ class Runtime:
             RequestError: Names the row and the key that cannot be used.
         """
         return self.answer(self.texts(rows))
+
+    async def predict_async(self, rows: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What `predict` gives, computed in a worker thread: the event loop stays free.
+
+        Callers that wait on the same loop share batches: while one batch is computed the others
+        gather, and go out together. A caller that is cancelled takes its rows that wait away. For
+        thousands of rows at once `asyncio.to_thread(runtime.predict, rows)` makes larger batches.
+
+        Args:
+            rows: Texts, or mappings such as {"text": "…"}.
+
+        Raises:
+            RequestError: Names the row and the key that cannot be used.
+        """
+        return await self._sharing.submit(self.texts(rows))
+
+    def batcher(self, max_wait_s: float = math.inf) -> "Batcher":
+        """What lets concurrent callers on one event loop share batches.
+
+        Args:
+            max_wait_s: Work that would wait longer is refused; nothing is when infinite.
+        """
+        from sartor.llm.asker import WORKERS
+        from sartor.serve.batcher import LONGEST_CHARS, Batcher
+
+        # Another's server computes while we wait for it: several batches may be in the air.
+        workers = WORKERS if asks_llm(self.bundle) else 1
+        windows = self.bundle.manifest.preprocess.windows
+        longest = LONGEST_CHARS * (windows.most if windows else 1)
+        return Batcher(self.answer, workers=workers, max_wait_s=max_wait_s, longest=longest)
+
+    @cached_property
+    def _sharing(self) -> "Sharing":
+        from sartor.serve.sharing import Sharing
+
+        return Sharing(self.batcher)
 
     def texts(self, rows: Sequence[str | Mapping[str, Any]]) -> list[str]:
         """The text of each row, checked.
@@ -187,7 +231,12 @@ class Runtime:
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
-        return self.model.logits(texts)
+        cache, model = self.cache, self.model
+        if cache is None or not asks_llm(self.bundle):
+            return model.logits(texts)
+        # What another's model reads of a text is not known here: it is kept by the text itself.
+        keys = [cache.key(text.encode()) for text in texts]
+        return cache.answer(keys, lambda rows: model.logits([texts[row] for row in rows]))
 
     def __repr__(self) -> str:
         state = "released" if self.released else "unreleased"

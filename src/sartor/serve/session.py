@@ -41,6 +41,9 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that spin for their next piece of work take the core from whoever has some: the
+        # event loop, another worker, another process. Decision 23 has the figures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
             session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

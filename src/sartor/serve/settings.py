@@ -23,6 +23,8 @@ class ServeSettings:
     """Serve a bundle whose need was not shown to be met."""
     threads: int | None = None
     """Threads of one forward pass; all cores this process may use when None."""
+    cache_mb: float | None = None
+    """Memory for answers to texts that come again; None keeps nothing."""
     key: str | None = None
     """A bearer token that opens every route, beside those in the store."""
     allowed_hosts: tuple[str, ...] = ()

@@ -1,0 +1,287 @@
+"""Texts a second offline: our bundles beside torch, ONNX Runtime's own int8 and OpenVINO's.
+
+    python -m benchmarks.offline_throughput [BUNDLE] [--rounds 5] [--texts 400]
+        [--openvino-python PYTHON] [--work FOLDER]
+
+One head on MiniLM is fitted to the reviews, and answers test texts as our float bundle, as our int8
+bundle, through torch in float32, as ONNX Runtime's `quantize_dynamic` makes it, and as OpenVINO and
+nncf make it; a BUNDLE of the reviews that is given answers the same texts too. Every side is a
+process of its own that has loaded; all get the same texts and threads, and take turns. The peers
+sort by length and pad batches of 32. OpenVINO is measured where a Python that has openvino, nncf
+and tokenizers is named. Under --work the forms are kept, so that a second run only measures. About
+4 minutes, of which 2 make the forms.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from benchmarks._harness import (
+    ROOT,
+    Line,
+    alternate,
+    arguments,
+    finish,
+    gate,
+    machine,
+    median_ratio,
+    spread,
+)
+
+from sartor.bundle import Manifest, Preprocess, write_bundle
+from sartor.core.activations import Activations
+from sartor.core.events import silent
+from sartor.core.types import Candidate, Examples
+from sartor.models.catalogue import find_backbone
+from sartor.models.encode import EncodeSettings, TextEncoder
+from sartor.models.precision import probe
+from sartor.serve.cores import cores
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
+from sartor.shrink.export import to_onnx
+from sartor.tasks import TASKS
+from sartor.tune.api import METHODS
+from sartor.tune.fit import TuneOptions, Tuner
+
+REVIEWS = ROOT / "examples" / "reviews"
+SIDE = Path(__file__).with_name("_offline_side.py")
+TEXTS = "texts.json"
+LONGEST, TRAIN, VALIDATION = 256, 800, 200
+FLOAT, INT8, GIVEN = "ours, fp32", "ours, int8", "ours, the bundle given"
+TORCH, PLAIN, OPENVINO = "torch fp32", "ONNX Runtime dynamic int8", "OpenVINO int8"
+GOALS = {TORCH: "at least 10", PLAIN: "at least 3", OPENVINO: "at least 1.5"}
+LOST = 0.01
+"""Accuracy that the faster side may lose against the peer before the ratio no longer counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How a side is started, and what of it lies on the disk."""
+
+    kind: str
+    model: Path
+    python: str = sys.executable
+
+    @property
+    def megabytes(self) -> float:
+        """Model and tokenizer: a bundle's folder, or the files with the weights."""
+        if self.model.is_dir() and self.kind == "ours":
+            files = [self.model / GRAPH, self.model / TOKENIZER]
+        elif self.kind == "torch":
+            files = [*self.model.glob("*.safetensors"), self.model / TOKENIZER]
+            files = [file for file in files if file.name != "logits.safetensors"]
+        elif self.kind == "openvino":
+            folder = self.model.parent
+            files = [folder / "openvino.xml", folder / "openvino.bin", folder / TOKENIZER]
+        else:
+            files = [self.model, self.model.with_name(TOKENIZER)]
+        return sum(file.stat().st_size for file in files) / 1e6
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("bundle", nargs="?", type=Path, help="a bundle of the reviews to add")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=400)
+    parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("--openvino-python", help="a Python with openvino, nncf and tokenizers")
+    parser.add_argument("--work", type=Path, help="folder to keep the forms in")
+    given = parser.parse_args()
+    facts = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        place = given.work or Path(folder)
+        if not (place / TEXTS).exists():
+            place.mkdir(parents=True, exist_ok=True)
+            prepare(place, given.texts)
+        truth = np.array(json.loads((place / TEXTS).read_text())["truth"])
+        sides = made(place, given)
+        with ExitStack() as stack:
+            running = {
+                name: stack.enter_context(started(side, place, given.threads))
+                for name, side in sides.items()
+            }
+            taken: dict[str, list[float]] = {name: [] for name in sides}
+            labels: dict[str, list[int]] = {}
+            for number, name in alternate(list(sides), given.rounds):
+                found = asked(running[name])
+                taken[name].append(found["seconds"])
+                labels[name] = found["labels"]
+                print(f"round {number}, {name}: {found['seconds']:.2f} s", flush=True)
+        sizes = {name: side.megabytes for name, side in sides.items()}
+    right = {name: float((np.array(found) == truth).mean()) for name, found in labels.items()}
+    lines = [*described(taken, right, sizes, len(truth)), *compared(taken, right)]
+    detail = {"seconds": taken, "accuracy": right, "megabytes": sizes, "texts": len(truth)}
+    finish("offline_throughput", facts, lines, {**detail, "threads": given.threads})
+
+
+def prepare(place: Path, texts: int) -> None:
+    """Fit the head, write every form of it, and last the texts with their labels' numbers."""
+    rows, asked = read("reviews.csv"), read("test.csv")[:texts]
+    names = sorted({row["label"] for row in rows})
+    backbone = find_backbone("minilm")
+    train, validation = examples(rows[:TRAIN]), examples(rows[TRAIN : TRAIN + VALIDATION])
+    cache = Activations(place / "activations")
+    settings = EncodeSettings(max_length=LONGEST)
+    encoder = TextEncoder(backbone, cache, precision=probe(), settings=settings)
+    options = TuneOptions(max_length=LONGEST)
+    tuner = Tuner({backbone.name: backbone}, lambda _: encoder, place / "fits", names, options)
+    head = next(iter(METHODS.get("head").portfolio()))
+    candidate = Candidate(backbone.name, backbone.sha256, "head", head, 0)
+    fit = tuner(candidate, train, validation, silent).folder
+    (place / "fit").symlink_to(fit)
+    for name in ("float", "int8"):
+        (place / name).mkdir()
+    to_onnx(fit, "text_classification", place / "float" / GRAPH)
+    bench = Bench(
+        task="text_classification",
+        outputs=tuple(names),
+        max_length=LONGEST,
+        prefix=backbone.prefix,
+        train=train,
+        validation=validation,
+        answers=lambda form, texts: np.zeros((len(texts), len(names)), np.float32),
+        retrain=None,
+        seed=0,
+        emit=silent,
+    )
+    form = Form(place / "float" / GRAPH, fit / TOKENIZER, fit)
+    COMPRESSORS.get("int8_dynamic")().compress(form, place / "int8", bench)
+    for name in ("float", "int8"):
+        content = {GRAPH: place / name / GRAPH, TOKENIZER: fit / TOKENIZER}
+        write_bundle(place / f"{name}-bundle", manifest(names, backbone.prefix), content, "")
+    for peer in ("onnxruntime", "openvino"):
+        (place / peer).mkdir()
+        (place / peer / GRAPH).write_bytes((place / "float" / GRAPH).read_bytes())
+        (place / peer / TOKENIZER).write_bytes((fit / TOKENIZER).read_bytes())
+    plain_int8(place / "onnxruntime" / GRAPH)
+    written = {
+        "train": [backbone.prefix + row["text"] for row in rows[:TRAIN]],
+        "test": [backbone.prefix + row["text"] for row in asked],
+        "truth": [names.index(row["label"]) for row in asked],
+    }
+    (place / TEXTS).write_text(json.dumps(written))
+
+
+def manifest(names: Sequence[str], prefix: str) -> Manifest:
+    assert not prefix, "the peers are given texts with the prefix"
+    task = TASKS.get("text_classification")()
+    return Manifest(
+        format=1,
+        id="",
+        name="offline",
+        task="text_classification",
+        inputs=dict(task.roles.inputs),
+        outputs=list(names),
+        decision={},
+        preprocess=Preprocess(max_length=LONGEST),
+        files={},
+        need={},
+        lineage={},
+    )
+
+
+def plain_int8(graph: Path) -> None:
+    """What a user gets from ONNX Runtime's documentation: its own tool with its own defaults."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    small = graph.with_suffix(".int8")
+    quantize_dynamic(graph, small)
+    small.replace(graph)
+
+
+def made(place: Path, given: argparse.Namespace) -> dict[str, Side]:
+    sides = {
+        INT8: Side("ours", place / "int8-bundle"),
+        FLOAT: Side("ours", place / "float-bundle"),
+        TORCH: Side("torch", place / "fit"),
+        PLAIN: Side("onnxruntime", place / "onnxruntime" / GRAPH),
+    }
+    if given.bundle is not None:
+        sides[GIVEN] = Side("ours", given.bundle.resolve())
+    if given.openvino_python:
+        sides[OPENVINO] = Side("openvino", place / "openvino" / GRAPH, given.openvino_python)
+    return sides
+
+
+@contextmanager
+def started(side: Side, place: Path, threads: int) -> Iterator["subprocess.Popen[str]"]:
+    """A side that has loaded and answered a few texts."""
+    tokenizer, texts = place / "fit" / TOKENIZER, place / TEXTS
+    command = [side.python, str(SIDE), side.kind, str(side.model), str(tokenizer), str(texts)]
+    command += [str(threads), str(LONGEST)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    pipes: Mapping[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            if said(process.stdout) != "ready":
+                raise SystemExit(f"{side.kind} did not start: {' '.join(command)}")
+            yield process
+        finally:
+            process.kill()
+
+
+def asked(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return json.loads(said(process.stdout))
+
+
+def said(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline().strip()
+
+
+def described(
+    taken: Mapping[str, list[float]],
+    right: Mapping[str, float],
+    sizes: Mapping[str, float],
+    texts: int,
+) -> list[Line]:
+    lines: list[Line] = []
+    for name, seconds in taken.items():
+        rates = spread([texts / each for each in seconds])
+        lines.append(Line.of(f"Texts, {name}; median, slowest, fastest round", rates, "a second"))
+        lines.append(Line(f"Accuracy, {name}", 100 * right[name], "%"))
+        lines.append(Line(f"Model and tokenizer, {name}", sizes[name], "MB"))
+    return lines
+
+
+def compared(taken: Mapping[str, list[float]], right: Mapping[str, float]) -> list[Line]:
+    """Each of our sides against each peer, and whether it buys its speed with quality."""
+    lines: list[Line] = []
+    for mine in (INT8, FLOAT, GIVEN):
+        for peer in (TORCH, PLAIN, OPENVINO):
+            if mine not in taken or peer not in taken:
+                continue
+            loss = right[peer] - right[mine]
+            fault = gate(loss <= LOST, f"accuracy {100 * loss:.1f} points below")
+            ratio = median_ratio(taken[peer], taken[mine])
+            what = f"Texts a second, {mine}{fault}"
+            goal = "" if mine == FLOAT else GOALS[peer]
+            lines.append(Line.of(what, ratio, "times", against=peer, goal=goal))
+    return lines
+
+
+def read(name: str) -> list[dict[str, str]]:
+    with (REVIEWS / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def examples(rows: Sequence[dict[str, str]]) -> Examples:
+    texts = tuple(row["text"] for row in rows)
+    labels = tuple(row["label"] for row in rows)
+    return Examples(tuple(map(str, range(len(rows)))), {"text": texts}, labels)
+
+
+if __name__ == "__main__":
+    main()

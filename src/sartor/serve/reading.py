@@ -1,0 +1,127 @@
+# The tokenizers library's methods are partly untyped; this file is the border.
+"""From texts to token ids as the model reads them: cut at its length, or in windows.
+
+A text that is longer than the model takes is read in windows of its length that overlap, each with
+the prefix and the special tokens of its own; its logits are the mean of theirs. They are spread
+evenly from its first token to its last, so that the end counts as much as the beginning. Where it
+would need more than `most`, there are gaps between them instead, and what a text costs is bounded.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from sartor.bundle import Bundle, Windows
+from sartor.core.errors import BundleError
+from sartor.core.protocols import Floats
+
+TOKENIZER = "tokenizer.json"
+_PADS = ("[PAD]", "<pad>", "<|pad|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the model reads of some texts.
+
+    Args:
+        pieces: Token ids, the pieces of a text one after the other.
+        starts: (texts,) where the pieces of each text begin.
+    """
+
+    pieces: Sequence[Sequence[int]]
+    starts: NDArray[np.intp]
+
+    def joined(self, logits: Floats) -> Floats:
+        """(pieces, outputs) to (texts, outputs): the mean over the pieces of a text."""
+        if len(self.starts) == len(self.pieces):
+            return logits
+        counts = np.diff(np.append(self.starts, len(self.pieces)))
+        return (np.add.reduceat(logits, self.starts) / counts[:, None]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Safe to share between threads.
+
+    Args:
+        tokenizer: Cuts at the model's length.
+        whole: The same, and cuts nowhere; None where long texts are cut.
+        prefix: Put before every text, and every window.
+        windows: How a long text is read; None where it is cut.
+        room: Tokens of the text in one window.
+        pad: Id of the padding token.
+    """
+
+    tokenizer: Tokenizer
+    whole: Tokenizer | None
+    prefix: str
+    windows: Windows | None
+    room: int
+    pad: int
+
+    @staticmethod
+    def open(bundle: Bundle) -> "Reader":
+        """
+        Raises:
+            BundleError: If the bundle has no tokenizer, or it is damaged.
+        """
+        read = bundle.manifest.preprocess
+        tokenizer = _opened(bundle)
+        tokenizer.no_padding()
+        whole = None
+        if read.windows is not None:
+            whole = _opened(bundle)
+            whole.no_padding()
+            whole.no_truncation()
+        tokenizer.enable_truncation(read.max_length)  # pyright: ignore[reportUnknownMemberType]
+        around = len(tokenizer.encode(read.prefix).ids)
+        found = (tokenizer.token_to_id(name) for name in _PADS)
+        pad = next((index for index in found if index is not None), 0)
+        room = max(1, read.max_length - around)
+        return Reader(tokenizer, whole, read.prefix, read.windows, room, pad)
+
+    def read(self, texts: Sequence[str]) -> Reading:
+        encoded = self.tokenizer.encode_batch_fast([self.prefix + text for text in texts])
+        pieces = [found.ids for found in encoded]
+        if self.whole is None or self.windows is None:
+            return Reading(pieces, np.arange(len(pieces)))
+        split: list[Sequence[Sequence[int]]] = [[ids] for ids in pieces]
+        for row in [row for row, found in enumerate(encoded) if found.overflowing]:
+            split[row] = self._windows(texts[row], self.whole, self.windows)
+        starts = np.cumsum([0, *map(len, split[:-1])])
+        return Reading([piece for parts in split for piece in parts], starts)
+
+    def _windows(self, text: str, whole: Tokenizer, windows: Windows) -> list[Sequence[int]]:
+        # Windows are cut from the text, not from its ids: the tokenizer then puts around each what
+        # it puts around any text.
+        places = whole.encode(text, add_special_tokens=False).offsets
+        starts = window_starts(len(places), self.room, windows)
+        ends = [min(start + self.room, len(places)) - 1 for start in starts]
+        cut = [text[places[a][0] : places[b][1]] for a, b in zip(starts, ends, strict=True)]
+        encoded = self.tokenizer.encode_batch_fast([self.prefix + piece for piece in cut])
+        return [found.ids for found in encoded]
+
+
+def window_starts(tokens: int, room: int, windows: Windows) -> list[int]:
+    """Where windows of `room` tokens begin in a text of `tokens`: evenly from first to last."""
+    beyond = tokens - room
+    if beyond <= 0:
+        return [0]
+    count = min(windows.most, math.ceil(beyond / min(windows.stride, room)) + 1)
+    return [round(index * beyond / (count - 1)) for index in range(count)]
+
+
+def _opened(bundle: Bundle) -> Tokenizer:
+    path = bundle.path(TOKENIZER)
+    try:
+        return Tokenizer.from_file(str(path))
+    # tokenizers raises a bare Exception, whatever is wrong with the file.
+    except Exception as error:
+        raise BundleError(
+            f"{path} is not a tokenizer: {error}.",
+            fix="build the bundle again with `sartor run`.",
+        ) from error

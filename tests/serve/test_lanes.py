@@ -1,0 +1,116 @@
+"""Many batches run side by side, alike in their answers, and only where that pays."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from sartor.bundle import Bundle
+from sartor.serve import graph, lanes
+from sartor.serve.graph import Graph
+from sartor.serve.lanes import OPENING, Lanes
+from sartor.serve.runtime import Runtime, load
+from sartor.serve.session import Session
+
+WORDS = ("money", "tax", "hello")
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "BATCH_TOKENS", 16)
+
+
+def two_of(bundle: Bundle) -> Lanes:
+    return Lanes(bundle.path("model.onnx"), bundle.manifest.files["model.onnx"].sha256, 2)
+
+
+def of(runtime: Runtime) -> Lanes:
+    assert isinstance(runtime.model, Graph)
+    assert runtime.model.lanes is not None
+    return runtime.model.lanes
+
+
+def test_many_texts_are_answered_as_few_are(bundle: Bundle, small_batches: None):
+    texts = [" ".join([WORDS[i % 3]] * (1 + (i * 7) % 31)) for i in range(300)]
+    one, several = load(bundle.folder, threads=1), load(bundle.folder, threads=3)
+    assert several.predict(texts) == one.predict(texts)
+    assert of(several)._session is not None, "the lanes were used"
+    assert of(one)._session is None, "one thread has nothing to run side by side"
+
+
+def test_a_small_call_does_not_open_them_and_a_later_one_uses_them(bundle: Bundle):
+    opened = two_of(bundle)
+    assert not opened.takes(OPENING - 1)
+    assert opened.takes(OPENING)
+    assert opened.takes(4)
+    assert not opened.takes(3)
+
+
+def test_without_memory_for_the_weights_they_stay_shut(bundle: Bundle, monkeypatch):
+    size = bundle.path("model.onnx").stat().st_size
+    opened = two_of(bundle)
+    monkeypatch.setattr(lanes, "free_memory", lambda: size)
+    assert not opened.takes(1_000)
+    monkeypatch.setattr(lanes, "free_memory", lambda: 10 * size)
+    assert opened.takes(1_000)
+
+
+def test_lanes_run_at_the_same_time_and_every_batch_once(bundle: Bundle):
+    opened, both, seen = two_of(bundle), threading.Barrier(2), list[int]()
+    assert opened.takes(100)
+
+    def forward(session: Session, batch: int) -> None:
+        seen.append(batch)
+        if batch >= 98:
+            both.wait(20)  # passes only where two are under way
+
+    opened.run(range(100), forward)
+    assert sorted(seen) == list(range(100))
+    assert set(seen[:2]) == {98, 99}, "the longest first"
+
+
+def test_a_failing_batch_reaches_the_caller_and_ends_the_others(bundle: Bundle):
+    opened, seen = two_of(bundle), list[int]()
+    assert opened.takes(10_000)
+
+    def forward(session: Session, batch: int) -> None:
+        seen.append(batch)
+        if batch == 9_999:
+            raise ValueError("the model broke")
+        threading.Event().wait(0.001)
+
+    with pytest.raises(ValueError, match="the model broke"):
+        opened.run(range(10_000), forward)
+    assert len(seen) < 10_000
+
+
+def test_threads_share_one_second_session(bundle: Bundle, small_batches: None):
+    runtime = load(bundle.folder, threads=2)
+    texts = [" ".join([WORDS[i % 3]] * (1 + i % 9)) for i in range(200)]
+    expected = load(bundle.folder, threads=1).logits(texts)
+    found: list[np.ndarray] = []
+    asking = [
+        threading.Thread(target=lambda: found.append(runtime.logits(texts))) for _ in range(2)
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(60)
+    assert len(found) == 2
+    for each in found:
+        np.testing.assert_allclose(each, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["edited", "removed"])
+def test_a_graph_that_is_no_longer_the_verified_one_is_not_opened_again(
+    bundle: Bundle, small_batches: None, how: str
+):
+    runtime = load(bundle.folder, threads=2)
+    path = bundle.path("model.onnx")
+    if how == "edited":
+        path.write_bytes(path.read_bytes()[::-1])
+    else:
+        path.unlink()
+    texts = [" ".join(["money"] * (1 + i % 9)) for i in range(100)]
+    assert {answer["label"] for answer in runtime.predict(texts)} == {"refund"}
+    assert of(runtime)._session is None
