@@ -52,7 +52,13 @@ def predict(
 
 
 def serve(
-    bundle: BundleFolder,
+    bundle: Annotated[
+        Path | None, typer.Argument(help="The bundle's folder.", metavar="BUNDLE")
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option(help="Follow a deployment instead of a bundle: see `sartor deploy`."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes any free one.")] = 8000,
     unreleased: Unreleased = False,
@@ -67,17 +73,29 @@ def serve(
     allow_llm: AllowLlm = None,
     workspace: Where = HERE,
 ) -> None:
-    """Serve a bundle over HTTP with a page, feedback and metrics; keys come from SARTOR_API_KEY."""
+    """Serve a bundle or a deployment over HTTP with a page, feedback and metrics.
+
+    A key comes from SARTOR_API_KEY.
+    """
     from sartor.cli.drawing import drawing
+    from sartor.core.errors import SettingError
     from sartor.core.workspace import Workspace
+    from sartor.serve.deployment import Deployment
     from sartor.serve.run import serve as start
     from sartor.serve.settings import ServeSettings
 
+    if (bundle is None) == (deployment is None):
+        raise SettingError(
+            "Name what to serve: a bundle's folder, or a deployment, and not both.",
+            fix="sartor serve BUNDLE, or sartor serve --deployment NAME.",
+        )
+    place = Workspace.open(workspace)
     settings = ServeSettings(
-        bundle=str(bundle),
+        bundle=str(bundle or ""),
+        deployment=str(Deployment.of(place.folder, deployment).folder) if deployment else None,
         host=host,
         port=port,
-        store=Workspace.open(workspace).store,
+        store=place.store,
         unreleased=unreleased,
         threads=threads,
         allowed_hosts=tuple(allowed_host or ()),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -37,6 +38,10 @@ class Metrics:
         self._gauge(
             "sartor_unrecorded_requests", "Answered but not written to the store.", unrecorded
         )
+
+    def add(self, collector: Collector) -> None:
+        """Show also what another part of the server counts."""
+        self._registry.register(collector)
 
     def _gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         Gauge(name, meaning, registry=self._registry).set_function(read)
