@@ -21,6 +21,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "first_answer": (),
         "serving_load": (),
+        "soak": (),
         "kill9_training": (),
         "feedback_durability": (),
         "install_size": (),

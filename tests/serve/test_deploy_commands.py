@@ -130,3 +130,4 @@ def test_what_a_user_mistypes_is_said(here: Here, tmp_path: Path, three):
     refused(here("rollback"), "2 deployments", "one, two")
     refused(here("rollback", "ona"), "Nothing is deployed as 'ona'", "did you mean 'one'?")
     refused(here("deployments", "tow"), "did you mean 'two'?")
+    refused(here("deployments", "tow", "--history"), "did you mean 'two'?")

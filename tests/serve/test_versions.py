@@ -20,6 +20,7 @@ from scipy.stats import binom
 
 import sartor
 from sartor.bundle import Bundle
+from sartor.core.errors import BundleError, SettingError
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
 from sartor.serve import following
@@ -27,7 +28,9 @@ from sartor.serve.deploying import deploy, promote, rollback, withdraw
 from sartor.serve.deployment import Deployment, Step
 from sartor.serve.figures import Figures
 from sartor.serve.reports import settled
+from sartor.serve.run import prepare
 from sartor.serve.runtime import Runtime, load
+from sartor.serve.settings import ServeSettings
 from sartor.serve.shadow import Shadow
 from sartor.serve.status import status
 from sartor.serve.versions import Lineup, Versions, falls_under
@@ -325,6 +328,28 @@ def test_a_folder_that_holds_another_bundle_by_now_is_not_served(
         assert until_served(running, change.number)["deployment"]["state"] == "failed"
         (report,) = settled(place.reports, change.number, 30)
         assert "holds the bundle" in report.problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({}, "Nothing to serve"),
+        ({"bundle": "x", "max_wait_s": -1.0}, "max_wait_s must be at least 0"),
+        ({"bundle": "x", "max_wait_s": float("nan")}, "max_wait_s must be at least 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict, what: str):
+    with pytest.raises(SettingError, match=what):
+        ServeSettings(**settings)
+
+
+def test_a_server_does_not_start_on_a_damaged_live_bundle(place: Deployment, three: list[Bundle]):
+    deploy(place, three[1].folder)
+    spoil(three[1])
+    with pytest.raises(
+        BundleError, match=r"(?s)differs from what was judged.*sartor rollback tickets"
+    ):
+        prepare(ServeSettings(deployment=str(place.folder), port=0))
 
 
 def test_a_damaged_history_leaves_the_server_answering(serving: Serving, place: Deployment):

@@ -218,6 +218,7 @@ def _placed(placed: "Placed | None") -> dict[str, Any] | None:
 def _tell_history(deployment: "Deployment", json: bool) -> None:
     from sartor.cli.drawing import write_json
 
+    deployment.now()  # A name that was never deployed is a mistake, not an empty history.
     for change in deployment.history():
         if json:
             write_json({"name": deployment.name, **_change(change)})

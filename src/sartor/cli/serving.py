@@ -71,6 +71,9 @@ def serve(
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
     allow_llm: AllowLlm = None,
+    max_wait: Annotated[
+        float, typer.Option(help="Seconds; a request that would wait longer is turned away.")
+    ] = 2.0,
     workspace: Where = HERE,
 ) -> None:
     """Serve a bundle or a deployment over HTTP with a page, feedback and metrics.
@@ -102,6 +105,7 @@ def serve(
         allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,
         retention_days=retention_days,
+        max_wait_s=max_wait,
     )
     with drawing() as emit:
         start(settings, emit)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sartor.core.errors import SartorError, WorkspaceError
+from sartor.core.errors import BundleError, SartorError, WorkspaceError
 from sartor.core.events import Emit, Note
 from sartor.core.tables import now
 from sartor.serve import reports
@@ -38,7 +38,11 @@ def open_live(settings: ServeSettings) -> Runtime:
     if settings.deployment is None:
         return open_runtime(settings)
     deployment = Deployment(Path(settings.deployment))
-    return _open(settings, deployment, deployment.now().live)
+    try:
+        return _open(settings, deployment, deployment.now().live)
+    except BundleError as error:
+        back = f"or go back: sartor rollback {deployment.name}."
+        raise BundleError(error.what, fix=f"{error.fix.removesuffix('.')}; {back}") from error
 
 
 def _open(settings: ServeSettings, deployment: Deployment, placed: Placed) -> Runtime:
@@ -66,6 +70,7 @@ class Follower:
         self.deployment = Deployment(Path(settings.deployment))
         self._settings, self._versions, self._emit = settings, versions, emit
         self._seen, self._look_again, self._report_again = (-1, -1), 0.0, 0.0
+        self._taking: asyncio.Task[None] | None = None
         self._place = reports.new_place(self.deployment.reports)
         began = now()
         self.report = Report(
@@ -93,17 +98,19 @@ class Follower:
             return
         self._seen, self._look_again = version, float("inf")
         # Waited for, not awaited: whatever is wrong with a bundle, the server goes on.
-        taking = asyncio.create_task(self._take())
-        await asyncio.wait({taking})
-        if (error := taking.exception()) is not None:
+        self._taking = asyncio.create_task(self._take())
+        await asyncio.wait({self._taking})
+        if (error := self._taking.exception()) is not None:
             self._fail(error)
+        self._taking = None
         await self._say()
 
     async def stop(self, task: "asyncio.Task[None]") -> None:
         """End `follow` and report for the last time."""
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for one in (task, self._taking):
+            if one is not None:
+                one.cancel()
+                await asyncio.wait({one})
         self.report = self.report.model_copy(update={"state": "stopped"})
         await self._say()
 

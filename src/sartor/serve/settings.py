@@ -59,6 +59,11 @@ class ServeSettings:
                 "Nothing to serve: neither a bundle nor a deployment is named.",
                 fix="name a bundle's folder, or a deployment.",
             )
+        if not self.max_wait_s >= 0:
+            raise SettingError(
+                f"max_wait_s must be at least 0. Got {self.max_wait_s}.",
+                fix="raise it, or leave it out.",
+            )
         if not 0 <= self.port <= 65_535:
             raise SettingError(
                 f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."
