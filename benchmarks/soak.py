@@ -1,16 +1,18 @@
 """A served deployment under load for minutes: swaps, rollbacks, memory, then far too much load.
 
     python -m benchmarks.soak [BUNDLE] [--minutes 3] [--cycles 5] [--clients 8] [--overload 20]
-                              [--max-wait 2]
+                              [--max-wait 2 0.05]
 
-First one client alone, for the unloaded times. Then clients in a closed loop with reviews of mixed
-lengths, while the real commands swap two bundles 20 times and roll back 5 times, evenly spread; the
-second bundle is the first with another threshold, and each answer is held against the threshold of
-the model that it names. A request fails that is not answered, or answered wrongly. Memory is the
-server's resident set, read twice a second; its slope is a line through the medians of eight blocks
-after the first quarter, with Student's interval. Then an open loop sends ten times what the closed
-loop got through, and at last one client alone says when the times are back at three times the
-unloaded ones, twenty times in a row. The clients share the machine with the server.
+Clients in a closed loop send reviews of mixed lengths, while the real commands swap two bundles 20
+times and roll back 5 times, evenly spread. The second bundle is the first with another threshold,
+and each answer is held against the threshold of the model that it names. A request fails that is
+not answered, or answered wrongly. Memory is the server's resident set, read twice a second; its
+slope is that of a line through the medians of eight blocks after the first quarter, with Student's
+interval.
+
+Then, on a fresh server for each bound on the waiting: one client alone; an open loop that sends ten
+times what the closed loop got through; and one client alone again, until twenty answers in a row
+took at most three times the unloaded p99. The clients share the machine with the server.
 """
 
 import argparse
@@ -46,7 +48,7 @@ from sartor.bundle import open_bundle, write_bundle
 SARTOR = [sys.executable, "-c", "from sartor.cli import main; main()"]
 CYCLE = ("deploy", "deploy", "deploy", "deploy", "rollback")
 TIMES_RATE, TIMES_P99, IN_A_ROW = 10, 3, 20
-BLOCKS, SKIPPED, PAUSE_S = 8, 0.25, 0.5
+BLOCKS, SKIPPED, PAUSE_S, WARM_UP_S = 8, 0.25, 0.5, 3
 CLOSE = 1e-3
 
 
@@ -160,37 +162,41 @@ async def swap(folder: Path, bundles: Sequence[Path], seconds: float, cycles: in
 async def soak(
     port: int, process: int, folder: Path, bundles: Sequence[Path], given: argparse.Namespace
 ) -> dict[str, Any]:
-    """All phases; what each left."""
+    """Clients in a closed loop while versions are swapped."""
     asked, check = requests(2_000), checked(bundles)
+    await Closed(port, asked, check).run(2, WARM_UP_S)
     watch = Watch(process)
     watching = asyncio.create_task(watch.run())
-    await Closed(port, asked, check).run(2, 3)
-    alone = await Closed(port, asked, check).run(1, given.alone)
     load = Closed(port, asked, check)
     began = time.perf_counter()
     running = asyncio.create_task(load.run(given.clients))
     took = await swap(folder, bundles, given.minutes * 60, given.cycles)
     load.going = False
     await running
-    ended = time.perf_counter()
-    rate = len(load.sent) / (ended - began)
-    print(f"closed loop: {len(load.sent):,} requests, {rate:,.0f} a second", flush=True)
-    rss = [one for one in watch.samples if began <= one.at <= ended]
-    over = await open_loop(port, asked, rate * TIMES_RATE, given.overload)
-    overload_ended = time.perf_counter()
-    after = await recovery(port, asked, check, TIMES_P99 * p99(alone))
+    rate = len(load.sent) / (time.perf_counter() - began)
     watching.cancel()
+    print(f"closed loop: {len(load.sent):,} requests, {rate:,.0f} a second", flush=True)
     return {
-        "alone": alone,
         "load": load.sent,
         "rate": rate,
         "took": took,
-        "memory": rss,
-        "overload": over,
-        "recovery_s": after - overload_ended,
+        "memory": watch.samples,
         "peak_mb": watch.peak(),
-        "before_overload_mb": max(one.mb for one in rss),
     }
+
+
+async def overload(
+    port: int, process: int, bundles: Sequence[Path], rate: float, given: argparse.Namespace
+) -> dict[str, Any]:
+    """One client alone, then far too much, then one client alone until it is as fast again."""
+    asked, check = requests(2_000), checked(bundles)
+    await Closed(port, asked, check).run(2, WARM_UP_S)
+    alone = await Closed(port, asked, check).run(1, given.alone)
+    over = await open_loop(port, asked, rate * TIMES_RATE, given.overload)
+    ended = time.perf_counter()
+    again = await recovery(port, asked, check, TIMES_P99 * p99(alone))
+    peak = Watch(process).peak()
+    return {"alone": alone, "over": over, "recovery_s": again - ended, "peak_mb": peak}
 
 
 async def recovery(port: int, asked: list[bytes], check: Check, most_s: float) -> float:
@@ -228,68 +234,91 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--alone", type=float, default=8, help="seconds of the unloaded client")
     parser.add_argument("--overload", type=float, default=20, help="seconds of the open loop")
-    parser.add_argument("--max-wait", type=float, default=2, help="the server's, in seconds")
+    parser.add_argument(
+        "--max-wait", type=float, nargs="+", default=[2, 0.05], help="the server's, in seconds"
+    )
     given = parser.parse_args()
     facts, first = machine(), Path(bundle(given.bundle))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bundles = (first, sister(first, folder / "sister"))
         command("deploy", first, "--name", "soak", "--unreleased", "--workspace", folder)
-        with serving(folder, given.max_wait) as (port, process):
+        with serving(folder, given.max_wait[0]) as (port, process):
             found = asyncio.run(soak(port, process, folder, bundles, given))
-    lines, detail = summary(found, given)
-    finish("soak", facts, lines, detail)
+        overs: dict[float, dict[str, Any]] = {}
+        for wait in given.max_wait:
+            with serving(folder, wait) as (port, process):
+                overs[wait] = asyncio.run(overload(port, process, bundles, found["rate"], given))
+    lines = soak_lines(found, given)
+    for wait, over in overs.items():
+        lines += overload_lines(over, wait, given)
+    finish("soak", facts, lines, detail(found, overs))
     sys.exit(1 if any(one.failed for one in found["load"]) else 0)
 
 
-def summary(
-    found: Mapping[str, Any], given: argparse.Namespace
-) -> tuple[list[Line], dict[str, Any]]:
-    alone, load, over = found["alone"], found["load"], found["overload"]
-    accepted = [one for one in over if one.status == 200]
-    shed = sum(one.status in (429, 503) for one in over)
-    failed = [one for one in load if one.failed]
-    refused = sum(one.status in (429, 503) for one in load)
+def soak_lines(found: Mapping[str, Any], given: argparse.Namespace) -> list[Line]:
+    load = found["load"]
+    answered = sum(one.status == 200 and not one.wrong for one in load)
     counts = [given.cycles * CYCLE.count(action) for action in ("deploy", "rollback")]
     swaps = f"{counts[0]} swaps and {counts[1]} rollbacks"
     while_what = f"{given.minutes:g} minutes, {given.clients} clients, {swaps}"
-    ten = f"{TIMES_RATE} times that rate for {given.overload:g} s"
-    lines = [
-        Line(f"Failed requests, {while_what}", len(failed) + refused, "", goal="0"),
-        Line("Requests answered in that time", len(load) - len(failed) - refused, ""),
+    return [
+        Line(f"Failed requests, {while_what}", len(load) - answered, "", goal="0"),
+        Line("Requests answered in that time", answered, ""),
         Line("The same, a second", found["rate"], "a second"),
+        Line("p99 in that time", p99(load) * 1e3, "ms"),
         Line.of(
             "Memory, slope after the first quarter",
             slope(found["memory"]),
             "MB a minute",
             goal="at most 1",
         ),
-        Line("p99, one client alone", p99(alone) * 1e3, "ms"),
-        Line("p99, under that load, swaps included", p99(load) * 1e3, "ms"),
+        Line("Memory, highest in that time", found["peak_mb"], "MB"),
+    ]
+
+
+def overload_lines(found: Mapping[str, Any], wait: float, given: argparse.Namespace) -> list[Line]:
+    alone, over = found["alone"], found["over"]
+    accepted = [one for one in over if one.status == 200]
+    shed = sum(one.status in (429, 503) for one in over)
+    what = f"{TIMES_RATE} times that rate for {given.overload:g} s, --max-wait {wait:g}"
+    times = [
+        Line(f"p99 of what was accepted, {what}", p99(accepted) * 1e3, "ms"),
         Line(
-            f"p99 of what was accepted, {ten}, against alone",
-            p99(accepted) / p99(alone) if accepted else float("inf"),
+            "The same, against one client alone",
+            p99(accepted) / p99(alone),
             "times",
             goal=f"at most {TIMES_P99}×",
         ),
-        Line(f"Shed with 503 or 429, {ten}", 100 * shed / len(over), "%"),
+    ]
+    return [
+        Line("p99, one client alone", p99(alone) * 1e3, "ms"),
+        *(times if accepted else [Line(f"Nothing was accepted, {what}", 0, "")]),
+        Line("Shed with 503 or 429, then", 100 * shed / len(over), "%"),
         Line("Neither answered nor shed, then", sum(one.failed for one in over), "", goal="0"),
         Line("Until the times are back, after it", found["recovery_s"], "s", goal="at most 10 s"),
         Line("Peak memory of the server, overload included", found["peak_mb"], "MB"),
-        Line("Highest before the overload", found["before_overload_mb"], "MB"),
     ]
+
+
+def detail(found: Mapping[str, Any], overs: Mapping[float, Mapping[str, Any]]) -> dict[str, Any]:
     start = found["memory"][0].at
-    detail = {
-        "max_wait_s": given.max_wait,
-        "wrong": [asdict(one) for one in failed[:20]],
-        "command_s": found["took"],
-        "accepted_in_overload": len(accepted),
-        "accepted_p50_ms": float(np.median([one.seconds for one in accepted]) * 1e3)
-        if accepted
-        else None,
+    return {
+        "wrong": [asdict(one) for one in found["load"] if one.failed][:20],
+        "command_s": [round(one, 2) for one in found["took"]],
         "memory_mb": [(round(one.at - start, 1), round(one.mb, 1)) for one in found["memory"]][::4],
+        "overload": [
+            {"max_wait_s": wait, "sent": len(over["over"]), "accepted": accepted(over["over"])}
+            for wait, over in overs.items()
+        ],
     }
-    return lines, detail
+
+
+def accepted(sent: Sequence[Sent]) -> dict[str, float]:
+    """How many, and their times in milliseconds."""
+    took = [one.seconds * 1e3 for one in sent if one.status == 200]
+    points = {f"p{share}_ms": float(np.percentile(took, share)) for share in (50, 95, 99) if took}
+    return {"requests": len(took), **points}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ import httpx
 import pytest
 
 from sartor.bundle import Bundle
-from tests.serve.deployed import version
+from sartor.core.tables import now
+from sartor.judge.intervals import clopper_pearson
+from sartor.serve import reports
+from sartor.serve.figures import Figures
+from sartor.serve.reports import Report
+from tests.serve.deployed import deployment, version
 from tests.serve.test_faults import wait_for
 from tests.stories.shop import Here, refused, start
 
@@ -98,17 +103,45 @@ def test_a_new_version_goes_from_canary_to_live_and_back(here: Here, tmp_path: P
     ]
 
 
+def test_what_several_servers_counted_is_told_together(here: Here, tmp_path: Path, three):
+    a, b, _ = (bundle.manifest.id for bundle in three)
+    here("deploy", "version-0")
+    here("deploy", "version-1", "--shadow")
+    place = deployment(tmp_path)
+    for state, took in (("current", [0.004] * 98 + [0.2] * 2), ("stopped", [0.05] * 100)):
+        figures = Figures()
+        for seconds in took:
+            figures.of(a).answered(seconds)
+        figures.of(a).errors += 1
+        compared = figures.against(a, b)
+        compared.agreed, compared.differed, compared.dropped = 45, 5, 7
+        report = Report(address="h:1", started=now(), seen=now(), state=state, number=2, wanted=2)
+        reports.write(reports.new_place(place.reports), reports.fresh(figures, report))
+    (place.reports / "odd.json").write_text("{")
+    found = json.loads(here("deployments", "--json").out)
+    live, shadow = found["models"]
+    assert (live["requests"], live["errors"], shadow["requests"]) == (200, 2, 0)
+    assert live["latency_p95_ms"] == pytest.approx(50, rel=0.05)
+    assert shadow["latency_p95_ms"] is None
+    low, high = clopper_pearson(90, 100, 0.05)
+    assert shadow["shadow"] == {
+        **{"agreed": 90, "n": 100, "low": float(low), "high": float(high)},
+        **{"dropped": 14, "failed": 0},
+    }
+    assert [one["address"] for one in found["servers"]] == ["h:1"], "a stopped one is no server"
+    screen = here("deployments").out
+    assert re.search(
+        rf"^ shadow +{b[:12]} +0 +0 .*90 of 100 \(0\.824 – 0\.951\), 14 dr", screen, re.M
+    )
+
+
 def test_a_change_that_a_server_cannot_take_is_told_where_it_was_made(
     here: Here, tmp_path: Path, three, monkeypatch: pytest.MonkeyPatch
 ):
     here("deploy", "version-0")
-    from sartor.serve import reports
-    from sartor.serve.reports import Report, now
-
     begun = Report(address="h:1", started=now(), seen=now(), state="failed", number=1, wanted=2)
     broken = begun.model_copy(update={"problem": "out of memory."})
-    folder = tmp_path / ".sartor" / "deployments" / "tickets" / "servers"
-    reports.write(reports.new_place(folder), broken)
+    reports.write(reports.new_place(deployment(tmp_path).reports), broken)
     said = here("deploy", "version-1")
     assert said.status == 2
     assert "The server at h:1 stays with what it had: out of memory." in said.err
