@@ -23,6 +23,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "serving_load": (),
         "cost_prediction": (),
         "offline_throughput": (),
+        "soak": (),
         "kill9_training": (),
         "feedback_durability": (),
         "install_size": (),

@@ -1,7 +1,7 @@
 """A real bundle that is small: one token, one logit vector, mean over the tokens."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +26,22 @@ WORDS = {"money": 0, "back": 0, "bill": 1, "tax": 1, "hello": 2, "weather": 2}
 @pytest.fixture(scope="session")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A graph whose answer can be worked out by hand, and its tokenizer."""
-    folder = tmp_path_factory.mktemp("parts")
+    return write_parts(tmp_path_factory.mktemp("parts"), 4.0)
+
+
+def write_parts(folder: Path, logit: float) -> dict[str, Path]:
+    """
+    Args:
+        folder: Must exist.
+        logit: Of the label that a word stands for.
+    """
     vocabulary = {"[PAD]": 0, "[UNK]": 1} | {word: i + 2 for i, word in enumerate(WORDS)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
     table = np.zeros((len(vocabulary), len(LABELS)), np.float32)
     for word, label in WORDS.items():
-        table[vocabulary[word], label] = 4.0
+        table[vocabulary[word], label] = logit
     onnx.save(_mean_of_rows(table), folder / "model.onnx")
     return {name: folder / name for name in ("model.onnx", "tokenizer.json")}
 
@@ -74,23 +82,29 @@ def make_bundle(parts: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]
     def make(
         *, name: str = "tickets", released: bool = True, labels=LABELS, abstain_below: float = 0.0
     ) -> Bundle:
-        manifest = Manifest(
-            format=1,
-            id="",
-            name=name,
-            task="text_classification",
-            inputs={"text": "text"},
-            outputs=list(labels),
-            decision={"abstain_below": abstain_below},
-            preprocess=Preprocess(max_length=32),
-            files={},
-            need={},
-            lineage={},
-        )
+        manifest = manifest_of(name, labels, abstain_below)
         bundle = write_bundle(tmp_path / "bundle", manifest, parts, "name: tickets\n")
         return record_verdicts(bundle, [], released=released)
 
     return make
+
+
+def manifest_of(
+    name: str = "tickets", labels: Sequence[str] = LABELS, abstain_below: float = 0.0
+) -> Manifest:
+    return Manifest(
+        format=1,
+        id="",
+        name=name,
+        task="text_classification",
+        inputs={"text": "text"},
+        outputs=list(labels),
+        decision={"abstain_below": abstain_below},
+        preprocess=Preprocess(max_length=32),
+        files={},
+        need={},
+        lineage={},
+    )
 
 
 @pytest.fixture
@@ -123,7 +137,9 @@ def serving(bundle: Bundle, tmp_path: Path) -> Serving:
     @contextmanager
     def start(**settings: object) -> Iterator[Running]:
         store = tmp_path / "store.db"
-        given = {"bundle": str(bundle.folder), "store": str(store), "port": 0, **settings}
+        given = {"store": str(store), "port": 0, **settings}
+        if "deployment" not in settings:
+            given.setdefault("bundle", str(bundle.folder))
         server, listener = prepare(ServeSettings(**given))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -2,7 +2,7 @@
 
 import typer
 
-from sartor.cli import cost, data, feedback, models, needs, search, serving, system
+from sartor.cli import cost, data, deploying, feedback, models, needs, search, serving, system
 
 app = typer.Typer(
     name="sartor",
@@ -11,7 +11,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A need in, a verdict and a served model out. Start with `sartor init DATA.csv`.",
 )
-for group in (needs, serving, cost, system):
+for group in (needs, serving, deploying, cost, system):
     for command in group.COMMANDS:
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")

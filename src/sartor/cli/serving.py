@@ -52,7 +52,13 @@ def predict(
 
 
 def serve(
-    bundle: BundleFolder,
+    bundle: Annotated[
+        Path | None, typer.Argument(help="The bundle's folder.", metavar="BUNDLE")
+    ] = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option(help="Follow a deployment instead of a bundle: see `sartor deploy`."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes any free one.")] = 8000,
     unreleased: Unreleased = False,
@@ -69,19 +75,34 @@ def serve(
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
     allow_llm: AllowLlm = None,
+    max_wait: Annotated[
+        float, typer.Option(help="Seconds; a request that would wait longer is turned away.")
+    ] = 2.0,
     workspace: Where = HERE,
 ) -> None:
-    """Serve a bundle over HTTP with a page, feedback and metrics; keys come from SARTOR_API_KEY."""
+    """Serve a bundle or a deployment over HTTP with a page, feedback and metrics.
+
+    A key comes from SARTOR_API_KEY.
+    """
     from sartor.cli.drawing import drawing
+    from sartor.core.errors import SettingError
     from sartor.core.workspace import Workspace
+    from sartor.serve.deployment import Deployment
     from sartor.serve.run import serve as start
     from sartor.serve.settings import ServeSettings
 
+    if (bundle is None) == (deployment is None):
+        raise SettingError(
+            "Name what to serve: a bundle's folder, or a deployment, and not both.",
+            fix="sartor serve BUNDLE, or sartor serve --deployment NAME.",
+        )
+    place = Workspace.open(workspace)
     settings = ServeSettings(
-        bundle=str(bundle),
+        bundle=str(bundle or ""),
+        deployment=str(Deployment.of(place.folder, deployment).folder) if deployment else None,
         host=host,
         port=port,
-        store=Workspace.open(workspace).store,
+        store=place.store,
         unreleased=unreleased,
         threads=threads,
         cache_mb=cache_mb,
@@ -89,6 +110,7 @@ def serve(
         allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,
         retention_days=retention_days,
+        max_wait_s=max_wait,
     )
     with drawing() as emit:
         start(settings, emit)

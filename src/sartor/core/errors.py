@@ -9,6 +9,7 @@ SartorError
 ├── DataError           a data file or a row cannot be used
 ├── ModelError          a backbone cannot be loaded, or must not be
 ├── BundleError         a bundle is damaged, edited or too new
+├── DeploymentError     a deployment has nothing to do that with, or clients would break
 ├── WorkspaceError      .sartor/ is damaged, too new, busy or out of space
 ├── LlmError            a language model behind a URL did not answer as agreed
 ├── MissingExtra        an optional dependency is not installed
@@ -101,6 +102,9 @@ class ModelError(SartorError, ValueError): ...
 
 
 class BundleError(SartorError, ValueError): ...
+
+
+class DeploymentError(SartorError, ValueError): ...
 
 
 class WorkspaceError(SartorError, RuntimeError): ...

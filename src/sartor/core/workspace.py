@@ -9,6 +9,7 @@
       stages/NAME/KEY/   one stage result; the key covers inputs, settings, code and libraries
       runs/N/            need.yaml, facts.json, result.json, report.html
       bundles/NAME-ID/   what ships
+      deployments/NAME/  what is served under a name, and how it came to be (see `serve.deployment`)
 
 A stage result is built under a staging name, flushed, then renamed: it is whole or absent. Two
 processes on one workspace may build the same result; one of them wins, both read the same bytes.

@@ -12,36 +12,46 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sartor.core.errors import RequestError, SettingError
+from sartor.core.events import Emit, silent
 from sartor.core.near import near_miss
 from sartor.core.store import Store
 from sartor.core.tables import now
 from sartor.serve import page
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
+from sartor.serve.figures import Figures
+from sartor.serve.following import Follower, open_live
 from sartor.serve.guard import Guard
 from sartor.serve.hits import Hits
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.replies import JSON, refusal, reply
-from sartor.serve.runtime import Runtime, open_runtime
+from sartor.serve.runtime import Runtime
 from sartor.serve.settings import ServeSettings
+from sartor.serve.telling import tell
+from sartor.serve.versions import Versions
 
 
-def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard:
+def create_app(
+    settings: ServeSettings, runtime: Runtime | None = None, emit: Emit = silent
+) -> Guard:
     """Verify and load the bundle, open the store, and build the application.
 
     Args:
         settings: What to serve, and how.
-        runtime: The bundle where it is loaded already, by `open_runtime`.
+        runtime: The bundle where it is loaded already, by `open_live`.
+        emit: Told when another bundle takes over.
 
     Raises:
         BundleError: If the bundle is damaged, or unreleased without `settings.unreleased`.
         WorkspaceError: If the store cannot be used.
         SettingError: If others than this machine could reach the server and no key exists.
     """
-    runtime = runtime or open_runtime(settings)
+    runtime = runtime or open_live(settings)
     store = Store.open(settings.store) if settings.store else None
-    service = Service(settings, runtime, store)
+    versions = Versions(runtime, Figures(), settings.max_wait_s)
+    follower = Follower(settings, versions, emit) if settings.deployment else None
+    service = Service(settings, versions, store, follower)
     if not settings.loopback and not service.gate.has_key:
         service.close()
         raise SettingError(
@@ -69,19 +79,26 @@ def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard
 class Service:
     """What the routes share."""
 
-    def __init__(self, settings: ServeSettings, runtime: Runtime, store: Store | None) -> None:
-        self._settings, self._runtime, self._store = settings, runtime, store
-        self._batcher = runtime.batcher(settings.max_wait_s)
+    def __init__(
+        self,
+        settings: ServeSettings,
+        versions: Versions,
+        store: Store | None,
+        follower: Follower | None,
+    ) -> None:
+        self._settings, self._versions, self._store = settings, versions, store
+        self._follower = follower
         keeping = Keeping(texts=settings.store_texts, days=settings.retention_days)
         self._recorder = Recorder(store, keeping) if store else None
         self._ready = False
         self.gate = Gate(settings, store)
         recorder = self._recorder
         self.metrics = Metrics(
-            waiting_s=lambda: self._batcher.waiting_s,
+            waiting_s=lambda: versions.waiting_s,
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
         )
-        self.metrics.add(Hits(lambda: [runtime.cache]))
+        self.metrics.add(versions.figures)
+        self.metrics.add(Hits(lambda: [v.runtime.cache for v in versions.lineup.versions]))
         self.table = (
             ("POST", "/v1/predict", self.predict),
             ("POST", "/v1/feedback", self.feedback),
@@ -98,10 +115,14 @@ class Service:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncGenerator[None]:
         """Ready between the two halves; the second answers and writes what was accepted."""
+        follower = self._follower
+        following = asyncio.create_task(follower.follow()) if follower else None
         self._ready = True
         yield
         self._ready = False
-        await self._batcher.close()
+        if follower and following:
+            await follower.stop(following)
+        await self._versions.close()
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
@@ -113,14 +134,15 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())
-        texts = self._texts(body.inputs)
-        answers = await self._batcher.submit(texts)
         request_id = secrets.token_hex(16)
+        with self._versions.leased(body.user or request_id) as version:
+            texts = self._texts(version.runtime, body.inputs)
+            answers = await version.batcher.submit(texts)
         if self._recorder:
             self._recorder.served(
                 Served(
                     request_id=request_id,
-                    bundle=self._runtime.id,
+                    bundle=version.id,
                     time=now(),
                     texts=texts if self._settings.store_texts else (),
                     answers=answers,
@@ -129,7 +151,9 @@ class Service:
                 )
             )
         self.metrics.answered(len(answers), sum(found["label"] is None for found in answers))
-        return reply({"outputs": answers, "model": self._runtime.id, "request_id": request_id})
+        response = reply({"outputs": answers, "model": version.id, "request_id": request_id})
+        response.background = self._versions.copied(version, texts, answers)
+        return response
 
     async def feedback(self, request: Request) -> Response:
         body = parse(FeedbackBody, await request.body())
@@ -137,7 +161,7 @@ class Service:
             raise RequestError(
                 "This server keeps no feedback.", fix="start it with a store.", status=503
             )
-        labels = self._runtime.outputs
+        labels = self._versions.labels
         if body.label not in labels and not body.new_label:
             raise RequestError(
                 f"The model has no label {body.label!r:.200}.",
@@ -149,17 +173,11 @@ class Service:
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)
 
     async def model(self, request: Request) -> Response:
-        manifest = self._runtime.bundle.manifest
-        content = {
-            "name": manifest.name,
-            "model": manifest.id,
-            "inputs": list(manifest.inputs),
-            "labels": list(self._runtime.outputs),
-            "released": manifest.released,
+        keeps = {
             "feedback": self._recorder is not None,
             "texts_kept": self._settings.store_texts and self._recorder is not None,
         }
-        return reply(content)
+        return reply(tell(self._versions.lineup, self._follower) | keeps)
 
     async def healthz(self, request: Request) -> Response:
         return reply({"status": "ok"})
@@ -179,7 +197,7 @@ class Service:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
-        return refusal(error, self._batcher.retry_after_s)
+        return refusal(error, self._versions.retry_after_s)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -204,7 +222,7 @@ class Service:
             )
         )
 
-    def _texts(self, rows: list[dict[str, str]]) -> list[str]:
+    def _texts(self, runtime: Runtime, rows: list[dict[str, str]]) -> list[str]:
         most, longest = self._settings.max_rows, self._settings.max_text_chars
         if len(rows) > most:
             raise RequestError(
@@ -212,7 +230,7 @@ class Service:
                 fix="send them in several requests.",
                 status=413,
             )
-        texts = self._runtime.texts(rows)
+        texts = runtime.texts(rows)
         for row, text in enumerate(texts):
             if len(text) > longest:
                 raise RequestError(

@@ -1,6 +1,6 @@
 """Request and response bodies: strict, no unknown keys, every text bounded."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -69,8 +69,31 @@ class FeedbackReply(BaseModel):
     row: int
 
 
+class VersionReply(BaseModel):
+    """One of the models that are loaded."""
+
+    role: Literal["live", "canary", "shadow"]
+    model: str
+    name: str
+    released: bool
+    share: float
+    """Percent of the users whom it answers."""
+
+
+class DeploymentReply(BaseModel):
+    """The deployment that this server follows."""
+
+    name: str
+    change: int
+    """The change that it serves."""
+    wanted: int
+    """The newest change that it knows of."""
+    state: Literal["current", "changing", "failed", "stopped"]
+    """How the newest change went; where it failed, `sartor deployments` says why."""
+
+
 class ModelReply(BaseModel):
-    """What is served here."""
+    """What is served here: the live model."""
 
     name: str
     model: str
@@ -81,6 +104,8 @@ class ModelReply(BaseModel):
     """Whether feedback is taken here."""
     texts_kept: bool
     """Whether texts that are sent for an answer are kept."""
+    versions: list[VersionReply]
+    deployment: DeploymentReply | None
 
 
 class HealthReply(BaseModel):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, silent
 from sartor.llm.asker import Asker
-from sartor.serve.runtime import open_runtime
+from sartor.serve.following import open_live
 from sartor.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -47,15 +47,16 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
     if settings.key is None and os.environ.get(KEY_VARIABLE):
         settings = replace(settings, key=os.environ[KEY_VARIABLE])
     listener = _listen(settings)
+    settings = replace(settings, port=listener.getsockname()[1])
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
             # Hashing and loading the model leave the interpreter free for the imports below.
-            runtime = loader.submit(open_runtime, settings)
+            runtime = loader.submit(open_live, settings)
             import uvicorn
 
             from sartor.serve.app import create_app
 
-            app = create_app(settings, runtime.result())
+            app = create_app(settings, runtime.result(), emit)
     except BaseException:
         listener.close()
         raise
@@ -65,7 +66,7 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
                 f"Every text is sent on to {model.chat.place}, where {model.chat.model} labels it."
             )
         )
-    for note in _notes(settings, app.gate.wants_key, listener.getsockname()[1]):
+    for note in _notes(settings, app.gate.wants_key):
         emit(note)
     config = uvicorn.Config(
         app,
@@ -98,9 +99,11 @@ def _listen(settings: ServeSettings) -> socket.socket:
     return listener
 
 
-def _notes(settings: ServeSettings, wants_key: bool, port: int) -> Iterator[Note]:
+def _notes(settings: ServeSettings, wants_key: bool) -> Iterator[Note]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    yield Note(f"Serving {settings.bundle} at http://{host}:{port}/")
+    yield Note(
+        f"Serving {settings.deployment or settings.bundle} at http://{host}:{settings.port}/"
+    )
     if not wants_key:
         yield Note(
             f"No API key: every program on this machine may ask. Set {KEY_VARIABLE} to want one."

@@ -11,7 +11,7 @@ from sartor.core.errors import SettingError
 class ServeSettings:
     """How a bundle is served."""
 
-    bundle: str
+    bundle: str = ""
     """Folder of the bundle."""
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback needs an API key."""
@@ -35,6 +35,8 @@ class ServeSettings:
     """Keep the texts that are sent, so that corrections can be learnt from."""
     retention_days: int = 90
     """Days after which kept texts are deleted."""
+    deployment: str | None = None
+    """Folder of a deployment to follow, instead of a bundle."""
     max_body_bytes: int = 1_000_000
     """Longest request body."""
     max_rows: int = 256
@@ -54,6 +56,16 @@ class ServeSettings:
                     f"{name} must be at least 1. Got {getattr(self, name)!r}.",
                     fix="raise it, or leave it out.",
                 )
+        if not self.bundle and not self.deployment:
+            raise SettingError(
+                "Nothing to serve: neither a bundle nor a deployment is named.",
+                fix="name a bundle's folder, or a deployment.",
+            )
+        if not self.max_wait_s >= 0:
+            raise SettingError(
+                f"max_wait_s must be at least 0. Got {self.max_wait_s}.",
+                fix="raise it, or leave it out.",
+            )
         if not 0 <= self.port <= 65_535:
             raise SettingError(
                 f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."

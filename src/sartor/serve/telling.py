@@ -1,0 +1,46 @@
+"""What a server says of its models: the live one in full, and who stands beside it."""
+
+from typing import Any
+
+from sartor.serve.following import Follower
+from sartor.serve.runtime import Runtime
+from sartor.serve.versions import Lineup
+
+
+def tell(lineup: Lineup, follower: Follower | None) -> dict[str, Any]:
+    """The part of `bodies.ModelReply` that the line-up decides."""
+    manifest = lineup.live.runtime.bundle.manifest
+    versions = [_version("live", lineup.live.runtime, 100 - lineup.share)]
+    if lineup.canary:
+        versions.append(_version("canary", lineup.canary.runtime, lineup.share))
+    if lineup.shadow:
+        versions.append(_version("shadow", lineup.shadow.runtime, 0.0))
+    deployment = None
+    if follower:
+        # Why a change failed names folders, which are none of a client's business.
+        report = follower.report
+        deployment = {
+            "name": follower.deployment.name,
+            "change": report.number,
+            "wanted": report.wanted,
+            "state": report.state,
+        }
+    return {
+        "name": manifest.name,
+        "model": manifest.id,
+        "inputs": list(manifest.inputs),
+        "labels": list(lineup.live.runtime.outputs),
+        "released": manifest.released,
+        "versions": versions,
+        "deployment": deployment,
+    }
+
+
+def _version(role: str, runtime: Runtime, share: float) -> dict[str, Any]:
+    return {
+        "role": role,
+        "model": runtime.id,
+        "name": runtime.name,
+        "released": runtime.released,
+        "share": share,
+    }

@@ -1,0 +1,189 @@
+"""Loaded bundles side by side, and which of them answers a request.
+
+A line-up is replaced in one assignment. Whoever holds a version holds a lease on it, so a version
+that leaves the line-up answers all that it was given before it closes; only then is it let go.
+
+A canary answers the users whose hash falls under its share. The hash takes in the canary's id: a
+user stays on one side for as long as that canary runs, also when its share grows, and another
+canary gets other users.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.background import BackgroundTask
+
+from sartor.core.errors import RequestError
+from sartor.serve.batcher import Answer
+from sartor.serve.figures import Counts, Figures
+from sartor.serve.runtime import Runtime
+from sartor.serve.shadow import Shadow
+
+_POINTS = 1 << 64
+
+
+class Version:
+    """One loaded bundle with the batcher in front of it."""
+
+    def __init__(self, runtime: Runtime, counts: Counts, max_wait_s: float) -> None:
+        """
+        Args:
+            runtime: Warm.
+            counts: Where its requests are counted.
+            max_wait_s: Longest wait that is accepted.
+        """
+        self.runtime, self._counts = runtime, counts
+        self.batcher = runtime.batcher(max_wait_s)
+        self._leases = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    @property
+    def id(self) -> str:
+        """Content id of the bundle."""
+        return self.runtime.id
+
+    @contextmanager
+    def leased(self) -> Generator["Version"]:
+        """Keep it open until the block ends, and count how the request ends."""
+        self._leases += 1
+        self._unused.clear()
+        start = time.perf_counter()
+        try:
+            yield self
+            self._counts.answered(time.perf_counter() - start)
+        except RequestError as error:
+            self._counts.shed += error.status in (429, 503)
+            self._counts.errors += error.status >= 500 and error.status != 503
+            raise
+        except Exception:
+            self._counts.errors += 1
+            raise
+        finally:
+            self._leases -= 1
+            if not self._leases:
+                self._unused.set()
+
+    async def close(self) -> None:
+        """Answer what was accepted, then end."""
+        while self._leases:
+            await self._unused.wait()
+        await self.batcher.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Who answers.
+
+    Args:
+        number: Of the deployment's change that says so; 0 without one.
+        share: Percent of the users whom the canary answers.
+    """
+
+    number: int
+    live: Version
+    canary: Version | None = None
+    share: float = 0.0
+    shadow: Shadow | None = None
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """Those whose answers are seen."""
+        return (self.live, self.canary) if self.canary else (self.live,)
+
+    def chosen(self, user: str) -> Version:
+        """Who answers this user, or this request where it names no user."""
+        if self.canary is None or not falls_under(self.share, self.canary.id, user):
+            return self.live
+        return self.canary
+
+
+class Versions:
+    """The line-up of a server, and those that left it but are not done."""
+
+    def __init__(self, runtime: Runtime, figures: Figures, max_wait_s: float) -> None:
+        self.figures, self._max_wait_s = figures, max_wait_s
+        self._lineup = Lineup(0, self.version(runtime))
+        self._labels = dict.fromkeys(runtime.outputs)
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def lineup(self) -> Lineup:
+        return self._lineup
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of every model that was served: feedback may come long after the answer."""
+        return [*self._labels]
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of work that wait, at the present rate."""
+        return max(version.batcher.waiting_s for version in self._lineup.versions)
+
+    @property
+    def retry_after_s(self) -> int:
+        return max(version.batcher.retry_after_s for version in self._lineup.versions)
+
+    def version(self, runtime: Runtime) -> Version:
+        """A version that counts with the others, not in the line-up yet."""
+        return Version(runtime, self.figures.of(runtime.id), self._max_wait_s)
+
+    def shadow(self, runtime: Runtime) -> Shadow:
+        """A shadow, not in the line-up yet."""
+        return Shadow(runtime, self.figures)
+
+    @contextmanager
+    def leased(self, user: str) -> Generator[Version]:
+        """Whoever answers this user, until the block ends."""
+        with self._lineup.chosen(user).leased() as version:
+            yield version
+
+    def copied(
+        self, version: Version, texts: Sequence[str], answers: Sequence[Answer]
+    ) -> BackgroundTask | None:
+        """What is to be done after a reply: give the shadow its copy of what the live one answered.
+
+        Args:
+            version: Who answered.
+            texts: What was asked.
+            answers: What it said, one a text.
+        """
+        shadow = self._lineup.shadow
+        if shadow is None or version is not self._lineup.live:
+            return None
+        labels = [answer["label"] for answer in answers]
+        return BackgroundTask(shadow.offer, version.id, texts, labels)
+
+    def take(self, lineup: Lineup) -> None:
+        """From now on these answer; those that leave finish what they have."""
+        before, self._lineup = self._lineup, lineup
+        for version in lineup.versions:
+            self._labels |= dict.fromkeys(version.runtime.outputs)
+        for one in _left(before, lineup):
+            task = asyncio.create_task(one.close())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Answer what was accepted and end them all."""
+        shadow = [self._lineup.shadow] if self._lineup.shadow else []
+        await asyncio.gather(*(one.close() for one in (*self._lineup.versions, *shadow)))
+        await asyncio.gather(*self._leaving)
+
+
+def falls_under(share: float, canary: str, user: str) -> bool:
+    """Whether a user is among the first `share` percent in this canary's own order of users."""
+    mixed = f"{canary}\0{user}".encode("utf-8", "surrogatepass")
+    point = int.from_bytes(hashlib.blake2b(mixed, digest_size=8).digest())
+    return point < share / 100 * _POINTS
+
+
+def _left(before: Lineup, after: Lineup) -> Iterator[Version | Shadow]:
+    yield from (one for one in before.versions if one not in after.versions)
+    if before.shadow is not None and before.shadow is not after.shadow:
+        yield before.shadow
