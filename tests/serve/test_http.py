@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
+from sartor.serve.app import create_app
+from sartor.serve.settings import ServeSettings
 from tests.serve.conftest import Running, Serving
 
 
@@ -205,17 +207,22 @@ def test_metrics_count_replies_and_never_take_names_from_clients(running: Runnin
     assert "made-up" not in text
 
 
-def test_the_openapi_document_has_the_routes_that_are_served(running: Running):
+UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/static/page.css", "/static/page.js"}
+"""Not JSON, or the document itself."""
+
+
+def test_the_openapi_document_has_the_routes_that_are_served(running: Running, bundle):
     document = running.client.get("/openapi.json").json()
+    served = create_app(ServeSettings(bundle=str(bundle.folder))).routes.rights
+    assert set(document["paths"]) == set(served) - UNDOCUMENTED
     for path, methods in document["paths"].items():
+        assert {method.upper() for method in methods} == set(served[path])
+        url = path.format(name=bundle.manifest.name, version=bundle.manifest.id)
         for method, operation in methods.items():
-            reply = running.client.request(method, path)
+            reply = running.client.request(method, url)
             assert reply.status_code not in (404, 405), (method, path)
             declared = set(operation["responses"])
             assert str(reply.status_code) in declared, (method, path, reply.status_code)
-    assert {"/v1/predict", "/v1/feedback", "/v1/model", "/healthz", "/readyz"} == set(
-        document["paths"]
-    )
     schemas = document["components"]["schemas"]
     assert schemas["PredictBody"]["additionalProperties"] is False
     assert set(schemas["FeedbackBody"]["required"]) == {"request_id", "label"}

@@ -1,7 +1,6 @@
 """The HTTP application: routes over a runtime, a batcher and a recorder."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -9,21 +8,23 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from sartor.core.errors import RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.store import Store
-from sartor.core.tables import now
 from sartor.llm.asker import WORKERS
 from sartor.serve import page
+from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
 from sartor.serve.batcher import Batcher
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
+from sartor.serve.exchange import Exchange
 from sartor.serve.guard import Guard
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
-from sartor.serve.records import Keeping, Recorder, Said, Served
+from sartor.serve.oip import Protocol
+from sartor.serve.records import Keeping, Recorder, Said
 from sartor.serve.replies import JSON, refusal, reply
+from sartor.serve.routes import Endpoint, Routes
 from sartor.serve.runtime import Runtime, asks_llm, open_runtime
 from sartor.serve.settings import ServeSettings
 
@@ -50,7 +51,7 @@ def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard
             fix="set SARTOR_API_KEY, or listen on 127.0.0.1.",
         )
     router = Starlette(
-        routes=[Route(path, handler, methods=[method]) for method, path, handler in service.table],
+        routes=service.routes.routes,
         lifespan=service.lifespan,
         exception_handlers={
             RequestError: service.refused,
@@ -62,7 +63,7 @@ def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard
         router,
         service.gate,
         service.metrics,
-        routes=frozenset(path for _, path, _ in service.table),
+        routes=service.routes,
         max_body=settings.max_body_bytes,
     )
 
@@ -84,17 +85,24 @@ class Service:
             waiting_s=lambda: self._batcher.waiting_s,
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
         )
-        self.table = (
-            ("POST", "/v1/predict", self.predict),
-            ("POST", "/v1/feedback", self.feedback),
-            ("GET", "/v1/model", self.model),
-            ("GET", "/healthz", self.healthz),
-            ("GET", "/readyz", self.readyz),
-            ("GET", "/metrics", self.metrics_text),
-            ("GET", "/openapi.json", self.openapi),
-            ("GET", "/", page.index),
-            ("GET", "/static/page.css", page.style),
-            ("GET", "/static/page.js", page.script),
+        self._answering = Answering(settings, runtime, self._batcher, self._recorder, self.metrics)
+        self.routes = Routes((*self._endpoints(), *self._protocol().endpoints()))
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self._answering, lambda: self._ready)
+
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        return (
+            Endpoint("POST", "/v1/predict", "predict", self.predict),
+            Endpoint("POST", "/v1/feedback", "feedback", self.feedback),
+            Endpoint("GET", "/v1/model", "predict", self.model),
+            Endpoint("GET", "/healthz", "public", self.healthz),
+            Endpoint("GET", "/readyz", "public", self.readyz),
+            Endpoint("GET", "/metrics", "metrics", self.metrics_text),
+            Endpoint("GET", "/openapi.json", "any", self.openapi),
+            Endpoint("GET", "/", "public", page.index),
+            Endpoint("GET", "/static/page.css", "public", page.style),
+            Endpoint("GET", "/static/page.js", "public", page.script),
         )
 
     @asynccontextmanager
@@ -115,23 +123,11 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())
-        texts = self._texts(body.inputs)
-        answers = await self._batcher.submit(texts)
-        request_id = secrets.token_hex(16)
-        if self._recorder:
-            self._recorder.served(
-                Served(
-                    request_id=request_id,
-                    bundle=self._runtime.id,
-                    time=now(),
-                    texts=texts if self._settings.store_texts else (),
-                    answers=answers,
-                    user=body.user,
-                    segment=body.segment,
-                )
-            )
-        self.metrics.answered(len(answers), sum(found["label"] is None for found in answers))
-        return reply({"outputs": answers, "model": self._runtime.id, "request_id": request_id})
+        about = About(body.user, body.segment)
+        found = await self._answering.answer(Exchange.of(request.scope), body.inputs, about)
+        return reply(
+            {"outputs": found.outputs, "model": found.model, "request_id": found.request_id}
+        )
 
     async def feedback(self, request: Request) -> Response:
         body = parse(FeedbackBody, await request.body())
@@ -175,24 +171,33 @@ class Service:
 
     async def openapi(self, request: Request) -> Response:
         # FastAPI takes a third of a second to import, and only the document needs it.
-        from sartor.serve.openapi import document
+        from sartor.serve.openapi import Facts, document
 
-        return Response(await asyncio.to_thread(document), media_type=JSON)
+        manifest, settings = self._runtime.bundle.manifest, self._settings
+        facts = Facts(
+            name=manifest.name,
+            version=manifest.id,
+            inputs=tuple(manifest.inputs),
+            labels=self._runtime.outputs,
+            max_rows=settings.max_rows,
+            max_text_chars=settings.max_text_chars,
+        )
+        return Response(await asyncio.to_thread(document, facts), media_type=JSON)
 
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
-        return refusal(error, self._batcher.retry_after_s)
+        return refusal(error, request.url.path, self._batcher.retry_after_s)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        known = [f"{method} {path}" for method, path, _ in self.table]
+        known = [f"{one.method} {one.path}" for one in self.routes.endpoints]
         asked = f"{request.method} {request.url.path}"
         fault = RequestError(
             f"Nothing answers {asked[:200]}.",
             fix=near_miss(asked, known),
             status=error.status_code,
         )
-        response = refusal(fault)
+        response = refusal(fault, request.url.path)
         response.headers.update(dict(error.headers or {}))
         return response
 
@@ -203,23 +208,6 @@ class Service:
                 "The server failed to answer this request.",
                 fix="try again; if it happens again, look into the server's log.",
                 status=500,
-            )
+            ),
+            request.url.path,
         )
-
-    def _texts(self, rows: list[dict[str, str]]) -> list[str]:
-        most, longest = self._settings.max_rows, self._settings.max_text_chars
-        if len(rows) > most:
-            raise RequestError(
-                f"{len(rows)} rows in one request; at most {most} are taken.",
-                fix="send them in several requests.",
-                status=413,
-            )
-        texts = self._runtime.texts(rows)
-        for row, text in enumerate(texts):
-            if len(text) > longest:
-                raise RequestError(
-                    f"Row {row} has {len(text):,} characters; at most {longest:,} are taken.",
-                    fix="shorten the text.",
-                    status=413,
-                )
-        return texts

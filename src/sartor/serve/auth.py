@@ -1,6 +1,6 @@
 """Who may ask: bearer keys, and browsers only from our own page.
 
-Once any key exists, every route but those in `PUBLIC` wants one. Without keys only the loopback
+Once any key exists, every route that is not public wants one. Without keys only the loopback
 address is served, and there two attacks remain that a browser can carry from a foreign page:
 a name that is rebound to 127.0.0.1 (seen in Host) and a cross-site POST (seen in Origin).
 """
@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 from sartor.core.errors import RequestError
 from sartor.core.store import Store, token_hash
+from sartor.serve.routes import Right
 from sartor.serve.settings import ServeSettings, is_loopback
 
-PUBLIC = frozenset({"/", "/healthz", "/readyz", "/static/page.css", "/static/page.js"})
-"""Served without a key: health, and the page's shell, which holds nothing of the model."""
 _FRESH_S = 5.0
 
 
@@ -41,12 +40,12 @@ class Gate:
         """Whether any key would be let in."""
         return self._fixed is not None or bool(self._hashes)
 
-    async def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+    async def check(self, method: str, right: Right, headers: Mapping[str, str]) -> None:
         """Let a request in, or refuse it.
 
         Args:
             method: Upper case.
-            path: As routed.
+            right: What the route wants.
             headers: Lower-case name to value.
 
         Raises:
@@ -55,7 +54,7 @@ class Gate:
         self._check_host(headers.get("host", ""))
         if method not in ("GET", "HEAD"):
             self._check_origin(headers)
-        if path in PUBLIC:
+        if right == "public":
             return
         await self._refresh()
         if self.wants_key and not self._valid(headers.get("authorization", "")):

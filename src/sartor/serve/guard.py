@@ -10,8 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sartor.core.errors import RequestError
 from sartor.serve.auth import Gate
+from sartor.serve.exchange import Exchange
 from sartor.serve.metrics import Metrics
 from sartor.serve.replies import refusal
+from sartor.serve.routes import Routes
 
 _BODY_S = 30.0
 """A client that has not sent its whole body after this is cut off."""
@@ -21,7 +23,6 @@ _SECURITY = (
     (b"cache-control", b"no-store"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_OTHER = "other"
 
 
 class Guard:
@@ -33,40 +34,41 @@ class Guard:
         gate: Gate,
         metrics: Metrics,
         *,
-        routes: frozenset[str],
+        routes: Routes,
         max_body: int,
     ) -> None:
         self._app, self.gate, self._metrics = app, gate, metrics
-        self._routes, self._max_body = routes, max_body
+        self.routes, self._max_body = routes, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        status = 500
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        exchange = Exchange.begin(scope, headers, self.routes)
 
         async def sending(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *_SECURITY]
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], *_SECURITY, *exchange.headers]
             await send(message)
 
         try:
-            await self._handle(scope, receive, sending)
+            await self._handle(exchange, headers, (scope, receive, sending))
         finally:
-            path = scope["path"]
-            route = path if path in self._routes else _OTHER
-            self._metrics.replied(route, status, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._metrics.replied(exchange.route, exchange.status, seconds)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    async def _handle(
+        self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]
+    ) -> None:
+        scope, receive, send = asgi
         try:
-            await self.gate.check(scope["method"], scope["path"], headers)
+            await self.gate.check(exchange.method, exchange.right, headers)
             body = await _read_body(headers, receive, self._max_body)
         except RequestError as error:
-            await refusal(error)(scope, receive, send)
+            await refusal(error, scope["path"])(scope, receive, send)
         else:
             await self._app(scope, _replay(body, receive), send)
 
