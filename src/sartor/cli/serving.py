@@ -4,11 +4,14 @@ import json as jsons
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Unreleased, Where
+
+if TYPE_CHECKING:
+    from sartor.serve.settings import LogFormat
 
 _CHUNK = 512
 
@@ -65,6 +68,10 @@ def serve(
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
     allow_llm: AllowLlm = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(help="json, text or none: a line a request on stderr; text on a terminal."),
+    ] = None,
     workspace: Where = HERE,
 ) -> None:
     """Serve a bundle over HTTP with a page, feedback and metrics; keys come from SARTOR_API_KEY."""
@@ -84,6 +91,7 @@ def serve(
         allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,
         retention_days=retention_days,
+        log_format=cast("LogFormat", log_format or ("text" if sys.stderr.isatty() else "json")),
     )
     with drawing() as emit:
         start(settings, emit)

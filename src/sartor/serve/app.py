@@ -20,6 +20,7 @@ from sartor.serve.batcher import Batcher
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
 from sartor.serve.exchange import Exchange
 from sartor.serve.guard import Guard
+from sartor.serve.logs import RequestLog, taking
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.oip import Protocol
 from sartor.serve.records import Keeping, Recorder, Said
@@ -63,6 +64,7 @@ def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard
         router,
         service.gate,
         service.metrics,
+        service.log,
         routes=service.routes,
         max_body=settings.max_body_bytes,
     )
@@ -80,6 +82,7 @@ class Service:
         self._recorder = Recorder(store, keeping) if store else None
         self._ready = False
         self.gate = Gate(settings, store)
+        self.log = RequestLog(settings.log_format)
         recorder = self._recorder
         self.metrics = Metrics(
             waiting_s=lambda: self._batcher.waiting_s,
@@ -108,18 +111,20 @@ class Service:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncGenerator[None]:
         """Ready between the two halves; the second answers and writes what was accepted."""
-        self._ready = True
-        yield
-        self._ready = False
-        await self._batcher.close()
-        await asyncio.to_thread(self.close)
+        with taking(self.log):
+            self._ready = True
+            yield
+            self._ready = False
+            await self._batcher.close()
+            await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """Write what waits and close the store."""
+        """Write what waits and close the store and the log."""
         if self._recorder:
             self._recorder.close()
         if self._store:
             self._store.close()
+        self.log.close()
 
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())

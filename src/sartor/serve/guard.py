@@ -1,4 +1,4 @@
-"""The outermost layer: lets requests in, bounds their bodies, counts the replies.
+"""The outermost layer: lets requests in, bounds their bodies, counts and logs the replies.
 
 A plain ASGI callable around the router, since what it does happens on every request.
 """
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sartor.core.errors import RequestError
 from sartor.serve.auth import Gate
 from sartor.serve.exchange import Exchange
+from sartor.serve.logs import RequestLog, request_id
 from sartor.serve.metrics import Metrics
 from sartor.serve.replies import refusal
 from sartor.serve.routes import Routes
@@ -33,11 +34,12 @@ class Guard:
         app: ASGIApp,
         gate: Gate,
         metrics: Metrics,
+        log: RequestLog,
         *,
         routes: Routes,
         max_body: int,
     ) -> None:
-        self._app, self.gate, self._metrics = app, gate, metrics
+        self._app, self.gate, self._metrics, self._log = app, gate, metrics, log
         self.routes, self._max_body = routes, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,6 +49,7 @@ class Guard:
         start = time.perf_counter()
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         exchange = Exchange.begin(scope, headers, self.routes)
+        request_id.set(exchange.id)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -59,6 +62,7 @@ class Guard:
         finally:
             seconds = time.perf_counter() - start
             self._metrics.replied(exchange.route, exchange.status, seconds)
+            self._log.replied(exchange, seconds)
 
     async def _handle(
         self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]

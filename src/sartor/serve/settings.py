@@ -3,8 +3,11 @@
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, get_args
 
 from sartor.core.errors import SettingError
+
+LogFormat = Literal["json", "text", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class ServeSettings:
     """Longest text, in characters."""
     max_wait_s: float = 2.0
     """Requests that would wait longer than this are turned away with 503."""
+    log_format: LogFormat = "none"
+    """How the line that each request leaves on stderr looks; "none" writes none."""
     stop_s: float = 20.0
     """Time for requests in progress when the server is told to stop."""
 
@@ -52,6 +57,11 @@ class ServeSettings:
                     f"{name} must be at least 1. Got {getattr(self, name)!r}.",
                     fix="raise it, or leave it out.",
                 )
+        if self.log_format not in get_args(LogFormat):
+            raise SettingError(
+                f"log_format must be {', '.join(get_args(LogFormat))}. Got {self.log_format!r}.",
+                fix="take json for machines, text for people.",
+            )
         if not 0 <= self.port <= 65_535:
             raise SettingError(
                 f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."
