@@ -57,7 +57,7 @@ PUBLIC |= {"/v2/health/live", "/v2/health/ready"}
 
 
 def test_what_is_public_is_so_on_purpose_and_tells_nothing_of_the_model(serving: Serving, bundle):
-    rights = create_app(ServeSettings(bundle=str(bundle.folder))).routes.rights
+    rights = create_app(ServeSettings(bundle=str(bundle.folder))).desk.routes.rights
     assert {path for path, methods in rights.items() if "public" in methods.values()} == PUBLIC
     with serving(key=KEY) as running:
         for path in PUBLIC:
@@ -85,7 +85,7 @@ def test_the_key_of_the_environment_is_used(bundle, monkeypatch):
     monkeypatch.setenv("SARTOR_API_KEY", KEY)
     server, listener = prepare(ServeSettings(bundle=str(bundle.folder), port=0))
     listener.close()
-    assert server.config.app.gate.wants_key
+    assert server.config.app.desk.gate.wants_key
 
 
 def test_a_short_key_is_refused():

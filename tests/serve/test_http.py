@@ -213,7 +213,7 @@ UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/static/page.css", "/static/p
 
 def test_the_openapi_document_has_the_routes_that_are_served(running: Running, bundle):
     document = running.client.get("/openapi.json").json()
-    served = create_app(ServeSettings(bundle=str(bundle.folder))).routes.rights
+    served = create_app(ServeSettings(bundle=str(bundle.folder))).desk.routes.rights
     assert set(document["paths"]) == set(served) - UNDOCUMENTED
     for path, methods in document["paths"].items():
         assert {method.upper() for method in methods} == set(served[path])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sartor.core.errors import RequestError
 from sartor.core.tables import now
-from sartor.serve.batcher import Answer, Batcher
+from sartor.serve.batcher import Answer, Batcher, Timing
 from sartor.serve.exchange import Exchange
 from sartor.serve.metrics import Metrics
 from sartor.serve.records import Recorder, Served
@@ -54,9 +54,12 @@ class Answering:
                 waits, 502 when a language model that the bundle asks does not answer.
         """
         texts = self._texts(rows)
-        outputs = await self.batcher.submit(texts)
-        found = Answered(outputs, self.runtime.id, exchange.answer_id())
+        timing = Timing()
+        outputs = await self.batcher.submit(texts, timing)
+        self.metrics.queued(timing.begun - timing.asked)
+        found = Answered(outputs, self.runtime.id, exchange.own_id())
         exchange.rows, exchange.model = len(outputs), found.model
+        exchange.answer = found.request_id
         if self.recorder:
             self.recorder.served(
                 Served(

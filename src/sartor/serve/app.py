@@ -19,12 +19,13 @@ from sartor.serve.auth import Gate
 from sartor.serve.batcher import Batcher
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
 from sartor.serve.exchange import Exchange
-from sartor.serve.guard import Guard
+from sartor.serve.guard import Desk, Guard
 from sartor.serve.logs import RequestLog, taking
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.oip import Protocol
 from sartor.serve.records import Keeping, Recorder, Said
 from sartor.serve.replies import JSON, refusal, reply
+from sartor.serve.room import Busy, Room
 from sartor.serve.routes import Endpoint, Routes
 from sartor.serve.runtime import Runtime, asks_llm, open_runtime
 from sartor.serve.settings import ServeSettings
@@ -60,14 +61,7 @@ def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard
             Exception: service.failed,
         },
     )
-    return Guard(
-        router,
-        service.gate,
-        service.metrics,
-        service.log,
-        routes=service.routes,
-        max_body=settings.max_body_bytes,
-    )
+    return Guard(router, service.desk())
 
 
 class Service:
@@ -88,6 +82,12 @@ class Service:
             waiting_s=lambda: self._batcher.waiting_s,
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
         )
+        self.metrics.counted(
+            "sartor_log_lines_dropped",
+            "Lines that the log's reader did not take in time.",
+            lambda: self.log.dropped,
+        )
+        self._batcher.watch = self.metrics.batched
         self._answering = Answering(settings, runtime, self._batcher, self._recorder, self.metrics)
         self.routes = Routes((*self._endpoints(), *self._protocol().endpoints()))
 
@@ -106,6 +106,17 @@ class Service:
             Endpoint("GET", "/", "public", page.index),
             Endpoint("GET", "/static/page.css", "public", page.style),
             Endpoint("GET", "/static/page.js", "public", page.script),
+        )
+
+    def desk(self) -> Desk:
+        """What stands before the router."""
+        return Desk(
+            gate=self.gate,
+            room=Room(self._settings.max_requests, self._settings.max_held_bytes),
+            routes=self.routes,
+            metrics=self.metrics,
+            log=self.log,
+            max_body=self._settings.max_body_bytes,
         )
 
     @asynccontextmanager
@@ -149,6 +160,7 @@ class Service:
             )
         said = Said(**body.model_dump(exclude={"new_label"}))
         number = await self._recorder.said(said)
+        self.metrics.told()
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)
 
     async def model(self, request: Request) -> Response:
@@ -191,6 +203,8 @@ class Service:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
+        if isinstance(error, Busy):
+            Exchange.of(request.scope).shed = error.where
         return refusal(error, request.url.path, self._batcher.retry_after_s)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:

@@ -7,15 +7,17 @@ a name that is rebound to 127.0.0.1 (seen in Host) and a cross-site POST (seen i
 
 import asyncio
 import hmac
+import logging
 import time
 from collections.abc import Mapping
 
-from sartor.core.errors import RequestError
+from sartor.core.errors import RequestError, WorkspaceError
 from sartor.core.store import Store, token_hash
 from sartor.serve.routes import Right
 from sartor.serve.settings import ServeSettings, is_loopback
 
-_FRESH_S = 5.0
+_FRESH_S, _STALE_S = 5.0, 60.0
+_log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -26,7 +28,7 @@ class Gate:
         self._fixed = token_hash(settings.key) if settings.key else None
         self._hashes: frozenset[str] = frozenset()
         self._any_stored = False
-        self._read_at = -_FRESH_S
+        self._read_at = self._known_at = -_FRESH_S
         self._reading = asyncio.Lock()
         self._read()
 
@@ -49,7 +51,8 @@ class Gate:
             headers: Lower-case name to value.
 
         Raises:
-            RequestError: 401 without a valid key, 403 from a foreign host or page.
+            RequestError: 401 without a valid key, 403 from a foreign host or page, 503 when the
+                store has not been readable for a minute.
         """
         self._check_host(headers.get("host", ""))
         if method not in ("GET", "HEAD"):
@@ -57,6 +60,10 @@ class Gate:
         if right == "public":
             return
         await self._refresh()
+        if self._read_at - self._known_at > _STALE_S:
+            raise RequestError(
+                "API keys cannot be checked now.", fix="try again in a minute.", status=503
+            )
         if self.wants_key and not self._valid(headers.get("authorization", "")):
             raise RequestError(
                 "This needs an API key.",
@@ -103,8 +110,14 @@ class Gate:
         if self._store is None or time.monotonic() - self._read_at < _FRESH_S:
             return
         async with self._reading:
-            if time.monotonic() - self._read_at >= _FRESH_S:
+            if time.monotonic() - self._read_at < _FRESH_S:
+                return
+            try:
                 await asyncio.to_thread(self._read)
+            except WorkspaceError as error:
+                # The keys that were read last hold a while longer.
+                self._read_at = time.monotonic()
+                _log.error("API keys cannot be read: %s", error.what)
 
     def _read(self) -> None:
         if self._store is None:
@@ -112,7 +125,7 @@ class Gate:
         keys = self._store.keys()
         self._hashes = frozenset(key.hash for key in keys if key.revoked is None)
         self._any_stored = bool(keys)
-        self._read_at = time.monotonic()
+        self._read_at = self._known_at = time.monotonic()
 
 
 def _name(host: str) -> str:

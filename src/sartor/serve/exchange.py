@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
 
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -38,6 +39,8 @@ class Exchange:
     """Content id of the bundle that answered."""
     answer: str | None = None
     """Under which id the answer was recorded."""
+    shed: Place | None = None
+    """What was full, where it was refused for want of room."""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
     """Sent with the reply, whatever it is."""
 
@@ -65,14 +68,13 @@ class Exchange:
         """The one that `begin` put there."""
         return scope[_KEY]
 
-    def answer_id(self) -> str:
+    def own_id(self) -> str:
         """An id to record an answer under.
 
         A client's own id never is: two clients may send the same one, and one of them could then
         keep the other's answer from being recorded, or guess where feedback on it belongs.
         """
-        self.answer = self.id if self.made else new_id()
-        return self.answer
+        return self.id if self.made else new_id()
 
 
 def new_id() -> str:

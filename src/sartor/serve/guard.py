@@ -5,6 +5,7 @@ A plain ASGI callable around the router, since what it does happens on every req
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +15,7 @@ from sartor.serve.exchange import Exchange
 from sartor.serve.logs import RequestLog, request_id
 from sartor.serve.metrics import Metrics
 from sartor.serve.replies import refusal
+from sartor.serve.room import Busy, Held, Room
 from sartor.serve.routes import Routes
 
 _BODY_S = 30.0
@@ -26,21 +28,23 @@ _SECURITY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the outermost layer works with."""
+
+    gate: Gate
+    room: Room
+    routes: Routes
+    metrics: Metrics
+    log: RequestLog
+    max_body: int
+
+
 class Guard:
     """Wraps the router."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        gate: Gate,
-        metrics: Metrics,
-        log: RequestLog,
-        *,
-        routes: Routes,
-        max_body: int,
-    ) -> None:
-        self._app, self.gate, self._metrics, self._log = app, gate, metrics, log
-        self.routes, self._max_body = routes, max_body
+    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+        self._app, self.desk = app, desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +52,7 @@ class Guard:
             return
         start = time.perf_counter()
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        exchange = Exchange.begin(scope, headers, self.routes)
+        exchange = Exchange.begin(scope, headers, self.desk.routes)
         request_id.set(exchange.id)
 
         async def sending(message: Message) -> None:
@@ -61,37 +65,46 @@ class Guard:
             await self._handle(exchange, headers, (scope, receive, sending))
         finally:
             seconds = time.perf_counter() - start
-            self._metrics.replied(exchange.route, exchange.status, seconds)
-            self._log.replied(exchange, seconds)
+            self.desk.metrics.replied(exchange.route, exchange.status, seconds)
+            if exchange.shed:
+                self.desk.metrics.shed(exchange.shed)
+            self.desk.log.replied(exchange, seconds)
 
     async def _handle(
         self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]
     ) -> None:
         scope, receive, send = asgi
         try:
-            await self.gate.check(exchange.method, exchange.right, headers)
-            body = await _read_body(headers, receive, self._max_body)
+            if exchange.right in ("public", "metrics"):
+                # Health and metrics must answer while everything else is refused.
+                await self.desk.gate.check(exchange.method, exchange.right, headers)
+                await self._app(scope, _replay(b"", receive), send)
+                return
+            with self.desk.room.place() as held:
+                await self.desk.gate.check(exchange.method, exchange.right, headers)
+                body = await _read_body(headers, receive, self.desk.max_body, held)
+                await self._app(scope, _replay(body, receive), send)
         except RequestError as error:
+            if isinstance(error, Busy):
+                exchange.shed = error.where
             await refusal(error, scope["path"])(scope, receive, send)
-        else:
-            await self._app(scope, _replay(body, receive), send)
 
 
-async def _read_body(headers: dict[str, str], receive: Receive, most: int) -> bytes:
+async def _read_body(headers: dict[str, str], receive: Receive, most: int, held: Held) -> bytes:
     """The whole body, refused before it is held when it is announced too long."""
     announced = headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > most:
         raise _too_long(most)
     try:
         async with asyncio.timeout(_BODY_S):
-            return await _join(receive, most)
+            return await _join(receive, most, held)
     except TimeoutError:
         raise RequestError(
             f"The body did not arrive within {_BODY_S:.0f} s.", fix="send it faster.", status=408
         ) from None
 
 
-async def _join(receive: Receive, most: int) -> bytes:
+async def _join(receive: Receive, most: int, held: Held) -> bytes:
     pieces: list[bytes] = []
     total = 0
     while True:
@@ -102,6 +115,7 @@ async def _join(receive: Receive, most: int) -> bytes:
         total += len(piece)
         if total > most:
             raise _too_long(most)
+        held.more(len(piece))
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)

@@ -23,11 +23,14 @@ from sqlalchemy import exc
 from sartor.core.errors import RequestError, WorkspaceError
 from sartor.core.store import Store, StoreFull
 from sartor.core.tables import feedback, now, predictions
+from sartor.serve.room import Budget, Busy
 
 _log = logging.getLogger(__name__)
 _GROUP = 1_000
 _PIECE = 500
 _HOUR = 3_600.0
+_ENTRY, _NUMBER = 1_000, 64
+"""Bytes of an entry without its texts, and of one probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Keeping:
     """After these days texts are deleted; answers and labels stay."""
     waiting: int = 2_000
     """Requests that may wait to be written."""
+    waiting_bytes: int = 64_000_000
+    """What they may hold together, about."""
 
 
 class Recorder:
@@ -93,6 +98,7 @@ class Recorder:
     def __init__(self, store: Store, keeping: Keeping | None = None) -> None:
         self._store, self._keeping = store, keeping or Keeping()
         self._queue: queue.Queue[Served | _Waiting | None] = queue.Queue(self._keeping.waiting)
+        self._held = Budget(self._keeping.waiting_bytes)
         self._thread = threading.Thread(target=self._write_on, name="sartor-records", daemon=True)
         self._next_expiry = 0.0
         self.unrecorded = 0
@@ -101,26 +107,22 @@ class Recorder:
 
     def served(self, request: Served) -> None:
         """Write a request down soon; never waits."""
-        try:
-            self._queue.put_nowait(request)
-        except queue.Full:
+        if not self._put(request):
             self.unrecorded += 1
 
     async def said(self, said: Said) -> int:
         """Write feedback down; gives its number once it is on the disk.
 
         Raises:
-            RequestError: 404 for an answer that was never recorded, 503 when too much waits,
-                507 when the disk is full.
+            RequestError: 404 for an answer that was never recorded, 507 when the disk is full.
+            Busy: When too much waits.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(said, now(), loop, loop.create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except queue.Full:
-            raise RequestError(
-                "Feedback comes faster than the disk takes it.", fix="try again.", status=503
-            ) from None
+        if not self._put(waiting):
+            raise Busy(
+                "Feedback comes faster than the disk takes it.", fix="try again.", where="store"
+            )
         return await waiting.done
 
     def close(self) -> None:
@@ -128,12 +130,25 @@ class Recorder:
         self._queue.put(None)
         self._thread.join()
 
+    def _put(self, item: Served | _Waiting) -> bool:
+        """Whether there was room."""
+        weight = _weight(item)
+        if not self._held.take(weight):
+            return False
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self._held.give(weight)
+            return False
+        return True
+
     def _write_on(self) -> None:
         going = True
         while going:
             items, going = self._next()
             if items:
                 self._commit(items)
+                self._held.give(sum(map(_weight, items)))
             if time.monotonic() >= self._next_expiry:
                 self._next_expiry = time.monotonic() + _HOUR
                 self._expire()
@@ -187,6 +202,15 @@ class Recorder:
                 self._store.scrub()
         except WorkspaceError as error:
             _log.error("texts past their retention are still kept: %s", error)
+
+
+def _weight(item: Served | _Waiting) -> int:
+    """Bytes that it holds, about."""
+    if isinstance(item, _Waiting):
+        said = item.said
+        return _ENTRY + len(said.text or "") + len(said.comment or "")
+    labels = len(item.answers[0]["probabilities"]) if item.answers else 0
+    return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(len, item.texts))
 
 
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:

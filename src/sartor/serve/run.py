@@ -65,7 +65,7 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
                 f"Every text is sent on to {model.chat.place}, where {model.chat.model} labels it."
             )
         )
-    for note in _notes(settings, app.gate.wants_key, listener.getsockname()[1]):
+    for note in _notes(settings, app.desk.gate.wants_key, listener.getsockname()[1]):
         emit(note)
     config = uvicorn.Config(
         app,

@@ -42,6 +42,10 @@ class ServeSettings:
     """Most rows in one request."""
     max_text_chars: int = 20_000
     """Longest text, in characters."""
+    max_requests: int = 2_000
+    """Most requests in progress at once; health and metrics are not counted."""
+    max_held_bytes: int = 64_000_000
+    """Most bytes of bodies that requests in progress hold together."""
     max_wait_s: float = 2.0
     """Requests that would wait longer than this are turned away with 503."""
     log_format: LogFormat = "none"
@@ -51,6 +55,7 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         at_least_one = ("retention_days", "max_body_bytes", "max_rows", "max_text_chars")
+        at_least_one += ("max_requests", "max_held_bytes")
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise SettingError(
