@@ -2,7 +2,7 @@
 
 import typer
 
-from sartor.cli import data, feedback, models, needs, search, serving, system
+from sartor.cli import data, feedback, keys, models, needs, search, serving, system
 
 app = typer.Typer(
     name="sartor",
@@ -19,3 +19,4 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(search.app, name="search")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(keys.app, name="keys")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Unreleased, Where
+from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Tenant, Unreleased, Where
 
 if TYPE_CHECKING:
     from sartor.serve.settings import LogFormat
@@ -99,6 +99,7 @@ def serve(
 
 def listen(
     bundle: Annotated[str | None, typer.Option(help="Id of one bundle; default all.")] = None,
+    tenant: Tenant = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
@@ -109,7 +110,7 @@ def listen(
     from sartor.listen.feedback import summary
 
     with Store.open(Workspace.open(workspace).store) as store:
-        found = summary(store, bundle)
+        found = summary(store, bundle, tenant)
     if json:
         write_json(asdict(found))
         return

@@ -70,6 +70,7 @@ class Answering:
                     answers=outputs,
                     user=about.user,
                     segment=about.segment,
+                    tenant=exchange.tenant,
                 )
             )
         self.metrics.answered(len(outputs), sum(one["label"] is None for one in outputs))

@@ -50,7 +50,7 @@ def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard
         service.close()
         raise SettingError(
             f"{settings.host} can be reached by others, and no API key exists.",
-            fix="set SARTOR_API_KEY, or listen on 127.0.0.1.",
+            fix="set SARTOR_API_KEY, make one with `sartor keys add NAME`, or listen on 127.0.0.1.",
         )
     router = Starlette(
         routes=service.routes.routes,
@@ -158,7 +158,8 @@ class Service:
                 fix=f'{near_miss(body.label, labels)} To propose a new one, add "new_label": true.',
                 status=422,
             )
-        said = Said(**body.model_dump(exclude={"new_label"}))
+        tenant = Exchange.of(request.scope).tenant
+        said = Said(**body.model_dump(exclude={"new_label"}), tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)

@@ -1,4 +1,4 @@
-"""Who may ask: bearer keys, and browsers only from our own page.
+"""Who may ask, and what: bearer keys with roles, and browsers only from our own page.
 
 Once any key exists, every route that is not public wants one. Without keys only the loopback
 address is served, and there two attacks remain that a browser can carry from a foreign page:
@@ -10,8 +10,10 @@ import hmac
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sartor.core.errors import RequestError, WorkspaceError
+from sartor.core.errors import RequestError, SartorError
+from sartor.core.grants import ROLES, Grant
 from sartor.core.store import Store, token_hash
 from sartor.serve.routes import Right
 from sartor.serve.settings import ServeSettings, is_loopback
@@ -20,13 +22,30 @@ _FRESH_S, _STALE_S = 5.0, 60.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the holder of a key, or whoever uses this machine where no key exists.
+
+    Args:
+        key: Its number in the store, "environment" for the server's own, None without one.
+        grant: What they may do.
+    """
+
+    key: int | str | None
+    grant: Grant
+
+
+_ANYBODY = Caller(None, Grant("admin"))
+_OWN = Caller("environment", Grant("admin"))
+
+
 class Gate:
     """Decides whether a request is let in."""
 
     def __init__(self, settings: ServeSettings, store: Store | None) -> None:
         self._settings, self._store = settings, store
         self._fixed = token_hash(settings.key) if settings.key else None
-        self._hashes: frozenset[str] = frozenset()
+        self._callers: Mapping[str, Caller] = {}
         self._any_stored = False
         self._read_at = self._known_at = -_FRESH_S
         self._reading = asyncio.Lock()
@@ -40,10 +59,10 @@ class Gate:
     @property
     def has_key(self) -> bool:
         """Whether any key would be let in."""
-        return self._fixed is not None or bool(self._hashes)
+        return self._fixed is not None or bool(self._callers)
 
-    async def check(self, method: str, right: Right, headers: Mapping[str, str]) -> None:
-        """Let a request in, or refuse it.
+    async def check(self, method: str, right: Right, headers: Mapping[str, str]) -> Caller:
+        """Let a request in, or refuse it; gives who asks.
 
         Args:
             method: Upper case.
@@ -51,34 +70,45 @@ class Gate:
             headers: Lower-case name to value.
 
         Raises:
-            RequestError: 401 without a valid key, 403 from a foreign host or page, 503 when the
-                store has not been readable for a minute.
+            RequestError: 401 without a valid key, 403 from a foreign host or page or for a key
+                whose role lacks the right, 503 when the store has not been readable for a minute.
         """
         self._check_host(headers.get("host", ""))
         if method not in ("GET", "HEAD"):
             self._check_origin(headers)
         if right == "public":
-            return
+            return _ANYBODY
         await self._refresh()
         if self._read_at - self._known_at > _STALE_S:
             raise RequestError(
                 "API keys cannot be checked now.", fix="try again in a minute.", status=503
             )
-        if self.wants_key and not self._valid(headers.get("authorization", "")):
+        if not self.wants_key:
+            return _ANYBODY
+        caller = self._caller(headers.get("authorization", ""))
+        if caller is None:
             raise RequestError(
                 "This needs an API key.",
                 fix="send the header `Authorization: Bearer KEY`.",
                 status=401,
             )
+        if right != "any" and not caller.grant.allows(right):
+            able = [role for role in ROLES if Grant(role).allows(right)]
+            raise RequestError(
+                f"The key has the role {caller.grant.role!r}, which may not do this.",
+                fix=f"use a key with the role {' or '.join(able)}.",
+                status=403,
+            )
+        return caller
 
-    def _valid(self, header: str) -> bool:
+    def _caller(self, header: str) -> Caller | None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
-            return False
+            return None
         found = token_hash(token.strip())
         if self._fixed is not None and hmac.compare_digest(found, self._fixed):
-            return True
-        return found in self._hashes
+            return _OWN
+        return self._callers.get(found)
 
     def _check_host(self, host: str) -> None:
         allowed = self._settings.allowed_hosts
@@ -114,7 +144,7 @@ class Gate:
                 return
             try:
                 await asyncio.to_thread(self._read)
-            except WorkspaceError as error:
+            except SartorError as error:
                 # The keys that were read last hold a while longer.
                 self._read_at = time.monotonic()
                 _log.error("API keys cannot be read: %s", error.what)
@@ -123,7 +153,7 @@ class Gate:
         if self._store is None:
             return
         keys = self._store.keys()
-        self._hashes = frozenset(key.hash for key in keys if key.revoked is None)
+        self._callers = {k.hash: Caller(k.id, k.grant) for k in keys if k.revoked is None}
         self._any_stored = bool(keys)
         self._read_at = self._known_at = time.monotonic()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from sartor.serve.auth import Caller
 from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
 
@@ -32,6 +33,8 @@ class Exchange:
     method: str
     route: str
     right: Right
+    caller: Caller | None = None
+    """Who asks, once they were let in."""
     status: int = 500
     rows: int = 0
     """Rows answered."""
@@ -67,6 +70,11 @@ class Exchange:
     def of(scope: Scope) -> "Exchange":
         """The one that `begin` put there."""
         return scope[_KEY]
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose answers and feedback it may make and see."""
+        return self.caller.grant.tenant if self.caller else None
 
     def own_id(self) -> str:
         """An id to record an answer under.

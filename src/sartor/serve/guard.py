@@ -74,14 +74,15 @@ class Guard:
         self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]
     ) -> None:
         scope, receive, send = asgi
+        asked = exchange.method, exchange.right, headers
         try:
             if exchange.right in ("public", "metrics"):
                 # Health and metrics must answer while everything else is refused.
-                await self.desk.gate.check(exchange.method, exchange.right, headers)
+                exchange.caller = await self.desk.gate.check(*asked)
                 await self._app(scope, _replay(b"", receive), send)
                 return
             with self.desk.room.place() as held:
-                await self.desk.gate.check(exchange.method, exchange.right, headers)
+                exchange.caller = await self.desk.gate.check(*asked)
                 body = await _read_body(headers, receive, self.desk.max_body, held)
                 await self._app(scope, _replay(body, receive), send)
         except RequestError as error:

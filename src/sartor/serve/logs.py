@@ -123,6 +123,8 @@ def _fields(exchange: Exchange, seconds: float) -> dict[str, Any]:
         "rows": exchange.rows,
         "model": exchange.model,
         "answer": exchange.answer,
+        "key": exchange.caller.key if exchange.caller else None,
+        "tenant": exchange.tenant,
     }
 
 

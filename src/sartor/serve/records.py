@@ -26,6 +26,8 @@ from sartor.core.tables import feedback, now, predictions
 from sartor.serve.room import Budget, Busy
 
 _log = logging.getLogger(__name__)
+_Place = tuple[str | None, str, int]
+"""Tenant, request and row."""
 _GROUP = 1_000
 _PIECE = 500
 _HOUR = 3_600.0
@@ -49,6 +51,7 @@ class Served:
     answers: Sequence[Mapping[str, Any]]
     user: str | None = None
     segment: str | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Said:
         row: Which row of the request, from 0.
         label: What the answer should have been.
         text: Sent along on purpose, so it is kept whatever the server keeps by itself.
+        tenant: Who says so; another tenant's answers do not exist for them.
     """
 
     request_id: str
@@ -68,6 +72,7 @@ class Said:
     user: str | None = None
     segment: str | None = None
     text: str | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +232,7 @@ def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
             "text": _storable(text),
             "user": _storable(request.user),
             "segment": _storable(request.segment),
+            "tenant": request.tenant,
         }
         for row, (text, answer) in enumerate(zip(texts, request.answers, strict=True))
     ]
@@ -237,7 +243,7 @@ def _add_feedback(
 ) -> list[int | RequestError]:
     """Insert what refers to a recorded answer; its number, or the refusal, for each."""
     known = _recorded(connection, {item.said.request_id for item in waiting})
-    good = [item for item in waiting if (item.said.request_id, item.said.row) in known]
+    good = [item for item in waiting if _place(item.said) in known]
     numbers: list[int] = []
     if good:
         insert = sa.insert(feedback).returning(feedback.c.id, sort_by_parameter_order=True)
@@ -246,16 +252,21 @@ def _add_feedback(
     return [number_of.get(id(item)) or _unknown(item.said, known) for item in waiting]
 
 
-def _recorded(connection: sa.Connection, requests: set[str]) -> set[tuple[str, int]]:
-    found: set[tuple[str, int]] = set()
+def _recorded(connection: sa.Connection, requests: set[str]) -> set[_Place]:
+    found: set[_Place] = set()
+    columns = (predictions.c.tenant, predictions.c.request_id, predictions.c.row)
     names = sorted(requests)
     for start in range(0, len(names), _PIECE):
         chosen = predictions.c.request_id.in_(names[start : start + _PIECE])
-        query = sa.select(predictions.c.request_id, predictions.c.row).where(chosen)
+        query = sa.select(*columns).where(chosen)
         # On Postgres another process could delete the answer before our rows refer to it.
         query = query.with_for_update(read=True, key_share=True)
-        found.update((request, row) for request, row in connection.execute(query))
+        found.update((tenant, request, row) for tenant, request, row in connection.execute(query))
     return found
+
+
+def _place(said: Said) -> _Place:
+    return said.tenant, said.request_id, said.row
 
 
 def _feedback_row(item: _Waiting) -> dict[str, Any]:
@@ -269,6 +280,7 @@ def _feedback_row(item: _Waiting) -> dict[str, Any]:
         "user": _storable(said.user),
         "segment": _storable(said.segment),
         "text": _storable(said.text),
+        "tenant": said.tenant,
     }
 
 
@@ -277,8 +289,9 @@ def _storable(text: str | None) -> str | None:
     return text.replace("\x00", "\ufffd") if text else text
 
 
-def _unknown(said: Said, known: set[tuple[str, int]]) -> RequestError:
-    rows = sorted(row for request, row in known if request == said.request_id)
+def _unknown(said: Said, known: set[_Place]) -> RequestError:
+    theirs = (said.tenant, said.request_id)
+    rows = sorted(row for tenant, request, row in known if (tenant, request) == theirs)
     if rows:
         return RequestError(
             f"Request {said.request_id!r} has no row {said.row}; it had {len(rows)}.",
