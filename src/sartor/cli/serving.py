@@ -68,6 +68,9 @@ def serve(
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
     allow_llm: AllowLlm = None,
+    rate_limit: Annotated[
+        str, typer.Option(help="Rows that each key may ask, e.g. 50/s; its own limit goes first.")
+    ] = "none",
     log_format: Annotated[
         str | None,
         typer.Option(help="json, text or none: a line a request on stderr; text on a terminal."),
@@ -91,6 +94,7 @@ def serve(
         allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,
         retention_days=retention_days,
+        rate_limit=rate_limit,
         log_format=cast("LogFormat", log_format or ("text" if sys.stderr.isatty() else "json")),
     )
     with drawing() as emit:

@@ -7,6 +7,7 @@ from sartor.core.errors import RequestError
 from sartor.core.tables import now
 from sartor.serve.batcher import Answer, Batcher, Timing
 from sartor.serve.exchange import Exchange
+from sartor.serve.limits import charge
 from sartor.serve.metrics import Metrics
 from sartor.serve.records import Recorder, Served
 from sartor.serve.runtime import Runtime
@@ -50,10 +51,13 @@ class Answering:
     ) -> Answered:
         """
         Raises:
-            RequestError: 413 beyond the caps, 422 for a row that cannot be used, 503 when too much
-                waits, 502 when a language model that the bundle asks does not answer.
+            RequestError: 413 beyond the caps, 422 for a row that cannot be used, 429 beyond the
+                rate, 502 when a language model that the bundle asks does not answer.
+            Busy: When too much waits.
         """
         texts = self._texts(rows)
+        if exchange.bucket:
+            charge(exchange.bucket, len(texts) - 1)
         timing = Timing()
         outputs = await self.batcher.submit(texts, timing)
         self.metrics.queued(timing.begun - timing.asked)

@@ -20,6 +20,7 @@ from sartor.serve.batcher import Batcher
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
 from sartor.serve.exchange import Exchange
 from sartor.serve.guard import Desk, Guard
+from sartor.serve.limits import Limiter
 from sartor.serve.logs import RequestLog, taking
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from sartor.serve.oip import Protocol
@@ -112,6 +113,7 @@ class Service:
         """What stands before the router."""
         return Desk(
             gate=self.gate,
+            limiter=Limiter(self._settings.rate),
             room=Room(self._settings.max_requests, self._settings.max_held_bytes),
             routes=self.routes,
             metrics=self.metrics,
@@ -204,9 +206,11 @@ class Service:
 
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
+        exchange = Exchange.of(request.scope)
         if isinstance(error, Busy):
-            Exchange.of(request.scope).shed = error.where
-        return refusal(error, request.url.path, self._batcher.retry_after_s)
+            exchange.shed = error.where
+        waiting_s = exchange.retry_after_s(self._batcher.retry_after_s)
+        return refusal(error, request.url.path, waiting_s)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -3,11 +3,12 @@
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.types import Scope
 
 from sartor.serve.auth import Caller
+from sartor.serve.limits import Bucket
 from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
 
@@ -35,6 +36,8 @@ class Exchange:
     right: Right
     caller: Caller | None = None
     """Who asks, once they were let in."""
+    bucket: Bucket | None = None
+    """Where its rows are charged, if they are."""
     status: int = 500
     rows: int = 0
     """Rows answered."""
@@ -44,8 +47,6 @@ class Exchange:
     """Under which id the answer was recorded."""
     shed: Place | None = None
     """What was full, where it was refused for want of room."""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
-    """Sent with the reply, whatever it is."""
 
     @staticmethod
     def begin(scope: Scope, headers: Mapping[str, str], routes: Routes) -> "Exchange":
@@ -62,7 +63,6 @@ class Exchange:
         route, right = routes.find(method, scope["path"])
         known = method if method in _METHODS else "OTHER"
         found = Exchange(given if sane else new_id(), not sane, known, route, right)
-        found.headers.append((b"x-request-id", found.id.encode("ascii")))
         scope[_KEY] = found
         return found
 
@@ -70,6 +70,15 @@ class Exchange:
     def of(scope: Scope) -> "Exchange":
         """The one that `begin` put there."""
         return scope[_KEY]
+
+    def retry_after_s(self, waiting_s: int) -> int:
+        """Seconds to tell a client to stay away: until its bucket has a token, else `waiting_s`."""
+        return max(1, self.bucket.wait_s if self.bucket and self.bucket.wait_s else waiting_s)
+
+    def sent(self) -> list[tuple[bytes, bytes]]:
+        """Headers of the reply, whatever it is."""
+        found = [(b"x-request-id", self.id.encode("ascii"))]
+        return found + self.bucket.headers if self.bucket else found
 
     @property
     def tenant(self) -> str | None:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sartor.core.errors import RequestError
 from sartor.serve.auth import Gate
 from sartor.serve.exchange import Exchange
+from sartor.serve.limits import Limiter, enter
 from sartor.serve.logs import RequestLog, request_id
 from sartor.serve.metrics import Metrics
 from sartor.serve.replies import refusal
@@ -33,6 +34,7 @@ class Desk:
     """What the outermost layer works with."""
 
     gate: Gate
+    limiter: Limiter
     room: Room
     routes: Routes
     metrics: Metrics
@@ -58,7 +60,7 @@ class Guard:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = [*message["headers"], *_SECURITY, *exchange.headers]
+                message["headers"] = [*message["headers"], *_SECURITY, *exchange.sent()]
             await send(message)
 
         try:
@@ -66,6 +68,8 @@ class Guard:
         finally:
             seconds = time.perf_counter() - start
             self.desk.metrics.replied(exchange.route, exchange.status, seconds)
+            if exchange.status == 429:
+                self.desk.metrics.limited()
             if exchange.shed:
                 self.desk.metrics.shed(exchange.shed)
             self.desk.log.replied(exchange, seconds)
@@ -83,12 +87,25 @@ class Guard:
                 return
             with self.desk.room.place() as held:
                 exchange.caller = await self.desk.gate.check(*asked)
+                self._limit(exchange, scope)
                 body = await _read_body(headers, receive, self.desk.max_body, held)
                 await self._app(scope, _replay(body, receive), send)
         except RequestError as error:
             if isinstance(error, Busy):
                 exchange.shed = error.where
-            await refusal(error, scope["path"])(scope, receive, send)
+            response = refusal(error, scope["path"], exchange.retry_after_s(1))
+            await response(scope, receive, send)
+
+    def _limit(self, exchange: Exchange, scope: Scope) -> None:
+        """Take the request's own token, before its body is read."""
+        caller = exchange.caller
+        if caller is None or caller.key is None:
+            who, rate = f"address {(scope.get('client') or ('unknown',))[0]}", None
+        else:
+            who, rate = f"key {caller.key}", caller.grant.rate
+        exchange.bucket = self.desk.limiter.bucket(who, rate)
+        if exchange.bucket:
+            enter(exchange.bucket)
 
 
 async def _read_body(headers: dict[str, str], receive: Receive, most: int, held: Held) -> bytes:

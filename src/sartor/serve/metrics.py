@@ -54,6 +54,11 @@ class Metrics:
             ["where"],
             registry=self._registry,
         )
+        self._limited = Counter(
+            "sartor_rate_limited_requests",
+            "Requests refused because their rate limit was used up.",
+            registry=self._registry,
+        )
         self._feedback = Counter(
             "sartor_feedback", "Feedback that was kept.", registry=self._registry
         )
@@ -98,6 +103,9 @@ class Metrics:
 
     def shed(self, where: Place) -> None:
         self._shed.labels(where).inc()
+
+    def limited(self) -> None:
+        self._limited.inc()
 
     def told(self) -> None:
         """Count feedback that was kept."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from sartor.core.errors import SettingError
+from sartor.core.grants import UNLIMITED, Rate
 
 LogFormat = Literal["json", "text", "none"]
 
@@ -46,6 +47,8 @@ class ServeSettings:
     """Most requests in progress at once; health and metrics are not counted."""
     max_held_bytes: int = 64_000_000
     """Most bytes of bodies that requests in progress hold together."""
+    rate_limit: str = UNLIMITED
+    """Rows that each key, or each address where there are no keys, may ask: 50/s, 1000/m, none."""
     max_wait_s: float = 2.0
     """Requests that would wait longer than this are turned away with 503."""
     log_format: LogFormat = "none"
@@ -71,11 +74,17 @@ class ServeSettings:
             raise SettingError(
                 f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."
             )
+        Rate.parse(self.rate_limit)
         if self.key is not None and len(self.key) < 16:
             raise SettingError(
                 f"The API key has {len(self.key)} characters; it can be guessed.",
                 fix="take at least 16, e.g. from `openssl rand -hex 32`.",
             )
+
+    @property
+    def rate(self) -> Rate | None:
+        """The rate limit; None where there is none."""
+        return Rate.parse(self.rate_limit)
 
     @property
     def loopback(self) -> bool:
