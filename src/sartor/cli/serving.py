@@ -68,6 +68,12 @@ def serve(
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
     allow_llm: AllowLlm = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate: serve HTTPS.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of its key; default in the certificate's file.")
+    ] = None,
     rate_limit: Annotated[
         str, typer.Option(help="Rows that each key may ask, e.g. 50/s; its own limit goes first.")
     ] = "none",
@@ -94,6 +100,8 @@ def serve(
         allow_llm=tuple(allow_llm or ()),
         store_texts=store_texts,
         retention_days=retention_days,
+        tls_cert=str(tls_cert) if tls_cert else None,
+        tls_key=str(tls_key) if tls_key else None,
         rate_limit=rate_limit,
         log_format=cast("LogFormat", log_format or ("text" if sys.stderr.isatty() else "json")),
     )

@@ -16,6 +16,7 @@ from sartor.core.events import Emit, Note, silent
 from sartor.llm.asker import Asker
 from sartor.serve.runtime import open_runtime
 from sartor.serve.settings import ServeSettings
+from sartor.serve.tls import check_tls
 
 if TYPE_CHECKING:
     import uvicorn
@@ -30,7 +31,8 @@ def serve(settings: ServeSettings, emit: Emit = silent) -> None:
     A key in the environment variable SARTOR_API_KEY is used where the settings have none.
 
     Raises:
-        SettingError: If others could reach the server and no key exists, or the port is taken.
+        SettingError: If others could reach the server and no key exists, the port is taken, or
+            the certificate cannot be used.
         BundleError: If the bundle is damaged, or unreleased and not allowed.
         WorkspaceError: If the store cannot be used.
     """
@@ -46,6 +48,8 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
     """
     if settings.key is None and os.environ.get(KEY_VARIABLE):
         settings = replace(settings, key=os.environ[KEY_VARIABLE])
+    if settings.tls_cert:
+        check_tls(settings.tls_cert, settings.tls_key)
     listener = _listen(settings)
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
@@ -75,6 +79,8 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
         ws="none",
         # Addresses are not logged, so nobody needs to be believed about them.
         proxy_headers=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=round(settings.stop_s),
     )
     return uvicorn.Server(config), listener
@@ -100,7 +106,13 @@ def _listen(settings: ServeSettings) -> socket.socket:
 
 def _notes(settings: ServeSettings, wants_key: bool, port: int) -> Iterator[Note]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    yield Note(f"Serving {settings.bundle} at http://{host}:{port}/")
+    scheme = "https" if settings.tls_cert else "http"
+    yield Note(f"Serving {settings.bundle} at {scheme}://{host}:{port}/")
+    if not settings.loopback and not settings.tls_cert:
+        yield Note(
+            "Plain HTTP: texts and keys can be read on the way. Put a proxy with TLS in front, "
+            "or give --tls-cert."
+        )
     if not wants_key:
         yield Note(
             f"No API key: every program on this machine may ask. Set {KEY_VARIABLE} to want one."

@@ -51,6 +51,10 @@ class ServeSettings:
     """Rows that each key, or each address where there are no keys, may ask: 50/s, 1000/m, none."""
     max_wait_s: float = 2.0
     """Requests that would wait longer than this are turned away with 503."""
+    tls_cert: str | None = None
+    """PEM file of a certificate; the server then speaks HTTPS itself."""
+    tls_key: str | None = None
+    """PEM file of its private key; in the certificate's file when None."""
     log_format: LogFormat = "none"
     """How the line that each request leaves on stderr looks; "none" writes none."""
     stop_s: float = 20.0
@@ -75,6 +79,11 @@ class ServeSettings:
                 f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."
             )
         Rate.parse(self.rate_limit)
+        if self.tls_key is not None and self.tls_cert is None:
+            raise SettingError(
+                f"tls_key is {self.tls_key!r} and there is no tls_cert.",
+                fix="give the certificate too, or neither.",
+            )
         if self.key is not None and len(self.key) < 16:
             raise SettingError(
                 f"The API key has {len(self.key)} characters; it can be guessed.",
