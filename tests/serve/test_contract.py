@@ -27,7 +27,9 @@ UNDERSTOOD = {
 TYPES: dict[str, Callable[[Any], bool]] = {
     "null": lambda value: value is None,
     "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "integer": lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+    ),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "string": lambda value: isinstance(value, str),
     "array": lambda value: isinstance(value, list),
@@ -77,7 +79,8 @@ class Document:
         if "anyOf" in schema:
             if all(any(self.faults(one, value, place)) for one in schema["anyOf"]):
                 yield f"{place}: {value!r:.80} fits no alternative"
-            return
+            if "properties" not in schema:
+                return
         if "type" in schema and not TYPES[schema["type"]](value):
             yield f"{place}: {value!r:.80} is not of type {schema['type']}"
             return
@@ -103,18 +106,23 @@ class Document:
     def _object_faults(
         self, schema: dict[str, Any], value: dict[str, Any], place: str
     ) -> Iterator[str]:
-        known, others = schema.get("properties", {}), schema.get("additionalProperties", False)
+        # An alternative names some of the properties; the others are the whole schema's affair.
+        others = schema.get("additionalProperties", "type" not in schema)
+        known = schema.get("properties", {})
         for name in set(schema.get("required", ())) - set(value):
             yield f"{place}: {name} is missing"
         for name, inner in value.items():
             if name in known or isinstance(others, dict):
                 yield from self.faults(known.get(name, others), inner, f"{place}.{name}")
-            elif not others:
+            elif others is False:
                 yield f"{place}: {name!r} is not in the document"
 
     def fitting(self, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         """Values that the schema allows."""
         schema = self.resolved(schema)
+        if "anyOf" in schema and "properties" in schema:
+            base = self.fitting({k: v for k, v in schema.items() if k != "anyOf"})
+            return st.one_of([self._also(base, one) for one in schema["anyOf"]])
         if "anyOf" in schema:
             return st.one_of([self.fitting(one) for one in schema["anyOf"]])
         if "const" in schema or "enum" in schema:
@@ -137,6 +145,13 @@ class Document:
             most = min(schema.get("maxLength", 40), 40)
             return st.text(min_size=schema.get("minLength", 0), max_size=most)
         return {"boolean": st.booleans(), "null": st.none()}[kind]
+
+    def _also(
+        self, base: st.SearchStrategy[Any], alternative: dict[str, Any]
+    ) -> st.SearchStrategy[Any]:
+        """What fits both: the alternative narrows some of the properties."""
+        more = {k: self.fitting(inner) for k, inner in alternative["properties"].items()}
+        return st.tuples(base, st.fixed_dictionaries(more)).map(lambda two: two[0] | two[1])
 
 
 JUNK = st.recursive(

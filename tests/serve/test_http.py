@@ -90,6 +90,13 @@ def test_feedback_that_cannot_be_used_says_why(
     assert rows(running.store, feedback) == []
 
 
+def test_a_whole_number_may_be_written_with_a_point(running: Running):
+    asked = running.predict("money", "tax")
+    said = {"request_id": asked["request_id"], "row": 1.0, "label": "other"}
+    assert running.client.post("/v1/feedback", json=said).json()["row"] == 1
+    assert running.client.post("/v1/feedback", json=said | {"row": 0.5}).status_code == 422
+
+
 def test_a_new_label_is_taken_when_it_is_meant(running: Running):
     asked = running.predict("money")
     said = {"request_id": asked["request_id"], "label": "complaint", "new_label": True}

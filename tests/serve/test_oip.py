@@ -112,7 +112,9 @@ WRONG = {
     "numbers": ({"inputs": [TENSOR | {"data": [1, 2]}]}, 400, "inputs.0.data"),
     "too few texts": ({"inputs": [TENSOR | {"shape": [3]}]}, 400, "shape [3] and 2 texts"),
     "two columns": ({"inputs": [TENSOR | {"shape": [1, 2]}]}, 400, "one text a row"),
-    "no rows": ({"inputs": [TENSOR | {"shape": [0], "data": []}]}, 400, "shape [0] and 0 texts"),
+    "no rows": ({"inputs": [TENSOR | {"shape": [0], "data": []}]}, 400, "inputs.0.shape.0"),
+    "no data": ({"inputs": [TENSOR | {"data": []}]}, 400, "inputs.0.data"),
+    "an empty row": ({"inputs": [TENSOR | {"data": [["a"], []]}]}, 400, "inputs.0.data"),
     "a negative size": ({"inputs": [TENSOR | {"shape": [-1]}]}, 400, "inputs.0.shape.0"),
     "a huge size": ({"inputs": [TENSOR | {"shape": [2**62]}]}, 400, "and 2 texts"),
     "three dimensions": ({"inputs": [TENSOR | {"shape": [2, 1, 1]}]}, 400, "inputs.0.shape"),
@@ -129,6 +131,11 @@ WRONG = {
     "an unknown key": ({"input": []}, 400, "input: Extra"),
     "an unknown parameter": ({"parameters": {"priority": 1}}, 400, "parameters.priority"),
     "binary outputs": ({"parameters": {"binary_data_output": True}}, 400, "binary_data_output"),
+    "a number for a boolean": (
+        {"outputs": [{"name": "label", "parameters": {"binary_data": 0}}]},
+        400,
+        "outputs.0.parameters.binary_data",
+    ),
     "an id of a wrong type": ({"id": 7}, 400, "id: "),
     "too many rows": (
         {"inputs": [TENSOR | {"shape": [257], "data": ["a"] * 257}]},

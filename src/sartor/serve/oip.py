@@ -191,18 +191,17 @@ def _texts(tensor: RequestInput, key: str) -> list[str]:
     for index, row in enumerate(tensor.data):
         if isinstance(row, str):
             texts.append(row)
-        elif len(shape) == 2 and len(row) == 1:
+        elif len(shape) == 2:
             texts.append(row[0])
         else:
             raise _wrong(
-                f"Row {index} of the data holds {len(row)} texts in a list of its own; "
-                f"the shape is {shape}.",
-                "send the texts as one flat list.",
+                f"Row {index} of the data is a list of its own; the shape is {shape}.",
+                f"send the texts as one flat list, or the shape [{shape[0]}, 1].",
             )
-    if len(texts) != shape[0] or not texts:
+    if len(texts) != shape[0]:
         raise _wrong(
             f"The input {key!r} has the shape {shape} and {len(texts)} texts.",
-            "send at least one text, and as many as the shape says.",
+            "send as many texts as the shape says.",
         )
     return texts
 

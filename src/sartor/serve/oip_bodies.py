@@ -5,11 +5,38 @@ https://github.com/kserve/open-inference-protocol, specification/protocol/infere
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from sartor.serve.bodies import integral
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_Size = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Size = Annotated[int, Field(ge=1, le=2**63 - 1), BeforeValidator(integral)]
+
+
+def _not_true(value: bool) -> bool:
+    if value:
+        raise ValueError("tensors travel as JSON here")
+    return value
+
+
+# Literal[False] would let 0 through.
+_False = Annotated[
+    bool, AfterValidator(_not_true), WithJsonSchema({"type": "boolean", "const": False})
+]
+
+
+_Flat = Annotated[list[str], Field(min_length=1)]
+_Row = Annotated[list[str], Field(min_length=1, max_length=1)]
+_Nested = Annotated[list[_Row], Field(min_length=1)]
 
 
 class RequestParameters(BaseModel):
@@ -21,7 +48,7 @@ class RequestParameters(BaseModel):
     """As in /v1/predict."""
     segment: _Name | None = None
     """As in /v1/predict."""
-    binary_data_output: Literal[False] | None = None
+    binary_data_output: _False | None = None
     """Tensors travel as JSON here."""
 
 
@@ -39,7 +66,7 @@ class OutputParameters(BaseModel):
     model_config = _STRICT
 
     content_type: Literal["str"] | None = None
-    binary_data: Literal[False] | None = None
+    binary_data: _False | None = None
     """Tensors travel as JSON here."""
 
 
@@ -55,7 +82,7 @@ class RequestInput(BaseModel):
     datatype: str
     """BYTES: texts in UTF-8."""
     parameters: InputParameters | None = None
-    data: list[str] | list[list[str]]
+    data: _Flat | _Nested
     """n texts, flat or nested as the shape says."""
 
 

@@ -167,6 +167,11 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         "additionalProperties": False,
     }
     rows["examples"] = [[dict.fromkeys(facts.inputs, "It broke after two days.")]]
+    # A label that the model does not know is taken where it is said to be new.
+    schemas["FeedbackBody"]["anyOf"] = [
+        {"properties": {"label": {"enum": list(facts.labels)}}},
+        {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
+    ]
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]
