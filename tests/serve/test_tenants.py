@@ -27,14 +27,14 @@ from tests.serve.test_auth import bearer
 from tests.serve.test_http import rows
 
 PREDICT, FEEDBACK = {"predict", "feedback", "admin"}, {"feedback", "admin"}
-METRICS, EVERY, ANYBODY = {"metrics", "admin"}, set(ROLES), {*ROLES, None}
+METRICS, ANYBODY = {"metrics", "admin"}, {*ROLES, None}
 MODEL, VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 POLICY: dict[tuple[str, str], set[str | None]] = {
     ("POST", "/v1/predict"): PREDICT,
     ("POST", "/v1/feedback"): FEEDBACK,
     ("GET", "/v1/model"): PREDICT,
     ("GET", "/metrics"): METRICS,
-    ("GET", "/openapi.json"): EVERY,
+    ("GET", "/openapi.json"): PREDICT,
     ("GET", "/healthz"): ANYBODY,
     ("GET", "/readyz"): ANYBODY,
     ("GET", "/"): ANYBODY,

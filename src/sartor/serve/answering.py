@@ -58,7 +58,7 @@ class Answering:
         texts = self._texts(rows)
         if exchange.bucket:
             charge(exchange.bucket, len(texts) - 1)
-        timing = Timing()
+        timing = exchange.timing = Timing()
         outputs = await self.batcher.submit(texts, timing)
         self.metrics.queued(timing.begun - timing.asked)
         found = Answered(outputs, self.runtime.id, exchange.own_id())

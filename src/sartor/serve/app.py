@@ -30,6 +30,7 @@ from sartor.serve.room import Busy, Room
 from sartor.serve.routes import Endpoint, Routes
 from sartor.serve.runtime import Runtime, asks_llm, open_runtime
 from sartor.serve.settings import ServeSettings
+from sartor.serve.traces import open_traces
 
 
 def create_app(settings: ServeSettings, runtime: Runtime | None = None) -> Guard:
@@ -78,6 +79,7 @@ class Service:
         self._ready = False
         self.gate = Gate(settings, store)
         self.log = RequestLog(settings.log_format)
+        self._traces = open_traces()
         recorder = self._recorder
         self.metrics = Metrics(
             waiting_s=lambda: self._batcher.waiting_s,
@@ -103,7 +105,7 @@ class Service:
             Endpoint("GET", "/healthz", "public", self.healthz),
             Endpoint("GET", "/readyz", "public", self.readyz),
             Endpoint("GET", "/metrics", "metrics", self.metrics_text),
-            Endpoint("GET", "/openapi.json", "any", self.openapi),
+            Endpoint("GET", "/openapi.json", "predict", self.openapi),
             Endpoint("GET", "/", "public", page.index),
             Endpoint("GET", "/static/page.css", "public", page.style),
             Endpoint("GET", "/static/page.js", "public", page.script),
@@ -118,6 +120,7 @@ class Service:
             routes=self.routes,
             metrics=self.metrics,
             log=self.log,
+            traces=self._traces,
             max_body=self._settings.max_body_bytes,
         )
 
@@ -138,6 +141,8 @@ class Service:
         if self._store:
             self._store.close()
         self.log.close()
+        if self._traces:
+            self._traces.close()
 
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())

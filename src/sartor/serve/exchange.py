@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from sartor.serve.auth import Caller
+from sartor.serve.batcher import Timing
 from sartor.serve.limits import Bucket
 from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
@@ -38,6 +39,8 @@ class Exchange:
     """Who asks, once they were let in."""
     bucket: Bucket | None = None
     """Where its rows are charged, if they are."""
+    timing: Timing | None = None
+    """When its rows waited and were computed."""
     status: int = 500
     rows: int = 0
     """Rows answered."""

@@ -18,6 +18,7 @@ from sartor.serve.metrics import Metrics
 from sartor.serve.replies import refusal
 from sartor.serve.room import Busy, Held, Room
 from sartor.serve.routes import Routes
+from sartor.serve.traces import Traces
 
 _BODY_S = 30.0
 """A client that has not sent its whole body after this is cut off."""
@@ -39,6 +40,7 @@ class Desk:
     routes: Routes
     metrics: Metrics
     log: RequestLog
+    traces: Traces | None
     max_body: int
 
 
@@ -66,13 +68,16 @@ class Guard:
         try:
             await self._handle(exchange, headers, (scope, receive, sending))
         finally:
-            seconds = time.perf_counter() - start
+            end = time.perf_counter()
+            seconds = end - start
             self.desk.metrics.replied(exchange.route, exchange.status, seconds)
             if exchange.status == 429:
                 self.desk.metrics.limited()
             if exchange.shed:
                 self.desk.metrics.shed(exchange.shed)
             self.desk.log.replied(exchange, seconds)
+            if self.desk.traces:
+                self.desk.traces.replied(exchange, headers, start, end)
 
     async def _handle(
         self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]

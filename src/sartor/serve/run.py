@@ -17,9 +17,12 @@ from sartor.llm.asker import Asker
 from sartor.serve.runtime import open_runtime
 from sartor.serve.settings import ServeSettings
 from sartor.serve.tls import check_tls
+from sartor.serve.traces import wanted
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from sartor.serve.guard import Desk
 
 KEY_VARIABLE = "SARTOR_API_KEY"
 _BACKLOG = 2_048
@@ -69,7 +72,7 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
                 f"Every text is sent on to {model.chat.place}, where {model.chat.model} labels it."
             )
         )
-    for note in _notes(settings, app.desk.gate.wants_key, listener.getsockname()[1]):
+    for note in _notes(settings, app.desk, listener.getsockname()[1]):
         emit(note)
     config = uvicorn.Config(
         app,
@@ -104,7 +107,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
     return listener
 
 
-def _notes(settings: ServeSettings, wants_key: bool, port: int) -> Iterator[Note]:
+def _notes(settings: ServeSettings, desk: "Desk", port: int) -> Iterator[Note]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.tls_cert else "http"
     yield Note(f"Serving {settings.bundle} at {scheme}://{host}:{port}/")
@@ -113,9 +116,15 @@ def _notes(settings: ServeSettings, wants_key: bool, port: int) -> Iterator[Note
             "Plain HTTP: texts and keys can be read on the way. Put a proxy with TLS in front, "
             "or give --tls-cert."
         )
-    if not wants_key:
+    if not desk.gate.wants_key:
         yield Note(
             f"No API key: every program on this machine may ask. Set {KEY_VARIABLE} to want one."
+        )
+    if (name := wanted()) and desk.traces is None:
+        yield Note(
+            f"{name} is set, and OpenTelemetry is not installed, so there are no traces: "
+            "pip install 'sartor[otel]'.",
+            "warning",
         )
     if settings.unreleased:
         yield Note("An unreleased bundle may be served: its answers may be wrong.", "warning")
