@@ -4,19 +4,27 @@ import io
 import json
 import logging
 import os
+import signal
 import socket
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from sartor.core.errors import SettingError
+from sartor.core.grants import Grant
+from sartor.core.store import Store
 from sartor.serve import logs
 from sartor.serve.exchange import Exchange
 from sartor.serve.graph import Graph
 from sartor.serve.logs import RequestLog, taking
 from sartor.serve.settings import ServeSettings
 from tests.serve.conftest import Running, Serving
+from tests.serve.test_faults import wait_for
 from tests.serve.test_http import predictions, rows
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -59,6 +67,54 @@ def test_a_line_says_who_asked_what_and_how_it_ended(serving: Serving, monkeypat
     assert first["time"].endswith("Z")
     assert (second["route"], second["rows"], second["model"]) == ("/readyz", 0, None)
     assert (third["status"], third["request_id"]) == (400, "mine-1")
+
+
+def test_a_line_names_the_key_by_its_number_and_its_tenant(
+    serving: Serving, monkeypatch, tmp_path: Path
+):
+    with Store.open(tmp_path / "store.db") as store:
+        token = store.add_key("shop", Grant("predict", "acme"))
+    with logged(serving, monkeypatch, "json", key=KEY) as (running, stream):
+        for given in (token, KEY, "wrong"):
+            running.client.get("/v1/model", headers={"authorization": f"Bearer {given}"})
+    found = lines(stream)
+    assert [(one["key"], one["tenant"]) for one in found] == [
+        (1, "acme"),
+        ("environment", None),
+        (None, None),
+    ]
+    assert [one["status"] for one in found] == [200, 200, 401]
+    assert token not in stream.getvalue()
+
+
+SERVE = """
+import sys
+from sartor.cli import main
+sys.argv = ["sartor", *sys.argv[1:]]
+main()
+"""
+
+
+def test_the_command_logs_json_where_nobody_looks_on(bundle, tmp_path: Path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", SERVE, "serve", str(bundle.folder), "--port", str(port)]
+    command += ["--workspace", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                wait_for(client)
+                client.post("/v1/predict", json={"inputs": [{"text": SECRET}]})
+            started.send_signal(signal.SIGTERM)
+            _, said = started.communicate(timeout=30)
+        finally:
+            started.kill()
+    found = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert found[-1]["route"] == "/v1/predict"
+    assert found[-1]["status"] == 200
+    assert SECRET not in said
+    assert "HTTP/1.1" not in said, "the web server's own log is on"
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.room import Budget, Busy, Room
 from tests.serve.conftest import Running, Serving
 from tests.serve.test_auth import bearer
+from tests.serve.test_oip import INFER, TENSOR
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n"
 ANSWER = {"label": "refund", "best": "refund", "probabilities": {"refund": 0.9, "other": 0.1}}
@@ -75,6 +77,23 @@ def test_the_bodies_of_all_requests_share_one_bound(serving: Serving):
         while running.client.post("/v1/predict", json=body).status_code == 503:
             assert time.monotonic() < deadline
         assert metric(running, 'sartor_shed_requests_total{where="bodies"}') >= 1
+
+
+def test_work_that_waits_is_bounded_over_the_protocol_too(serving: Serving):
+    texts = ["money " * 3_000] * 50
+    body = {"inputs": [TENSOR | {"shape": [50], "data": texts}]}
+    with serving(max_wait_s=0.01) as running:
+        running.predict("money")
+        with ThreadPoolExecutor(12) as pool:
+            asked = [pool.submit(running.client.post, INFER, json=body) for _ in range(24)]
+            replies = [one.result() for one in asked]
+        assert {reply.status_code for reply in replies} == {200, 503}
+        for reply in replies:
+            if reply.status_code == 503:
+                assert int(reply.headers["retry-after"]) >= 1
+                assert reply.json()["error"].startswith("The server is busy")
+        shed = sum(reply.status_code == 503 for reply in replies)
+        assert metric(running, 'sartor_shed_requests_total{where="model"}') == shed
 
 
 def test_what_a_request_held_comes_back_however_it_ends():
