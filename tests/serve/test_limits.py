@@ -146,6 +146,18 @@ def asks(running: Running, key: str) -> int:
     return sum(reply.status_code == 200 for reply in replies)
 
 
+def test_an_address_that_a_client_made_up_is_believed_from_nobody(serving: Serving):
+    with serving(rate_limit="2/h") as running:
+        replies = [
+            running.client.get(
+                "/v1/model",
+                headers={"x-forwarded-for": f"10.0.0.{n}", "forwarded": f"for=10.0.0.{n}"},
+            )
+            for n in range(4)
+        ]
+    assert [reply.status_code for reply in replies] == [200, 200, 429, 429]
+
+
 def test_without_a_limit_nothing_is_counted_or_said(running: Running):
     assert "ratelimit" not in running.client.get("/v1/model").headers
 

@@ -1,6 +1,7 @@
 """Overload is refused at once wherever it gathers, counted by what was full, and health answers."""
 
 import asyncio
+import json
 import re
 import socket
 import time
@@ -77,6 +78,13 @@ def test_the_bodies_of_all_requests_share_one_bound(serving: Serving):
         while running.client.post("/v1/predict", json=body).status_code == 503:
             assert time.monotonic() < deadline
         assert metric(running, 'sartor_shed_requests_total{where="bodies"}') >= 1
+
+
+def test_a_body_that_comes_in_pieces_is_put_together(running: Running):
+    body = json.dumps({"inputs": [{"text": "money 退款"}]}).encode()
+    pieces = (body[at : at + 1] for at in range(len(body)))
+    reply = running.client.post("/v1/predict", content=pieces)
+    assert reply.json()["outputs"] == running.predict("money 退款")["outputs"]
 
 
 def test_work_that_waits_is_bounded_over_the_protocol_too(serving: Serving):

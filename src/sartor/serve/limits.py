@@ -13,12 +13,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sartor.core.errors import RequestError
 from sartor.core.grants import Rate
 
 MOST = 10_000
 """Buckets that are kept; the one that was idle longest makes room."""
+_parsed = lru_cache(maxsize=1_000)(Rate.parse)
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Limiter:
             who: A key or an address.
             rate: What the key says of itself.
         """
-        limit = self._default if rate is None else Rate.parse(rate)
+        limit = self._default if rate is None else _parsed(rate)
         if limit is None:
             return None
         now = self._clock()
