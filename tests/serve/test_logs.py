@@ -77,13 +77,15 @@ def test_a_line_names_the_key_by_its_number_and_its_tenant(
     with logged(serving, monkeypatch, "json", key=KEY) as (running, stream):
         for given in (token, KEY, "wrong"):
             running.client.get("/v1/model", headers={"authorization": f"Bearer {given}"})
+        running.client.get("/metrics", headers={"authorization": f"Bearer {token}"})
     found = lines(stream)
     assert [(one["key"], one["tenant"]) for one in found] == [
         (1, "acme"),
         ("environment", None),
         (None, None),
+        (1, "acme"),
     ]
-    assert [one["status"] for one in found] == [200, 200, 401]
+    assert [one["status"] for one in found] == [200, 200, 401, 403]
     assert token not in stream.getvalue()
 
 

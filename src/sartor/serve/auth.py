@@ -34,6 +34,20 @@ class Caller:
     key: int | str | None
     grant: Grant
 
+    def permit(self, right: Right) -> None:
+        """
+        Raises:
+            RequestError: 403 where the role lacks the right.
+        """
+        if right in ("public", "any") or self.grant.allows(right):
+            return
+        able = [role for role in ROLES if Grant(role).allows(right)]
+        raise RequestError(
+            f"The key has the role {self.grant.role!r}, which may not do this.",
+            fix=f"use a key with the role {' or '.join(able)}.",
+            status=403,
+        )
+
 
 _ANYBODY = Caller(None, Grant("admin"))
 _OWN = Caller("environment", Grant("admin"))
@@ -62,7 +76,7 @@ class Gate:
         return self._fixed is not None or bool(self._callers)
 
     async def check(self, method: str, right: Right, headers: Mapping[str, str]) -> Caller:
-        """Let a request in, or refuse it; gives who asks.
+        """Who asks, where a request may come in at all; what they may do is `Caller.permit`'s.
 
         Args:
             method: Upper case.
@@ -70,8 +84,8 @@ class Gate:
             headers: Lower-case name to value.
 
         Raises:
-            RequestError: 401 without a valid key, 403 from a foreign host or page or for a key
-                whose role lacks the right, 503 when the store has not been readable for a minute.
+            RequestError: 401 without a valid key, 403 from a foreign host or page, 503 when the
+                store has not been readable for a minute.
         """
         self._check_host(headers.get("host", ""))
         if method not in ("GET", "HEAD"):
@@ -91,13 +105,6 @@ class Gate:
                 "This needs an API key.",
                 fix="send the header `Authorization: Bearer KEY`.",
                 status=401,
-            )
-        if right != "any" and not caller.grant.allows(right):
-            able = [role for role in ROLES if Grant(role).allows(right)]
-            raise RequestError(
-                f"The key has the role {caller.grant.role!r}, which may not do this.",
-                fix=f"use a key with the role {' or '.join(able)}.",
-                status=403,
             )
         return caller
 

@@ -83,15 +83,14 @@ class Guard:
         self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]
     ) -> None:
         scope, receive, send = asgi
-        asked = exchange.method, exchange.right, headers
         try:
             if exchange.right in ("public", "metrics"):
                 # Health and metrics must answer while everything else is refused.
-                exchange.caller = await self.desk.gate.check(*asked)
+                await self._admit(exchange, headers)
                 await self._app(scope, _replay(b"", receive), send)
                 return
             with self.desk.room.place() as held:
-                exchange.caller = await self.desk.gate.check(*asked)
+                await self._admit(exchange, headers)
                 self._limit(exchange, scope)
                 body = await _read_body(headers, receive, self.desk.max_body, held)
                 await self._app(scope, _replay(body, receive), send)
@@ -100,6 +99,12 @@ class Guard:
                 exchange.shed = error.where
             response = refusal(error, scope["path"], exchange.retry_after_s(1))
             await response(scope, receive, send)
+
+    async def _admit(self, exchange: Exchange, headers: dict[str, str]) -> None:
+        # Known before it is refused, so that the log names the key that tried.
+        found = await self.desk.gate.check(exchange.method, exchange.right, headers)
+        exchange.caller = found
+        found.permit(exchange.right)
 
     def _limit(self, exchange: Exchange, scope: Scope) -> None:
         """Take the request's own token, before its body is read."""
