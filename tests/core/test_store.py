@@ -271,16 +271,23 @@ def test_an_old_store_is_migrated_to_the_same_schema_as_a_new_one(path: Path, tm
         store.add_run("reviews", "", 0)
 
 
-def old_store(path: Path) -> None:
-    """A store of the first version that holds three looks, one of them twice."""
-    scripts = Path(migrations.__file__).parent
+def at_version(path: Path, version: str) -> None:
+    """An empty store as an older Sartor left it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
     with engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", str(scripts))
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, version)
+    engine.dispose()
+
+
+def old_store(path: Path) -> None:
+    """A store of the first version that holds three looks, one of them twice."""
+    at_version(path, "0001")
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+    with engine.begin() as connection:
         for bundle, n in (("a", 1), ("b", 2), ("a", 3)):
             connection.execute(
                 sa.text("INSERT INTO looks VALUES (NULL, 't', :b, 'k', :v, '2026-01-02 00:00:00')"),

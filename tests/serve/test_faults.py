@@ -139,6 +139,8 @@ def test_a_full_disk_refuses_feedback_with_507_and_answering_goes_on(serving: Se
         assert "disk is full" in replies[-1].json()["error"]["what"]
         for _ in range(40):
             assert running.predict("money")["outputs"][0]["label"] == "refund"
+        # One writer takes them in turn: once this is refused, those before it have been tried.
+        assert running.client.post("/v1/feedback", json=long).status_code == 507
         metrics = running.client.get("/metrics").text
         assert "sartor_unrecorded_requests" in metrics
         assert "sartor_unrecorded_requests 0.0" not in metrics

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
+from sartor.serve.app import create_app
+from sartor.serve.settings import ServeSettings
 from tests.serve.conftest import Running, Serving
 
 
@@ -86,6 +88,13 @@ def test_feedback_that_cannot_be_used_says_why(
     assert what in error["what"]
     assert fix in error["fix"]
     assert rows(running.store, feedback) == []
+
+
+def test_a_whole_number_may_be_written_with_a_point(running: Running):
+    asked = running.predict("money", "tax")
+    said = {"request_id": asked["request_id"], "row": 1.0, "label": "other"}
+    assert running.client.post("/v1/feedback", json=said).json()["row"] == 1
+    assert running.client.post("/v1/feedback", json=said | {"row": 0.5}).status_code == 422
 
 
 def test_a_new_label_is_taken_when_it_is_meant(running: Running):
@@ -205,17 +214,22 @@ def test_metrics_count_replies_and_never_take_names_from_clients(running: Runnin
     assert "made-up" not in text
 
 
-def test_the_openapi_document_has_the_routes_that_are_served(running: Running):
+UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/static/page.css", "/static/page.js"}
+"""Not JSON, or the document itself."""
+
+
+def test_the_openapi_document_has_the_routes_that_are_served(running: Running, bundle):
     document = running.client.get("/openapi.json").json()
+    served = create_app(ServeSettings(bundle=str(bundle.folder))).desk.routes.rights
+    assert set(document["paths"]) == set(served) - UNDOCUMENTED
     for path, methods in document["paths"].items():
+        assert {method.upper() for method in methods} == set(served[path])
+        url = path.format(name=bundle.manifest.name, version=bundle.manifest.id)
         for method, operation in methods.items():
-            reply = running.client.request(method, path)
+            reply = running.client.request(method, url)
             assert reply.status_code not in (404, 405), (method, path)
             declared = set(operation["responses"])
             assert str(reply.status_code) in declared, (method, path, reply.status_code)
-    assert {"/v1/predict", "/v1/feedback", "/v1/model", "/healthz", "/readyz"} == set(
-        document["paths"]
-    )
     schemas = document["components"]["schemas"]
     assert schemas["PredictBody"]["additionalProperties"] is False
     assert set(schemas["FeedbackBody"]["required"]) == {"request_id", "label"}

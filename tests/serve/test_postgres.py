@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from sartor.core.errors import WorkspaceError
+from sartor.core.grants import Grant
 from sartor.core.store import Store
 from sartor.core.tables import metadata
 from sartor.listen.export import corrections, delete_user
@@ -146,7 +147,8 @@ def test_the_migrations_lead_to_the_same_schema(url: str):
     engine.dispose()
 
 
-def test_looks_of_an_old_store_are_kept(url: str):
+def older(url: str, version: str) -> sa.Engine:
+    """A store as an older Sartor left it, empty."""
     from alembic import command
     from alembic.config import Config
 
@@ -157,7 +159,39 @@ def test_looks_of_an_old_store_are_kept(url: str):
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, version)
+    return engine
+
+
+def test_keys_and_answers_of_an_old_store_are_kept_and_belong_to_no_tenant(url: str):
+    engine = older(url, "0002")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO api_keys (name, hash, created) VALUES ('old', 'h', now())"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO predictions (request_id, row, bundle, time, answer)"
+            """ VALUES ('r', 0, 'b', now(), '{"best": "a", "probabilities": {"a": 1}}')"""
+        )
+    engine.dispose()
+    said = (Said("r", 0, "a", tenant="acme"), Said("r", 0, "a"))
+
+    async def story(recorder: Recorder) -> list[object]:
+        return await asyncio.gather(*map(recorder.said, said), return_exceptions=True)
+
+    with Store.open(url) as store:
+        assert store.keys()[0].grant == Grant("admin")
+        store.add_key("new", Grant("predict", "acme", "50/s"))
+        assert store.keys()[1].grant == Grant("predict", "acme", "50/s")
+        recorder = Recorder(store)
+        foreign, own = asyncio.run(story(recorder))
+        recorder.close()
+        assert (foreign.status, own) == (404, 1)
+
+
+def test_looks_of_an_old_store_are_kept(url: str):
+    engine = older(url, "0001")
+    with engine.begin() as connection:
         for bundle, n in (("a", 1), ("b", 2), ("a", 3)):
             connection.exec_driver_sql(
                 "INSERT INTO looks (test_rows, bundle, criteria, verdicts, time) "

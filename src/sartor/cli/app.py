@@ -2,7 +2,18 @@
 
 import typer
 
-from sartor.cli import cost, data, deploying, feedback, models, needs, search, serving, system
+from sartor.cli import (
+    cost,
+    data,
+    deploying,
+    feedback,
+    keys,
+    models,
+    needs,
+    search,
+    serving,
+    system,
+)
 
 app = typer.Typer(
     name="sartor",
@@ -19,3 +30,4 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(search.app, name="search")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(keys.app, name="keys")

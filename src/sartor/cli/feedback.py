@@ -1,4 +1,4 @@
-"""Feedback as data: export it, draw an audit sample, forget a user, manage keys."""
+"""Feedback as data: export it, draw an audit sample, forget a user."""
 
 import sys
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sartor.cli.options import HERE, Json, Where
+from sartor.cli.options import HERE, Json, Tenant, Where
 
 if TYPE_CHECKING:
     from sartor.core.store import Store
@@ -18,6 +18,7 @@ app = typer.Typer(help="What users sent: export, audit, delete.", no_args_is_hel
 @app.command()
 def export(
     to: Annotated[Path, typer.Argument(help=".jsonl or .csv file to write.")],
+    tenant: Tenant = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
@@ -26,7 +27,7 @@ def export(
     from sartor.listen.export import corrections, write_dataset
 
     with _store(workspace) as store:
-        rows = corrections(store)
+        rows = corrections(store, tenant=tenant)
     write_dataset(rows, to)
     if json:
         write_json({"file": str(to), "rows": len(rows)})
@@ -53,6 +54,7 @@ def audit(
 @app.command()
 def delete(
     user: Annotated[str, typer.Option(help="The user to forget.")],
+    tenant: Tenant = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
@@ -61,34 +63,11 @@ def delete(
     from sartor.listen.export import delete_user
 
     with _store(workspace) as store:
-        gone = delete_user(store, user)
+        gone = delete_user(store, user, tenant)
     if json:
         write_json(asdict(gone))
     else:
         sys.stdout.write(f"Deleted {gone.predictions:,} answers and {gone.feedback:,} opinions.\n")
-
-
-@app.command()
-def key(
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    revoke: Annotated[int | None, typer.Option(help="Number of a key to revoke instead.")] = None,
-    workspace: Where = HERE,
-    json: Json = False,
-) -> None:
-    """Make an API key for the server; it is shown once and kept as a hash."""
-    from sartor.cli.drawing import write_json
-
-    with _store(workspace) as store:
-        if revoke is not None:
-            store.revoke_key(revoke)
-            said = {"revoked": revoke}, f"Revoked key {revoke}."
-        else:
-            token = store.add_key(name)
-            said = {"name": name, "key": token}, token
-    if json:
-        write_json(said[0])
-    else:
-        sys.stdout.write(f"{said[1]}\n")
 
 
 def _store(workspace: Path) -> "Store":

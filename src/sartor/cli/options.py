@@ -30,6 +30,7 @@ AllowLlm = Annotated[
         " where it needs a key; may be repeated."
     ),
 ]
+Tenant = Annotated[str | None, typer.Option(help="Only what belongs to this tenant; default all.")]
 HERE = Path()
 EXTRAS = {
     "server": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "prometheus_client"),

@@ -4,11 +4,14 @@ import json as jsons
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Unreleased, Where
+from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Tenant, Unreleased, Where
+
+if TYPE_CHECKING:
+    from sartor.serve.settings import LogFormat
 
 _CHUNK = 512
 
@@ -78,6 +81,19 @@ def serve(
     max_wait: Annotated[
         float, typer.Option(help="Seconds; a request that would wait longer is turned away.")
     ] = 2.0,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate: serve HTTPS.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of its key; default in the certificate's file.")
+    ] = None,
+    rate_limit: Annotated[
+        str, typer.Option(help="Rows that each key may ask, e.g. 50/s; its own limit goes first.")
+    ] = "none",
+    log_format: Annotated[
+        str | None,
+        typer.Option(help="json, text or none: a line a request on stderr; text on a terminal."),
+    ] = None,
     workspace: Where = HERE,
 ) -> None:
     """Serve a bundle or a deployment over HTTP with a page, feedback and metrics.
@@ -111,6 +127,10 @@ def serve(
         store_texts=store_texts,
         retention_days=retention_days,
         max_wait_s=max_wait,
+        tls_cert=str(tls_cert) if tls_cert else None,
+        tls_key=str(tls_key) if tls_key else None,
+        rate_limit=rate_limit,
+        log_format=cast("LogFormat", log_format or ("text" if sys.stderr.isatty() else "json")),
     )
     with drawing() as emit:
         start(settings, emit)
@@ -118,6 +138,7 @@ def serve(
 
 def listen(
     bundle: Annotated[str | None, typer.Option(help="Id of one bundle; default all.")] = None,
+    tenant: Tenant = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
@@ -128,7 +149,7 @@ def listen(
     from sartor.listen.feedback import summary
 
     with Store.open(Workspace.open(workspace).store) as store:
-        found = summary(store, bundle)
+        found = summary(store, bundle, tenant)
     if json:
         write_json(asdict(found))
         return

@@ -89,7 +89,10 @@ def _from_url(text: str) -> sa.Engine:
             fix="write postgresql://user@host/name, or a path to a file.",
         )
     try:
-        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        # An error that quotes its parameters would carry users' texts into a log.
+        return sa.create_engine(
+            url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, hide_parameters=True
+        )
     except ImportError as error:
         raise MissingExtra(
             "A Postgres store needs psycopg, which is not installed.",
@@ -98,7 +101,8 @@ def _from_url(text: str) -> sa.Engine:
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
+    timeout = {"timeout": _BUSY_MS / 1000}
+    engine = sa.create_engine(url, connect_args=timeout, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

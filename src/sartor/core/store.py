@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from sartor.core.database import StoreBusy, StoreFull, connect, display, faults
 from sartor.core.errors import WorkspaceError
+from sartor.core.grants import Grant
 from sartor.core.tables import api_keys, assignments, look_rows, looks, now, runs
 
 __all__ = ["ApiKey", "Run", "Store", "StoreBusy", "StoreFull", "token_hash"]
@@ -57,6 +58,7 @@ class ApiKey:
     hash: str
     created: datetime
     revoked: datetime | None
+    grant: Grant
 
 
 def token_hash(token: str) -> str:
@@ -264,20 +266,28 @@ class Store:
 
     # API keys
 
-    def add_key(self, name: str) -> str:
-        """Make a key; the token is given once and only its hash is kept."""
+    def add_key(self, name: str, grant: Grant | None = None) -> str:
+        """Make a key; the token is given once and only its hash is kept.
+
+        Args:
+            name: Whose key it is.
+            grant: What it allows; to predict and to send feedback when None.
+        """
         token = f"sartor_{secrets.token_urlsafe(32)}"
         values = {"name": name, "hash": token_hash(token), "created": now()}
+        values |= asdict(grant or Grant())
         with self.write() as connection:
             connection.execute(sa.insert(api_keys).values(values))
         return token
 
     def keys(self) -> list[ApiKey]:
         """All keys, revoked ones included."""
-        columns = (api_keys.c.id, api_keys.c.name, api_keys.c.hash)
-        query = sa.select(*columns, api_keys.c.created, api_keys.c.revoked)
+        query = sa.select(
+            *(api_keys.c.id, api_keys.c.name, api_keys.c.hash, api_keys.c.created),
+            *(api_keys.c.revoked, api_keys.c.role, api_keys.c.tenant, api_keys.c.rate),
+        ).order_by(api_keys.c.id)
         with self.read() as connection:
-            return [ApiKey(*found) for found in connection.execute(query.order_by(api_keys.c.id))]
+            return [ApiKey(*row[:5], Grant(*row[5:])) for row in connection.execute(query)]
 
     def revoke_key(self, key: int) -> None:
         """

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0002"
+VERSION = "0003"
 """Revision of the newest migration; a store of a later one is refused."""
 
 
@@ -103,6 +103,7 @@ predictions = sa.Table(
     sa.Column("text", sa.Text),
     sa.Column("user", sa.Text, index=True),
     sa.Column("segment", sa.Text),
+    sa.Column("tenant", sa.Text),
 )
 
 _SERVED_ROW = ("predictions.request_id", "predictions.row")
@@ -119,6 +120,7 @@ feedback = sa.Table(
     sa.Column("user", sa.Text, index=True),
     sa.Column("segment", sa.Text),
     sa.Column("text", sa.Text),
+    sa.Column("tenant", sa.Text),
     sa.ForeignKeyConstraint(["request_id", "row"], _SERVED_ROW, ondelete="CASCADE"),
 )
 
@@ -139,4 +141,8 @@ api_keys = sa.Table(
     sa.Column("hash", sa.Text, nullable=False, unique=True),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("revoked", UtcTime),
+    sa.Column("tenant", sa.Text),
+    sa.Column("rate", sa.Text),
+    # Whoever writes a row without a role gets the least.
+    sa.Column("role", sa.Text, nullable=False, server_default="predict"),
 )

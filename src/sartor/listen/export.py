@@ -46,7 +46,9 @@ class Deleted:
     feedback: int
 
 
-def corrections(store: Store, bundle: str | None = None) -> list[Correction]:
+def corrections(
+    store: Store, bundle: str | None = None, tenant: str | None = None
+) -> list[Correction]:
     """What users said, oldest first; the latest counts where a row has several.
 
     Confirmations are included: a confirmed answer is a labelled text too.
@@ -54,6 +56,7 @@ def corrections(store: Store, bundle: str | None = None) -> list[Correction]:
     Args:
         store: Where feedback was recorded.
         bundle: Content id of one bundle; all of them when None.
+        tenant: Whose; everybody's when None.
     """
     same = sa.and_(
         predictions.c.request_id == feedback.c.request_id, predictions.c.row == feedback.c.row
@@ -74,6 +77,8 @@ def corrections(store: Store, bundle: str | None = None) -> list[Correction]:
     query = query.where(text.is_not(None)).order_by(feedback.c.id)
     if bundle is not None:
         query = query.where(predictions.c.bundle == bundle)
+    if tenant is not None:
+        query = query.where(predictions.c.tenant == tenant)
     latest: dict[tuple[str, int], Correction] = {}
     with store.read() as connection:
         for one in connection.execute(query):
@@ -114,18 +119,26 @@ def write_dataset(rows: Sequence[Correction], path: Path) -> None:
     write_durably(path, content.encode("utf-8", "replace"))
 
 
-def delete_user(store: Store, user: str) -> Deleted:
+def delete_user(store: Store, user: str, tenant: str | None = None) -> Deleted:
     """Delete everything of a user: answers, texts and what was said, by them or about their texts.
 
     The rows are overwritten on disk, not only unlinked; backups are not reached.
+
+    Args:
+        store: Where answers and feedback were recorded.
+        user: As requests named them.
+        tenant: Only their rows under this tenant; under every one when None, since two tenants may
+            mean two people by the same name.
     """
-    theirs = sa.select(predictions.c.request_id).where(predictions.c.user == user)
-    about = sa.or_(feedback.c.user == user, feedback.c.request_id.in_(theirs))
+    served_to, said_by = predictions.c.user == user, feedback.c.user == user
+    if tenant is not None:
+        served_to = sa.and_(served_to, predictions.c.tenant == tenant)
+        said_by = sa.and_(said_by, feedback.c.tenant == tenant)
+    theirs = sa.select(predictions.c.request_id).where(served_to)
+    about = sa.or_(said_by, feedback.c.request_id.in_(theirs))
     with store.write() as connection:
         said = connection.execute(sa.delete(feedback).where(about)).rowcount
-        served = connection.execute(
-            sa.delete(predictions).where(predictions.c.user == user)
-        ).rowcount
+        served = connection.execute(sa.delete(predictions).where(served_to)).rowcount
     store.scrub()
     return Deleted(predictions=served, feedback=said)
 

@@ -24,6 +24,8 @@ BIAS = (
     "agreement here is lower than the truth. A random audit sample measures it."
 )
 _MOST = 20
+_Which = tuple[str | None, str | None]
+"""Of which bundle and which tenant; None for all."""
 _PIECE = 5_000
 
 
@@ -126,19 +128,21 @@ class _Said:
         return self.best == self.label
 
 
-def summary(store: Store, bundle: str | None = None) -> Summary:
+def summary(store: Store, bundle: str | None = None, tenant: str | None = None) -> Summary:
     """Counts, agreement by class and segment, confused pairs, comments and the audit.
 
     Args:
         store: Where feedback was recorded.
         bundle: Content id of one bundle; all of them when None.
+        tenant: Whose answers; everybody's when None.
     """
+    which = (bundle, tenant)
     with store.read() as connection:
-        served = connection.execute(_served_query(bundle)).one()
-        said = _latest(connection, bundle)
-        known = _labels(connection, bundle)
-        comments = _comments(connection, bundle)
-        drawn = connection.scalar(_of(_DRAWN, bundle)) or 0
+        served = connection.execute(_served_query(which)).one()
+        said = _latest(connection, which)
+        known = _labels(connection, which)
+        comments = _comments(connection, which)
+        drawn = connection.scalar(_of(_DRAWN, which)) or 0
     wrong = Counter((one.best, one.label) for one in said if not one.agreed)
     new = Counter(one.label for one in said if one.label not in known)
     return Summary(
@@ -176,7 +180,7 @@ def draw_audit(store: Store, n: int, seed: int, bundle: str | None = None) -> li
     key = (predictions.c.request_id, predictions.c.row)
     query = sa.select(*key).select_from(_WITH_AUDITS).where(fresh).order_by(*key)
     with store.write() as connection:
-        rows = connection.execute(_of(query, bundle)).all()
+        rows = connection.execute(_of(query, (bundle, None))).all()
         if not rows:
             raise DataError(
                 f"{store.where} holds no served text that was not drawn already.",
@@ -217,11 +221,14 @@ _DRAWN = sa.select(sa.func.count()).select_from(
 )
 
 
-def _of(query: sa.Select[*tuple[Any, ...]], bundle: str | None) -> sa.Select[*tuple[Any, ...]]:
-    return query if bundle is None else query.where(predictions.c.bundle == bundle)
+def _of(query: sa.Select[*tuple[Any, ...]], which: _Which) -> sa.Select[*tuple[Any, ...]]:
+    bundle, tenant = which
+    if bundle is not None:
+        query = query.where(predictions.c.bundle == bundle)
+    return query if tenant is None else query.where(predictions.c.tenant == tenant)
 
 
-def _served_query(bundle: str | None) -> sa.Select[*tuple[Any, ...]]:
+def _served_query(which: _Which) -> sa.Select[*tuple[Any, ...]]:
     unsure = sa.case((predictions.c.label.is_(None), 1), else_=0)
     query = sa.select(
         sa.func.count(predictions.c.request_id.distinct()).label("requests"),
@@ -230,10 +237,10 @@ def _served_query(bundle: str | None) -> sa.Select[*tuple[Any, ...]]:
         sa.func.min(predictions.c.time).label("first"),
         sa.func.max(predictions.c.time).label("last"),
     )
-    return _of(query.select_from(predictions), bundle)
+    return _of(query.select_from(predictions), which)
 
 
-def _latest(connection: sa.Connection, bundle: str | None) -> list[_Said]:
+def _latest(connection: sa.Connection, which: _Which) -> list[_Said]:
     """One entry a row: what was said of it last."""
     query = sa.select(
         feedback.c.request_id,
@@ -248,13 +255,13 @@ def _latest(connection: sa.Connection, bundle: str | None) -> list[_Said]:
             sa.and_(audits.c.request_id == feedback.c.request_id, audits.c.row == feedback.c.row),
         )
     )
-    found = connection.execute(_of(query, bundle).order_by(feedback.c.id))
+    found = connection.execute(_of(query, which).order_by(feedback.c.id))
     return list({(one[0], one[1]): _Said(*one) for one in found}.values())
 
 
-def _labels(connection: sa.Connection, bundle: str | None) -> set[str]:
+def _labels(connection: sa.Connection, which: _Which) -> set[str]:
     """Labels that the bundles know, read off one answer of each."""
-    one_each = _of(sa.select(sa.func.min(predictions.c.request_id)), bundle)
+    one_each = _of(sa.select(sa.func.min(predictions.c.request_id)), which)
     one_each = one_each.group_by(predictions.c.bundle)
     query = sa.select(predictions.c.answer).where(predictions.c.request_id.in_(one_each))
     found: set[str] = set()
@@ -263,11 +270,11 @@ def _labels(connection: sa.Connection, bundle: str | None) -> set[str]:
     return found
 
 
-def _comments(connection: sa.Connection, bundle: str | None) -> tuple[Comment, ...]:
+def _comments(connection: sa.Connection, which: _Which) -> tuple[Comment, ...]:
     query = sa.select(feedback.c.time, _BEST, feedback.c.label, feedback.c.comment)
     spoken = sa.and_(feedback.c.comment.is_not(None), feedback.c.comment != "")
     query = query.select_from(_SAID).where(spoken).order_by(feedback.c.id.desc()).limit(_MOST)
-    return tuple(Comment(*found) for found in connection.execute(_of(query, bundle)))
+    return tuple(Comment(*found) for found in connection.execute(_of(query, which)))
 
 
 def _agreement(name: str, said: Sequence[_Said]) -> Agreement:

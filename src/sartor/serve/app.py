@@ -1,7 +1,6 @@
 """The HTTP application: routes over a runtime, a batcher and a recorder."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -9,26 +8,32 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from sartor.core.errors import RequestError, SettingError
 from sartor.core.events import Emit, silent
 from sartor.core.near import near_miss
 from sartor.core.store import Store
-from sartor.core.tables import now
 from sartor.serve import page
+from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
+from sartor.serve.exchange import Exchange
 from sartor.serve.figures import Figures
 from sartor.serve.following import Follower, open_live
-from sartor.serve.guard import Guard
+from sartor.serve.guard import Desk, Guard
 from sartor.serve.hits import Hits
+from sartor.serve.limits import Limiter
+from sartor.serve.logs import RequestLog, taking
 from sartor.serve.metrics import CONTENT_TYPE_LATEST, Metrics
-from sartor.serve.records import Keeping, Recorder, Said, Served
+from sartor.serve.oip import Protocol
+from sartor.serve.records import Keeping, Recorder, Said
 from sartor.serve.replies import JSON, refusal, reply
+from sartor.serve.room import Busy, Room
+from sartor.serve.routes import Endpoint, Routes
 from sartor.serve.runtime import Runtime
 from sartor.serve.settings import ServeSettings
 from sartor.serve.telling import tell
+from sartor.serve.traces import open_traces
 from sartor.serve.versions import Versions
 
 
@@ -56,10 +61,10 @@ def create_app(
         service.close()
         raise SettingError(
             f"{settings.host} can be reached by others, and no API key exists.",
-            fix="set SARTOR_API_KEY, or listen on 127.0.0.1.",
+            fix="set SARTOR_API_KEY, make one with `sartor keys add NAME`, or listen on 127.0.0.1.",
         )
     router = Starlette(
-        routes=[Route(path, handler, methods=[method]) for method, path, handler in service.table],
+        routes=service.routes.routes,
         lifespan=service.lifespan,
         exception_handlers={
             RequestError: service.refused,
@@ -67,13 +72,7 @@ def create_app(
             Exception: service.failed,
         },
     )
-    return Guard(
-        router,
-        service.gate,
-        service.metrics,
-        routes=frozenset(path for _, path, _ in service.table),
-        max_body=settings.max_body_bytes,
-    )
+    return Guard(router, service.desk())
 
 
 class Service:
@@ -92,6 +91,8 @@ class Service:
         self._recorder = Recorder(store, keeping) if store else None
         self._ready = False
         self.gate = Gate(settings, store)
+        self.log = RequestLog(settings.log_format)
+        self._traces = open_traces()
         recorder = self._recorder
         self.metrics = Metrics(
             waiting_s=lambda: versions.waiting_s,
@@ -99,60 +100,77 @@ class Service:
         )
         self.metrics.add(versions.figures)
         self.metrics.add(Hits(lambda: [v.runtime.cache for v in versions.lineup.versions]))
-        self.table = (
-            ("POST", "/v1/predict", self.predict),
-            ("POST", "/v1/feedback", self.feedback),
-            ("GET", "/v1/model", self.model),
-            ("GET", "/healthz", self.healthz),
-            ("GET", "/readyz", self.readyz),
-            ("GET", "/metrics", self.metrics_text),
-            ("GET", "/openapi.json", self.openapi),
-            ("GET", "/", page.index),
-            ("GET", "/static/page.css", page.style),
-            ("GET", "/static/page.js", page.script),
+        self.metrics.counted(
+            "sartor_log_lines_dropped",
+            "Lines that the log's reader did not take in time.",
+            lambda: self.log.dropped,
+        )
+        versions.watch(self.metrics.batched)
+        self._answering = Answering(settings, versions, self._recorder, self.metrics)
+        self.routes = Routes((*self._endpoints(), *self._protocol().endpoints()))
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self._answering, lambda: self._ready)
+
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        return (
+            Endpoint("POST", "/v1/predict", "predict", self.predict),
+            Endpoint("POST", "/v1/feedback", "feedback", self.feedback),
+            Endpoint("GET", "/v1/model", "predict", self.model),
+            Endpoint("GET", "/healthz", "public", self.healthz),
+            Endpoint("GET", "/readyz", "public", self.readyz),
+            Endpoint("GET", "/metrics", "metrics", self.metrics_text),
+            Endpoint("GET", "/openapi.json", "predict", self.openapi),
+            Endpoint("GET", "/", "public", page.index),
+            Endpoint("GET", "/static/page.css", "public", page.style),
+            Endpoint("GET", "/static/page.js", "public", page.script),
+        )
+
+    def desk(self) -> Desk:
+        """What stands before the router."""
+        return Desk(
+            gate=self.gate,
+            limiter=Limiter(self._settings.rate),
+            room=Room(self._settings.max_requests, self._settings.max_held_bytes),
+            routes=self.routes,
+            metrics=self.metrics,
+            log=self.log,
+            traces=self._traces,
+            max_body=self._settings.max_body_bytes,
         )
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncGenerator[None]:
         """Ready between the two halves; the second answers and writes what was accepted."""
         follower = self._follower
-        following = asyncio.create_task(follower.follow()) if follower else None
-        self._ready = True
-        yield
-        self._ready = False
-        if follower and following:
-            await follower.stop(following)
-        await self._versions.close()
-        await asyncio.to_thread(self.close)
+        with taking(self.log):
+            following = asyncio.create_task(follower.follow()) if follower else None
+            self._ready = True
+            yield
+            self._ready = False
+            if follower and following:
+                await follower.stop(following)
+            await self._versions.close()
+            await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        """Write what waits and close the store."""
+        """Write what waits and close the store and the log."""
         if self._recorder:
             self._recorder.close()
         if self._store:
             self._store.close()
+        self.log.close()
+        if self._traces:
+            self._traces.close()
 
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())
-        request_id = secrets.token_hex(16)
-        with self._versions.leased(body.user or request_id) as version:
-            texts = self._texts(version.runtime, body.inputs)
-            answers = await version.batcher.submit(texts)
-        if self._recorder:
-            self._recorder.served(
-                Served(
-                    request_id=request_id,
-                    bundle=version.id,
-                    time=now(),
-                    texts=texts if self._settings.store_texts else (),
-                    answers=answers,
-                    user=body.user,
-                    segment=body.segment,
-                )
-            )
-        self.metrics.answered(len(answers), sum(found["label"] is None for found in answers))
-        response = reply({"outputs": answers, "model": version.id, "request_id": request_id})
-        response.background = self._versions.copied(version, texts, answers)
+        about = About(body.user, body.segment)
+        found = await self._answering.answer(Exchange.of(request.scope), body.inputs, about)
+        response = reply(
+            {"outputs": found.outputs, "model": found.model, "request_id": found.request_id}
+        )
+        response.background = found.background
         return response
 
     async def feedback(self, request: Request) -> Response:
@@ -168,8 +186,10 @@ class Service:
                 fix=f'{near_miss(body.label, labels)} To propose a new one, add "new_label": true.',
                 status=422,
             )
-        said = Said(**body.model_dump(exclude={"new_label"}))
+        tenant = Exchange.of(request.scope).tenant
+        said = Said(**body.model_dump(exclude={"new_label"}), tenant=tenant)
         number = await self._recorder.said(said)
+        self.metrics.told()
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)
 
     async def model(self, request: Request) -> Response:
@@ -191,24 +211,38 @@ class Service:
 
     async def openapi(self, request: Request) -> Response:
         # FastAPI takes a third of a second to import, and only the document needs it.
-        from sartor.serve.openapi import document
+        from sartor.serve.openapi import Facts, document
 
-        return Response(await asyncio.to_thread(document), media_type=JSON)
+        live, settings = self._versions.lineup.live.runtime, self._settings
+        manifest = live.bundle.manifest
+        facts = Facts(
+            name=manifest.name,
+            version=manifest.id,
+            inputs=tuple(manifest.inputs),
+            labels=tuple(self._versions.labels),
+            max_rows=settings.max_rows,
+            max_text_chars=settings.max_text_chars,
+        )
+        return Response(await asyncio.to_thread(document, facts), media_type=JSON)
 
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
-        return refusal(error, self._versions.retry_after_s)
+        exchange = Exchange.of(request.scope)
+        if isinstance(error, Busy):
+            exchange.shed = error.where
+        waiting_s = exchange.retry_after_s(self._versions.retry_after_s)
+        return refusal(error, request.url.path, waiting_s)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        known = [f"{method} {path}" for method, path, _ in self.table]
+        known = [f"{one.method} {one.path}" for one in self.routes.endpoints]
         asked = f"{request.method} {request.url.path}"
         fault = RequestError(
             f"Nothing answers {asked[:200]}.",
             fix=near_miss(asked, known),
             status=error.status_code,
         )
-        response = refusal(fault)
+        response = refusal(fault, request.url.path)
         response.headers.update(dict(error.headers or {}))
         return response
 
@@ -219,23 +253,6 @@ class Service:
                 "The server failed to answer this request.",
                 fix="try again; if it happens again, look into the server's log.",
                 status=500,
-            )
+            ),
+            request.url.path,
         )
-
-    def _texts(self, runtime: Runtime, rows: list[dict[str, str]]) -> list[str]:
-        most, longest = self._settings.max_rows, self._settings.max_text_chars
-        if len(rows) > most:
-            raise RequestError(
-                f"{len(rows)} rows in one request; at most {most} are taken.",
-                fix="send them in several requests.",
-                status=413,
-            )
-        texts = runtime.texts(rows)
-        for row, text in enumerate(texts):
-            if len(text) > longest:
-                raise RequestError(
-                    f"Row {row} has {len(text):,} characters; at most {longest:,} are taken.",
-                    fix="shorten the text.",
-                    status=413,
-                )
-        return texts

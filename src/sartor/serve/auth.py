@@ -1,22 +1,56 @@
-"""Who may ask: bearer keys, and browsers only from our own page.
+"""Who may ask, and what: bearer keys with roles, and browsers only from our own page.
 
-Once any key exists, every route but those in `PUBLIC` wants one. Without keys only the loopback
+Once any key exists, every route that is not public wants one. Without keys only the loopback
 address is served, and there two attacks remain that a browser can carry from a foreign page:
 a name that is rebound to 127.0.0.1 (seen in Host) and a cross-site POST (seen in Origin).
 """
 
 import asyncio
 import hmac
+import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sartor.core.errors import RequestError
+from sartor.core.errors import RequestError, SartorError
+from sartor.core.grants import ROLES, Grant
 from sartor.core.store import Store, token_hash
+from sartor.serve.routes import Right
 from sartor.serve.settings import ServeSettings, is_loopback
 
-PUBLIC = frozenset({"/", "/healthz", "/readyz", "/static/page.css", "/static/page.js"})
-"""Served without a key: health, and the page's shell, which holds nothing of the model."""
-_FRESH_S = 5.0
+_FRESH_S, _STALE_S = 5.0, 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the holder of a key, or whoever uses this machine where no key exists.
+
+    Args:
+        key: Its number in the store, "environment" for the server's own, None without one.
+        grant: What they may do.
+    """
+
+    key: int | str | None
+    grant: Grant
+
+    def permit(self, right: Right) -> None:
+        """
+        Raises:
+            RequestError: 403 where the role lacks the right.
+        """
+        if right in ("public", "any") or self.grant.allows(right):
+            return
+        able = [role for role in ROLES if Grant(role).allows(right)]
+        raise RequestError(
+            f"The key has the role {self.grant.role!r}, which may not do this.",
+            fix=f"use a key with the role {' or '.join(able)}.",
+            status=403,
+        )
+
+
+_ANYBODY = Caller(None, Grant("admin"))
+_OWN = Caller("environment", Grant("admin"))
 
 
 class Gate:
@@ -25,9 +59,9 @@ class Gate:
     def __init__(self, settings: ServeSettings, store: Store | None) -> None:
         self._settings, self._store = settings, store
         self._fixed = token_hash(settings.key) if settings.key else None
-        self._hashes: frozenset[str] = frozenset()
+        self._callers: Mapping[str, Caller] = {}
         self._any_stored = False
-        self._read_at = -_FRESH_S
+        self._read_at = self._known_at = -_FRESH_S
         self._reading = asyncio.Lock()
         self._read()
 
@@ -39,40 +73,49 @@ class Gate:
     @property
     def has_key(self) -> bool:
         """Whether any key would be let in."""
-        return self._fixed is not None or bool(self._hashes)
+        return self._fixed is not None or bool(self._callers)
 
-    async def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        """Let a request in, or refuse it.
+    async def check(self, method: str, right: Right, headers: Mapping[str, str]) -> Caller:
+        """Who asks, where a request may come in at all; what they may do is `Caller.permit`'s.
 
         Args:
             method: Upper case.
-            path: As routed.
+            right: What the route wants.
             headers: Lower-case name to value.
 
         Raises:
-            RequestError: 401 without a valid key, 403 from a foreign host or page.
+            RequestError: 401 without a valid key, 403 from a foreign host or page, 503 when the
+                store has not been readable for a minute.
         """
         self._check_host(headers.get("host", ""))
         if method not in ("GET", "HEAD"):
             self._check_origin(headers)
-        if path in PUBLIC:
-            return
+        if right == "public":
+            return _ANYBODY
         await self._refresh()
-        if self.wants_key and not self._valid(headers.get("authorization", "")):
+        if self._read_at - self._known_at > _STALE_S:
+            raise RequestError(
+                "API keys cannot be checked now.", fix="try again in a minute.", status=503
+            )
+        if not self.wants_key:
+            return _ANYBODY
+        caller = self._caller(headers.get("authorization", ""))
+        if caller is None:
             raise RequestError(
                 "This needs an API key.",
                 fix="send the header `Authorization: Bearer KEY`.",
                 status=401,
             )
+        return caller
 
-    def _valid(self, header: str) -> bool:
+    def _caller(self, header: str) -> Caller | None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
-            return False
+            return None
         found = token_hash(token.strip())
         if self._fixed is not None and hmac.compare_digest(found, self._fixed):
-            return True
-        return found in self._hashes
+            return _OWN
+        return self._callers.get(found)
 
     def _check_host(self, host: str) -> None:
         allowed = self._settings.allowed_hosts
@@ -104,16 +147,22 @@ class Gate:
         if self._store is None or time.monotonic() - self._read_at < _FRESH_S:
             return
         async with self._reading:
-            if time.monotonic() - self._read_at >= _FRESH_S:
+            if time.monotonic() - self._read_at < _FRESH_S:
+                return
+            try:
                 await asyncio.to_thread(self._read)
+            except SartorError as error:
+                # The keys that were read last hold a while longer.
+                self._read_at = time.monotonic()
+                _log.error("API keys cannot be read: %s", error.what)
 
     def _read(self) -> None:
         if self._store is None:
             return
         keys = self._store.keys()
-        self._hashes = frozenset(key.hash for key in keys if key.revoked is None)
+        self._callers = {k.hash: Caller(k.id, k.grant) for k in keys if k.revoked is None}
         self._any_stored = bool(keys)
-        self._read_at = time.monotonic()
+        self._read_at = self._known_at = time.monotonic()
 
 
 def _name(host: str) -> str:

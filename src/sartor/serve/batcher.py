@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sartor.core.errors import RequestError
+from sartor.serve.room import Busy
 
 Answer = dict[str, Any]
 Answers = Callable[[Sequence[str]], Sequence[Answer]]
@@ -30,10 +31,21 @@ _ROW_CHARS = 32
 _SMOOTHING = 0.2
 
 
+@dataclass(slots=True)
+class Timing:
+    """When a request was asked, begun and done, in seconds of `time.perf_counter`."""
+
+    asked: float = 0.0
+    begun: float = 0.0
+    """When its first row was taken to be computed."""
+    done: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     texts: Sequence[str]
     done: "asyncio.Future[list[Answer]]"
+    timing: Timing
     taken: int = 0
     answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
 
@@ -65,17 +77,24 @@ class Batcher:
         self._rate = 0.0  # characters a second and worker; 0 until measured
         self._workers = workers
         self._closing = False
+        self.watch: Callable[[int, float], None] | None = None
+        """Told of each batch that was computed: its rows, and the seconds it took."""
 
     @property
     def waiting_s(self) -> float:
         """Seconds of work that wait, at the present rate."""
         return self._waiting / (self._rate * self._workers) if self._rate else 0.0
 
-    async def submit(self, texts: Sequence[str]) -> list[Answer]:
+    async def submit(self, texts: Sequence[str], timing: Timing | None = None) -> list[Answer]:
         """Answers to the texts, in order.
 
+        Args:
+            texts: At least one, else the answer is empty.
+            timing: Filled in.
+
         Raises:
-            RequestError: 503 when too much waits already, or the server is stopping.
+            Busy: When too much waits already.
+            RequestError: 503 when the server is stopping.
         """
         if self._closing:
             raise RequestError(
@@ -84,12 +103,13 @@ class Batcher:
         if not texts:
             return []
         if self._jobs and self._full:
-            raise RequestError(
+            raise Busy(
                 f"The server is busy: {self.waiting_s:.1f} s of work wait already.",
                 fix=f"try again in {self.retry_after_s} s.",
-                status=503,
+                where="model",
             )
-        job = _Job(texts, asyncio.get_running_loop().create_future())
+        job = _Job(texts, asyncio.get_running_loop().create_future(), timing or Timing())
+        job.timing.asked = time.perf_counter()
         self._jobs.append(job)
         self._waiting += sum(map(self._cost, texts))
         self._dispatch()
@@ -130,6 +150,7 @@ class Batcher:
         room = BATCH_CHARS
         while self._jobs and room > 0:
             job = self._jobs.popleft()
+            job.timing.begun = job.timing.begun or time.perf_counter()
             turn = 0
             while job.taken < len(job.texts) and turn < _TURN_ROWS:
                 cost = self._cost(job.texts[job.taken])
@@ -156,7 +177,10 @@ class Batcher:
         if error is not None:
             self._fail(parts, error)
         else:
-            self._measure(texts, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._measure(texts, seconds)
+            if self.watch:
+                self.watch(len(parts), seconds)
             for (job, row), answer in zip(parts, ran.result(), strict=True):
                 self._settle(job, row, answer)
         self._free += 1
@@ -165,6 +189,7 @@ class Batcher:
     def _settle(self, job: _Job, row: int, answer: Answer) -> None:
         job.answers[row] = answer
         if len(job.answers) == len(job.texts) and not job.done.done():
+            job.timing.done = time.perf_counter()
             job.done.set_result([job.answers[row] for row in range(len(job.texts))])
 
     def _fail(self, parts: list[tuple[_Job, int]], error: BaseException) -> None:

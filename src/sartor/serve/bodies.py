@@ -2,11 +2,25 @@
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from sartor.core.errors import RequestError
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def integral(value: Any) -> Any:
+    """JSON has one kind of number: 3.0 is the integer 3, as JSON Schema says too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _Body = TypeVar("_Body", bound=BaseModel)
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -33,7 +47,7 @@ class FeedbackBody(BaseModel):
 
     request_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """As it came with the answer."""
-    row: int = Field(default=0, ge=0, le=1_000_000)
+    row: Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(integral)] = 0
     """Which row of that request, from 0."""
     label: Annotated[str, StringConstraints(min_length=1, max_length=500)]
     """The right label; the same as the answer's to confirm it."""

@@ -1,17 +1,24 @@
-"""The outermost layer: lets requests in, bounds their bodies, counts the replies.
+"""The outermost layer: lets requests in, bounds their bodies, counts and logs the replies.
 
 A plain ASGI callable around the router, since what it does happens on every request.
 """
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sartor.core.errors import RequestError
 from sartor.serve.auth import Gate
+from sartor.serve.exchange import Exchange
+from sartor.serve.limits import Limiter, enter
+from sartor.serve.logs import RequestLog, request_id
 from sartor.serve.metrics import Metrics
 from sartor.serve.replies import refusal
+from sartor.serve.room import Busy, Held, Room
+from sartor.serve.routes import Routes
+from sartor.serve.traces import Traces
 
 _BODY_S = 30.0
 """A client that has not sent its whole body after this is cut off."""
@@ -21,84 +28,124 @@ _SECURITY = (
     (b"cache-control", b"no-store"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the outermost layer works with."""
+
+    gate: Gate
+    limiter: Limiter
+    room: Room
+    routes: Routes
+    metrics: Metrics
+    log: RequestLog
+    traces: Traces | None
+    max_body: int
 
 
 class Guard:
     """Wraps the router."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        gate: Gate,
-        metrics: Metrics,
-        *,
-        routes: frozenset[str],
-        max_body: int,
-    ) -> None:
-        self._app, self.gate, self._metrics = app, gate, metrics
-        self._routes, self._max_body = routes, max_body
+    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+        self._app, self.desk = app, desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        status = 500
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        exchange = Exchange.begin(scope, headers, self.desk.routes)
+        request_id.set(exchange.id)
 
         async def sending(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *_SECURITY]
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], *_SECURITY, *exchange.sent()]
             await send(message)
 
         try:
-            await self._handle(scope, receive, sending)
+            await self._handle(exchange, headers, (scope, receive, sending))
         finally:
-            path = scope["path"]
-            route = path if path in self._routes else _OTHER
-            self._metrics.replied(route, status, time.perf_counter() - start)
+            end = time.perf_counter()
+            seconds = end - start
+            self.desk.metrics.replied(exchange.route, exchange.status, seconds)
+            if exchange.status == 429:
+                self.desk.metrics.limited()
+            if exchange.shed:
+                self.desk.metrics.shed(exchange.shed)
+            self.desk.log.replied(exchange, seconds)
+            if self.desk.traces:
+                self.desk.traces.replied(exchange, headers, start, end)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    async def _handle(
+        self, exchange: Exchange, headers: dict[str, str], asgi: tuple[Scope, Receive, Send]
+    ) -> None:
+        scope, receive, send = asgi
         try:
-            await self.gate.check(scope["method"], scope["path"], headers)
-            body = await _read_body(headers, receive, self._max_body)
+            if exchange.right in ("public", "metrics"):
+                # Health and metrics must answer while everything else is refused.
+                await self._admit(exchange, headers)
+                await self._app(scope, _replay(b"", receive), send)
+                return
+            with self.desk.room.place() as held:
+                await self._admit(exchange, headers)
+                self._limit(exchange, scope)
+                body = await _read_body(headers, receive, self.desk.max_body, held)
+                await self._app(scope, _replay(body, receive), send)
         except RequestError as error:
-            await refusal(error)(scope, receive, send)
+            if isinstance(error, Busy):
+                exchange.shed = error.where
+            response = refusal(error, scope["path"], exchange.retry_after_s(1))
+            await response(scope, receive, send)
+
+    async def _admit(self, exchange: Exchange, headers: dict[str, str]) -> None:
+        # Known before it is refused, so that the log names the key that tried.
+        found = await self.desk.gate.check(exchange.method, exchange.right, headers)
+        exchange.caller = found
+        found.permit(exchange.right)
+
+    def _limit(self, exchange: Exchange, scope: Scope) -> None:
+        """Take the request's own token, before its body is read."""
+        caller = exchange.caller
+        if caller is None or caller.key is None:
+            who, rate = f"address {(scope.get('client') or ('unknown',))[0]}", None
         else:
-            await self._app(scope, _replay(body, receive), send)
+            who, rate = f"key {caller.key}", caller.grant.rate
+        exchange.bucket = self.desk.limiter.bucket(who, rate)
+        if exchange.bucket:
+            enter(exchange.bucket)
 
 
-async def _read_body(headers: dict[str, str], receive: Receive, most: int) -> bytes:
+async def _read_body(headers: dict[str, str], receive: Receive, most: int, held: Held) -> bytes:
     """The whole body, refused before it is held when it is announced too long."""
     announced = headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > most:
+    if announced.isdecimal() and int(announced) > most:
         raise _too_long(most)
     try:
         async with asyncio.timeout(_BODY_S):
-            return await _join(receive, most)
+            return await _join(receive, most, held)
     except TimeoutError:
         raise RequestError(
             f"The body did not arrive within {_BODY_S:.0f} s.", fix="send it faster.", status=408
         ) from None
 
 
-async def _join(receive: Receive, most: int) -> bytes:
-    pieces: list[bytes] = []
-    total = 0
+async def _join(receive: Receive, most: int, held: Held) -> bytes:
+    # One growing buffer: a list of pieces, each of one byte, would hold fifty times as much.
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise RequestError("The client went away.", fix="send the whole body.", status=400)
         piece = message.get("body", b"")
-        total += len(piece)
-        if total > most:
+        if len(body) + len(piece) > most:
             raise _too_long(most)
-        pieces.append(piece)
+        held.more(len(piece))
         if not message.get("more_body", False):
-            return b"".join(pieces)
+            return bytes(body + piece) if body else piece
+        body += piece
 
 
 def _too_long(most: int) -> RequestError:

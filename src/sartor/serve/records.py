@@ -23,11 +23,16 @@ from sqlalchemy import exc
 from sartor.core.errors import RequestError, WorkspaceError
 from sartor.core.store import Store, StoreFull
 from sartor.core.tables import feedback, now, predictions
+from sartor.serve.room import Budget, Busy
 
 _log = logging.getLogger(__name__)
+_Place = tuple[str | None, str, int]
+"""Tenant, request and row."""
 _GROUP = 1_000
 _PIECE = 500
 _HOUR = 3_600.0
+_ENTRY, _NUMBER = 1_000, 64
+"""Bytes of an entry without its texts, and of one probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Served:
     answers: Sequence[Mapping[str, Any]]
     user: str | None = None
     segment: str | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Said:
         row: Which row of the request, from 0.
         label: What the answer should have been.
         text: Sent along on purpose, so it is kept whatever the server keeps by itself.
+        tenant: Who says so; another tenant's answers do not exist for them.
     """
 
     request_id: str
@@ -65,6 +72,7 @@ class Said:
     user: str | None = None
     segment: str | None = None
     text: str | None = None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ class Keeping:
     """After these days texts are deleted; answers and labels stay."""
     waiting: int = 2_000
     """Requests that may wait to be written."""
+    waiting_bytes: int = 64_000_000
+    """What they may hold together, about."""
 
 
 class Recorder:
@@ -93,6 +103,7 @@ class Recorder:
     def __init__(self, store: Store, keeping: Keeping | None = None) -> None:
         self._store, self._keeping = store, keeping or Keeping()
         self._queue: queue.Queue[Served | _Waiting | None] = queue.Queue(self._keeping.waiting)
+        self._held = Budget(self._keeping.waiting_bytes)
         self._thread = threading.Thread(target=self._write_on, name="sartor-records", daemon=True)
         self._next_expiry = 0.0
         self.unrecorded = 0
@@ -101,26 +112,22 @@ class Recorder:
 
     def served(self, request: Served) -> None:
         """Write a request down soon; never waits."""
-        try:
-            self._queue.put_nowait(request)
-        except queue.Full:
+        if not self._put(request):
             self.unrecorded += 1
 
     async def said(self, said: Said) -> int:
         """Write feedback down; gives its number once it is on the disk.
 
         Raises:
-            RequestError: 404 for an answer that was never recorded, 503 when too much waits,
-                507 when the disk is full.
+            RequestError: 404 for an answer that was never recorded, 507 when the disk is full.
+            Busy: When too much waits.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(said, now(), loop, loop.create_future())
-        try:
-            self._queue.put_nowait(waiting)
-        except queue.Full:
-            raise RequestError(
-                "Feedback comes faster than the disk takes it.", fix="try again.", status=503
-            ) from None
+        if not self._put(waiting):
+            raise Busy(
+                "Feedback comes faster than the disk takes it.", fix="try again.", where="store"
+            )
         return await waiting.done
 
     def close(self) -> None:
@@ -128,12 +135,25 @@ class Recorder:
         self._queue.put(None)
         self._thread.join()
 
+    def _put(self, item: Served | _Waiting) -> bool:
+        """Whether there was room."""
+        weight = _weight(item)
+        if not self._held.take(weight):
+            return False
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self._held.give(weight)
+            return False
+        return True
+
     def _write_on(self) -> None:
         going = True
         while going:
             items, going = self._next()
             if items:
                 self._commit(items)
+                self._held.give(sum(map(_weight, items)))
             if time.monotonic() >= self._next_expiry:
                 self._next_expiry = time.monotonic() + _HOUR
                 self._expire()
@@ -189,6 +209,15 @@ class Recorder:
             _log.error("texts past their retention are still kept: %s", error)
 
 
+def _weight(item: Served | _Waiting) -> int:
+    """Bytes that it holds, about."""
+    if isinstance(item, _Waiting):
+        said = item.said
+        return _ENTRY + len(said.text or "") + len(said.comment or "")
+    labels = len(item.answers[0]["probabilities"]) if item.answers else 0
+    return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(len, item.texts))
+
+
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
     texts = request.texts if keep_texts else [None] * len(request.answers)
     return [
@@ -203,6 +232,7 @@ def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
             "text": _storable(text),
             "user": _storable(request.user),
             "segment": _storable(request.segment),
+            "tenant": request.tenant,
         }
         for row, (text, answer) in enumerate(zip(texts, request.answers, strict=True))
     ]
@@ -213,7 +243,7 @@ def _add_feedback(
 ) -> list[int | RequestError]:
     """Insert what refers to a recorded answer; its number, or the refusal, for each."""
     known = _recorded(connection, {item.said.request_id for item in waiting})
-    good = [item for item in waiting if (item.said.request_id, item.said.row) in known]
+    good = [item for item in waiting if _place(item.said) in known]
     numbers: list[int] = []
     if good:
         insert = sa.insert(feedback).returning(feedback.c.id, sort_by_parameter_order=True)
@@ -222,16 +252,21 @@ def _add_feedback(
     return [number_of.get(id(item)) or _unknown(item.said, known) for item in waiting]
 
 
-def _recorded(connection: sa.Connection, requests: set[str]) -> set[tuple[str, int]]:
-    found: set[tuple[str, int]] = set()
+def _recorded(connection: sa.Connection, requests: set[str]) -> set[_Place]:
+    found: set[_Place] = set()
+    columns = (predictions.c.tenant, predictions.c.request_id, predictions.c.row)
     names = sorted(requests)
     for start in range(0, len(names), _PIECE):
         chosen = predictions.c.request_id.in_(names[start : start + _PIECE])
-        query = sa.select(predictions.c.request_id, predictions.c.row).where(chosen)
+        query = sa.select(*columns).where(chosen)
         # On Postgres another process could delete the answer before our rows refer to it.
         query = query.with_for_update(read=True, key_share=True)
-        found.update((request, row) for request, row in connection.execute(query))
+        found.update((tenant, request, row) for tenant, request, row in connection.execute(query))
     return found
+
+
+def _place(said: Said) -> _Place:
+    return said.tenant, said.request_id, said.row
 
 
 def _feedback_row(item: _Waiting) -> dict[str, Any]:
@@ -245,6 +280,7 @@ def _feedback_row(item: _Waiting) -> dict[str, Any]:
         "user": _storable(said.user),
         "segment": _storable(said.segment),
         "text": _storable(said.text),
+        "tenant": said.tenant,
     }
 
 
@@ -253,8 +289,9 @@ def _storable(text: str | None) -> str | None:
     return text.replace("\x00", "\ufffd") if text else text
 
 
-def _unknown(said: Said, known: set[tuple[str, int]]) -> RequestError:
-    rows = sorted(row for request, row in known if request == said.request_id)
+def _unknown(said: Said, known: set[_Place]) -> RequestError:
+    theirs = (said.tenant, said.request_id)
+    rows = sorted(row for tenant, request, row in known if (tenant, request) == theirs)
     if rows:
         return RequestError(
             f"Request {said.request_id!r} has no row {said.row}; it had {len(rows)}.",

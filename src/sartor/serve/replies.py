@@ -1,4 +1,8 @@
-"""JSON replies, and the one form that every failure takes: {"error": {"what", "fix"}}."""
+"""JSON replies, and the forms that failures take.
+
+Ours is {"error": {"what", "fix"}}. Under /v2 it is the Open Inference Protocol's {"error": "…"},
+and there a body of the wrong form is answered with 400, as that protocol does.
+"""
 
 from typing import Any
 
@@ -15,14 +19,19 @@ def reply(content: Any, status: int = 200) -> Response:
     return Response(to_json(content), status, media_type=JSON)
 
 
-def refusal(error: RequestError, retry_after_s: int = 1) -> Response:
+def refusal(error: RequestError, path: str, retry_after_s: int = 1) -> Response:
     """The reply to a request that cannot be answered.
 
     Args:
         error: Its status becomes the reply's.
+        path: As it was asked; decides the form.
         retry_after_s: Sent with 429 and 503.
     """
-    response = reply({"error": {"what": error.what, "fix": error.fix}}, error.status)
+    if path == "/v2" or path.startswith("/v2/"):
+        status = 400 if error.status == 422 else error.status
+        response = reply({"error": f"{error.what} Fix: {error.fix}"}, status)
+    else:
+        response = reply({"error": {"what": error.what, "fix": error.fix}}, error.status)
     if error.status in (429, 503):
         response.headers["retry-after"] = str(retry_after_s)
     if error.status == 401:

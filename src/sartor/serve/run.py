@@ -16,9 +16,13 @@ from sartor.core.events import Emit, Note, silent
 from sartor.llm.asker import Asker
 from sartor.serve.following import open_live
 from sartor.serve.settings import ServeSettings
+from sartor.serve.tls import check_tls
+from sartor.serve.traces import wanted
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from sartor.serve.guard import Desk
 
 KEY_VARIABLE = "SARTOR_API_KEY"
 _BACKLOG = 2_048
@@ -30,7 +34,8 @@ def serve(settings: ServeSettings, emit: Emit = silent) -> None:
     A key in the environment variable SARTOR_API_KEY is used where the settings have none.
 
     Raises:
-        SettingError: If others could reach the server and no key exists, or the port is taken.
+        SettingError: If others could reach the server and no key exists, the port is taken, or
+            the certificate cannot be used.
         BundleError: If the bundle is damaged, or unreleased and not allowed.
         WorkspaceError: If the store cannot be used.
     """
@@ -46,6 +51,8 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
     """
     if settings.key is None and os.environ.get(KEY_VARIABLE):
         settings = replace(settings, key=os.environ[KEY_VARIABLE])
+    if settings.tls_cert:
+        check_tls(settings.tls_cert, settings.tls_key)
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
     try:
@@ -66,7 +73,7 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
                 f"Every text is sent on to {model.chat.place}, where {model.chat.model} labels it."
             )
         )
-    for note in _notes(settings, app.gate.wants_key):
+    for note in _notes(settings, app.desk):
         emit(note)
     config = uvicorn.Config(
         app,
@@ -76,6 +83,8 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
         ws="none",
         # Addresses are not logged, so nobody needs to be believed about them.
         proxy_headers=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=round(settings.stop_s),
     )
     return uvicorn.Server(config), listener
@@ -99,14 +108,26 @@ def _listen(settings: ServeSettings) -> socket.socket:
     return listener
 
 
-def _notes(settings: ServeSettings, wants_key: bool) -> Iterator[Note]:
+def _notes(settings: ServeSettings, desk: "Desk") -> Iterator[Note]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "https" if settings.tls_cert else "http"
     yield Note(
-        f"Serving {settings.deployment or settings.bundle} at http://{host}:{settings.port}/"
+        f"Serving {settings.deployment or settings.bundle} at {scheme}://{host}:{settings.port}/"
     )
-    if not wants_key:
+    if not settings.loopback and not settings.tls_cert:
+        yield Note(
+            "Plain HTTP: texts and keys can be read on the way. Put a proxy with TLS in front, "
+            "or give --tls-cert."
+        )
+    if not desk.gate.wants_key:
         yield Note(
             f"No API key: every program on this machine may ask. Set {KEY_VARIABLE} to want one."
+        )
+    if (name := wanted()) and desk.traces is None:
+        yield Note(
+            f"{name} is set, and OpenTelemetry is not installed, so there are no traces: "
+            "pip install 'sartor[otel]'.",
+            "warning",
         )
     if settings.unreleased:
         yield Note("An unreleased bundle may be served: its answers may be wrong.", "warning")

@@ -3,8 +3,12 @@
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, get_args
 
 from sartor.core.errors import SettingError
+from sartor.core.grants import UNLIMITED, Rate
+
+LogFormat = Literal["json", "text", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,26 @@ class ServeSettings:
     """Most rows in one request."""
     max_text_chars: int = 20_000
     """Longest text, in characters."""
+    max_requests: int = 2_000
+    """Most requests in progress at once; health and metrics are not counted."""
+    max_held_bytes: int = 64_000_000
+    """Most bytes of bodies that requests in progress hold together."""
+    rate_limit: str = UNLIMITED
+    """Rows that each key, or each address where there are no keys, may ask: 50/s, 1000/m, none."""
     max_wait_s: float = 2.0
     """Requests that would wait longer than this are turned away with 503."""
+    tls_cert: str | None = None
+    """PEM file of a certificate; the server then speaks HTTPS itself."""
+    tls_key: str | None = None
+    """PEM file of its private key; in the certificate's file when None."""
+    log_format: LogFormat = "none"
+    """How the line that each request leaves on stderr looks; "none" writes none."""
     stop_s: float = 20.0
     """Time for requests in progress when the server is told to stop."""
 
     def __post_init__(self) -> None:
         at_least_one = ("retention_days", "max_body_bytes", "max_rows", "max_text_chars")
+        at_least_one += ("max_requests", "max_held_bytes")
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise SettingError(
@@ -66,15 +83,31 @@ class ServeSettings:
                 f"max_wait_s must be at least 0. Got {self.max_wait_s}.",
                 fix="raise it, or leave it out.",
             )
+        if self.log_format not in get_args(LogFormat):
+            raise SettingError(
+                f"log_format must be {', '.join(get_args(LogFormat))}. Got {self.log_format!r}.",
+                fix="take json for machines, text for people.",
+            )
         if not 0 <= self.port <= 65_535:
             raise SettingError(
                 f"port must be 0 to 65535. Got {self.port}.", fix="choose another port."
+            )
+        Rate.parse(self.rate_limit)
+        if self.tls_key is not None and self.tls_cert is None:
+            raise SettingError(
+                f"tls_key is {self.tls_key!r} and there is no tls_cert.",
+                fix="give the certificate too, or neither.",
             )
         if self.key is not None and len(self.key) < 16:
             raise SettingError(
                 f"The API key has {len(self.key)} characters; it can be guessed.",
                 fix="take at least 16, e.g. from `openssl rand -hex 32`.",
             )
+
+    @property
+    def rate(self) -> Rate | None:
+        """The rate limit; None where there is none."""
+        return Rate.parse(self.rate_limit)
 
     @property
     def loopback(self) -> bool:

@@ -11,7 +11,7 @@ canary gets other users.
 import asyncio
 import hashlib
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,8 @@ from sartor.serve.runtime import Runtime
 from sartor.serve.shadow import Shadow
 
 _POINTS = 1 << 64
+Watch = Callable[[int, float], None]
+"""Told of each batch: rows, and the model's seconds."""
 
 
 class Version:
@@ -107,9 +109,16 @@ class Versions:
 
     def __init__(self, runtime: Runtime, figures: Figures, max_wait_s: float) -> None:
         self.figures, self._max_wait_s = figures, max_wait_s
+        self._watch: Watch | None = None
         self._lineup = Lineup(0, self.version(runtime))
         self._labels = dict.fromkeys(runtime.outputs)
         self._leaving: set[asyncio.Task[None]] = set()
+
+    def watch(self, watch: Watch) -> None:
+        """Tell of every batch, of versions to come too."""
+        self._watch = watch
+        for version in self._lineup.versions:
+            version.batcher.watch = watch
 
     @property
     def lineup(self) -> Lineup:
@@ -131,16 +140,36 @@ class Versions:
 
     def version(self, runtime: Runtime) -> Version:
         """A version that counts with the others, not in the line-up yet."""
-        return Version(runtime, self.figures.of(runtime.id), self._max_wait_s)
+        found = Version(runtime, self.figures.of(runtime.id), self._max_wait_s)
+        found.batcher.watch = self._watch or found.batcher.watch
+        return found
 
     def shadow(self, runtime: Runtime) -> Shadow:
         """A shadow, not in the line-up yet."""
         return Shadow(runtime, self.figures)
 
     @contextmanager
-    def leased(self, user: str) -> Generator[Version]:
-        """Whoever answers this user, until the block ends."""
-        with self._lineup.chosen(user).leased() as version:
+    def leased(self, user: str, only: str | None = None) -> Generator[Version]:
+        """Whoever answers this user, until the block ends.
+
+        Args:
+            user: Who asks, or the request's id.
+            only: Id of the model that is to answer instead.
+
+        Raises:
+            RequestError: 404 where no such model answers any more.
+        """
+        chosen = self._lineup.chosen(user)
+        if only is not None:
+            known = {version.id: version for version in self._lineup.versions}
+            if only not in known:
+                raise RequestError(
+                    f"No model with the version {only[:200]!r} answers.",
+                    fix=f"ask for {self._lineup.live.id}, or leave the version out.",
+                    status=404,
+                )
+            chosen = known[only]
+        with chosen.leased() as version:
             yield version
 
     def copied(

@@ -1,0 +1,219 @@
+"""The Open Inference Protocol v2 over the same model, records and caps as our own API.
+
+One input, BYTES [n] or [n, 1], named after the model's input key. Two outputs: `label`, BYTES [n],
+empty where the model abstains, and `probabilities`, FP32 [n, labels]. The model's version is the
+bundle's content id.
+
+https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+import sartor
+from sartor.core.errors import RequestError
+from sartor.core.near import near_miss
+from sartor.serve.answering import About, Answered, Answering
+from sartor.serve.batcher import Answer
+from sartor.serve.bodies import parse
+from sartor.serve.exchange import Exchange
+from sartor.serve.oip_bodies import InferenceRequest, RequestInput
+from sartor.serve.replies import reply
+from sartor.serve.routes import Endpoint
+from sartor.serve.runtime import Runtime, asks_llm
+from sartor.serve.versions import Lineup
+
+_MODEL = "/v2/models/{name}"
+_VERSION = "/v2/models/{name}/versions/{version}"
+_TEXTS = "BYTES"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The routes under /v2."""
+
+    answering: Answering
+    ready: Callable[[], bool]
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The routes, those of a model with and without a version."""
+        of_model = [
+            one
+            for base in (_MODEL, _VERSION)
+            for one in (
+                Endpoint("GET", base, "predict", self.model),
+                Endpoint("GET", f"{base}/ready", "predict", self.model_ready),
+                Endpoint("POST", f"{base}/infer", "predict", self.infer),
+            )
+        ]
+        return (
+            Endpoint("GET", "/v2", "predict", self.server),
+            Endpoint("GET", "/v2/health/live", "public", self.live),
+            Endpoint("GET", "/v2/health/ready", "public", self.server_ready),
+            *of_model,
+        )
+
+    async def server(self, request: Request) -> Response:
+        return reply({"name": "sartor", "version": sartor.__version__, "extensions": []})
+
+    async def live(self, request: Request) -> Response:
+        return reply({"live": True})
+
+    async def server_ready(self, request: Request) -> Response:
+        ready = self.ready()
+        return reply({"live": True, "ready": ready}, 200 if ready else 503)
+
+    async def model_ready(self, request: Request) -> Response:
+        runtime = self._named(request)
+        ready = self.ready()
+        return reply({"name": runtime.name, "ready": ready}, 200 if ready else 503)
+
+    async def model(self, request: Request) -> Response:
+        runtime = self._named(request)
+        columns = len(runtime.outputs)
+        content = {
+            "name": runtime.name,
+            "versions": [version.id for version in self._lineup.versions],
+            "platform": "llm" if asks_llm(runtime.bundle) else "onnxruntime",
+            "inputs": [{"name": _input(runtime), "datatype": _TEXTS, "shape": [-1]}],
+            "outputs": [
+                {"name": "label", "datatype": _TEXTS, "shape": [-1]},
+                {"name": "probabilities", "datatype": "FP32", "shape": [-1, columns]},
+            ],
+            "labels": list(runtime.outputs),
+        }
+        return reply(content)
+
+    async def infer(self, request: Request) -> Response:
+        runtime = self._named(request)
+        body = parse(InferenceRequest, await request.body())
+        wanted, key = _wanted(body), _input(runtime)
+        given = _texts(body.inputs[0], key)
+        said = body.parameters
+        about = About(said.user, said.segment) if said else About()
+        rows = [{key: text} for text in given]
+        only = request.path_params.get("version")
+        found = await self.answering.answer(Exchange.of(request.scope), rows, about, only)
+        response = reply(_content(body, found, runtime.name, wanted))
+        response.background = found.background
+        return response
+
+    @property
+    def _lineup(self) -> Lineup:
+        return self.answering.versions.lineup
+
+    def _named(self, request: Request) -> Runtime:
+        """The bundle that the path names: by its version, else the live one.
+
+        Raises:
+            RequestError: 404 unless the path names the model that is served, and its version.
+        """
+        runtime = self._lineup.live.runtime
+        name, version = request.path_params["name"], request.path_params.get("version")
+        if name != runtime.name:
+            raise RequestError(
+                f"No model is called {name[:200]!r}.",
+                fix=near_miss(name[:200], [runtime.name]),
+                status=404,
+            )
+        known = {one.id: one.runtime for one in self._lineup.versions}
+        if version is not None and version not in known:
+            raise RequestError(
+                f"The model {name!r} has no version {version[:200]!r}.",
+                fix=f"ask for {runtime.id}, or leave /versions out.",
+                status=404,
+            )
+        return runtime if version is None else known[version]
+
+
+def _input(runtime: Runtime) -> str:
+    (key,) = runtime.bundle.manifest.inputs
+    return key
+
+
+def _content(
+    body: InferenceRequest, found: Answered, name: str, wanted: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "model_name": name,
+        "model_version": found.model,
+        "id": found.request_id if body.id is None else body.id,
+        "parameters": {"request_id": found.request_id},
+        "outputs": [_OUTPUTS[output](found.outputs, found.by.outputs) for output in wanted],
+    }
+
+
+def _label(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Any]:
+    # The protocol knows no null: an empty text stands for an abstention.
+    data = [answer["label"] or "" for answer in answers]
+    return {"name": "label", "shape": [len(data)], "datatype": _TEXTS, "data": data}
+
+
+def _probabilities(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Any]:
+    data = [answer["probabilities"][label] for answer in answers for label in labels]
+    shape = [len(answers), len(labels)]
+    return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
+
+
+_OUTPUTS: dict[str, Callable[[Sequence[Answer], Sequence[str]], dict[str, Any]]] = {
+    "label": _label,
+    "probabilities": _probabilities,
+}
+
+
+def _wanted(body: InferenceRequest) -> list[str]:
+    """Names of the outputs to send."""
+    asked = [output.name for output in body.outputs or ()]
+    for index, name in enumerate(asked):
+        if name not in _OUTPUTS:
+            raise _wrong(
+                f"outputs.{index}: the model has no output {name!r:.200}.",
+                near_miss(name[:200], list(_OUTPUTS)),
+            )
+        if name in asked[:index]:
+            raise _wrong(f"outputs.{index}: {name!r} is asked for twice.", "name it once.")
+    return asked or list(_OUTPUTS)
+
+
+def _texts(tensor: RequestInput, key: str) -> list[str]:
+    """The rows of an input whose name, datatype and shape are right."""
+    if tensor.name != key:
+        raise _wrong(
+            f"The model has no input {tensor.name!r:.200}.", near_miss(tensor.name[:200], [key])
+        )
+    if tensor.datatype != _TEXTS:
+        raise _wrong(
+            f"The input {key!r} has the datatype {tensor.datatype!r:.80}.",
+            f"send {_TEXTS}: texts as JSON strings.",
+        )
+    shape = tensor.shape
+    if len(shape) == 2 and shape[1] != 1:
+        raise _wrong(
+            f"The input {key!r} has the shape {shape}; one text a row is taken.",
+            f"send the shape [{shape[0]}] or [{shape[0]}, 1].",
+        )
+    texts: list[str] = []
+    for index, row in enumerate(tensor.data):
+        if isinstance(row, str):
+            texts.append(row)
+        elif len(shape) == 2:
+            texts.append(row[0])
+        else:
+            raise _wrong(
+                f"Row {index} of the data is a list of its own; the shape is {shape}.",
+                f"send the texts as one flat list, or the shape [{shape[0]}, 1].",
+            )
+    if len(texts) != shape[0]:
+        raise _wrong(
+            f"The input {key!r} has the shape {shape} and {len(texts)} texts.",
+            "send as many texts as the shape says.",
+        )
+    return texts
+
+
+def _wrong(what: str, fix: str) -> RequestError:
+    return RequestError(what, fix=fix)
