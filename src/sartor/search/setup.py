@@ -37,6 +37,7 @@ from sartor.search.feasible import Dropped, Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.outcome import Setting
+from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.tasks import TASKS
 
@@ -117,6 +118,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     need, store, emit = desk.need, desk.store, desk.emit
     # A name that nobody knows is told before anything is read.
     methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None)
+    local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
     gathered = prepare.gather(
@@ -183,7 +185,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     def encoder(b: Backbone) -> TextEncoder:
         return encoder_of(b, (cache, states), precision, emit)
 
-    encoders = {b.name: encoder(b) for b in backbones}
+    encoders = {b.name: encoder(b) for b in (*backbones, *([local] if local else []))}
     contest = Contest(encoders, cache, precision, emit)
     settled = desk.fact("backbones", lambda: settle(contest, backbones, rows.train, held))
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
@@ -207,10 +209,12 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     asking = _asking(desk, outputs)
     attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
     sieve = Sieve(need.accept, attaches)
-    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking, rows))
 
     def work(b: Backbone, layer: int | None = None) -> Work:
         return _work((encoders[b.name], cache, states), rows, speed, layer)
+
+    here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
+    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows))
 
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = [str(text) for text in rows.validation.inputs["text"]]
@@ -222,8 +226,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     works = {b.name: work(b) for b in backbones}
-    asked_ones = [] if need.prefer.llm is None else [backbone_of(need.prefer.llm)]
-    by_name = {b.name: b for b in (*backbones, *asked_ones)}
+    by_name = {b.name: b for b in (*backbones, *_asked_ones(asking, local))}
     return Ready(
         Setting(
             need,
@@ -273,15 +276,32 @@ def encoder_of(
 
 def _asking(desk: Desk, outputs: tuple[str, ...]) -> Asking | None:
     need = desk.need
-    if need.prefer.llm is None:
+    if need.prefer.llm_url is None:
         return None
     described = need.data.label_descriptions
     memory = Memory(desk.place.answers)
-    return Asking(need.prefer.llm, outputs, described, memory, desk.fact, desk.emit)
+    return Asking(need.prefer.llm_url, outputs, described, memory, desk.fact, desk.emit)
+
+
+def _prompting(
+    local: Backbone | None, desk: Desk, languages: Mapping[str, float], rules: Rules
+) -> Prompting | None:
+    if local is None:
+        return None
+    found = Prompting(local, desk.need, rules, min(MAX_LENGTH, local.max_length), desk.emit)
+    found.warn(languages)
+    return found
+
+
+def _asked_ones(asking: Asking | None, local: Backbone | None) -> list[Backbone]:
+    """The language model of the need, if it names one."""
+    if asking is not None:
+        return [backbone_of(asking.llm)]
+    return [] if local is None else [local]
 
 
 def _asked(
-    method: str, desk: Desk, asking: Asking | None, rows: prepare.Prepared
+    method: str, desk: Desk, asking: Asking | Prompting | None, rows: prepare.Prepared
 ) -> Rung | Dropped:
     """The rung of a method that asks.
 
@@ -291,8 +311,11 @@ def _asked(
     if asking is None:
         raise SettingError(
             f"{desk.file}: {method} asks a language model, and the need names none.",
-            fix="write `llm: {url: http://localhost:11434/v1, model: qwen3}` under prefer.",
+            fix="write `llm: {url: http://localhost:11434/v1, model: qwen3}` under prefer, or"
+            " `llm: smollm2` for one that runs here.",
         )
+    if isinstance(asking, Prompting):
+        return asking.rung(method, rows)
     return asking.rung(method, rows, desk.need.seed, desk.need.budget.requests)
 
 

@@ -24,6 +24,7 @@ from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted
 from sartor.core.types import Backbone, Candidate, Examples
+from sartor.tune.api import ClosedForm
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.closed import fit_closed, fit_together
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
@@ -178,7 +179,7 @@ class Tuner:
         """Fit, and write the result; its folder."""
         started, checkpoints = time.perf_counter(), place / "checkpoints"
         source = self.encoder_for(job.backbone)
-        if job.settings.method.reads == "activations":
+        if isinstance(job.settings.method, ClosedForm):
             result = fit_closed(job, source, self.options.descriptions)
         else:
             watch = Watch(

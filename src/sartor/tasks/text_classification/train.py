@@ -26,7 +26,7 @@ from transformers.initialization import no_init_weights
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.tasks import TRAINERS
-from sartor.tasks.text_classification import entailment, static
+from sartor.tasks.text_classification import entailment, prompted, static
 from sartor.tasks.text_classification.added import Added, describe, install, read_added
 from sartor.tasks.text_classification.heads import build_head
 
@@ -98,8 +98,17 @@ class TextClassifier(nn.Module):
         _write_json(folder / _SHAPE, shape)
 
 
-Classifier = TextClassifier | static.StaticClassifier | entailment.EntailmentClassifier
-_REBUILD = {static.KIND: static.rebuild, entailment.KIND: entailment.rebuild}
+Classifier = (
+    TextClassifier
+    | static.StaticClassifier
+    | entailment.EntailmentClassifier
+    | prompted.PromptedClassifier
+)
+_REBUILD = {
+    static.KIND: static.rebuild,
+    entailment.KIND: entailment.rebuild,
+    prompted.KIND: prompted.rebuild,
+}
 
 
 def load(folder: Path) -> Classifier:
