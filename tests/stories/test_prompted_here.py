@@ -30,7 +30,7 @@ def test_a_need_by_a_language_model_here_ends_in_a_graph_that_asks_nobody(
     assert (bundle / "model.onnx").exists()
     assert not (bundle / "prompt.json").exists()
     (shop / "new.txt").write_text("a really good order\nan utterly broken thing\n")
-    answered = here("predict", bundle, "new.txt", "--unreleased")
+    answered = here("predict", bundle, "new.txt")
     assert answered.status == 0, answered.err
     assert len(answered.out.splitlines()) == 2
 
