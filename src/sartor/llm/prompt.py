@@ -92,7 +92,7 @@ def draw_examples(
         count: At most.
         seed: Of the draw.
     """
-    order = np.random.default_rng(seed).permutation(len(texts)).tolist()
+    order: list[int] = np.random.default_rng(seed).permutation(len(texts)).tolist()
     order.sort(key=lambda row: len(texts[row]) > MOST_SHOWN)  # stable: the draw stays within both
     by_label: dict[str, list[int]] = {name: [] for name in outputs}
     for row in order:

@@ -41,8 +41,9 @@ class ChatTemplate:
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
+        render: Any = render_jinja_template
         try:
-            found: Any = render_jinja_template(
+            found = render(
                 [[dict(message) for message in messages]],
                 chat_template=self.text,
                 **self.tokens,

@@ -245,7 +245,7 @@ def _read(body: memoryview, name: str, entry: _Entry) -> NDArray[np.float32]:
     count = prod(entry.shape)
     if entry.shape[-1] % each or entry.offset + count // each * form.itemsize > len(body):
         raise _damaged(f"tensor {name!r} of shape {entry.shape} passes the end of the file")
-    blocks = np.frombuffer(body, form, count // each, entry.offset)
+    blocks: Any = np.frombuffer(body, form, count // each, entry.offset)
     if form is _F32:
         return blocks.reshape(entry.shape).astype(np.float32)
     scale = blocks["scale"].astype(np.float32)[:, None]

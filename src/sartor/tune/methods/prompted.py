@@ -140,7 +140,8 @@ def classifier(model: PreTrainedModel, prompt: Framed, reads: Tokenizer) -> Prom
     Raises:
         SettingError: If the model does not answer so as it does on prompt and text in one piece.
     """
-    decoder, head = model.base_model, model.get_output_embeddings()
+    decoder: Any = model.base_model
+    head: Any = model.get_output_embeddings()
     keys, values = read_before(decoder, prompt.before)
     rows = head.weight[list(prompt.choices.tokens)].clone()
     count = len(prompt.choices.paths)
