@@ -71,3 +71,63 @@ def tiny_tokenizer():
     )
     tokenizer.add_special_tokens(list(SPECIAL))
     return tokenizer
+
+
+CHAT = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] }}"
+    "{{ '<|im_end|>\\n' }}{% endfor %}"
+)
+
+
+def make_tiny_llama(folder: Path, *, seed: int = 0, max_length: int = 2048) -> Path:
+    """Write the folder of a random Llama that chats: a byte-level tokenizer and a chat template.
+
+    Args:
+        folder: Created if absent.
+        seed: Of the weights.
+        max_length: Positions the model has.
+
+    Returns:
+        `folder`, ready for `models.catalogue.find_backbone(str(folder), kind="llm")`.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=max_length,
+        initializer_range=0.3,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(CHAT)
+    return folder
+
+
+def byte_tokenizer():
+    """Byte-level BPE with a few merges and three control tokens, as small chat models have it."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    control = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("o", "o"), ("g", "oo"), ("goo", "d"), ("b", "a"), ("ba", "d"), ("Ġ", "a")]
+    pieces = [*control, *letters, *(a + b for a, b in merges)]
+    vocabulary = {piece: place for place, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
+    return tokenizer

@@ -1,5 +1,6 @@
 """need.yaml: all faults at once, each with its line, its near miss and its fix."""
 
+import json
 import time
 
 import pytest
@@ -8,7 +9,7 @@ from sartor.core.errors import Fault, NeedError, UnknownName
 from sartor.core.near import near_miss
 from sartor.core.types import Roles
 from sartor.need.file import MAX_BYTES, load_need, parse_need
-from sartor.need.model import Need
+from sartor.need.model import LocalLlm, Need
 
 TEXT = Roles(inputs={"text": "text"}, targets={"label": "label"})
 GOOD = """\
@@ -366,10 +367,21 @@ def test_a_language_model_is_a_url_a_model_and_the_name_of_a_variable():
     assert llm.allowance == "http://localhost:11434/v1=A_KEY"
 
 
+def test_a_language_model_on_this_machine_is_a_name():
+    for written, examples in [("smollm2", 8), ("{local: smollm2, examples: 2}", 2)]:
+        need = read(with_llm(written))
+        assert need.prefer.llm == LocalLlm(local="smollm2", examples=examples)
+        assert need.prefer.llm_url is None
+        assert read(json.dumps(need.as_mapping())).prefer == need.prefer
+
+
 @pytest.mark.parametrize(
     ("llm", "words"),
     [
-        ("qwen3", "llm: {url:"),
+        ("[qwen3]", "llm: {url:"),
+        ("5", "llm: smollm2"),
+        ("{local: smollm2, url: 'http://a'}", "'url'"),
+        ("{local: 5}", "prefer.llm.local"),
         ("{modell: x}", "'modell'"),
         ("{model: x}", "prefer.llm.url is missing"),
         ("{url: 'ftp://a', model: x}", "http:// or https://"),

@@ -52,7 +52,7 @@ def list_(json: Json = False) -> None:
     from sartor.cli.drawing import write_json
     from sartor.models.catalogue import find_backbone, list_starters
 
-    found = [find_backbone(s.name) for s in list_starters() if s.installed]
+    found = [find_backbone(s.name) for s in list_starters() if s.installed and s.kind == "encoder"]
     if json:
         write_json(
             [

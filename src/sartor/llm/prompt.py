@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.addresses import checked_url
@@ -23,6 +24,8 @@ FORMAT = 1
 MOST_BYTES = 4_000_000
 MAX_CHARS = 4_000
 """Characters of a text that are shown; the rest is cut, as a backbone cuts tokens."""
+MOST_SHOWN = 600
+"""Characters of an example that are shown: every question pays for it."""
 _MOST_ANSWER = 100_000
 _QUOTED = 500
 _THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.S)
@@ -75,6 +78,30 @@ class Prompt(BaseModel):
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=True, indent=1) + "\n"
+
+
+def draw_examples(
+    texts: Sequence[str], labels: Sequence[str], outputs: Sequence[str], count: int, seed: int
+) -> list[Shown]:
+    """Training rows to show: drawn by seed, the labels in turn, short ones before cut ones.
+
+    Args:
+        texts: Of the training rows.
+        labels: Theirs, each among `outputs`.
+        outputs: The labels, in the order in which they take turns.
+        count: At most.
+        seed: Of the draw.
+    """
+    order: list[int] = np.random.default_rng(seed).permutation(len(texts)).tolist()
+    order.sort(key=lambda row: len(texts[row]) > MOST_SHOWN)  # stable: the draw stays within both
+    by_label: dict[str, list[int]] = {name: [] for name in outputs}
+    for row in order:
+        by_label[labels[row]].append(row)
+    deepest = max(map(len, by_label.values()), default=0)
+    turns = [
+        rows[turn] for turn in range(deepest) for rows in by_label.values() if turn < len(rows)
+    ]
+    return [Shown(text=texts[row][:MOST_SHOWN], label=labels[row]) for row in turns[:count]]
 
 
 def read_prompt(path: Path) -> Prompt:

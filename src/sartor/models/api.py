@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sartor.core.events import Emit
 from sartor.core.registry import Registry
+
+Kind = Literal["encoder", "llm"]
+"""What a model is for: to be tuned, or to be asked (see `prefer.llm`) as it is."""
 
 
 class Starter(Protocol):
@@ -21,6 +24,8 @@ class Starter(Protocol):
     """Number of weights."""
     prefix: str
     """Put before every text."""
+    kind: Kind
+    """Only encoders are offered as backbones."""
     how: str
     """The command that installs it: the `fix` where it is missing."""
 

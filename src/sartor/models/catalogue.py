@@ -15,7 +15,7 @@ from sartor.core.errors import ModelError, UnknownName
 from sartor.core.events import Emit, silent
 from sartor.core.near import near_miss
 from sartor.core.types import Backbone
-from sartor.models.api import STARTERS, Starter
+from sartor.models.api import STARTERS, Kind, Starter
 from sartor.models.folder import Label, describe
 from sartor.models.store import weights_sha256
 from sartor.models.variants import first_layers, split_name
@@ -35,6 +35,7 @@ class StarterState:
         parameters: Number of weights.
         installed: Whether it can be used now.
         how: The command that installs it.
+        kind: What it is for.
     """
 
     name: str
@@ -44,9 +45,12 @@ class StarterState:
     parameters: int
     installed: bool
     how: str
+    kind: Kind = "encoder"
 
 
-def find_backbone(name: str, *, root: Path | None = None, emit: Emit = silent) -> Backbone:
+def find_backbone(
+    name: str, *, root: Path | None = None, emit: Emit = silent, kind: Kind = "encoder"
+) -> Backbone:
     """Resolve what the user wrote.
 
     Args:
@@ -54,21 +58,23 @@ def find_backbone(name: str, *, root: Path | None = None, emit: Emit = silent) -
             @N for its first N layers.
         root: What a relative folder is relative to; the current folder by default.
         emit: Told when something is fetched.
+        kind: What it is to be used for; of a folder or a hub model nothing is known.
 
     Raises:
         UnknownName: If it is none of the three.
-        ModelError: If the model is missing, cannot be fetched, must not be loaded, or has too few
-            layers.
+        ModelError: If the model is missing, cannot be fetched, must not be loaded, has too few
+            layers, or is a starter of another kind.
     """
     whole, layers = split_name(name)
     if layers is None or ((root or Path()) / Path(name).expanduser()).is_dir():
-        return _find_whole(name, root, emit)
-    return first_layers(_find_whole(whole, root, emit), layers)
+        return _find_whole(name, root, emit, kind)
+    return first_layers(_find_whole(whole, root, emit, kind), layers)
 
 
-def _find_whole(name: str, root: Path | None, emit: Emit) -> Backbone:
+def _find_whole(name: str, root: Path | None, emit: Emit, kind: Kind) -> Backbone:
     starter = name.replace("-", "_").lower()
     if starter in STARTERS.names():
+        _refuse_other(starter, kind)
         return _from_starter(starter, _require_starter(starter))
     folder = (root or Path()) / Path(name).expanduser()
     if folder.is_dir():
@@ -103,6 +109,7 @@ def list_starters() -> list[StarterState]:
             parameters=starter.parameters,
             installed=starter.locate() is not None,
             how=starter.how,
+            kind=starter.kind,
         )
         for name, starter in plugins.items()
     ]
@@ -117,6 +124,20 @@ def add_starter(name: str, source: Path | None = None, emit: Emit = silent) -> B
     """
     wanted = name.replace("-", "_").lower()
     return _from_starter(wanted, STARTERS.get(wanted)().install(source, emit))
+
+
+def _refuse_other(name: str, kind: Kind) -> None:
+    if STARTERS.get(name)().kind == kind:
+        return
+    if kind == "encoder":
+        raise ModelError(
+            f"{name} is a language model to be asked, not an encoder to be tuned.",
+            fix=f"write `llm: {name}` under prefer, or name an encoder, e.g. minilm.",
+        )
+    raise ModelError(
+        f"{name} is an encoder, not a language model that could be asked.",
+        fix="name a language model, e.g. smollm2; `sartor starters` lists them.",
+    )
 
 
 def _require_starter(name: str) -> Path:

@@ -44,13 +44,14 @@ def choose_starter(
     Raises:
         ModelError: If no starter is installed, or none has an allowed licence.
     """
-    known = list_starters() if starters is None else list(starters)
+    offered = list_starters() if starters is None else starters
+    known = [s for s in offered if s.kind == "encoder"]
     allowed = [s for s in known if not licences or s.licence in licences]
     if not allowed:
-        offered = ", ".join(f"{s.name} ({s.licence})" for s in known)
+        names = ", ".join(f"{s.name} ({s.licence})" for s in known)
         raise ModelError(
             f"No starter has a licence among {', '.join(licences)}.",
-            fix=f"allow one of these, or name a backbone of your own: {offered}.",
+            fix=f"allow one of these, or name a backbone of your own: {names}.",
         )
     usable = [s for s in allowed if s.installed]
     if not usable:
@@ -83,11 +84,20 @@ def _pick(starters: Sequence[StarterState], languages: Mapping[str, float]) -> S
 
 
 def _coverage(starter: StarterState, languages: Mapping[str, float]) -> float:
-    """Share of the texts whose language is known to be one it was trained on."""
+    return coverage(starter.languages, languages)
+
+
+def coverage(known: Sequence[str], languages: Mapping[str, float]) -> float:
+    """Share of the texts whose language is known to be one that a model was trained on.
+
+    Args:
+        known: BCP-47 codes; ("*",) for many.
+        languages: See `choose_starter`.
+    """
     total = sum(languages.values())
-    if "*" in starter.languages or not total:
+    if "*" in known or not total:
         return 1.0
-    return sum(p for code, p in languages.items() if _base(code) in starter.languages) / total
+    return sum(p for code, p in languages.items() if _base(code) in known) / total
 
 
 def _base(code: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from logging import CRITICAL
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.types import Backbone
@@ -88,7 +88,18 @@ def load_pair_classifier(backbone: Backbone) -> "PreTrainedModel":
         MissingExtra: If transformers is not installed.
     """
     folder = Path(backbone.path)
-    return _loaded(folder, _architecture(folder, classifier=True)).eval()
+    return _loaded(folder, _architecture(folder, "classifier")).eval()
+
+
+def load_language_model(backbone: Backbone) -> "PreTrainedModel":
+    """A causal language model with its head, float32, in eval mode.
+
+    Raises:
+        ModelError: If transformers has no such model, or weights of it are missing.
+        MissingExtra: If transformers is not installed.
+    """
+    folder = Path(backbone.path)
+    return _loaded(folder, _architecture(folder, "language model")).eval()
 
 
 def _loaded(
@@ -202,10 +213,13 @@ def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
     return model.eval()
 
 
+_What = Literal["encoder", "classifier", "language model"]
+
+
 def _architecture(
-    folder: Path, *, classifier: bool = False
+    folder: Path, what: _What = "encoder"
 ) -> "tuple[type[PreTrainedModel], PreTrainedConfig]":
-    """The class of a backbone folder's encoder, or of its classifier, and its configuration.
+    """The class that a backbone folder is loaded as, and its configuration.
 
     Raises:
         ModelError: If transformers does not know it.
@@ -213,6 +227,7 @@ def _architecture(
     """
     try:
         from transformers import (
+            MODEL_FOR_CAUSAL_LM_MAPPING,
             MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
             MODEL_MAPPING,
             AutoConfig,
@@ -226,10 +241,13 @@ def _architecture(
     kind = str(values.pop("model_type"))
     try:
         config = AutoConfig.for_model(kind, **values)
-        known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING if classifier else MODEL_MAPPING
-        return cast("type[PreTrainedModel]", known[type(config)]), config
+        known = {
+            "encoder": MODEL_MAPPING,
+            "classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+            "language model": MODEL_FOR_CAUSAL_LM_MAPPING,
+        }
+        return cast("type[PreTrainedModel]", known[what][type(config)]), config
     except (KeyError, ValueError) as error:
-        what = "classifier" if classifier else "encoder"
         raise ModelError(
             f"transformers has no {what} for model_type {kind!r} of {folder}.",
             fix="use a BERT-like model, or install a transformers that knows this one.",

@@ -27,7 +27,7 @@ from sartor.need.document import (
     short,
 )
 from sartor.need.grammar import CriterionSyntaxError, fault_of, parse_criterion
-from sartor.need.model import Budget, Data, Llm, Need, Preferences
+from sartor.need.model import LOCAL, REMOTE, Budget, Data, Llm, LocalLlm, Need, Preferences
 
 MAX_BYTES = 200_000
 """The YAML reader takes a second for 50 kB; a need is one page."""
@@ -156,9 +156,10 @@ class _Reader:
         section: Any = tree["prefer"].get("llm") if is_mapping(tree.get("prefer")) else None
         if not is_mapping(section):
             return {}
-        keys = list(Llm.model_fields)
+        local = "local" in section
+        keys = list((LocalLlm if local else Llm).model_fields)
         self._known(section, keys)
-        for key in ("url", "model"):
+        for key in () if local else ("url", "model"):
             if key not in section:
                 fix = f"add `{key}: …` under llm:."
                 what = f"prefer.llm.{key} is missing"
@@ -220,13 +221,14 @@ class _Reader:
                 too_few = problem["type"] == "too_short" and problem["loc"] == ("accept",)
                 if problem["type"] == "missing" or too_few:
                     continue  # said above, with a better fix
-                where = ".".join(map(str, problem["loc"]))
+                place = tuple(part for part in problem["loc"] if part not in (LOCAL, REMOTE))
+                where = ".".join(map(str, place))
                 expected = problem["msg"].removeprefix("Value error, ")
                 expected = expected[:1].lower() + expected[1:]
                 # Whoever pastes a key in place of its variable's name must not read it in a log.
                 shown = "not shown" if where in _SECRET else short(problem["input"])
                 what = f"{where} is {shown}: {expected}"
-                line = line_of(tree, problem["loc"])
+                line = line_of(tree, place)
                 self.faults.append(Fault(line, what, _FIXES.get(where, "correct the value.")))
             return None
 
@@ -242,7 +244,8 @@ _FIXES = {
     "data.labels": "write a list of labels, e.g. [refund, invoice, other].",
     "language": "write en or zh.",
     "prefer.long_texts": "write cut or windows.",
-    "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}.",
+    "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}, or llm: smollm2 for"
+    " one that runs here.",
     "prefer.llm.key": "write the name of an environment variable in capitals, e.g. OPENAI_API_KEY,"
     " and keep the key itself in that variable.",
     "prefer.llm.url": "write the URL up to /v1, e.g. http://localhost:11434/v1.",

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 
 from sartor.core.addresses import checked_url
 from sartor.core.hashing import digest
@@ -82,6 +90,35 @@ class Llm(BaseModel):
         return f"{self.url}={self.key}" if self.key else self.url
 
 
+class LocalLlm(BaseModel):
+    """A language model that answers in this process; nothing is sent anywhere."""
+
+    model_config = _STRICT
+
+    local: str = Field(min_length=1, max_length=500)
+    """Starter name, hub id or folder of a chat model, e.g. smollm2."""
+    examples: int = Field(default=8, ge=0, le=64)
+    """Labelled training texts that stand in the prompt."""
+
+
+def _as_local(value: object) -> object:
+    return {"local": value} if isinstance(value, str) else value
+
+
+def _llm_kind(value: object) -> str:
+    local = isinstance(value, LocalLlm) or (isinstance(value, dict) and "local" in value)
+    return LOCAL if local else REMOTE
+
+
+REMOTE, LOCAL = "llm behind a url", "llm on this machine"
+"""Of the two that `prefer.llm` may be; pydantic puts them into the place of a fault."""
+AnyLlm = Annotated[
+    Annotated[Llm, Tag(REMOTE)] | Annotated[LocalLlm, Tag(LOCAL)],
+    Discriminator(_llm_kind),
+    BeforeValidator(_as_local),
+]
+
+
 class Budget(BaseModel):
     """What a run may spend."""
 
@@ -120,8 +157,14 @@ class Preferences(BaseModel):
     long_texts: Literal["cut", "windows"] = "cut"
     """What the served model does with a text longer than it takes: reads its start, or all of it in
     overlapping windows, whose logits are averaged."""
-    llm: Llm | None = None
-    """A language model to ask, before anything is trained: the rung `prompted`."""
+    llm: AnyLlm | None = None
+    """A language model to ask, before anything is trained: the rung `prompted`. A name alone is
+    that of one on this machine."""
+
+    @property
+    def llm_url(self) -> Llm | None:
+        """The language model, where it lies behind a URL."""
+        return self.llm if isinstance(self.llm, Llm) else None
 
 
 class Need(BaseModel):

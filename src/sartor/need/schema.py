@@ -45,6 +45,8 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
         "uniqueItems": True,
     }
     definitions["Costs"]["properties"]["targets"] = _targets(definitions)
+    llm = definitions["Preferences"]["properties"]["llm"]
+    llm["anyOf"].append({"type": "string", "description": definitions["LocalLlm"]["description"]})
     if len(tasks) == 1:
         (only,) = tasks.values()
         data["required"] = ["train", *only.names()]

@@ -38,7 +38,7 @@ class Answering:
     @staticmethod
     def of_need(need: Need, place: Workspace, emit: Emit = silent) -> "Answering":
         """A need's own language model, and no other, may be asked."""
-        llm = need.prefer.llm
+        llm = need.prefer.llm_url
         return Answering.within(place, () if llm is None else (llm.allowance,), emit)
 
     def load(self, folder: Path) -> runtime.Runtime:

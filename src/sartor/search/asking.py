@@ -5,7 +5,7 @@ succeeded is recorded once a run, so that a resumed run goes the same way.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,13 @@ from sartor.data.prepare import Prepared
 from sartor.llm.asker import Asker, Asks
 from sartor.llm.chat import Chat
 from sartor.llm.memory import Memory
-from sartor.llm.prompt import FILE, Prompt, Shown, instructions
+from sartor.llm.prompt import FILE, Prompt, draw_examples, instructions
 from sartor.need.model import Llm, Need
 from sartor.search.estimates import asking
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Rung, Scored
 from sartor.search.rungs import method_order
 from sartor.tune.api import asks
-
-_MOST_SHOWN = 600
-"""Characters of an example that are shown: every question pays for it."""
 
 
 def backbone_of(llm: Llm) -> Backbone:
@@ -55,7 +52,7 @@ def check_key(need: Need) -> None:
         SettingError: If it is.
         UnknownName: If the need names a method that does not exist.
     """
-    llm = need.prefer.llm
+    llm = need.prefer.llm_url
     if llm is not None and any(map(asks, method_order(need.prefer.methods, llm=True))):
         Chat(llm.url, llm.model, llm.key)
 
@@ -150,7 +147,9 @@ class Asking:
             model=self.llm.model,
             key=self.llm.key,
             system=instructions(self.outputs, self.descriptions),
-            examples=examples_of(train, self.outputs, count, candidate.seed),
+            examples=draw_examples(
+                train.inputs["text"], train.target, self.outputs, count, candidate.seed
+            ),
         )
 
     def writing(self, candidate: Candidate, train: Examples) -> Callable[[Path], None]:
@@ -167,20 +166,3 @@ class Asking:
 
     def _chat(self) -> Chat:
         return Chat(self.llm.url, self.llm.model, self.llm.key)
-
-
-def examples_of(train: Examples, outputs: Sequence[str], count: int, seed: int) -> list[Shown]:
-    """Training rows to show: drawn by seed, the labels in turn, short ones before cut ones."""
-    order = np.random.default_rng(seed).permutation(len(train)).tolist()
-    texts: Sequence[str] = train.inputs["text"]
-    order.sort(key=lambda row: len(texts[row]) > _MOST_SHOWN)  # stable: the draw stays within both
-    by_label: dict[str, list[int]] = {name: [] for name in outputs}
-    for row in order:
-        by_label[str(train.target[row])].append(row)
-    deepest = max(map(len, by_label.values()), default=0)
-    turns = [
-        rows[turn] for turn in range(deepest) for rows in by_label.values() if turn < len(rows)
-    ]
-    return [
-        Shown(text=texts[row][:_MOST_SHOWN], label=str(train.target[row])) for row in turns[:count]
-    ]

@@ -193,7 +193,9 @@ def _named(prefer: Preferences, names: Sequence[str], root: Path, emit: Emit) ->
         allowed = [
             s.name
             for s in list_starters()
-            if s.installed and (prefer.licences is None or s.licence in prefer.licences)
+            if s.installed
+            and s.kind == "encoder"
+            and (prefer.licences is None or s.licence in prefer.licences)
         ]
         wholes = [find_backbone(name, root=root, emit=emit) for name in [*asked, *allowed]]
         found = [shorter for whole in wholes for shorter in _with_first_layers(whole)]

@@ -139,6 +139,49 @@ def asking(requests: int, chars: int, prompt_bytes: int) -> Estimate:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """What a language model on this machine takes.
+
+    Args:
+        rung: Of all validation texts.
+        text_seconds: Of one text of average length.
+    """
+
+    rung: Estimate
+    text_seconds: Range
+
+
+def prompting(backbone: Backbone, prompt: tuple[int, int], texts: int, work: Work) -> Prompted:
+    """Predict what a language model takes that runs here.
+
+    Args:
+        backbone: The model.
+        prompt: Tokens before a text, which are read once, and behind it.
+        texts: To answer.
+        work: Tokens of a text and the machine's speed.
+    """
+    before, behind = prompt
+    # Every token of a text looks at the whole prompt: two products of its width in each layer.
+    operations = backbone.layers * (24 * backbone.width**2 + 4 * backbone.width * before)
+    seconds = (work.text_tokens + behind) * operations / (work.gflops * 1e9)
+    each = Range(seconds / _SHARE[1], seconds / _SHARE[0])
+    once = before * 24 * backbone.layers * backbone.width**2 / (work.gflops * 1e9)
+    start = Range(*_START["tokens"]) + Range(once / _SHARE[1], once / _SHARE[0])
+    kept = 8e-6 * backbone.layers * backbone.width * before
+    size = bundle_size(backbone.parameters)
+    weights = backbone.parameters
+    return Prompted(
+        Estimate(
+            seconds=start + Range(texts * each.low, texts * each.high),
+            # Held once to answer, and a few times over while it is exported.
+            memory_mb=Range(*_BASE_MB) + Range(8e-6 * weights, 24e-6 * weights),
+            size_mb=Range(size.low, size.high + kept),
+        ),
+        each,
+    )
+
+
 def bundle_size(weights: int) -> Range:
     """MB of a bundle, from the smallest artefact to the largest."""
     return Range(weights * SMALLEST_MB, weights * _LARGEST_MB)

@@ -38,6 +38,7 @@ def smaller_backbone(
         starter
         for starter in list_starters()
         if starter.installed
+        and starter.kind == "encoder"
         and starter.parameters < used.parameters
         and (not allowed or starter.licence in allowed)
     ]

@@ -27,6 +27,7 @@ from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
 from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
+from sartor.search.mixed import reads
 
 _WORST = 30
 _LISTED = 100
@@ -186,7 +187,7 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
     spent = sum(tried.seconds for tried in climb.tried)
     # An earlier bundle started from one that need not be here.
     used = setting.backbones.get(climb.best.candidate.backbone)
-    if used is not None and used.source == "llm":
+    if not climb.best.earlier and reads(climb.best) == "answers":
         return []
     steps: list[NextStep] = []
     if used is not None:

@@ -2,16 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from sartor.core.activations import Activations
 from sartor.core.durable import write_durably
-from sartor.core.errors import DataError, Fault, ModelError, NeedError, SettingError
+from sartor.core.errors import Fault, ModelError, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
-from sartor.core.hashing import digest
 from sartor.core.near import near_miss
-from sartor.core.store import Store
 from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
@@ -19,20 +15,19 @@ from sartor.data.changes import summary
 from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import bind, slice_columns
-from sartor.listen.export import Correction, corrections
 from sartor.llm.memory import Memory
 from sartor.models.catalogue import find_backbone
 from sartor.models.choose import choose_starter
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.models.workload import workload
-from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.asking import Asking, backbone_of
 from sartor.search.assess import Held
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
+from sartor.search.desk import Desk
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
@@ -40,37 +35,13 @@ from sartor.search.folds import FOLDS, deal
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
+from sartor.search.prompting import Prompting, Rules, find_local
+from sartor.search.recorded import heard, prices, same_sources
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
 """Tokens a text is cut to, in training and in serving."""
-
-Facts = Callable[[str, Callable[[], Any]], Any]
-"""Name and how to find it: a fact about the machine, recorded once a run and replayed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What a run works with.
-
-    Args:
-        place: The workspace.
-        store: Its tables.
-        need: What is asked.
-        file: The need file, as the user wrote it: for messages.
-        root: Folder the need's paths are relative to.
-        fact: See `Facts`.
-        emit: Progress.
-    """
-
-    place: Workspace
-    store: Store
-    need: Need
-    file: str
-    root: Path
-    fact: Facts
-    emit: Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +91,14 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     need, store, emit = desk.need, desk.store, desk.emit
     # A name that nobody knows is told before anything is read.
     methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None)
+    local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
     gathered = prepare.gather(
         need.data,
         desk.root,
         known=known,
-        corrections=_corrections(desk) if need.data.feedback else (),
+        corrections=heard(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
     )
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
@@ -148,7 +120,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         outputs=outputs,
         columns=slice_columns(rows.test),
         has_baseline=bool(need.data.baseline),
-        book=(book := _book(desk)),
+        book=(book := prices(desk)),
     )
     dropped = summary(c for c in rows.changes if c.action == "dropped")
     reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
@@ -188,7 +160,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     def encoder(b: Backbone) -> TextEncoder:
         return encoder_of(b, (cache, states), precision, emit)
 
-    encoders = {b.name: encoder(b) for b in backbones}
+    encoders = {b.name: encoder(b) for b in (*backbones, *([local] if local else []))}
     contest = Contest(encoders, cache, precision, emit)
     settled = desk.fact("backbones", lambda: settle(contest, backbones, rows.train, held))
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
@@ -214,10 +186,12 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     asking = _asking(desk, outputs)
     attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
     sieve = Sieve(need.accept, attaches, book)
-    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking, rows))
 
     def work(b: Backbone, layer: int | None = None) -> Work:
         return _work((encoders[b.name], cache, states), rows, speed, layer)
+
+    here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
+    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows))
 
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = [str(text) for text in rows.validation.inputs["text"]]
@@ -229,8 +203,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     works = {b.name: work(b) for b in backbones}
-    asked_ones = [] if need.prefer.llm is None else [backbone_of(need.prefer.llm)]
-    by_name = {b.name: b for b in (*backbones, *asked_ones)}
+    by_name = {b.name: b for b in (*backbones, *_asked_ones(asking, local))}
     return Ready(
         Setting(
             need,
@@ -251,15 +224,6 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         {former.candidate.key: former for former in there},
         asking,
     )
-
-
-def _book(desk: Desk) -> PriceBook:
-    """Prices as they stood when the run began."""
-    costs = desk.need.costs or Costs()
-    if not asks_for_costs(desk.need):
-        return PriceBook({}, costs)
-    kept = desk.fact("prices", lambda: read_book(costs, desk.root).as_json())
-    return PriceBook.of_json(kept, costs)
 
 
 def _remembered(place: Workspace, key: str, find: Callable[[], str]) -> str:
@@ -289,15 +253,32 @@ def encoder_of(
 
 def _asking(desk: Desk, outputs: tuple[str, ...]) -> Asking | None:
     need = desk.need
-    if need.prefer.llm is None:
+    if need.prefer.llm_url is None:
         return None
     described = need.data.label_descriptions
     memory = Memory(desk.place.answers)
-    return Asking(need.prefer.llm, outputs, described, memory, desk.fact, desk.emit)
+    return Asking(need.prefer.llm_url, outputs, described, memory, desk.fact, desk.emit)
+
+
+def _prompting(
+    local: Backbone | None, desk: Desk, languages: Mapping[str, float], rules: Rules
+) -> Prompting | None:
+    if local is None:
+        return None
+    found = Prompting(local, desk.need, rules, min(MAX_LENGTH, local.max_length), desk.emit)
+    found.warn(languages)
+    return found
+
+
+def _asked_ones(asking: Asking | None, local: Backbone | None) -> list[Backbone]:
+    """The language model of the need, if it names one."""
+    if asking is not None:
+        return [backbone_of(asking.llm)]
+    return [] if local is None else [local]
 
 
 def _asked(
-    method: str, desk: Desk, asking: Asking | None, rows: prepare.Prepared
+    method: str, desk: Desk, asking: Asking | Prompting | None, rows: prepare.Prepared
 ) -> Rung | Dropped:
     """The rung of a method that asks.
 
@@ -307,8 +288,11 @@ def _asked(
     if asking is None:
         raise SettingError(
             f"{desk.file}: {method} asks a language model, and the need names none.",
-            fix="write `llm: {url: http://localhost:11434/v1, model: qwen3}` under prefer.",
+            fix="write `llm: {url: http://localhost:11434/v1, model: qwen3}` under prefer, or"
+            " `llm: smollm2` for one that runs here.",
         )
+    if isinstance(asking, Prompting):
+        return asking.rung(method, rows)
     return asking.rung(method, rows, desk.need.seed, desk.need.budget.requests)
 
 
@@ -331,21 +315,6 @@ def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbon
     return allowed, f"Backbone {', '.join(b.name for b in allowed)}, as the need says."
 
 
-def _corrections(desk: Desk) -> list[Correction]:
-    """What users have said; a resumed run learns from no more than it had heard when it began."""
-
-    def heard() -> dict[str, str]:
-        return {"until": max((c["time"] for c in found), default=""), "digest": digest(found)}
-
-    found = corrections(desk.store)
-    recorded = desk.fact("corrections", heard)
-    found = [c for c in found if c["time"] <= recorded["until"]]
-    if digest(found) != recorded["digest"]:
-        text = "Users changed or deleted feedback since this run began: its result will differ."
-        desk.emit(Note(text, "warning"))
-    return found
-
-
 def _unread(need: Need, adapts: bool) -> list[str]:
     """What the need says that nothing comes of here."""
     prefer, said = need.prefer, list[str]()
@@ -356,23 +325,6 @@ def _unread(need: Need, adapts: bool) -> list[str]:
     if prefer.pretrain != "none" and not adapts:
         said.append("Pretraining comes before the ladder and is not priced.")
     return said
-
-
-def same_sources(desk: Desk, name: str, now: Mapping[str, str]) -> None:
-    """Refuse to finish a run on other data than it began with.
-
-    Args:
-        desk: What the run works with.
-        name: Of the fact.
-        now: File to hash.
-    """
-    began: Mapping[str, str] = desk.fact(name, lambda: dict(now))
-    if changed := [file for file in now if began.get(file) != now[file]]:
-        raise DataError(
-            f"{changed[0]} has changed since this run began.",
-            fix=f"start a new run with `sartor run {desk.file}`; what did not change is not"
-            " computed again.",
-        )
 
 
 def _work(

@@ -4,7 +4,7 @@ A model has two parts: `encoder`, which came pretrained, and `head`, which did n
 has the members of `Method`; one that does more than open and close tensors also has those of
 `Schedules`, `Penalises`, `Objective`, `Settles` or `Finds`, which the fit looks for; one that reads
 activations has those of `ClosedForm`. One that only asks a language model opens nothing: it has
-those of `Portfolio` alone.
+those of `Portfolio`, and of `ClosedForm` where the model is on this machine.
 """
 
 import re
@@ -248,7 +248,7 @@ METHODS: Registry[Method] = Registry(
 
 
 def asks(method: str) -> bool:
-    """Whether a method asks a language model and has no weights.
+    """Whether a method asks a language model and trains nothing.
 
     Raises:
         UnknownName: If there is no such method.

@@ -14,6 +14,8 @@ from sartor.tune.job import Job, Result
 def fit_closed(job: Job, source: FeatureSource, descriptions: Mapping[str, str]) -> Result:
     """Fit one candidate and build its model."""
     (fit,) = fit_together([job], source, descriptions)
+    if fit.made is not None:
+        return Result(*fit.made, fit.validation_logits, fit.train_logits)
     encoder, tokenizer = load_text_backbone(job.backbone)
     with seeded(job.candidate.seed):
         model = fit.build(encoder).eval()

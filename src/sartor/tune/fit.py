@@ -25,6 +25,7 @@ from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.tune.again import Again, Lesson, fit_again
+from sartor.tune.api import ClosedForm
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.closed import fit_closed, fit_together
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
@@ -237,7 +238,7 @@ class Tuner:
         source, options = self.encoder_for(job.backbone), self.options
 
         def fit(watch: Watch) -> Result:
-            if job.settings.method.reads == "activations":
+            if isinstance(job.settings.method, ClosedForm):
                 return fit_closed(job, source, options.descriptions)
             scored = options.scored_train_rows
             return fit_looped(job, source, watch, bf16=options.bf16, scored=scored)

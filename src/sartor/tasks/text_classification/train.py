@@ -26,7 +26,7 @@ from transformers.initialization import no_init_weights
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.tasks import TRAINERS
-from sartor.tasks.text_classification import entailment, static
+from sartor.tasks.text_classification import entailment, prompted, static
 from sartor.tasks.text_classification.added import Added, describe, install, read_added
 from sartor.tasks.text_classification.heads import build_head
 from sartor.tasks.text_classification.sizes import (
@@ -122,8 +122,17 @@ class TextClassifier(nn.Module):
         return as_json(found)
 
 
-Classifier = TextClassifier | static.StaticClassifier | entailment.EntailmentClassifier
-_REBUILD = {static.KIND: static.rebuild, entailment.KIND: entailment.rebuild}
+Classifier = (
+    TextClassifier
+    | static.StaticClassifier
+    | entailment.EntailmentClassifier
+    | prompted.PromptedClassifier
+)
+_REBUILD = {
+    static.KIND: static.rebuild,
+    entailment.KIND: entailment.rebuild,
+    prompted.KIND: prompted.rebuild,
+}
 
 
 def load(folder: Path) -> Classifier:
