@@ -35,6 +35,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "search_time": (),
         "ablation": (),
         "joining": (),
+        "compressors": (),
         "throughput": (),
         "score_time": (),
     }

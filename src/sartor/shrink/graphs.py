@@ -77,9 +77,10 @@ def drop_unread(graph: GraphProto) -> None:
             needed.update(_reads(node))
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     shapes = [value for value in graph.value_info if value.name in needed]
-    for field, values in ((graph.node, kept[::-1]), (graph.initializer, weights)):
-        del field[:]
-        field.extend(values)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
     del graph.value_info[:]
     graph.value_info.extend(shapes)
 

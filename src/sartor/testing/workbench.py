@@ -143,8 +143,18 @@ def _backbone(folder: Path, seed: int) -> Backbone:
     config.to_json_file(folder / "config.json", use_diff=False)
     tokenizer.save(str(folder / TOKENIZER))
     count = sum(value.numel() for value in weights.values())
-    size = {"parameters": count, "layers": 2, "width": 32, "max_length": LENGTH}
-    return Backbone("tiny", "folder", str(folder), f"{seed:064d}", "MIT", ("en",), **size)
+    return Backbone(
+        name="tiny",
+        source="folder",
+        path=str(folder),
+        sha256=f"{seed:064d}",
+        licence="MIT",
+        languages=("en",),
+        parameters=count,
+        layers=2,
+        width=32,
+        max_length=LENGTH,
+    )
 
 
 def _tokenizer() -> Tokenizer:
