@@ -61,14 +61,14 @@ TORCH, EXPORTED, DEFAULTS = "torch fp32", "exported graph", "ONNX Runtime dynami
 OPENVINO = "OpenVINO int8"
 CHAINS = (
     ("fp16",),
-    ("fuse_attention",),
+    ("optimise_graph",),
     ("trim_vocabulary",),
     ("int8_dynamic",),
     ("int8_static",),
-    ("fuse_attention", "int8_dynamic"),
+    ("optimise_graph", "int8_dynamic"),
     ("trim_vocabulary", "int8_dynamic"),
     ("trim_vocabulary", "int8_static"),
-    ("trim_vocabulary", "fuse_attention", "int8_static"),
+    ("trim_vocabulary", "optimise_graph", "int8_static"),
 )
 REVIEWS = ROOT / "examples" / "reviews"
 Ids = NDArray[np.int64]

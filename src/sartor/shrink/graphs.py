@@ -9,6 +9,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 
+DOMAIN = "com.microsoft"
+"""Of the operators that ONNX Runtime adds to ONNX's."""
+
 
 def read_graph(path: Path) -> ModelProto:
     """The model in a file, with its weights."""
@@ -29,6 +32,12 @@ def write_graph(model: ModelProto, target: Path) -> None:
             fix="leave this compressor out: it does not understand this architecture.",
         ) from error
     write_durably(target, model.SerializeToString(deterministic=True))
+
+
+def know_domain(model: ModelProto) -> None:
+    """Say that the model uses operators of `DOMAIN`."""
+    if all(entry.domain != DOMAIN for entry in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
 
 
 def inner_graphs(node: NodeProto) -> list[GraphProto]:
