@@ -38,6 +38,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "search_time": (),
         "ablation": (),
         "joining": (),
+        "compressors": (),
         "throughput": (),
         "score_time": (),
     }

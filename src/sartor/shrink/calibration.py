@@ -131,4 +131,5 @@ def _runs(
     for ids in texts:
         given = {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}
         fed = {name: value for name, value in given.items() if name in wanted}
-        yield dict(zip(tensors, session.run(list(tensors), fed), strict=True))
+        found = session.run(list(tensors), fed)
+        yield {name: np.asarray(value) for name, value in zip(tensors, found, strict=True)}

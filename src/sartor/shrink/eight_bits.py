@@ -1,9 +1,9 @@
-"""Matrix products and tables in 8 bits, between standard QuantizeLinear and DequantizeLinear nodes.
+"""Matrix products and tables in 8 bits, as ONNX Runtime's own operator computes them.
 
 x ≈ s · (q − z),  q in [0, 255];   w ≈ s_c · q,  q in [−63, 63], one scale for each output channel
 
-ONNX Runtime runs such a product in integers. Seven bits of the weights: two products of 255 and 63
-add up to less than 2¹⁵, so a processor without VNNI does not saturate.
+Seven bits of the weights: two products of 255 and 63 add up to less than 2¹⁵, so a processor
+without VNNI does not saturate.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from sartor.shrink.graphs import drop_unread, every_weight
+from sartor.shrink.graphs import DOMAIN, drop_unread, every_weight, know_domain
 
 WEIGHT_TOP = 63
 _TABLE_TOP = 127  # rows are looked up, not multiplied
@@ -69,6 +69,7 @@ def in_eight_bits(
     for node in list(copy.graph.node):
         rounding.table(node, least)
     rounding.finish()
+    know_domain(copy)
     return copy
 
 
@@ -80,15 +81,33 @@ class _Rounding:
         self.weights = every_weight(model.graph)
         self.makers = {node.output[0]: node for node in model.graph.node}
         self.uses = [name for node in model.graph.node for name in node.input]
-        self.first: list[NodeProto] = []
         self.behind: dict[str, list[NodeProto]] = {}
         """Value to what is computed from it at once."""
-        self.rounded: dict[str, str] = {}
+        self.rounded: dict[str, tuple[str, str, str]] = {}
+        self.readers: dict[str, list[NodeProto]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
 
     def product(self, product: Product, limits: Limits) -> None:
         node = self.makers[product.result]
-        node.input[0] = self._value(product.reads, limits)
-        node.input[1] = self._matrix(product.weight)
+        value, matrix = self._value(product.reads, limits), self._matrix(product.weight)
+        given = [*zip(value, matrix, strict=True)]
+        node.input[:] = [name for pair in given for name in pair]
+        node.op_type, node.domain = "MatMulIntegerToFloat", DOMAIN
+        self._with_bias(node)
+
+    def _with_bias(self, node: NodeProto) -> None:
+        """Let the product add its bias, so that the result is written once."""
+        readers = self.readers.get(node.output[0], [])
+        if len(readers) != 1 or readers[0].op_type != "Add":
+            return
+        bias = [name for name in readers[0].input if name != node.output[0]]
+        tensor = self.weights.get(bias[0]) if bias else None
+        if tensor is not None and len(tensor.dims) == 1:
+            node.input.append(bias[0])
+            readers[0].op_type = "Identity"
+            readers[0].input[:] = [node.output[0]]
 
     def table(self, node: NodeProto, least: int) -> None:
         """Round a table of rows, one scale for each column, if `node` looks rows up."""
@@ -118,7 +137,7 @@ class _Rounding:
 
     def finish(self) -> None:
         """Put the nodes in their places, and drop the weights that nothing reads any more."""
-        ordered = list(self.first)
+        ordered: list[NodeProto] = []
 
         def place(results: Iterable[str]) -> None:
             for node in [each for result in results for each in self.behind.get(result, ())]:
@@ -133,45 +152,33 @@ class _Rounding:
         self.graph.node.extend(ordered)
         drop_unread(self.graph)
 
-    def _value(self, name: str, limits: Limits) -> str:
+    def _value(self, name: str, limits: Limits) -> tuple[str, str, str]:
+        """Names of a value in 8 bits, its scale and its zero point."""
         if name not in self.rounded:
             low, high = limits
             scale = np.float32((high - low) / 255 or 1.0)
             zero = np.uint8(np.clip(round(-low / float(scale)), 0, 255))
-            ends = [f"{name}_scale", f"{name}_zero_point"]
+            quantized, *ends = self._names(name)
             self._store(ends[0], np.array(scale, np.float32))
             self._store(ends[1], np.array(zero, np.uint8))
-            self.rounded[name] = f"{name}_dequantized"
-            self.behind.setdefault(name, []).extend(
-                (
-                    helper.make_node(
-                        "QuantizeLinear", [name, *ends], [f"{name}_quantized"], f"{name}_quantize"
-                    ),
-                    helper.make_node(
-                        "DequantizeLinear",
-                        [f"{name}_quantized", *ends],
-                        [self.rounded[name]],
-                        f"{name}_dequantize",
-                    ),
-                )
-            )
+            node = helper.make_node("QuantizeLinear", [name, *ends], [quantized], quantized)
+            self.behind.setdefault(name, []).append(node)
         return self.rounded[name]
 
-    def _matrix(self, name: str) -> str:
+    def _matrix(self, name: str) -> tuple[str, str, str]:
+        """Names of a matrix in 8 bits, its columns' scales and their zero points."""
         if name not in self.rounded:
             matrix = numpy_helper.to_array(self.weights[name])
             scale = (np.abs(matrix).max(0) / WEIGHT_TOP).astype(np.float32)
             scale[scale == 0] = 1.0
-            parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
-            self._store(parts[0], np.round(matrix / scale).astype(np.int8))
-            self._store(parts[1], scale)
-            self._store(parts[2], np.zeros(len(scale), np.int8))
-            self.rounded[name] = f"{name}_dequantized"
-            self.first.append(
-                helper.make_node(
-                    "DequantizeLinear", parts, [self.rounded[name]], f"{name}_dequantize", axis=1
-                )
-            )
+            quantized, scales, zeros = self._names(name)
+            self._store(quantized, np.round(matrix / scale).astype(np.int8))
+            self._store(scales, scale)
+            self._store(zeros, np.zeros(len(scale), np.int8))
+        return self.rounded[name]
+
+    def _names(self, name: str) -> tuple[str, str, str]:
+        self.rounded[name] = (f"{name}_quantized", f"{name}_scale", f"{name}_zero_point")
         return self.rounded[name]
 
     def _store(self, name: str, values: NDArray[np.generic]) -> None:

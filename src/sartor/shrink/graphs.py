@@ -9,6 +9,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 
+DOMAIN = "com.microsoft"
+"""Of the operators that ONNX Runtime adds to ONNX's."""
+
 
 def read_graph(path: Path) -> ModelProto:
     """The model in a file, with its weights."""
@@ -29,6 +32,12 @@ def write_graph(model: ModelProto, target: Path) -> None:
             fix="leave this compressor out: it does not understand this architecture.",
         ) from error
     write_durably(target, model.SerializeToString(deterministic=True))
+
+
+def know_domain(model: ModelProto) -> None:
+    """Say that the model uses operators of `DOMAIN`."""
+    if all(entry.domain != DOMAIN for entry in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
 
 
 def inner_graphs(node: NodeProto) -> list[GraphProto]:
@@ -77,9 +86,10 @@ def drop_unread(graph: GraphProto) -> None:
             needed.update(_reads(node))
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     shapes = [value for value in graph.value_info if value.name in needed]
-    for field, values in ((graph.node, kept[::-1]), (graph.initializer, weights)):
-        del field[:]
-        field.extend(values)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
     del graph.value_info[:]
     graph.value_info.extend(shapes)
 

@@ -4,9 +4,7 @@ its graph, tokenizer and rows, answers through the serving runtime, and training
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,9 @@ from transformers import BertConfig, BertModel
 from sartor.core.events import silent
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
+from sartor.search.retraining import Retraining
 from sartor.serve.graph import Graph
+from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
@@ -33,7 +33,6 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _UNUSED = 200
 """Words of the vocabulary that no row holds."""
 _LEARNS = {"epochs": 6, "lr": 3e-3, "head_lr": 3e-3, "batch_rows": 16, "patience": 99}
-_RETRAINING = "sartor.search.retraining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,8 @@ def answers(form: Form, texts: Sequence[str]) -> Floats:
     tokenizer = Tokenizer.from_file(str(form.tokenizer))
     tokenizer.no_padding()
     tokenizer.enable_truncation(LENGTH)
-    return Graph(Session.open(form.graph, 1), tokenizer, "", len(OUTPUTS)).logits(texts)
+    reader = Reader(tokenizer, whole=None, prefix="", windows=None, room=LENGTH, pad=0)
+    return Graph(Session.open(form.graph, 1), reader, len(OUTPUTS)).logits(texts)
 
 
 def rows(count: int, seed: int) -> Examples:
@@ -101,14 +101,10 @@ def workbench(place: Path, seed: int = 1, layers: Sequence[int] = (2,)) -> Workb
         train=train,
         validation=held,
         answers=answers,
-        retrain=None,
+        retrain=Retraining(tuner, train, held, "", LENGTH, seed, silent),
         seed=seed,
         emit=silent,
     )
-    if find_spec(_RETRAINING):
-        retraining: Any = import_module(_RETRAINING).Retraining
-        again = retraining(tuner, train, held, bench.prefix, LENGTH, seed, silent)
-        bench = replace(bench, retrain=again)
     return Workbench(Form(graph, fitted / TOKENIZER, fitted), bench)
 
 
@@ -144,12 +140,12 @@ def _backbone(folder: Path, seed: int) -> Backbone:
     tokenizer.save(str(folder / TOKENIZER))
     count = sum(value.numel() for value in weights.values())
     return Backbone(
-        "tiny",
-        "folder",
-        str(folder),
-        f"{seed:064d}",
-        "MIT",
-        ("en",),
+        name="tiny",
+        source="folder",
+        path=str(folder),
+        sha256=f"{seed:064d}",
+        licence="MIT",
+        languages=("en",),
         parameters=count,
         layers=2,
         width=32,

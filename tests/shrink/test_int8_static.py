@@ -1,0 +1,124 @@
+"""Static int8: ranges from texts, integers at run time, and floats where rounding hurts."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from sartor.shrink.api import GRAPH, Form
+from sartor.shrink.calibration import Seen, observe, typical
+from sartor.shrink.compressors.int8_static import Int8Static
+from sartor.shrink.eight_bits import products
+from sartor.testing.workbench import Workbench, workbench
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = workbench(tmp_path_factory.mktemp("static"))
+    torch.set_num_threads(before)
+    return made
+
+
+def rounded(bench: Workbench, to: Path, **settings: object) -> Form:
+    to.mkdir()
+    Int8Static(**settings).compress(bench.form, to, bench.bench)  # type: ignore[arg-type]
+    return bench.form.left_in(to)
+
+
+def in_float(form: Form) -> int:
+    """Values that products of float weights read."""
+    return len({product.reads for product in products(onnx.load(form.graph))})
+
+
+def shift(bench: Workbench, form: Form) -> float:
+    return float(np.abs(bench.logits(form) - bench.logits(bench.form)).max())
+
+
+def test_onnx_runtime_runs_the_products_in_integers(bench: Workbench, tmp_path: Path):
+    form = rounded(bench, tmp_path / "small", in_float=0.0)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(form.graph, options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "loaded.onnx").graph.node)
+    assert kinds["MatMulIntegerToFloat"] == 12, "six in each of two layers"
+    assert kinds["DynamicQuantizeLinear"] == kinds["DequantizeLinear"] == 0
+
+
+def test_two_products_of_eight_bits_never_pass_sixteen(bench: Workbench, tmp_path: Path):
+    form = rounded(bench, tmp_path / "small", in_float=0.0)
+    model = onnx.load(form.graph)
+    multiplied = {n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    weights = [t for t in model.graph.initializer if t.name in multiplied]
+    assert len(weights) == 12
+    assert (
+        max(np.abs(numpy_helper.to_array(t).astype(int)).max() for t in weights) * 2 * 255 < 2**15
+    )
+
+
+def test_what_loses_most_stays_in_float_and_no_more_than_the_share(
+    bench: Workbench, tmp_path: Path
+):
+    whole = rounded(bench, tmp_path / "whole", in_float=0.0)
+    assert in_float(whole) == 0
+    some = rounded(bench, tmp_path / "some", in_float=0.5, shift=1e-9)
+    assert in_float(some) == 4, "half of the four values that are read in each of two layers"
+    assert shift(bench, some) < shift(bench, whole)
+    enough = rounded(bench, tmp_path / "enough", in_float=0.5, shift=10.0)
+    assert enough.graph.read_bytes() == whole.graph.read_bytes(), "nothing was to be saved"
+
+
+def test_nothing_that_was_tried_is_left_behind(bench: Workbench, tmp_path: Path):
+    form = rounded(bench, tmp_path / "small", in_float=0.5, shift=1e-9)
+    assert [path.name for path in form.graph.parent.iterdir()] == [GRAPH]
+
+
+VALUES = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=300)
+
+
+@given(VALUES, st.sampled_from(["minmax", "percentile", "mse"]))
+def test_a_range_holds_zero_and_lies_within_what_was_seen(values: list[float], method: str):
+    found = np.array(values, np.float32)
+    low, high = float(found.min()), float(found.max())
+    seen = Seen(low, high, np.histogram(found, 2048, (low, high))[0])
+    least, most = seen.limits(method, 0.01)  # type: ignore[arg-type]
+    assert min(low, 0) <= least <= 0 <= most <= max(high, 0)
+
+
+def test_the_least_error_gives_an_outlier_up_and_all_that_was_seen_does_not():
+    values = np.append(np.random.default_rng(0).normal(size=100_000), 80.0)
+    seen = Seen(values.min(), values.max(), np.histogram(values, 2048)[0])
+    (_, whole), (_, less), (_, part) = (
+        seen.limits("minmax", 0),
+        seen.limits("mse", 0),
+        seen.limits("percentile", 1e-3),
+    )
+    assert whole == 80.0
+    assert part < less < whole
+
+
+def test_ranges_are_those_of_the_values_that_flow(bench: Workbench):
+    model = onnx.load(bench.form.graph)
+    texts = typical(bench.form.tokenizer, bench.bench.train.inputs["text"], 8, 12)
+    assert [len(t) for t in texts] == sorted(len(t) for t in texts)
+    assert max(len(t) for t in texts) == 12
+    name = products(model)[0].reads
+    seen = observe(model, [name], texts)[name]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    flowed = [
+        session.run([name], {"input_ids": t[None], "attention_mask": np.ones_like(t)[None]})[0]
+        for t in texts
+    ]
+    assert seen.low == pytest.approx(min(f.min() for f in flowed), abs=1e-5)
+    assert seen.high == pytest.approx(max(f.max() for f in flowed), abs=1e-5)
+    assert seen.counts.sum() == sum(f.size for f in flowed)
