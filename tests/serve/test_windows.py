@@ -108,6 +108,12 @@ def test_every_window_has_the_prefix_and_the_special_tokens(make: Callable[..., 
     assert middle == [[2, 4, *range(5 + a, 10 + a), 3] for a in (0, 5, 10)]
 
 
+def test_a_prefix_that_fills_the_model_leaves_no_windows(make: Callable[..., Bundle]):
+    read = Preprocess(prefix="money " * (LENGTH + 2), max_length=LENGTH, windows=WINDOWS)
+    runtime = opened(make(WINDOWS, preprocess=read))
+    assert runtime.predict(["", "tax"]) == runtime.predict(["money", "bill"])
+
+
 def test_windows_of_all_texts_fill_the_batches(make: Callable[..., Bundle], monkeypatch):
     from sartor.serve import graph
 

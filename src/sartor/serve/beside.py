@@ -8,18 +8,20 @@ from collections.abc import Callable
 from threading import Thread
 from typing import TypeVar
 
+from sartor.core.errors import SartorError
+
 _T = TypeVar("_T")
 
 
 def beside(work: Callable[[], _T]) -> Callable[[], _T]:
     """Start `work` in a thread; what is returned waits for it, and gives or raises what it did."""
     given: list[_T] = []
-    raised: list[BaseException] = []
+    raised: list[SartorError | OSError] = []
 
     def run() -> None:
         try:
             given.append(work())
-        except BaseException as error:  # noqa: BLE001  # goes on to whoever waits
+        except (SartorError, OSError) as error:  # goes on to whoever waits
             raised.append(error)
 
     thread = Thread(target=run, name="beside", daemon=True)
@@ -29,6 +31,7 @@ def beside(work: Callable[[], _T]) -> Callable[[], _T]:
         thread.join()
         if raised:
             raise raised[0]
-        return given[0]
+        # Where it broke in a way that nobody foresaw, it breaks again here, before the caller.
+        return given[0] if given else work()
 
     return ended

@@ -91,7 +91,7 @@ class Reader:
             return Reading(pieces, np.arange(len(pieces)))
         split: list[Sequence[Sequence[int]]] = [[ids] for ids in pieces]
         for row in [row for row, found in enumerate(encoded) if found.overflowing]:
-            split[row] = self._windows(texts[row], self.whole, self.windows)
+            split[row] = self._windows(texts[row], self.whole, self.windows) or [pieces[row]]
         starts = np.cumsum([0, *map(len, split[:-1])])
         return Reading([piece for parts in split for piece in parts], starts)
 
@@ -100,6 +100,8 @@ class Reader:
         # it puts around any text.
         places = whole.encode(text, add_special_tokens=False).offsets
         starts = window_starts(len(places), self.room, windows)
+        if len(starts) == 1:  # only its prefix is too long
+            return []
         ends = [min(start + self.room, len(places)) - 1 for start in starts]
         cut = [text[places[a][0] : places[b][1]] for a, b in zip(starts, ends, strict=True)]
         encoded = self.tokenizer.encode_batch_fast([self.prefix + piece for piece in cut])
