@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sartor.bundle import Bundle, Manifest, Preprocess, write_bundle
+from sartor.core.errors import NeedError
 from sartor.core.types import Backbone, Examples, Use
 from sartor.core.workspace import Workspace
 from sartor.judge.api import CannotMeasure
@@ -19,7 +20,7 @@ from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.estimates import Work
-from sartor.search.feasible import Body, Sieve
+from sartor.search.feasible import Body, Sieve, refuse_empty
 from sartor.search.judging import roles_of
 from sartor.search.lighter import cheaper_target, missed_cost
 from sartor.search.rungs import Aim, build_rungs
@@ -97,6 +98,20 @@ def test_a_cost_below_what_the_arithmetic_takes_is_out_of_reach():
     (why,) = left_out(0.9 * floor)
     assert "is out of reach: minilm with 6 layers costs at least" in why
     assert not left_out(1.1 * floor)
+
+
+def test_a_machine_that_costs_more_than_a_month_may_is_told_before_anything_is_trained():
+    criterion = parse_criterion("monthly_cost[requests=1000, target=vm] <= 10", line=7)
+    minilm = Backbone("minilm", "folder", "", "0" * 64, "MIT", ("en",), 22_700_000, 6, 384)
+    work = Work(100_000, 10_000, 110_000, 180.0, text_tokens=64)
+    aim = Aim("text_classification", 0, Sieve([criterion], book=BOOK))
+    _, dropped = build_rungs([minilm], ["head"], aim, lambda *_: work)
+    with pytest.raises(NeedError) as caught:
+        refuse_empty("need.yaml", [criterion], dropped)
+    (fault,) = caught.value.faults
+    assert fault.line == 7
+    assert "costs at least 42" in fault.what
+    assert fault.fix.startswith("write monthly_cost[requests=1000, target=vm] <= 63, name another")
 
 
 @pytest.mark.parametrize(
