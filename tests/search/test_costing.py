@@ -58,10 +58,11 @@ def test_a_run_measures_a_bundle_once_and_a_resumed_run_replays_it(tmp_path, par
     bundle = bundle_of(tmp_path / "bundle", parts)
     run = Workspace.open(tmp_path).new_run()
     known = {"cpu_seconds": [0.25, 0.5], "memory_mib": 77.0, "threads": 1}
+    known |= {"busy_seconds": [0.3, 0.6], "busy_memory_mib": 99.0}
     run.fact(f"use {bundle.manifest.id[:16]}", lambda: known)
     again = Workspace.open(tmp_path).run(run.number)
     found = Costing(BOOK, again.fact).use(str(bundle.folder), ["money back"])
-    assert found == Use((0.25, 0.5), 77.0)
+    assert found == Use((0.25, 0.5), 77.0, 1, (0.3, 0.6), 99.0)
 
 
 def test_what_a_language_model_charges_is_not_known(tmp_path):
@@ -144,9 +145,7 @@ def test_only_a_cost_that_was_measured_and_missed_looks_for_another_target():
 def test_a_cascade_is_priced_in_proportion_to_its_time():
     rows = Examples(("a",), {"text": ("money back",)}, ("refund",))
     task = TASKS.get("text_classification")()
-    costing = Costing(
-        BOOK, lambda name, _: {"cpu_seconds": [0.010], "memory_mib": 200.0, "threads": 1}
-    )
+    costing = Costing(BOOK, lambda name, _: {})
     held = Held(task, LABELS, rows, (), 1, costing=costing)
     plain = replace(
         held.subject(rows, [{"label": "refund", "best": "refund"}]),

@@ -39,9 +39,10 @@ def test_a_cost_is_judged_reported_and_priced_again(tmp_path):
     (step,) = (s for s in result["next_steps"] if s["command"].startswith("sartor cost "))
     assert "On own_machine it would cost " in step["what"]
     facts = json.loads((run / "facts.json").read_text())
-    (kept,) = (value for name, value in facts.items() if name.startswith("use "))
-    assert len(kept["cpu_seconds"]) == 6
-    assert result["serving_costs"]["cpu_ms"][1] == 1000 * min(kept["cpu_seconds"])
+    measured = [value for name, value in facts.items() if name.startswith("use ")]
+    assert all(len(kept["cpu_seconds"]) == 6 for kept in measured)
+    least = [pytest.approx(1000 * min(kept["cpu_seconds"])) for kept in measured]
+    assert result["serving_costs"]["cpu_ms"][1] in least
     page = (run / "report.html").read_text()
     assert 'id="costs"' in page
     assert "USD 33.00" in page
