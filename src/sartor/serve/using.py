@@ -136,11 +136,10 @@ def _by(
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(ask, range(clients), [requests] * clients))
 
-    with closing(_connected(port)) as connection:
-        all_ask(load.warm_up)
-        before, _ = _used(connection)
-        all_ask(load.requests)
-        after, memory = _used(connection)
+    all_ask(load.warm_up)
+    before, _ = _used(port)
+    all_ask(load.requests)
+    after, memory = _used(port)
     return (after - before) / load.requests, memory
 
 
@@ -156,9 +155,11 @@ def _predict(connection: http.client.HTTPConnection, bundle: str | Path, body: b
         raise _unserved(bundle, said.decode("utf-8", "replace")[:500])
 
 
-def _used(connection: http.client.HTTPConnection) -> tuple[float, float]:
-    connection.request("GET", _USED)
-    seconds, mib = json.loads(connection.getresponse().read())
+def _used(port: int) -> tuple[float, float]:
+    # A connection of its own: one that stands idle for seconds is closed by the server.
+    with closing(_connected(port)) as connection:
+        connection.request("GET", _USED)
+        seconds, mib = json.loads(connection.getresponse().read())
     return float(seconds), float(mib)
 
 
