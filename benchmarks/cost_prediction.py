@@ -3,11 +3,12 @@
     python -m benchmarks.cost_prediction [BUNDLE] [--requests 1000] [--rounds 4]
 
 Predicted is requests times the processor time of one, as `cost_per_1000` takes it: from a fresh
-process that is asked half of the reviews one after another. Used is what `sartor serve --threads 1`
-took by /proc while it was sent the other half, over HTTP and with its store, each round in a
-process of its own: by one client and by eight in a closed loop, and by one that pauses 50 ms
-between requests. Lengths are mixed, as the reviews are. The last line is not predicted: the pausing
-client with as many threads as there are cores, which spin while they wait. Takes 3 minutes.
+process that is asked half of the reviews, one after another and then eight at once. Used is what
+`sartor serve --threads 1` took by /proc while it was sent the other half, over HTTP and with its
+store, each round in a process of its own: by one client and by eight in a closed loop, and by one
+that pauses 50 ms between requests. Lengths are mixed, as the reviews are. The last line is not
+predicted: the pausing client with as many threads as there are cores, which spin while they wait.
+Takes 3 minutes.
 """
 
 import asyncio
@@ -38,7 +39,8 @@ from sartor.serve.timing import Load
 from sartor.serve.using import measure
 
 GOAL = "within 20 %"
-PREDICTED, SPINNING = "predicted", "1 client that pauses, a thread a core"
+PREDICTED, BUSY = "predicted", "predicted of 8 at once"
+SPINNING = "1 client that pauses, a thread a core"
 _WARM_UP = 20
 _PAUSE_S = 0.05
 
@@ -73,10 +75,11 @@ def reviews() -> tuple[list[str], list[str]]:
     return texts[::2], texts[1::2]
 
 
-def predicted(served: str, texts: Sequence[str], requests: int) -> tuple[float, float]:
-    """(processor seconds of a request, MiB), of one fresh process."""
+def predicted(served: str, texts: Sequence[str], requests: int) -> list[tuple[float, float]]:
+    """(processor seconds of a request, MiB), of one fresh process: alone, and eight at once."""
     found = measure(served, texts, Load(requests=requests, processes=1, threads=1))
-    return found.cpu, found.memory_mib
+    (busy,) = found.busy_seconds
+    return [(found.cpu, found.memory_mib), (busy, found.busy_memory_mib)]
 
 
 def used(served: str, texts: Sequence[str], requests: int, work: Workload) -> tuple[float, float]:
@@ -130,19 +133,20 @@ def main() -> None:
     given = parser.parse_args()
     facts, served = machine(), bundle(given.bundle)
     known, unseen = reviews()
-    sides = [PREDICTED, *WORKLOADS]
-    cpu: dict[str, list[float]] = {side: [] for side in sides}
-    memory: dict[str, list[float]] = {side: [] for side in sides}
-    for _, side in alternate(sides, given.rounds):
+    cpu: dict[str, list[float]] = {side: [] for side in (PREDICTED, BUSY, *WORKLOADS)}
+    memory: dict[str, list[float]] = {side: [] for side in cpu}
+    for _, side in alternate([PREDICTED, *WORKLOADS], given.rounds):
         if side == PREDICTED:
-            found = predicted(served, known, min(200, given.requests))
+            both = predicted(served, known, min(200, given.requests))
+            found = dict(zip((PREDICTED, BUSY), both, strict=True))
         else:
             # A pause costs wall time: a fifth of the requests tells as much.
-            paused = WORKLOADS[side].pause > 0
-            found = used(served, unseen, given.requests // (5 if paused else 1), WORKLOADS[side])
-        cpu[side].append(found[0])
-        memory[side].append(found[1])
-        print(f"{side}: {found[0] * 1e3:.3f} ms a request, {found[1]:.0f} MiB", flush=True)
+            count = given.requests // (5 if WORKLOADS[side].pause else 1)
+            found = {side: used(served, unseen, count, WORKLOADS[side])}
+        for name, (seconds, mib) in found.items():
+            cpu[name].append(seconds)
+            memory[name].append(mib)
+            print(f"{name}: {seconds * 1e3:.3f} ms a request, {mib:.0f} MiB", flush=True)
     finish("cost_prediction", facts, lines(cpu, memory), detail(cpu, memory, served))
 
 
@@ -159,7 +163,8 @@ def lines(cpu: dict[str, list[float]], memory: dict[str, list[float]]) -> list[L
         if work.threads == 1:
             peer = f"`sartor serve --threads 1`, {side}"
             for what, of in (("processor time", cpu), ("peak memory", memory)):
-                off = percent(median_ratio(of[PREDICTED], of[side]))
+                told = of[BUSY if work.clients > 1 else PREDICTED]
+                off = percent(median_ratio(told, of[side]))
                 text = f"Predicted {what}, over (+) or under (−) what was used"
                 found.append(Line.of(text, off, "%", against=peer, goal=GOAL))
     paused = median_ratio(cpu[SPINNING], cpu["1 client that pauses"])

@@ -130,3 +130,15 @@ def test_one_measurement_serves_all_criteria_of_cost():
         "cost_per_1000[target=vm] <= 1", "monthly_cost[requests=10, target=lambda] <= 1"
     )
     assert [v.state for v in judge(asked, bundle())] == ["met", "met"]
+
+
+def test_a_machine_is_priced_as_busy_and_a_billed_request_as_alone():
+    use = Use((0.010,), 200.0, 1, (0.020,), 300.0)
+    asked = criteria("cost_per_1000[target=vm] <= 1", "cost_per_1000[target=lambda] <= 1")
+    busy, alone = judge(asked, bundle(use)), judge(asked, bundle(Use((0.010,), 200.0)))
+    assert busy[0].value == pytest.approx(2 * alone[0].value)
+    assert busy[1].value == alone[1].value
+    # Two processes of 1,800 MiB with headroom do not fit 4,096; one request at a time is as before.
+    crowd = judge(asked, bundle(Use((0.010,), 200.0, 1, (0.020,), 1_800.0)))
+    assert "in each of 2 processes and vm has 4,096 MiB" in crowd[0].note
+    assert crowd[1].value == alone[1].value

@@ -79,4 +79,4 @@ def test_prices_in_two_currencies_are_shown_and_not_compared(tmp_path):
 
 def test_a_table_that_is_not_one_is_refused():
     with pytest.raises(WorkspaceError, match="cpu_ms"):
-        read_costs({"cpu_ms": "fast", "memory_mib": 1, "needs_mib": 1, "processes": 6})
+        read_costs({"cpu_ms": "fast", "busy_ms": [1, 1, 1], "memory_mib": 1})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sartor.bundle import Bundle, Manifest, Preprocess, write_bundle
+from sartor.core.errors import NeedError
 from sartor.core.types import Backbone, Examples, Use
 from sartor.core.workspace import Workspace
 from sartor.judge.api import CannotMeasure
@@ -19,7 +20,7 @@ from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.estimates import Work
-from sartor.search.feasible import Body, Sieve
+from sartor.search.feasible import Body, Sieve, refuse_empty
 from sartor.search.judging import roles_of
 from sartor.search.lighter import cheaper_target, missed_cost
 from sartor.search.rungs import Aim, build_rungs
@@ -57,10 +58,11 @@ def test_a_run_measures_a_bundle_once_and_a_resumed_run_replays_it(tmp_path, par
     bundle = bundle_of(tmp_path / "bundle", parts)
     run = Workspace.open(tmp_path).new_run()
     known = {"cpu_seconds": [0.25, 0.5], "memory_mib": 77.0, "threads": 1}
+    known |= {"busy_seconds": [0.3, 0.6], "busy_memory_mib": 99.0}
     run.fact(f"use {bundle.manifest.id[:16]}", lambda: known)
     again = Workspace.open(tmp_path).run(run.number)
     found = Costing(BOOK, again.fact).use(str(bundle.folder), ["money back"])
-    assert found == Use((0.25, 0.5), 77.0)
+    assert found == Use((0.25, 0.5), 77.0, 1, (0.3, 0.6), 99.0)
 
 
 def test_what_a_language_model_charges_is_not_known(tmp_path):
@@ -99,6 +101,20 @@ def test_a_cost_below_what_the_arithmetic_takes_is_out_of_reach():
     assert not left_out(1.1 * floor)
 
 
+def test_a_machine_that_costs_more_than_a_month_may_is_told_before_anything_is_trained():
+    criterion = parse_criterion("monthly_cost[requests=1000, target=vm] <= 10", line=7)
+    minilm = Backbone("minilm", "folder", "", "0" * 64, "MIT", ("en",), 22_700_000, 6, 384)
+    work = Work(100_000, 10_000, 110_000, 180.0, text_tokens=64)
+    aim = Aim("text_classification", 0, Sieve([criterion], book=BOOK))
+    _, dropped = build_rungs([minilm], ["head"], aim, lambda *_: work)
+    with pytest.raises(NeedError) as caught:
+        refuse_empty("need.yaml", [criterion], dropped)
+    (fault,) = caught.value.faults
+    assert fault.line == 7
+    assert "costs at least 42" in fault.what
+    assert fault.fix.startswith("write monthly_cost[requests=1000, target=vm] <= 63, name another")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -129,9 +145,7 @@ def test_only_a_cost_that_was_measured_and_missed_looks_for_another_target():
 def test_a_cascade_is_priced_in_proportion_to_its_time():
     rows = Examples(("a",), {"text": ("money back",)}, ("refund",))
     task = TASKS.get("text_classification")()
-    costing = Costing(
-        BOOK, lambda name, _: {"cpu_seconds": [0.010], "memory_mib": 200.0, "threads": 1}
-    )
+    costing = Costing(BOOK, lambda name, _: {})
     held = Held(task, LABELS, rows, (), 1, costing=costing)
     plain = replace(
         held.subject(rows, [{"label": "refund", "best": "refund"}]),

@@ -143,11 +143,16 @@ class Use:
         cpu_seconds: Processor seconds of a request, user and system, in each fresh process.
         memory_mib: Most memory that one of them had resident, in MiB of 1,048,576 bytes.
         threads: Of one forward pass.
+        busy_seconds: As `cpu_seconds`, where several requests are always at hand, so that they are
+            answered in batches; where it is empty, a request is taken to cost the same.
+        busy_memory_mib: As `memory_mib`, then.
     """
 
     cpu_seconds: tuple[float, ...]
     memory_mib: float
     threads: int = 1
+    busy_seconds: tuple[float, ...] = ()
+    busy_memory_mib: float = 0.0
 
     @property
     def cpu(self) -> float:

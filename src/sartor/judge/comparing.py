@@ -17,6 +17,7 @@ from sartor.judge.costing import (
     lines,
     needs_mib,
     one_currency,
+    seconds_on,
     size_on,
 )
 from sartor.judge.intervals import spread
@@ -50,11 +51,14 @@ def compare_targets(use: Use, book: PriceBook, remark: str = "") -> dict[str, An
         except CannotMeasure as lack:
             row["why"] = f"{lack.what} {lack.fix}"
         rows.append(row)
+    busy = use.busy_seconds or use.cpu_seconds
     comparable = one_currency([book.targets[name] for name in priced])
     return {
         "cpu_ms": _ends(np.array(use.cpu_seconds) * 1e3, use.cpu * 1e3),
+        "busy_ms": _ends(np.array(busy) * 1e3, float(np.median(busy)) * 1e3),
         "processes": len(use.cpu_seconds),
         "memory_mib": use.memory_mib,
+        "busy_memory_mib": max(use.memory_mib, use.busy_memory_mib),
         "needs_mib": needs_mib(use),
         "conditions": "; ".join(filter(None, (conditions(use), remark))),
         "requests": list(costs.requests),
@@ -112,7 +116,7 @@ def _against(priced: Mapping[str, Lines], target: str | None) -> list[dict[str, 
 
 def _priced(name: str, target: PerUse | Machine, use: Use, book: PriceBook) -> dict[str, Any]:
     costs, middle = book.costs, lines(name, target, use)
-    each = [lines(name, target, use, cpu) for cpu in use.cpu_seconds]
+    each = [lines(name, target, use, cpu) for cpu in seconds_on(target, use)]
     price = costs.price_per_1000
     per_1000 = _ends(np.array([one.per_1000() for one in each]), middle.per_1000())
     monthly = [

@@ -1,7 +1,8 @@
 """What a bundle costs to run on a target, from the processor time and the memory it takes.
 
-With c the processor seconds of a request and s the speed of the target's vCPUs beside the core that
-measured, a request is c / s vCPU-seconds of work. Then, where a target bills by use,
+With c the processor seconds of a request (alone where it is billed by itself, in batches on a
+machine that is full) and s the speed of the target's vCPUs beside the core that measured, a request
+is c / s vCPU-seconds of work. Then, where a target bills by use,
 
     duration d = c / s / min(vCPUs, 1), rounded up to the target's step
     request    = d · (GiB · price + vCPUs · price) + price of a request
@@ -21,6 +22,7 @@ cost on a machine that is as busy as `utilisation` says.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, inf
+from statistics import median
 
 import numpy as np
 
@@ -86,7 +88,7 @@ class Lines:
 
 
 def needs_mib(use: Use) -> float:
-    """Memory to have: what was seen, with headroom."""
+    """Memory to have where each request is billed: what was seen, with headroom."""
     return HEADROOM * use.memory_mib
 
 
@@ -97,16 +99,17 @@ def lines(name: str, target: PerUse | Machine, use: Use, cpu: float | None = Non
         name: Of the target, for messages.
         target: Its prices.
         use: What the bundle takes.
-        cpu: Processor seconds of a request; those of the median process when None.
+        cpu: Processor seconds of a request; of the median of `seconds_on` when None.
 
     Raises:
         CannotMeasure: If the target has not enough memory.
     """
     work = (use.cpu if cpu is None else cpu) / target.speed
     if isinstance(target, Machine):
+        work = (float(median(seconds_on(target, use))) if cpu is None else cpu) / target.speed
         # A pass has one thread, so each vCPU gets a process of its own.
         processes = max(1, round(target.vcpus))
-        if target.memory_mib < processes * needs_mib(use):
+        if target.memory_mib < processes * HEADROOM * _busy(use):
             raise _too_large(name, target.memory_mib, use, processes)
         capacity = target.vcpus * target.utilisation * SECONDS / max(work, 1e-12)
         return Lines(month=month_of(target), capacity=capacity)
@@ -124,6 +127,12 @@ def lines(name: str, target: PerUse | Machine, use: Use, cpu: float | None = Non
         target.free_requests,
     )
     return Lines(rates, free)
+
+
+def seconds_on(target: PerUse | Machine, use: Use) -> tuple[float, ...]:
+    """Processor seconds of a request in each fresh process: in batches on a machine that is paid
+    whether it is busy or not, alone where each request is billed."""
+    return (use.busy_seconds or use.cpu_seconds) if isinstance(target, Machine) else use.cpu_seconds
 
 
 def month_of(machine: Machine) -> float:
@@ -229,10 +238,15 @@ def _duration(work: float, vcpus: np.ndarray, step_ms: float) -> np.ndarray:
     return np.maximum(np.ceil(steps * (1 - _ROUNDING)), 1.0) * step_ms / 1000
 
 
+def _busy(use: Use) -> float:
+    return max(use.memory_mib, use.busy_memory_mib)
+
+
 def _too_large(name: str, most: float, use: Use, processes: int = 1) -> CannotMeasure:
+    memory = _busy(use) if processes > 1 else use.memory_mib
     times = f" in each of {processes} processes" if processes > 1 else ""
     return CannotMeasure(
-        f"the bundle takes {use.memory_mib:,.0f} MiB, {needs_mib(use):,.0f} MiB with headroom,"
+        f"the bundle takes {memory:,.0f} MiB, {HEADROOM * memory:,.0f} MiB with headroom,"
         f"{times} and {name} has {most:,.0f} MiB.",
         fix="name a target with more memory, or a smaller backbone under prefer.backbones.",
     )

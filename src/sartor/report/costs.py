@@ -55,7 +55,9 @@ class ServingCosts:
     """Columns of each target's `monthly` are those of `requests`."""
 
     cpu_ms: Ends
+    busy_ms: Ends
     memory_mib: float
+    busy_memory_mib: float
     needs_mib: float
     processes: int
     conditions: str = ""
@@ -79,18 +81,22 @@ class CostWords:
 
     def measured(self) -> str:
         """What a request takes, and what that holds for."""
-        _, (value, low, high) = self.words.translate, self.found.cpu_ms
-        number = self.words.number
+        _, number = self.words.translate, self.words.number
+        (value, low, high), busy = self.found.cpu_ms, self.found.busy_ms
         return _(
             "A request takes {value} ms of processor time ({low} – {high}, {n} fresh serving "
-            "processes), a process {memory} MiB of memory at most: {needs} MiB with headroom."
+            "processes) and {memory} MiB of memory; where eight are always at hand, {busy} ms "
+            "({least} – {most}) and {crowd} MiB."
         ).format(
             value=number(value),
             low=number(low),
             high=number(high),
+            busy=number(busy[0]),
+            least=number(busy[1]),
+            most=number(busy[2]),
             n=self.found.processes,
             memory=number(self.found.memory_mib, 0),
-            needs=number(self.found.needs_mib, 0),
+            crowd=number(self.found.busy_memory_mib, 0),
         )
 
     def cell(self, ends: Ends | None, currency: str) -> str:

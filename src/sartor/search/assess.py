@@ -103,7 +103,11 @@ class Held:
             assert using is not None, "called where there is one"
             taken, before = using(), timing()
             share = float(change(before).mean() / before.mean())
-            return Use(tuple(cpu * share for cpu in taken.cpu_seconds), taken.memory_mib)
+            return replace(
+                taken,
+                cpu_seconds=tuple(cpu * share for cpu in taken.cpu_seconds),
+                busy_seconds=tuple(cpu * share for cpu in taken.busy_seconds),
+            )
 
         return replace(
             subject,

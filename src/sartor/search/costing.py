@@ -58,7 +58,13 @@ class Costing:
             )
         load = Load(min(_REQUESTS, max(2 * len(texts), 20)), threads)
         found = self.fact(_name(bundle), lambda: _as_json(using.measure(folder, texts, load)))
-        return Use(tuple(found["cpu_seconds"]), found["memory_mib"], found["threads"])
+        return Use(
+            tuple(found["cpu_seconds"]),
+            found["memory_mib"],
+            found["threads"],
+            tuple(found["busy_seconds"]),
+            found["busy_memory_mib"],
+        )
 
     def table(self, folder: str, texts: Sequence[str]) -> dict[str, Any] | None:
         """Costs by target as JSON; None where nobody asks, or nothing can be measured.
@@ -102,4 +108,6 @@ def _as_json(use: Use) -> dict[str, Any]:
         "cpu_seconds": list(use.cpu_seconds),
         "memory_mib": use.memory_mib,
         "threads": use.threads,
+        "busy_seconds": list(use.busy_seconds),
+        "busy_memory_mib": use.busy_memory_mib,
     }

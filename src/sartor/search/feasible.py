@@ -127,7 +127,8 @@ def refuse_empty(file: str, criteria: Iterable[Criterion], dropped: Sequence[Dro
         Fault(
             criterion.line,
             f"no candidate can meet the need: {best[criterion.text].why}.",
-            f"write {_reachable(criterion, best[criterion.text].floor)}, or name a smaller"
+            f"write {_reachable(criterion, best[criterion.text].floor)},"
+            f"{' name another target,' if criterion.metric in COSTS else ''} or name a smaller"
             " backbone under prefer.backbones.",
         )
         for criterion in criteria
@@ -181,7 +182,9 @@ def _sentence(criterion: Criterion, body: Body, floor: float) -> str:
 def _reachable(criterion: Criterion, floor: float) -> str:
     # A floor is not a promise: half as much again is a value worth trying.
     value = floor / 1.5 if criterion.wants_more else floor * 1.5
-    return f"{criterion.metric} {criterion.comparison} {_round(value)}"
+    head, bracket, _ = criterion.text.rpartition("]")
+    metric = f"{head}{bracket}" if bracket else criterion.metric
+    return f"{metric} {criterion.comparison} {_round(value)}"
 
 
 def _round(value: float) -> str:

@@ -10,6 +10,7 @@ from sartor.core.phrases import Phrase, money
 from sartor.core.types import Backbone, Use
 from sartor.judge.api import CannotMeasure, TakesPrices
 from sartor.judge.checks.cost import figure, target_of
+from sartor.judge.costing import seconds_on
 from sartor.judge.next_steps import NextStep
 from sartor.judge.resolve import check_of
 from sartor.models.catalogue import list_starters
@@ -102,7 +103,9 @@ def cheaper_target(criterion: Criterion, book: PriceBook, use: Use, bundle: str)
         if name == asked or target.currency != here.currency:
             continue
         try:
-            worst = max(figure(criterion, name, target, use, cpu) for cpu in use.cpu_seconds)
+            worst = max(
+                figure(criterion, name, target, use, cpu) for cpu in seconds_on(target, use)
+            )
         except CannotMeasure:
             continue
         if possible(criterion, worst):

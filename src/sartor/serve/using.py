@@ -1,7 +1,8 @@
 """Processor time and memory of a served bundle, in fresh processes.
 
 Each process is a server as `sartor serve` runs it, with a store of its own, that one client asks
-over HTTP, one text a request, one request after another: so reading the request, recording the
+over HTTP, one text a request, one request after another, and then eight at once, which are answered
+in batches: so reading the request, recording the
 answer and writing the reply are in what is measured. One thread runs a pass: further ones spin
 while they wait for work, so that what they take depends on how the requests come. The time is that
 of the whole process, user and system, between the first and the last request after a warm-up; the
@@ -20,7 +21,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +36,12 @@ from sartor.serve.timing import Load
 if TYPE_CHECKING:
     import uvicorn
 
+CLIENTS = 8
+"""That ask at once where a server is busy."""
 _USED = "/used"
 _PATIENCE_S = 120.0
+_Found = tuple[float, float, float, float]
+"""Processor seconds of a request and MiB, of requests alone and of `CLIENTS` at once."""
 _Scope = dict[str, Any]
 _Message = Callable[..., Awaitable[Any]]
 
@@ -64,12 +70,11 @@ def measure(bundle: str | Path, texts: Sequence[str], load: Load | None = None) 
     longest = ServeSettings(str(bundle)).max_text_chars
     bodies = [json.dumps({"inputs": [{key: text[:longest]}]}).encode("ascii") for text in texts]
     found = [_one_process(bundle, bodies, load) for _ in range(load.processes)]
-    most = max(memory for _, memory in found)
-    return Use(tuple(cpu for cpu, _ in found), most, load.threads or 1)
+    alone, memory, busy, crowd = zip(*found, strict=True)
+    return Use(alone, max(memory), load.threads or 1, busy, max(crowd))
 
 
-def _one_process(bundle: str | Path, bodies: Sequence[bytes], load: Load) -> tuple[float, float]:
-    """(processor seconds of a request, MiB)"""
+def _one_process(bundle: str | Path, bodies: Sequence[bytes], load: Load) -> _Found:
     with tempfile.TemporaryDirectory(prefix="sartor-using-") as folder:
         store = str(Path(folder) / "store.db")
         command = [sys.executable, "-m", "sartor.serve.using", str(bundle), "--store", store]
@@ -108,20 +113,38 @@ def _one_process(bundle: str | Path, bodies: Sequence[bytes], load: Load) -> tup
                 process.kill()
 
 
-def _ask(bundle: str | Path, port: int, bodies: Sequence[bytes], load: Load) -> tuple[float, float]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
+def _ask(bundle: str | Path, port: int, bodies: Sequence[bytes], load: Load) -> _Found:
     try:
-        for index in range(load.warm_up):
-            _predict(connection, bundle, bodies[index % len(bodies)])
-        before, _ = _used(connection)
-        for index in range(load.requests):
-            _predict(connection, bundle, bodies[index % len(bodies)])
-        after, memory = _used(connection)
+        alone = _by(1, bundle, port, bodies, load)
+        busy = _by(CLIENTS, bundle, port, bodies, load)
     except (OSError, http.client.HTTPException) as error:
         raise _unserved(bundle, str(error)) from error
-    finally:
-        connection.close()
+    return *alone, *busy
+
+
+def _by(
+    clients: int, bundle: str | Path, port: int, bodies: Sequence[bytes], load: Load
+) -> tuple[float, float]:
+    """(processor seconds of a request, MiB), asked by so many clients in a closed loop."""
+
+    def ask(first: int, requests: int) -> None:
+        with closing(_connected(port)) as connection:
+            for index in range(first, requests, clients):
+                _predict(connection, bundle, bodies[index % len(bodies)])
+
+    def all_ask(requests: int) -> None:
+        with ThreadPoolExecutor(clients) as pool:
+            list(pool.map(ask, range(clients), [requests] * clients))
+
+    all_ask(load.warm_up)
+    before, _ = _used(port)
+    all_ask(load.requests)
+    after, memory = _used(port)
     return (after - before) / load.requests, memory
+
+
+def _connected(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
 
 
 def _predict(connection: http.client.HTTPConnection, bundle: str | Path, body: bytes) -> None:
@@ -132,9 +155,11 @@ def _predict(connection: http.client.HTTPConnection, bundle: str | Path, body: b
         raise _unserved(bundle, said.decode("utf-8", "replace")[:500])
 
 
-def _used(connection: http.client.HTTPConnection) -> tuple[float, float]:
-    connection.request("GET", _USED)
-    seconds, mib = json.loads(connection.getresponse().read())
+def _used(port: int) -> tuple[float, float]:
+    # A connection of its own: one that stands idle for seconds is closed by the server.
+    with closing(_connected(port)) as connection:
+        connection.request("GET", _USED)
+        seconds, mib = json.loads(connection.getresponse().read())
     return float(seconds), float(mib)
 
 
@@ -198,6 +223,8 @@ def _main() -> None:
             store=given.store,
             unreleased=True,
             threads=given.threads,
+            # A slow model keeps eight clients waiting: none of them is turned away.
+            max_wait_s=_PATIENCE_S,
         )
     )
     config: Any = server.config

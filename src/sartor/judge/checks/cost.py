@@ -14,7 +14,7 @@ from sartor.core.errors import Fault
 from sartor.core.near import near_miss
 from sartor.core.types import Use
 from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
-from sartor.judge.costing import lines
+from sartor.judge.costing import lines, seconds_on
 from sartor.judge.intervals import spread
 from sartor.judge.limits import limit_fault
 from sartor.need.costs import Machine, PerUse, PriceBook
@@ -62,9 +62,10 @@ class Cost:
             )
         name, target = target_of(criterion, subject.prices)
         use = subject.using()
-        figures = np.array([figure(criterion, name, target, use, cpu) for cpu in use.cpu_seconds])
+        times = seconds_on(target, use)
+        figures = np.array([figure(criterion, name, target, use, cpu) for cpu in times])
         low, high = spread(figures)
-        middle = figure(criterion, name, target, use, use.cpu)
+        middle = figure(criterion, name, target, use, float(np.median(times)))
         note = f"{name}, {target.currency}: {_dated(target)}; {conditions(use)}"
         return Measurement(middle, low, high, len(figures), note)
 
