@@ -210,9 +210,12 @@ def test_a_reader_that_stalls_holds_up_nothing_and_lost_lines_are_counted(monkey
             log.replied(exchange, 0.1)
         assert log.dropped > 40
         log.close()
-        while log._thread.is_alive():
-            reader.readline()
-            log.close()
+        assert log._thread.is_alive(), "nobody has read: the writer still waits"
+        for _ in range(50 - log.dropped):
+            assert json.loads(reader.readline())["status"] == 500
+        log._lines.put(None)
+        log._thread.join(30)
+        assert not log._thread.is_alive()
 
 
 def test_a_stream_that_is_closed_ends_nothing():
