@@ -208,12 +208,11 @@ def test_a_reader_that_stalls_holds_up_nothing_and_lost_lines_are_counted(monkey
         exchange = Exchange("a", True, "GET", "r" * 50_000, "public")
         for _ in range(50):
             log.replied(exchange, 0.1)
-        assert log.dropped > 40
+        assert log.dropped > 30
         log.close()
         assert log._thread.is_alive(), "nobody has read: the writer still waits"
         for _ in range(50 - log.dropped):
             assert json.loads(reader.readline())["status"] == 500
-        log._lines.put(None)
         log._thread.join(30)
         assert not log._thread.is_alive()
 

@@ -22,6 +22,7 @@ from sartor.serve.exchange import Exchange
 from sartor.serve.settings import LogFormat
 
 _WAITING = 10_000
+_PIECE = 100
 _STALL_S = 2.0
 _LONGEST = 2_000
 _MOST_FRAMES = 40
@@ -42,7 +43,7 @@ class RequestLog:
         """
         self._draw = _FORMS.get(form)
         self._stream = stream or sys.stderr
-        self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.dropped = 0
         """Lines that nobody took in time."""
         if self._draw:
@@ -66,26 +67,29 @@ class RequestLog:
     def close(self) -> None:
         """Write what waits; gives up after a short while if nobody reads."""
         if self._draw:
-            try:
-                self._lines.put(None, timeout=_STALL_S)
-            except queue.Full:
-                return
+            self._lines.put(None)
             self._thread.join(_STALL_S)
 
     def _put(self, line: str) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() >= _WAITING:
             self.dropped += 1
+        else:
+            self._lines.put(line)
 
     def _write_on(self) -> None:
-        while (line := self._lines.get()) is not None:
+        going = True
+        while going:
+            found = [self._lines.get()]
+            # Whatever has gathered meanwhile goes out in one piece.
+            while not self._lines.empty() and len(found) < _PIECE:
+                found.append(self._lines.get())
+            lines = [line for line in found if line is not None]
+            going = len(lines) == len(found)
             try:
-                self._stream.write(line + "\n")
-                if self._lines.empty():
-                    self._stream.flush()
+                self._stream.write("".join(f"{line}\n" for line in lines))
+                self._stream.flush()
             except (OSError, ValueError):  # A reader that is gone, a stream that was closed.
-                self.dropped += 1
+                self.dropped += len(lines)
 
 
 @contextmanager
