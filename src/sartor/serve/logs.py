@@ -10,6 +10,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from sartor.serve.exchange import Exchange
 from sartor.serve.settings import LogFormat
 
 _WAITING = 10_000
-_PIECE = 100
+_PIECE = 10_000
+_GATHER_S = 0.05
 _STALL_S = 2.0
 _LONGEST = 2_000
 _MOST_FRAMES = 40
@@ -80,7 +82,9 @@ class RequestLog:
         going = True
         while going:
             found = [self._lines.get()]
-            # Whatever has gathered meanwhile goes out in one piece.
+            # Woken by every line, this thread and the loop would fight for the interpreter, which
+            # cost more than half of a small model's answer again: lines gather first.
+            time.sleep(_GATHER_S)
             while not self._lines.empty() and len(found) < _PIECE:
                 found.append(self._lines.get())
             lines = [line for line in found if line is not None]
