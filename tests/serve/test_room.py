@@ -72,7 +72,8 @@ def test_the_bodies_of_all_requests_share_one_bound(serving: Serving):
     with serving(max_held_bytes=100_000) as running:
         with halfway(running, HEAD + b"x" * 100_000):
             assert "bodies of the requests" in refused(running)
-            assert running.client.get("/v2/health/ready").status_code == 200
+            for path in ("/v2/health/ready", "/v1/model"):
+                assert running.client.get(path).status_code == 200, "it has no body"
         deadline = time.monotonic() + 20
         body = {"inputs": [{"text": "money"}]}
         while running.client.post("/v1/predict", json=body).status_code == 503:

@@ -86,7 +86,8 @@ class Held:
         Raises:
             Busy: If the bodies of all requests fill their room.
         """
-        if not self._budget.take(amount):
+        # A request without a body needs no room for one.
+        if amount and not self._budget.take(amount):
             raise Busy(
                 "The bodies of the requests in progress fill the room that they have.",
                 fix="try again in a second.",
