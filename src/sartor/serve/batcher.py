@@ -41,21 +41,29 @@ class _Job:
 class Batcher:
     """Collects concurrent requests for one model; used from one event loop."""
 
-    def __init__(self, answers: Answers, *, workers: int = 1, max_wait_s: float = 2.0) -> None:
+    def __init__(
+        self, answers: Answers, *, workers: int = 1, max_wait_s: float = 2.0, rate: float = 0.0
+    ) -> None:
         """
         Args:
             answers: Called in a worker thread with a batch; one answer a text, in order.
             workers: Batches computed at the same time.
             max_wait_s: Longest wait that is accepted.
+            rate: Characters a second and worker to begin with; 0 takes the first batch's.
         """
         self._answers, self._free, self._max_wait = answers, workers, max_wait_s
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sartor-batch")
         self._jobs: deque[_Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._waiting = 0  # characters
-        self._rate = 0.0  # characters a second and worker; 0 until measured
+        self._rate = rate
         self._workers = workers
         self._closing = False
+
+    @property
+    def rate(self) -> float:
+        """Characters a second and worker, of late; 0 until a batch was measured."""
+        return self._rate
 
     @property
     def waiting_s(self) -> float:

@@ -21,26 +21,31 @@ from sartor.core.errors import RequestError
 from sartor.llm.asker import WORKERS
 from sartor.serve.batcher import Answer, Batcher
 from sartor.serve.figures import Counts, Figures
+from sartor.serve.giving_back import give_back
 from sartor.serve.runtime import Runtime, asks_llm
 from sartor.serve.shadow import Shadow
 
 _POINTS = 1 << 64
+_SETTLE_S = 1.0
 
 
 class Version:
     """One loaded bundle with the batcher in front of it."""
 
-    def __init__(self, runtime: Runtime, counts: Counts, max_wait_s: float) -> None:
+    def __init__(
+        self, runtime: Runtime, counts: Counts, max_wait_s: float, rate: float = 0.0
+    ) -> None:
         """
         Args:
             runtime: Warm.
             counts: Where its requests are counted.
             max_wait_s: Longest wait that is accepted.
+            rate: How fast it is thought to be until it is measured; see `Batcher`.
         """
         # Another's server computes while we wait for it: several batches may be in the air.
         workers = WORKERS if asks_llm(runtime.bundle) else 1
         self.runtime, self._counts = runtime, counts
-        self.batcher = Batcher(runtime.answer, workers=workers, max_wait_s=max_wait_s)
+        self.batcher = Batcher(runtime.answer, workers=workers, max_wait_s=max_wait_s, rate=rate)
         self._leases = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -110,7 +115,8 @@ class Versions:
 
     def __init__(self, runtime: Runtime, figures: Figures, max_wait_s: float) -> None:
         self.figures, self._max_wait_s = figures, max_wait_s
-        self._lineup = Lineup(0, self.version(runtime))
+        first = Version(runtime, figures.of(runtime.id), max_wait_s)
+        self._lineup = Lineup(0, first)
         self._labels = dict.fromkeys(runtime.outputs)
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -133,8 +139,13 @@ class Versions:
         return max(version.batcher.retry_after_s for version in self._lineup.versions)
 
     def version(self, runtime: Runtime) -> Version:
-        """A version that counts with the others, not in the line-up yet."""
-        return Version(runtime, self.figures.of(runtime.id), self._max_wait_s)
+        """A version that counts with the others, not in the line-up yet.
+
+        It is thought as fast as the live one: its first batch meets the load of the swap itself,
+        and taking that for its speed would turn requests away.
+        """
+        rate = self._lineup.live.batcher.rate
+        return Version(runtime, self.figures.of(runtime.id), self._max_wait_s, rate)
 
     def shadow(self, runtime: Runtime) -> Shadow:
         """A shadow, not in the line-up yet."""
@@ -170,7 +181,13 @@ class Versions:
         for one in _left(before, lineup):
             task = asyncio.create_task(one.close())
             self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            task.add_done_callback(self._left)
+
+    def _left(self, task: "asyncio.Task[None]") -> None:
+        self._leaving.discard(task)
+        # A moment later, when the last of its replies is out and nothing holds the model any more.
+        loop = asyncio.get_running_loop()
+        loop.call_later(_SETTLE_S, loop.run_in_executor, None, give_back)
 
     async def close(self) -> None:
         """Answer what was accepted and end them all."""
