@@ -21,7 +21,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UNDERSTOOD = {
     *("$ref", "type", "properties", "required", "additionalProperties", "items", "anyOf"),
-    *("minLength", "maxLength", "minItems", "minimum", "maximum"),
+    *("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "enum", "const"),
     *("title", "description", "default", "examples"),
 }
 TYPES: dict[str, Callable[[Any], bool]] = {
@@ -86,7 +86,10 @@ class Document:
             ("minItems", lambda limit: size < limit),
             ("minimum", lambda limit: size < limit),
             ("maxLength", lambda limit: size > limit),
+            ("maxItems", lambda limit: size > limit),
             ("maximum", lambda limit: size > limit),
+            ("enum", lambda allowed: value not in allowed),
+            ("const", lambda only: value != only),
         ):
             if bound in schema and wrong(schema[bound]):
                 yield f"{place}: {value!r:.80} breaks {bound} {schema[bound]}"

@@ -181,9 +181,9 @@ class Versions:
         for one in _left(before, lineup):
             task = asyncio.create_task(one.close())
             self._leaving.add(task)
-            task.add_done_callback(self._left)
+            task.add_done_callback(self._gone)
 
-    def _left(self, task: "asyncio.Task[None]") -> None:
+    def _gone(self, task: "asyncio.Task[None]") -> None:
         self._leaving.discard(task)
         # A moment later, when the last of its replies is out and nothing holds the model any more.
         loop = asyncio.get_running_loop()
