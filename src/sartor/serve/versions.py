@@ -20,7 +20,7 @@ from starlette.background import BackgroundTask
 from sartor.core.errors import RequestError
 from sartor.llm.asker import WORKERS
 from sartor.serve.batcher import Answer, Batcher
-from sartor.serve.figures import Counts, Figures
+from sartor.serve.figures import Figures
 from sartor.serve.giving_back import give_back
 from sartor.serve.runtime import Runtime, asks_llm
 from sartor.serve.shadow import Shadow
@@ -33,18 +33,18 @@ class Version:
     """One loaded bundle with the batcher in front of it."""
 
     def __init__(
-        self, runtime: Runtime, counts: Counts, max_wait_s: float, rate: float = 0.0
+        self, runtime: Runtime, figures: Figures, max_wait_s: float, rate: float = 0.0
     ) -> None:
         """
         Args:
             runtime: Warm.
-            counts: Where its requests are counted.
+            figures: Where its requests are counted.
             max_wait_s: Longest wait that is accepted.
             rate: How fast it is thought to be until it is measured; see `Batcher`.
         """
         # Another's server computes while we wait for it: several batches may be in the air.
         workers = WORKERS if asks_llm(runtime.bundle) else 1
-        self.runtime, self._counts = runtime, counts
+        self.runtime, self._figures = runtime, figures
         self.batcher = Batcher(runtime.answer, workers=workers, max_wait_s=max_wait_s, rate=rate)
         self._leases = 0
         self._unused = asyncio.Event()
@@ -63,13 +63,12 @@ class Version:
         start = time.perf_counter()
         try:
             yield self
-            self._counts.answered(time.perf_counter() - start)
+            self._figures.of(self.id).answered(time.perf_counter() - start)
         except RequestError as error:
-            self._counts.shed += error.status in (429, 503)
-            self._counts.errors += error.status >= 500 and error.status != 503
+            self._figures.of(self.id).refused(error.status)
             raise
         except Exception:
-            self._counts.errors += 1
+            self._figures.of(self.id).errors += 1
             raise
         finally:
             self._leases -= 1
@@ -115,10 +114,11 @@ class Versions:
 
     def __init__(self, runtime: Runtime, figures: Figures, max_wait_s: float) -> None:
         self.figures, self._max_wait_s = figures, max_wait_s
-        first = Version(runtime, figures.of(runtime.id), max_wait_s)
+        first = Version(runtime, figures, max_wait_s)
         self._lineup = Lineup(0, first)
         self._labels = dict.fromkeys(runtime.outputs)
         self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def lineup(self) -> Lineup:
@@ -145,7 +145,7 @@ class Versions:
         and taking that for its speed would turn requests away.
         """
         rate = self._lineup.live.batcher.rate
-        return Version(runtime, self.figures.of(runtime.id), self._max_wait_s, rate)
+        return Version(runtime, self.figures, self._max_wait_s, rate)
 
     def shadow(self, runtime: Runtime) -> Shadow:
         """A shadow, not in the line-up yet."""
@@ -186,11 +186,15 @@ class Versions:
     def _gone(self, task: "asyncio.Task[None]") -> None:
         self._leaving.discard(task)
         # A moment later, when the last of its replies is out and nothing holds the model any more.
-        loop = asyncio.get_running_loop()
-        loop.call_later(_SETTLE_S, loop.run_in_executor, None, give_back)
+        asyncio.get_running_loop().call_later(_SETTLE_S, self._give_back)
+
+    def _give_back(self) -> None:
+        if not self._closed:
+            asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def close(self) -> None:
         """Answer what was accepted and end them all."""
+        self._closed = True
         shadow = [self._lineup.shadow] if self._lineup.shadow else []
         await asyncio.gather(*(one.close() for one in (*self._lineup.versions, *shadow)))
         await asyncio.gather(*self._leaving)
