@@ -125,13 +125,17 @@ def test_a_version_that_leaves_answers_what_it_holds_and_is_let_go(three: list[B
         first_id = old.id
         del old
         with versions.leased("u") as version:
-            versions.take(Lineup(1, versions.version(load(three[1].folder))))
+            await version.batcher.submit(["tax"])
+            new = versions.version(load(three[1].folder))
+            assert new.batcher.rate == version.batcher.rate > 0, "it would shed on its first batch"
+            versions.take(Lineup(1, new))
             await asyncio.sleep(0.05)
             answers = await version.batcher.submit(["money"])
             assert answers[0]["label"] == "refund"
             assert version.id == first_id
         del version
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        del new
         gc.collect()
         assert gone() is None
         with versions.leased("u") as version:

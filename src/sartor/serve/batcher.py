@@ -60,6 +60,7 @@ class Batcher:
         workers: int = 1,
         max_wait_s: float = 2.0,
         longest: int = LONGEST_CHARS,
+        rate: float = 0.0,
     ) -> None:
         """
         Args:
@@ -67,6 +68,7 @@ class Batcher:
             workers: Batches computed at the same time.
             max_wait_s: Longest wait that is accepted; infinite where nothing is to be refused.
             longest: Characters of a text after which more cost nothing further.
+            rate: Characters a second and worker to begin with; 0 takes the first batch's.
         """
         self._answers, self._free, self._max_wait = answers, workers, max_wait_s
         self._longest = longest
@@ -74,11 +76,16 @@ class Batcher:
         self._jobs: deque[_Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._waiting = 0  # characters
-        self._rate = 0.0  # characters a second and worker; 0 until measured
+        self._rate = rate
         self._workers = workers
         self._closing = False
         self.watch: Callable[[int, float], None] | None = None
         """Told of each batch that was computed: its rows, and the seconds it took."""
+
+    @property
+    def rate(self) -> float:
+        """Characters a second and worker, of late; 0 until a batch was measured."""
+        return self._rate
 
     @property
     def waiting_s(self) -> float:

@@ -41,6 +41,13 @@ class Counts:
         self.seconds += seconds
         self.times[_bucket(seconds)] += 1
 
+    def refused(self, status: int) -> None:
+        """Count a request that got this status; a client's own mistake is not the model's."""
+        if status in (429, 503):
+            self.shed += 1
+        elif status >= 500:
+            self.errors += 1
+
     def percentile_ms(self, share: float) -> float | None:
         """The time within which this share (0 to 1) of the answers came; None without any.
 
@@ -75,7 +82,7 @@ class Figures(Collector):
         """(live, shadow) to how they compare."""
 
     def of(self, model: str) -> Counts:
-        """The counts of a model, by its id; those of long ago give way."""
+        """The counts of a model, by its id; those that nobody asked for longest give way."""
         return _entry(self.models, model, Counts)
 
     def against(self, live: str, shadow: str) -> Compared:
@@ -106,11 +113,11 @@ class Figures(Collector):
 
 
 def _entry(found: dict[_Key, _Value], key: _Key, kind: type[_Value]) -> _Value:
-    if key not in found:
-        while len(found) >= _MOST_MODELS:
-            del found[next(iter(found))]
-        found[key] = kind()
-    return found[key]
+    value = found.pop(key, None) or kind()
+    while len(found) >= _MOST_MODELS:
+        del found[next(iter(found))]
+    found[key] = value  # Last, so that one in use is never the oldest.
+    return value
 
 
 def _bucket(seconds: float) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,6 +71,8 @@ class Follower:
         self.deployment = Deployment(Path(settings.deployment))
         self._settings, self._versions, self._emit = settings, versions, emit
         self._seen, self._look_again, self._report_again = (-1, -1), 0.0, 0.0
+        # Always the same thread: each one that loads a model keeps memory of its own.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="sartor-load")
         self._taking: asyncio.Task[None] | None = None
         self._place = reports.new_place(self.deployment.reports)
         began = now()
@@ -111,6 +114,7 @@ class Follower:
             if one is not None:
                 one.cancel()
                 await asyncio.wait({one})
+        self._loader.shutdown(wait=False)
         self.report = self.report.model_copy(update={"state": "stopped"})
         await self._say()
 
@@ -121,7 +125,8 @@ class Follower:
             self._note(state="current", wanted=change.number, problem="")
             return
         self._note(state="changing", wanted=change.number)
-        wanted = await asyncio.to_thread(self._load, change, before)
+        loop = asyncio.get_running_loop()
+        wanted = await loop.run_in_executor(self._loader, self._load, change, before)
         lineup = self._lined_up(change, wanted)
         self._versions.take(lineup)
         self._note(state="current", number=change.number, problem="")

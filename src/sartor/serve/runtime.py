@@ -180,11 +180,12 @@ class Runtime:
         """
         return await self._sharing.submit(self.texts(rows))
 
-    def batcher(self, max_wait_s: float = math.inf) -> "Batcher":
+    def batcher(self, max_wait_s: float = math.inf, rate: float = 0.0) -> "Batcher":
         """What lets concurrent callers on one event loop share batches.
 
         Args:
             max_wait_s: Work that would wait longer is refused; nothing is when infinite.
+            rate: See `Batcher`.
         """
         from sartor.llm.asker import WORKERS
         from sartor.serve.batcher import LONGEST_CHARS, Batcher
@@ -193,7 +194,9 @@ class Runtime:
         workers = WORKERS if asks_llm(self.bundle) else 1
         windows = self.bundle.manifest.preprocess.windows
         longest = LONGEST_CHARS * (windows.most if windows else 1)
-        return Batcher(self.answer, workers=workers, max_wait_s=max_wait_s, longest=longest)
+        return Batcher(
+            self.answer, workers=workers, max_wait_s=max_wait_s, longest=longest, rate=rate
+        )
 
     @cached_property
     def _sharing(self) -> "Sharing":

@@ -19,11 +19,13 @@ from starlette.background import BackgroundTask
 
 from sartor.core.errors import RequestError
 from sartor.serve.batcher import Answer
-from sartor.serve.figures import Counts, Figures
+from sartor.serve.figures import Figures
+from sartor.serve.giving_back import give_back
 from sartor.serve.runtime import Runtime
 from sartor.serve.shadow import Shadow
 
 _POINTS = 1 << 64
+_SETTLE_S = 1.0
 Watch = Callable[[int, float], None]
 """Told of each batch: rows, and the model's seconds."""
 
@@ -31,15 +33,18 @@ Watch = Callable[[int, float], None]
 class Version:
     """One loaded bundle with the batcher in front of it."""
 
-    def __init__(self, runtime: Runtime, counts: Counts, max_wait_s: float) -> None:
+    def __init__(
+        self, runtime: Runtime, figures: Figures, max_wait_s: float, rate: float = 0.0
+    ) -> None:
         """
         Args:
             runtime: Warm.
-            counts: Where its requests are counted.
+            figures: Where its requests are counted.
             max_wait_s: Longest wait that is accepted.
+            rate: How fast it is thought to be until it is measured; see `Batcher`.
         """
-        self.runtime, self._counts = runtime, counts
-        self.batcher = runtime.batcher(max_wait_s)
+        self.runtime, self._figures = runtime, figures
+        self.batcher = runtime.batcher(max_wait_s, rate)
         self._leases = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -57,13 +62,12 @@ class Version:
         start = time.perf_counter()
         try:
             yield self
-            self._counts.answered(time.perf_counter() - start)
+            self._figures.of(self.id).answered(time.perf_counter() - start)
         except RequestError as error:
-            self._counts.shed += error.status in (429, 503)
-            self._counts.errors += error.status >= 500 and error.status != 503
+            self._figures.of(self.id).refused(error.status)
             raise
         except Exception:
-            self._counts.errors += 1
+            self._figures.of(self.id).errors += 1
             raise
         finally:
             self._leases -= 1
@@ -110,9 +114,10 @@ class Versions:
     def __init__(self, runtime: Runtime, figures: Figures, max_wait_s: float) -> None:
         self.figures, self._max_wait_s = figures, max_wait_s
         self._watch: Watch | None = None
-        self._lineup = Lineup(0, self.version(runtime))
+        self._lineup = Lineup(0, Version(runtime, figures, max_wait_s))
         self._labels = dict.fromkeys(runtime.outputs)
         self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def watch(self, watch: Watch) -> None:
         """Tell of every batch, of versions to come too."""
@@ -139,9 +144,14 @@ class Versions:
         return max(version.batcher.retry_after_s for version in self._lineup.versions)
 
     def version(self, runtime: Runtime) -> Version:
-        """A version that counts with the others, not in the line-up yet."""
-        found = Version(runtime, self.figures.of(runtime.id), self._max_wait_s)
-        found.batcher.watch = self._watch or found.batcher.watch
+        """A version that counts with the others, not in the line-up yet.
+
+        It is thought as fast as the live one: its first batch meets the load of the swap itself,
+        and taking that for its speed would turn requests away.
+        """
+        rate = self._lineup.live.batcher.rate
+        found = Version(runtime, self.figures, self._max_wait_s, rate)
+        found.batcher.watch = self._watch
         return found
 
     def shadow(self, runtime: Runtime) -> Shadow:
@@ -196,10 +206,20 @@ class Versions:
         for one in _left(before, lineup):
             task = asyncio.create_task(one.close())
             self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            task.add_done_callback(self._gone)
+
+    def _gone(self, task: "asyncio.Task[None]") -> None:
+        self._leaving.discard(task)
+        # A moment later, when the last of its replies is out and nothing holds the model any more.
+        asyncio.get_running_loop().call_later(_SETTLE_S, self._give_back)
+
+    def _give_back(self) -> None:
+        if not self._closed:
+            asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def close(self) -> None:
         """Answer what was accepted and end them all."""
+        self._closed = True
         shadow = [self._lineup.shadow] if self._lineup.shadow else []
         await asyncio.gather(*(one.close() for one in (*self._lineup.versions, *shadow)))
         await asyncio.gather(*self._leaving)
