@@ -130,8 +130,13 @@ class Prompting:
         self.emit(
             Note(
                 f"{method} reads every text behind a prompt of {len(prompt.before):,} tokens with"
-                f" {len(shown)} labelled examples, here: {1000 * each.low:,.2g} to"
-                f" {1000 * each.high:,.2g} ms a text."
+                f" {len(shown)} labelled examples, here: {_ms(each.low)} to"
+                f" {_ms(each.high)} ms a text."
             )
         )
         return Rung(method, (candidate,), False, price.rung)
+
+
+def _ms(seconds: float) -> str:
+    found = 1000 * seconds
+    return f"{found:,.0f}" if found >= 10 else f"{found:.2g}"
