@@ -121,7 +121,7 @@ def _fit(frozen: Frozen, method: Prompted, seed: int) -> ClosedFit:
     shown = draw_examples(frozen.train, labels, outputs, method.examples, seed)
     prompt = prompt_of(backbone, Question(outputs, frozen.descriptions, shown), cut)
     reads = plain(load_tokenizer(Path(backbone.path)))
-    with torch.inference_mode():
+    with torch.no_grad():
         model = classifier(load_language_model(backbone), prompt, reads)
         bias = _scores(model, tokenise(reads, _EMPTY)).softmax(-1).mean(0).log()
         reads.enable_truncation(cut)
