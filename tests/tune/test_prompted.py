@@ -48,18 +48,18 @@ def backbone(tmp_path: Path) -> Backbone:
     return find_backbone(str(make_tiny_llama(tmp_path / "llama")), kind="llm")
 
 
-def fit(backbone: Backbone, **settings: Any):
+def fit(backbone: Backbone, held: tuple[int, ...] = (0, 1, 2, 0), **settings: Any):
     frozen = Frozen(
         backbone=backbone,
         source=Source(),
         train=TRAIN,
         validation=TEXTS,
         labels=TRUTH,
-        held=np.zeros(len(TEXTS), np.int64),
+        held=np.array(held),
         outputs=OUTPUTS,
         descriptions=MEANING,
     )
-    method = Prompted(**{"examples": 3, "calibrate": False, **settings})
+    method = Prompted(**{"examples": 3, "calibrate": "never", **settings})
     return Prompted.fit_all(frozen, [Point(method, (2,), (1.0,) * 3, 0)])[0]
 
 
@@ -144,11 +144,22 @@ def test_a_text_cannot_end_its_message(backbone: Backbone):
 
 
 def test_what_a_text_without_content_gets_is_subtracted(backbone: Backbone):
-    plain, calibrated = fit(backbone), fit(backbone, calibrate=True)
+    plain, calibrated = fit(backbone), fit(backbone, calibrate="always")
 
     empty = np.exp([by_hand(backbone, text) for text in ("N/A", "", "[MASK]")]).mean(0)
     shift = plain.validation_logits - calibrated.validation_logits
     np.testing.assert_allclose(shift, np.tile(np.log(empty), (len(TEXTS), 1)), atol=1e-4)
+
+
+def test_it_is_subtracted_where_the_validation_rows_are_the_better_for_it(backbone: Backbone):
+    plain = fit(backbone).validation_logits
+    always = fit(backbone, calibrate="always").validation_logits
+    assert plain.argmax(1).tolist() != always.argmax(1).tolist(), "the test would be vacuous"
+
+    for wanted in (plain, always):
+        truth = tuple(wanted.argmax(1).tolist())
+        found = fit(backbone, truth, calibrate="measured").validation_logits
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_fit_is_saved_loaded_and_exported_as_one_graph(backbone: Backbone, tmp_path: Path):

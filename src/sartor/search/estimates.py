@@ -16,6 +16,8 @@ _START = {"activations": (1.0, 6.0), "states": (4.0, 15.0), "tokens": (4.0, 15.0
 """Seconds before the first step: loading, tokenising, fitting a grid of heads."""
 _EXPORT = (10.0, 45.0)
 """Seconds to export, quantise and compare."""
+_EXPORT_DECODER = (2.0, 6.0)
+"""Seconds a layer that the export of a decoder takes beyond that."""
 SMALLEST_MB = 0.8e-6
 """MB a weight in the smallest artefact: int8 keeps a byte of each that it ships."""
 _LARGEST_MB = 4.2e-6
@@ -168,12 +170,13 @@ def prompting(backbone: Backbone, prompt: tuple[int, int], texts: int, work: Wor
     each = Range(seconds / _SHARE[1], seconds / _SHARE[0])
     once = before * 24 * backbone.layers * backbone.width**2 / (work.gflops * 1e9)
     start = Range(*_START["tokens"]) + Range(once / _SHARE[1], once / _SHARE[0])
+    low, high = (layer * backbone.layers for layer in _EXPORT_DECODER)
     kept = 8e-6 * backbone.layers * backbone.width * before
     size = bundle_size(backbone.parameters)
     weights = backbone.parameters
     return Prompted(
         Estimate(
-            seconds=start + Range(texts * each.low, texts * each.high),
+            seconds=start + Range(low + texts * each.low, high + texts * each.high),
             # Held once to answer, and a few times over while it is exported.
             memory_mb=Range(*_BASE_MB) + Range(8e-6 * weights, 24e-6 * weights),
             size_mb=Range(size.low, size.high + kept),

@@ -5,15 +5,17 @@ tuner puts the prompt into its graph, and what ships is a graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sartor.core.errors import SettingError, UnknownName
 from sartor.core.events import Emit, Note
+from sartor.core.hashing import digest
 from sartor.core.types import Backbone, Candidate
 from sartor.data.prepare import Prepared
 from sartor.llm.prompt import draw_examples
 from sartor.models.catalogue import find_backbone
+from sartor.models.chat_template import read_template
 from sartor.models.choose import coverage
 from sartor.need.model import LocalLlm, Need
 from sartor.search.estimates import Work, prompting
@@ -40,10 +42,14 @@ def find_local(need: Need, root: Path, emit: Emit) -> Backbone | None:
     if not any(map(asks, method_order(need.prefer.methods, llm=True))):
         return None
     try:
-        return find_backbone(llm.local, root=root, emit=emit, kind="llm")
+        found = find_backbone(llm.local, root=root, emit=emit, kind="llm")
     except UnknownName as error:
         fix = f"{error.fix} One behind a URL is written llm: {{url: …, model: {llm.local}}}."
         raise UnknownName(error.what, fix=fix) from None
+    # Equal weights behind another template are another model.
+    template = read_template(Path(found.path))
+    written = () if template is None else (template.text, dict(template.tokens))
+    return replace(found, sha256=digest(found.sha256, *written))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +130,13 @@ class Prompting:
         self.emit(
             Note(
                 f"{method} reads every text behind a prompt of {len(prompt.before):,} tokens with"
-                f" {len(shown)} labelled examples, here: {1000 * each.low:,.2g} to"
-                f" {1000 * each.high:,.2g} ms a text."
+                f" {len(shown)} labelled examples, here: {_ms(each.low)} to"
+                f" {_ms(each.high)} ms a text."
             )
         )
         return Rung(method, (candidate,), False, price.rung)
+
+
+def _ms(seconds: float) -> str:
+    found = 1000 * seconds
+    return f"{found:,.0f}" if found >= 10 else f"{found:.2g}"

@@ -204,7 +204,11 @@ class Tuner:
         options = self.options
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
         code = sources_sha256(
-            "sartor.tune", "sartor.tasks.text_classification", "sartor.models.packed"
+            "sartor.tune",
+            "sartor.tasks.text_classification",
+            "sartor.models.packed",
+            "sartor.models.chat_template",
+            "sartor.llm.prompt",
         )
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)

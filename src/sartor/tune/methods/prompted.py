@@ -8,21 +8,24 @@ like any other, with the prompt in it (see `tasks.text_classification.prompted`)
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from annotated_types import Ge, Le
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from sartor.core.errors import ModelError, SettingError
+from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
 from sartor.llm.prompt import draw_examples
 from sartor.models.chat_template import read_template
 from sartor.models.loading import load_language_model, load_tokenizer
 from sartor.models.packed import tokenise
 from sartor.tasks.text_classification.prompted import Framed, PromptedClassifier, read_before
+from sartor.tasks.text_classification.settling import fit_temperature
 from sartor.tune.api import METHODS, Dimension, Reads
 from sartor.tune.batching import Budget, Tokens, plan_in_order, rounded
 from sartor.tune.framing import Question, frame, plain
@@ -47,9 +50,10 @@ class Prompted:
 
     examples: Annotated[int, Ge(0), Le(64)] = 8
     """Labelled training texts that each question shows."""
-    calibrate: bool = True
-    """Subtract what a text without content gets (https://arxiv.org/abs/2102.09690). For a model on
-    this machine: one behind a URL gives no probabilities."""
+    calibrate: Literal["measured", "always", "never"] = "measured"
+    """Whether what a text without content gets is subtracted (https://arxiv.org/abs/2102.09690):
+    where that is better on the validation rows, or without asking them. For a model on this
+    machine: one behind a URL gives no probabilities."""
 
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
@@ -117,13 +121,17 @@ def _fit(frozen: Frozen, method: Prompted, seed: int) -> ClosedFit:
     shown = draw_examples(frozen.train, labels, outputs, method.examples, seed)
     prompt = prompt_of(backbone, Question(outputs, frozen.descriptions, shown), cut)
     reads = plain(load_tokenizer(Path(backbone.path)))
-    with torch.inference_mode():
+    with torch.no_grad():
         model = classifier(load_language_model(backbone), prompt, reads)
-        if method.calibrate:
-            found = _scores(model, tokenise(reads, _EMPTY))
-            model.bias.copy_(found.softmax(-1).mean(0).log())
+        bias = _scores(model, tokenise(reads, _EMPTY)).softmax(-1).mean(0).log()
         reads.enable_truncation(cut)
         held = _scores(model, tokenise(reads, frozen.validation, backbone.prefix)).numpy()
+        if method.calibrate == "always" or (
+            method.calibrate == "measured"
+            and _loss(held - bias.numpy(), frozen.held) < _loss(held, frozen.held)
+        ):
+            model.bias.copy_(bias)
+            held -= bias.numpy()
     reads.no_truncation()
     unseen = np.full((len(frozen.train), len(outputs)), np.nan, np.float32)
     return ClosedFit(held, unseen, made=(model, reads))
@@ -174,6 +182,12 @@ def written(model: PreTrainedModel, prompt: Framed, text: Sequence[int], label: 
         rivals = [t for t, at in zip(choices.tokens, choices.places, strict=True) if at == place]
         total += float(scores[choices.tokens[choice]] - scores[rivals].logsumexp(0))
     return total
+
+
+def _loss(logits: Floats, truth: NDArray[np.int64]) -> float:
+    """Log-loss at the temperature that suits best: it is settled afterwards in any case."""
+    scaled = torch.from_numpy(logits) / fit_temperature(logits, truth)
+    return float(torch.nn.functional.cross_entropy(scaled, torch.from_numpy(truth)))
 
 
 def _scores(model: PromptedClassifier, ids: Sequence[Any]) -> torch.Tensor:
