@@ -35,6 +35,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "search_time": (),
         "ablation": (),
         "joining": (),
+        "students": (),
         "throughput": (),
         "score_time": (),
     }
