@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import onnxruntime
 from benchmarks._harness import ROOT, Line, alternate, arguments, bootstrap, finish, machine
 from tokenizers import Tokenizer
 
+from sartor.core.errors import NothingToShrink
 from sartor.core.events import silent
 from sartor.core.protocols import Fitted, Floats
 from sartor.core.types import Candidate, Examples
@@ -50,7 +52,7 @@ class Made:
 
     Args:
         form: As the compressor left it.
-        int8: The same, quantised.
+        int8: The same, quantised; without a graph where there was nothing to quantise.
         minutes: Of making the form.
         before: Test accuracy before training again; None where nothing was trained through it.
     """
@@ -111,10 +113,11 @@ class Shop:
             started = time.perf_counter()
             before = self._make_whole(folder) if name == "whole" else self._make(name, folder)
             minutes = (time.perf_counter() - started) / 60
-            if name != "quantise_aware":
-                (folder / INT8).mkdir(exist_ok=True)
-                bench = self._bench(None)
-                COMPRESSORS.get(INT8)().compress(self._form(name), folder / INT8, bench)
+            (folder / INT8).mkdir(exist_ok=True)
+            if name != "quantise_aware":  # its graph is of int8 already
+                with suppress(NothingToShrink):  # a table of scores has no product
+                    bench = self._bench(None)
+                    COMPRESSORS.get(INT8)().compress(self._form(name), folder / INT8, bench)
             record.write_text(json.dumps({"minutes": minutes, "before": before}))
         form = self._form(name)
         return Made(form, form.left_in(folder / INT8), **json.loads(record.read_text()))
@@ -201,8 +204,7 @@ def measured(sides: Mapping[str, Made], shop: Shop) -> tuple[list[Line], dict[st
         f"{name}{kind}": form
         for name, made in sides.items()
         for kind, form in (("", made.form), (f" + {INT8}", made.int8))
-        # It is one of int8 already.
-        if not (kind and name == "quantise_aware")
+        if form.graph.exists()
     }
     texts = shop.test.inputs["text"]
     logits = {name: shop.answers(form, texts) for name, form in forms.items()}
