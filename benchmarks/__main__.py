@@ -39,6 +39,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ablation": (),
         "joining": (),
         "compressors": (),
+        "students": (),
         "throughput": (),
         "score_time": (),
     }

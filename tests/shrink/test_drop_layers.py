@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import ModernBertConfig, ModernBertModel
 
-from sartor.core.errors import NothingToShrink
+from sartor.core.errors import Diverged, NothingToShrink
 from sartor.shrink.api import COMPRESSORS, TOKENIZER, Form
 from sartor.shrink.compressors.drop_layers import spread, with_layers
 from sartor.tasks.text_classification.static import StaticClassifier
@@ -65,7 +66,10 @@ def test_layers_are_spread_evenly_and_the_top_stays(total: int, count: int, kept
     assert spread(total, count) == kept
 
 
-@pytest.mark.parametrize("name", ["drop_layers"])
+@pytest.mark.parametrize(
+    "name",
+    ["drop_layers", "prune_heads", "prune_ffn", "distil", "static_student", "quantise_aware"],
+)
 def test_without_weights_or_training_or_an_encoder_it_says_so(
     name: str, pupils: School, tmp_path: Path
 ):
@@ -107,3 +111,38 @@ def test_training_that_time_cut_leaves_no_student(pupils: School, tmp_path: Path
     finally:
         tuner.options = options
     assert not list((tmp_path / "to").iterdir())
+
+
+def test_training_that_diverges_leaves_no_student(pupils: School, tmp_path: Path):
+    def diverges(start, settings, teacher=None):
+        raise Diverged("step 3 of 9: loss nan.", fix="lower the learning rate.")
+
+    (tmp_path / "to").mkdir()
+    bench = replace(pupils.bench, retrain=diverges)
+    with pytest.raises(NothingToShrink, match="step 3 of 9"):
+        COMPRESSORS.get("drop_layers")(which="top").compress(pupils.form, tmp_path / "to", bench)
+    assert not list((tmp_path / "to").iterdir())
+
+
+def test_an_architecture_whose_layers_are_numbered_is_refused(pupils: School, tmp_path: Path):
+    """ModernBERT attends to all in every third layer: one that moves would change its kind."""
+    torch.manual_seed(0)
+    words = pupils.bench.max_length, 150
+    config = ModernBertConfig(
+        vocab_size=words[1],
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        max_position_embeddings=words[0],
+        local_attention=4,
+        pad_token_id=0,
+    )
+    model = TextClassifier(ModernBertModel(config), 2, (4,)).eval()
+    model.save(tmp_path / "odd")
+    form = replace(pupils.form, fit=tmp_path / "odd")
+    (tmp_path / "to").mkdir()
+    with pytest.raises(NothingToShrink, match="not the same once it is loaded again"):
+        COMPRESSORS.get("drop_layers")(which="alternate").compress(
+            form, tmp_path / "to", pupils.bench
+        )

@@ -14,6 +14,8 @@ from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.compressors.drop_layers import with_layers
 from sartor.shrink.pruning import importance, prune, shared_out
 from sartor.shrink.students import Whole, answers
+from sartor.tasks.text_classification.added import install
+from sartor.tasks.text_classification.added.adapter import Adapter
 from sartor.tasks.text_classification.sizes import Part, heads_of, neurons_of, sizes_of
 from sartor.tasks.text_classification.train import TextClassifier, layer_stack, load
 from tests.shrink.pupils import LAYERS, School, check_laws, matrices, right
@@ -142,6 +144,17 @@ def test_distilbert_keeps_its_parts_under_other_names(tmp_path: Path):
     ids, mask = torch.randint(5, 40, (2, 7)), torch.ones(2, 7, dtype=torch.long)
     with torch.no_grad():
         assert torch.equal(load(tmp_path)(ids, mask), model(ids, mask))
+
+
+def test_layers_with_an_adapter_have_no_sizes(pupils: School, tmp_path: Path):
+    assert pupils.form.fit is not None
+    model = load(pupils.form.fit)
+    assert isinstance(model, TextClassifier)
+    name = "encoder.encoder.layer.0.output.dense"
+    install(model, Adapter(at=(name,), bottleneck=4, activation="relu"))
+    model.save(tmp_path)
+    assert "sizes" not in json.loads((tmp_path / "classifier.json").read_text())
+    assert isinstance(load(tmp_path), TextClassifier)
 
 
 @pytest.mark.parametrize(

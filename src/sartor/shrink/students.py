@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sartor.core.errors import NothingToShrink
+from sartor.core.errors import Diverged, ModelError, NothingToShrink
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.loading import load_tokenizer
@@ -178,7 +178,8 @@ class Whole:
                 reads is to be learnt too.
 
         Raises:
-            NothingToShrink: If the student cannot be saved and loaded alike, or time ran out.
+            NothingToShrink: If the student cannot be saved and loaded alike, its training diverged,
+                or time ran out.
         """
         rate = {"lr": lr, "head_lr": lr, "layer_decay": 1.0}
         settings = {"epochs": epochs, "patience": 2 * epochs, **rate, **more}
@@ -189,7 +190,12 @@ class Whole:
             student.eval().save(start)
             copyfile(self.form.tokenizer, start / TOKENIZER)
             self._check_saved(student, start)
-            fitted = self.bench.retrain(start, settings, np.concatenate(told, 1))
+            try:
+                fitted = self.bench.retrain(start, settings, np.concatenate(told, 1))
+            except Diverged as error:
+                raise NothingToShrink(
+                    f"{self.name} did not recover what it took out: {error.what}", fix=error.fix
+                ) from error
         if fitted.cut is not None:
             raise NothingToShrink(
                 f"{self.name} ran out of time after {fitted.cut:,} steps of training.",
@@ -200,8 +206,13 @@ class Whole:
     def _check_saved(self, student: TextClassifier, start: Path) -> None:
         """What an architecture decides by a layer's number is lost where layers move."""
         some = self.batches(self.bench.train.take(range(min(4, len(self.bench.train)))))
-        again = _load(self.bench.task, start)
-        if float((answers(again, some) - answers(student, some)).abs().max()) > _CLOSE:
+        try:
+            again = _load(self.bench.task, start)
+        except ModelError:
+            alike = False
+        else:
+            alike = float((answers(again, some) - answers(student, some)).abs().max()) < _CLOSE
+        if not alike:
             kind = type(student.encoder).__name__
             raise self.nothing(f"a smaller {kind} is not the same once it is loaded again")
 

@@ -83,19 +83,24 @@ class Part:
 def heads_of(layer: nn.Module) -> Part | None:
     """The attention heads of a layer; None where it keeps them under no known name."""
     for module, names, out in _ATTENTION:
+        into = tuple(f"{module}.{name}" for name in names)
         found: Any = _below(layer, module)
-        if found is not None and all(_below(found, name) is not None for name in names):
-            width = found.attention_head_size
-            return Part(layer, tuple(f"{module}.{name}" for name in names), out, width)
+        if hasattr(found, "attention_head_size") and _are_linear(layer, *into, out):
+            return Part(layer, into, out, found.attention_head_size)
     return None
 
 
 def neurons_of(layer: nn.Module) -> Part | None:
     """The neurons of a layer's feed-forward part; None where it keeps them under no known name."""
     for into, out in _NEURONS:
-        if _below(layer, into) is not None and _below(layer, out) is not None:
+        if _are_linear(layer, into, out):
             return Part(layer, (into,), out, 1)
     return None
+
+
+def _are_linear(layer: nn.Module, *names: str) -> bool:
+    # A method may have put an adapter around one.
+    return all(isinstance(_below(layer, name), nn.Linear) for name in names)
 
 
 def sizes_of(layers: Sequence[nn.Module]) -> Sizes | None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from annotated_types import Ge, Le, Len, Lt
+from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ from sartor.tasks.text_classification.sizes import (
 )
 
 _WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
+_FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 class TextClassifier(nn.Module):
@@ -159,7 +161,7 @@ def load(folder: Path) -> Classifier:
         model.load_state_dict(tensors)
     except ModelError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (*_FAULTS, StrictDataclassError) as error:
         raise ModelError(
             f"{folder} does not hold a saved text classifier: {error}.",
             fix="train it again: `sartor run` rebuilds what is missing.",

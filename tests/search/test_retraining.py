@@ -1,0 +1,74 @@
+"""A compressor that trains, as a run calls it: with the run's tuner, rows and serving runtime."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sartor.bundle import Manifest, Preprocess
+from sartor.core.events import silent
+from sartor.search.artefacts import Maker, _untrained
+from sartor.search.assess import Held
+from sartor.search.retraining import Retraining
+from sartor.shrink.api import COMPRESSORS
+from sartor.tasks import TASKS
+from tests.shrink.pupils import HELD, LENGTH, OUTPUTS, TRAIN, answers, school
+
+
+def test_a_run_hands_its_tuner_to_compressors(tmp_path: Path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pupils = school(tmp_path / "school")
+    manifest = Manifest(
+        format=1,
+        id="",
+        name="reviews",
+        task="text_classification",
+        inputs={"text": "text"},
+        outputs=list(OUTPUTS),
+        decision={},
+        preprocess=Preprocess(prefix="", max_length=LENGTH),
+        files={},
+        need={"name": "reviews"},
+        lineage={"seed": 0},
+    )
+    task = TASKS.get("text_classification")()
+    asked: list[np.ndarray] = []
+    trains = pupils.bench.retrain
+    assert isinstance(trains, Retraining)
+
+    def retrain(start, settings, teacher=None):
+        asked.append(teacher)
+        return trains(start, settings, teacher)
+
+    maker = Maker(
+        Held(task, OUTPUTS, HELD, (), 100),
+        TRAIN,
+        manifest,
+        "name: reviews\n",
+        tmp_path / "scratch",
+        tmp_path / "bundles",
+        lambda bundle, texts: np.zeros((1, 1)),
+        "here",
+    )
+    maker.scratch.mkdir()
+    (tmp_path / "to").mkdir()
+    replace(maker, retrain=retrain)._compressing("drop_layers", pupils.form, silent)(
+        tmp_path / "to"
+    )
+    torch.set_num_threads(before)
+
+    made = pupils.form.left_in(tmp_path / "to")
+    assert made.graph.stat().st_size < pupils.form.graph.stat().st_size
+    # The teacher is the graph as it is served, on the training rows in their order.
+    texts = TRAIN.inputs["text"]
+    np.testing.assert_allclose(asked[0], answers(pupils.form, texts), atol=1e-4)
+
+
+def test_a_run_tries_by_itself_what_takes_seconds_and_eases_something():
+    named = set(COMPRESSORS.names())
+    tried = set(_untrained())
+    assert "int8_dynamic" in tried
+    assert {"distil", "drop_layers", "prune_ffn", "prune_heads", "quantise_aware"} <= named - tried
+    assert "prune_weights" in named - tried, "zeros make nothing smaller"
