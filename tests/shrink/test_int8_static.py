@@ -57,7 +57,7 @@ def test_onnx_runtime_runs_the_products_in_integers(bench: Workbench, tmp_path: 
 def test_two_products_of_eight_bits_never_pass_sixteen(bench: Workbench, tmp_path: Path):
     form = rounded(bench, tmp_path / "small", in_float=0.0)
     model = onnx.load(form.graph)
-    multiplied = {n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    multiplied = {n.input[1] for n in model.graph.node if n.op_type == "MatMulIntegerToFloat"}
     weights = [t for t in model.graph.initializer if t.name in multiplied]
     assert len(weights) == 12
     assert (
