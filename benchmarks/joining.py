@@ -26,6 +26,7 @@ from benchmarks._harness import ROOT, Line, arguments, finish, machine, spread
 from tokenizers import Tokenizer
 
 from sartor.core.activations import Activations
+from sartor.core.events import silent
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.catalogue import find_backbone
@@ -35,7 +36,7 @@ from sartor.models.precision import probe
 from sartor.search.cascading import Pair, choose_switch
 from sartor.search.pool import choose, losses
 from sartor.search.stacking import choose_stack
-from sartor.shrink.api import COMPRESSORS
+from sartor.shrink.api import COMPRESSORS, TOKENIZER, Bench, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.tasks.text_classification.train import TextClassifier
@@ -172,9 +173,23 @@ def _graph(backbone: Backbone, folder: Path, name: str, layer: int) -> Path:
 
 
 def _int8(graph: Path) -> Path:
-    target = graph.with_suffix(".int8.onnx")
-    COMPRESSORS.get("int8_dynamic")().compress(graph, target)
-    return target
+    folder, none = graph.with_suffix(".int8"), Examples((), {"text": ()})
+    folder.mkdir()
+    bench = Bench(
+        task="text_classification",
+        outputs=("bad", "good"),
+        max_length=LONGEST,
+        prefix="",
+        train=none,
+        validation=none,
+        answers=lambda form, texts: np.zeros((len(texts), 2), np.float32),
+        retrain=None,
+        seed=0,
+        emit=silent,
+    )
+    source = Form(graph, graph.parent / TOKENIZER)
+    COMPRESSORS.get("int8_dynamic")().compress(source, folder, bench)
+    return source.left_in(folder).graph
 
 
 def _opened(graph: Path) -> Callable[[np.ndarray], np.ndarray]:

@@ -41,11 +41,13 @@ class Shop:
         self.asked = [parse_criterion(text) for text in criteria]
         self.breaks, self.refuses = breaks, refuses
         self.made, self.timed = list[Chain](), list[Chain]()
+        self.offered = set[str]()
 
     def first(self) -> Made:
         return self._sized(Made((), 88.0, 20.0, holds_parity=True))
 
     def make(self, chain: Chain) -> Made:
+        self.offered |= set(chain)
         void = chain[:1] == ("static_student",) and bool(set(chain) & VOID)
         if void or any(name not in FACTORS or name in self.refuses for name in chain):
             raise NothingToShrink("There is nothing.", fix="leave it.")
@@ -117,6 +119,8 @@ def test_what_no_compressor_reaches_is_tried_to_the_end_and_each_chain_once():
     shop.go()
     assert len(shop.made) == len(set(shop.made))
     tried = {name for chain in shop.made for name in chain}
+    assert "prune_weights" in COMPRESSORS.names()
+    assert "prune_weights" not in shop.offered, "zeros make nothing smaller: by name only"
     assert tried == set(FACTORS) - {"int8_static"} | ({"int8_static"} & tried)
 
 

@@ -8,10 +8,9 @@ import torch
 
 from sartor.bundle import Manifest, Preprocess
 from sartor.core.events import silent
-from sartor.search.artefacts import Maker, _untrained
+from sartor.search.artefacts import Maker
 from sartor.search.assess import Held
 from sartor.search.retraining import Retraining
-from sartor.shrink.api import COMPRESSORS
 from sartor.tasks import TASKS
 from tests.shrink.pupils import HELD, LENGTH, OUTPUTS, TRAIN, answers, school
 
@@ -64,11 +63,3 @@ def test_a_run_hands_its_tuner_to_compressors(tmp_path: Path):
     # The teacher is the graph as it is served, on the training rows in their order.
     texts = TRAIN.inputs["text"]
     np.testing.assert_allclose(asked[0], answers(pupils.form, texts), atol=1e-4)
-
-
-def test_a_run_tries_by_itself_what_takes_seconds_and_eases_something():
-    named = set(COMPRESSORS.names())
-    tried = set(_untrained())
-    assert "int8_dynamic" in tried
-    assert {"distil", "drop_layers", "prune_ffn", "prune_heads", "quantise_aware"} <= named - tried
-    assert "prune_weights" in named - tried, "zeros make nothing smaller"

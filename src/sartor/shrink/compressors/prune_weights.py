@@ -20,7 +20,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form
+from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.students import Whole, answers, write_form
 
 
@@ -31,6 +31,7 @@ class PruneWeights:
 
     eases: ClassVar[tuple[Eased, ...]] = ()
     trains: ClassVar[bool] = False
+    place: ClassVar[Place] = "weights"
 
     sparsity: Annotated[float, Gt(0), Lt(1)] = 0.5
     """Share of an output's weights that go."""

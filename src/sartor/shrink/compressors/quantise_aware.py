@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le
 
-from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form
+from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
 from sartor.shrink.compressors.int8_dynamic import Int8Dynamic
 from sartor.shrink.students import Whole
 
@@ -26,6 +26,7 @@ class QuantiseAware:
 
     eases: ClassVar[tuple[Eased, ...]] = ("size", "speed")
     trains: ClassVar[bool] = True
+    place: ClassVar[Place] = "weights"
 
     epochs: Annotated[int, Ge(1), Le(1000)] = 2
     """Passes over the training rows."""
