@@ -1,8 +1,8 @@
 """Which compressors are tried, and in which order.
 
-One is always made: it is smaller and faster nearly everywhere, and costs seconds. The others are
-tried only while the best form so far lacks size or speed that a criterion asks for, those that
-train last, each put into the best chain so far at its place:
+One form is always made: it is smaller and faster nearly everywhere, and costs seconds. Other
+compressors are tried only while the best form so far lacks size or speed that a criterion asks for,
+those that train last, each put into the best chain so far at its place:
 
     layers → heads → neurons → weights → tokens → graph → numbers
 
@@ -21,9 +21,10 @@ from sartor.need.verdict import Verdict
 from sartor.search.assess import timed
 from sartor.shrink.api import COMPRESSORS, PLACES, Compressor, Eased
 
-ALWAYS = ("int8_dynamic",)
 Chain = tuple[str, ...]
 """Names of compressors, in the order in which they are applied; none is the model as exported."""
+ALWAYS: tuple[Chain, ...] = (("optimise_graph", "int8_dynamic"), ("int8_dynamic",))
+"""The first of these that finds something to work on is made, whatever is lacking."""
 
 
 class Measured(Protocol):
@@ -57,7 +58,7 @@ def compress(
     make: Callable[[Chain], _Form],
     clock: Callable[[_Form], _Form],
     asked: Sequence[Criterion],
-    always: Sequence[str] = ALWAYS,
+    always: Sequence[Chain] = ALWAYS,
 ) -> list[_Form]:
     """All forms that were made, the first of them as it is.
 
@@ -67,13 +68,14 @@ def compress(
             none.
         clock: Adds the verdicts on speed, which take seconds; once a form.
         asked: Criteria on size and speed.
-        always: Compressors that are tried whatever is lacking.
+        always: See `ALWAYS`.
     """
     forms = _Forms(first, make, clock, asked)
-    for name in always:
-        forms.attempt((name,), name)
+    for chain in always:
+        if forms.attempt(chain, chain[-1]):
+            break
     best = forms.best()
-    waiting = _by_cost(set(COMPRESSORS.names()) - set(always))
+    waiting = _by_cost(set(COMPRESSORS.names()) - {chain[-1] for chain in always})
     idle = set[str]()
     while waiting and (lacking := forms.lacking(best)):
         name = waiting.pop(0)

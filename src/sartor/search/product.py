@@ -178,7 +178,8 @@ def _again(former: Former, fit: Path | None) -> Product:
 
     # It names a folder, so a stranger's word for it is not taken.
     form = bundle.manifest.lineage.get("artefact")
-    form = form if form in (FLOAT, *COMPRESSORS.names()) else "as_it_was"
+    known = form == FLOAT or {*str(form).split("+")} <= {*COMPRESSORS.names()}
+    form = str(form) if known else "as_it_was"
     hashes = [bundle.manifest.files[name].sha256 for name in (GRAPH, TOKENIZER)]
     return Product(digest("earlier", hashes), bundle.path(TOKENIZER), write, form=form, fit=fit)
 
