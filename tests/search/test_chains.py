@@ -95,10 +95,10 @@ def test_a_size_that_is_missed_is_eased_by_quick_compressors_before_any_that_tra
 
 
 def test_what_eases_only_size_is_not_tried_for_speed():
-    shop = Shop("latency_p95_ms <= 6")
+    shop = Shop("latency_p95_ms <= 6", refuses=["static_student"])
     shop.go()
     assert not [chain for chain in shop.made if "trim_vocabulary" in chain or "fp16" in chain]
-    best = ("drop_layers", "optimise_graph", "int8_static")
+    best = ("prune_ffn", "optimise_graph", "int8_static")
     assert best in shop.made, "put into the best chain so far"
 
 
@@ -117,18 +117,20 @@ def test_it_ends_as_soon_as_the_criteria_hold():
 
 
 def test_what_no_compressor_reaches_is_tried_to_the_end_and_each_chain_once():
-    shop = Shop("size_mb <= 0.001")
+    shop = Shop("size_mb <= 0.001", refuses=["static_student"])
     shop.go()
     assert len(shop.made) == len(set(shop.made))
     tried = {name for chain in shop.made for name in chain}
     assert "prune_weights" in COMPRESSORS.names()
     assert "prune_weights" not in shop.offered, "zeros make nothing smaller: by name only"
-    assert tried == set(FACTORS) - {"int8_static"} | ({"int8_static"} & tried)
+    assert tried == set(FACTORS) - {"int8_static", "static_student"} | ({"int8_static"} & tried)
 
 
 def test_numbers_are_changed_again_once_the_weights_are_others():
-    # An earlier bundle is int8 already: there is nothing left to quantise until layers are dropped.
-    shop = Shop("size_mb <= 20", refuses=["trim_vocabulary", "fp16", "int8_static"])
+    # An earlier bundle is int8 already: there is nothing left to quantise until neurons are pruned.
+    shop = Shop(
+        "size_mb <= 20", refuses=["trim_vocabulary", "fp16", "int8_static", "static_student"]
+    )
     plain = shop.make
 
     def make(chain: Chain) -> Made:
@@ -137,7 +139,7 @@ def test_numbers_are_changed_again_once_the_weights_are_others():
         return plain(chain)
 
     made = compress(shop.first(), make, shop.clock, shop.asked, ())
-    assert ("drop_layers", "int8_dynamic") in [form.chain for form in made]
+    assert ("prune_ffn", "int8_dynamic") in [form.chain for form in made]
 
 
 def test_places_are_kept_and_one_place_holds_one():
