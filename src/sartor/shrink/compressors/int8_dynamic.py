@@ -50,7 +50,7 @@ class Int8Dynamic:
         finally:
             logger.setLevel(level)
         # One that is quantised already comes out as it was.
-        if _quantised(smaller) <= _quantised(source.graph):
+        if rounded(smaller) <= rounded(source.graph):
             smaller.unlink()
             raise NothingToShrink(
                 f"int8_dynamic found no matrix product to quantise in {source.graph.name}.",
@@ -58,7 +58,7 @@ class Int8Dynamic:
             )
 
 
-def _quantised(path: Path) -> int:
+def rounded(path: Path) -> int:
     """Nodes that round activations, in branches too."""
     nodes = every_node(onnx.load(path, load_external_data=False).graph)
     return sum(node.op_type in ("DynamicQuantizeLinear", "MatMulInteger") for node in nodes)

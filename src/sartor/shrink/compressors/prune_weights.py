@@ -49,11 +49,13 @@ class PruneWeights:
             count = int(self.sparsity * layer.in_features)
             worth = layer.weight.detach().abs() * norm
             least = torch.argsort(worth, dim=1, stable=True)[:, :count]
+            gone += int(layer.weight.gather(1, least).count_nonzero())
             with torch.no_grad():
                 layer.weight.scatter_(1, least, 0.0)
-            gone += least.numel()
         if not gone:
-            raise whole.nothing(f"a share of {self.sparsity} is no weight of any layer")
+            raise whole.nothing(
+                f"a share of {self.sparsity} is no weight of any layer that is not zero already"
+            )
         write_form(whole.model, source, target, bench.task)
 
 

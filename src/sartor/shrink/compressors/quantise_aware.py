@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Gt, Le
 
 from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
-from sartor.shrink.compressors.int8_dynamic import Int8Dynamic
+from sartor.shrink.compressors.int8_dynamic import Int8Dynamic, rounded
 from sartor.shrink.students import Whole
 
 
@@ -35,6 +35,8 @@ class QuantiseAware:
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         whole = Whole.opened("quantise_aware", source, bench)
+        if rounded(source.graph):
+            raise whole.nothing(f"{source.graph.name} computes in eight bits already")
         with TemporaryDirectory() as place:
             floats = Path(place)
             whole.teach(whole.model, floats, self.epochs, self.lr, {"int8": True})
