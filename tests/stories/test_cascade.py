@@ -11,8 +11,10 @@ import pytest
 from sartor import pipeline
 from sartor.bundle import open_bundle
 from sartor.core.types import Candidate
+from sartor.search.setup import MAX_LENGTH
 from sartor.serve import runtime, timing
 from sartor.serve.timing import Load
+from sartor.tune.fit import TuneOptions, Tuner
 from tests.stories.shop import NEED, Here, bundle_files
 
 SLOW, FAST = 10.0, 1.0
@@ -72,14 +74,12 @@ def test_a_slow_candidate_ships_behind_a_fast_one_as_one_model(
     served = runtime.load(bundle.folder, unreleased="allow")
     ready = pipeline.plan(new_shop / "need.yaml", workspace=new_shop)
     rows = ready.setting.rows
-    tuner = pipeline.Tuner(
+    tuner = Tuner(
         ready.backbones,
         lambda b: ready.encoders[b.name],
         new_shop / ".sartor" / "fits",
         ready.setting.held.outputs,
-        pipeline.TuneOptions(
-            max_length=pipeline.MAX_LENGTH, bf16=ready.precision.dtype == "bfloat16"
-        ),
+        TuneOptions(max_length=MAX_LENGTH, bf16=ready.precision.dtype == "bfloat16"),
     )
     logits = [
         m["factor"]

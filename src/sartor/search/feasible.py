@@ -23,6 +23,8 @@ from sartor.search.estimates import SMALLEST_MB, Work
 _FASTEST = 4.0
 """Int8 products reach at most this many times the probed speed: 4 with VNNI where the probe was of
 float32, 2 where it was of bfloat16. Serving reaches a fifth to two thirds of either."""
+_LEAST_MB = 0.002
+"""A graph, a tokenizer and a manifest that say nothing."""
 _SKEW = 0.5
 """The median text may be this much shorter than the mean one."""
 
@@ -65,7 +67,7 @@ class Body:
     def size_mb(self) -> float:
         """MB at least, of the layers' weights: of the table of words, any row may be left out."""
         layers = 12 * self.backbone.width**2 * self.depth
-        return min(layers, self.backbone.parameters) * SMALLEST_MB
+        return max(min(layers, self.backbone.parameters) * SMALLEST_MB, _LEAST_MB)
 
     def latency_ms(self, work: Work) -> float:
         """Milliseconds at least, for one text of average length."""
