@@ -89,6 +89,7 @@ class Maker:
         earlier: The bundle that is shipped again; None where something was fitted.
         load: A bundle's folder to what answers for it.
         retrain: See `shrink.api.Retrain`; None where nothing can be trained.
+        in_time: Whether there is time left to train for a form; a fact of the run, by its name.
     """
 
     held: Held
@@ -105,6 +106,7 @@ class Maker:
         folder, unreleased="allow"
     )
     retrain: Retrain | None = None
+    in_time: Callable[[str], bool] = lambda name: True
 
     def make(
         self,
@@ -151,7 +153,9 @@ class Maker:
             name = title(chain, product.form)
             if chain:
                 source = form(chain[:-1])
-                folder = stage(name, self._compressing(chain[-1], source, emit))
+                spared = self.in_time(f"{product.key[:16]} {name}")
+                maker = self if spared else replace(self, retrain=None)
+                folder = stage(name, maker._compressing(chain[-1], source, emit))
                 forms[chain] = source.left_in(folder)
             else:
                 forms[chain] = product.written(stage(name, product.write))

@@ -1,5 +1,6 @@
 """From the climb to what ships: build the best candidate, and give way where it costs too much."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +76,10 @@ class Builder:
                 built = self._made(climb.best)
         return climb, built
 
+    def _in_time(self, name: str) -> bool:
+        deadline = self.workshop.tuner.options.deadline
+        return bool(self.desk.fact(f"in time {name}", lambda: time.monotonic() < deadline))
+
     def _made(self, best: Tried) -> Built:
         assert best.assessment is not None
         assert best.scored is not None
@@ -98,6 +103,7 @@ class Builder:
             learnt=learnt,
             earlier=former.bundle if former else None,
             load=self.load,
+            in_time=self._in_time,
             retrain=Retraining(
                 workshop.tuner,
                 setting.rows.train,

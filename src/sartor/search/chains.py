@@ -111,15 +111,21 @@ class _Forms(Generic[_Form]):
 
         Empty where `name` finds nothing itself.
         """
+        if self._there(chain):
+            return chain
         upto = chain.index(name) + 1
-        fewer = [tuple(n for n in chain if n != later) for later in chain[upto:]]
-        for offered in dict.fromkeys([chain, *fewer, chain[:upto]]):
-            if offered in self.made:
-                return offered
+        alone = chain[:upto]
+        if alone == chain or not self._there(alone):
+            return ()
+        fewer = (tuple(n for n in chain if n != later) for later in chain[upto:])
+        return next((c for c in fewer if c != alone and self._there(c)), alone)
+
+    def _there(self, chain: Chain) -> bool:
+        """Whether the form was made, or can be."""
+        if chain not in self.made:
             with suppress(NothingToShrink):
-                self.made[offered] = self._make(offered)
-                return offered
-        return ()
+                self.made[chain] = self._make(chain)
+        return chain in self.made
 
     def best(self) -> Chain:
         """Of those that there are; its speed is known."""
