@@ -237,12 +237,12 @@ def _why_not(bundle: Bundle, asked: Asked) -> str:
         or _without_graph(bundle)
         or _no_evidence(bundle, asked.rows)
         or _unwanted(bundle.manifest, asked)
-        or _too_large(bundle, asked.need)
     )
-    # Who names a bundle knows how it was judged: on further rows it may do better.
+    # Who names a bundle knows how it was judged: on further rows it may do better. And it may be
+    # made smaller.
     if reasons or asked.need.prefer.bundles is not None:
         return reasons
-    return _judged(bundle.manifest, asked.need)
+    return _too_large(bundle, asked.need) or _judged(bundle.manifest, asked.need)
 
 
 def _without_graph(bundle: Bundle) -> str:
