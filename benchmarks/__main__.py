@@ -4,7 +4,7 @@
 
 Each runs with its defaults, or with the shorter ones given here; run by itself
 (`python -m benchmarks.NAME --help`) it has its own, and says in its own words how long it takes:
-about three hours in all on two quiet cores, a third of them `score_time`.
+three to four hours in all on two quiet cores.
 `search_time` compares with a recorded peer: on another machine than the trace's, run
 `python -m benchmarks.search_time --record` first. One that fails does not keep the others from
 running.
@@ -41,7 +41,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "compressors": (),
         "students": (),
         "throughput": (),
-        "score_time": (),
+        "score_time": ("--seeds", "3", "--peer-seeds", "1"),
     }
 )
 """Benchmarks in their order, with what keeps them short."""
