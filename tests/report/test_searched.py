@@ -4,7 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from sartor.report.searched import summary, tables
+from sartor.report.searched import _table, summary, tables
 from tests.report.samples import full_result
 
 
@@ -47,3 +47,11 @@ def test_a_run_without_a_search_shows_its_ladder_alone():
     page = printed(result)
     assert "lora" in page
     assert "Trials ended" not in page
+
+
+def test_a_short_name_keeps_its_line_however_wide_the_figures_are():
+    figures = [f"{10**n:,} of these" for n in range(7)]
+    table = _table(["rung", *"abcdefg"], [["head, ./tiny ✓", *figures]])
+    screen = Console(width=80, record=True, file=StringIO())
+    screen.print(table)
+    assert "head, ./tiny ✓" in screen.export_text()

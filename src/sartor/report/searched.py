@@ -13,6 +13,7 @@ from sartor.report.result import Candidate, Result, read_result
 from sartor.report.words import Words, plain, short
 
 _STATES = ("tried", "failed", "pruned", "skipped")
+_NAME_WIDTH = 28
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +130,15 @@ def _climbed(told: Mapping[str, Any], words: Words) -> Table:
 
 def _table(names: list[str], rows: list[list[str]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    # However wide the figures are, a short name keeps its line, and its mark.
+    least = min(_NAME_WIDTH, max((len(row[0]) for row in rows), default=0))
     for index, name in enumerate(names):
-        table.add_column(name, justify="right" if index else "left", overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if index else "left",
+            overflow="fold",
+            min_width=None if index else least,
+        )
     for row in rows:
         table.add_row(*map(Text, row))
     return table
