@@ -87,7 +87,7 @@ VALUES = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=300)
 
 @given(VALUES, st.sampled_from(["minmax", "percentile", "mse"]))
 def test_a_range_holds_zero_and_lies_within_what_was_seen(values: list[float], method: str):
-    found = np.array(values, np.float32)
+    found = np.array(values, np.float64)
     low, high = float(found.min()), float(found.max())
     seen = Seen(low, high, np.histogram(found, 2048, (low, high))[0])
     least, most = seen.limits(method, 0.01)  # type: ignore[arg-type]

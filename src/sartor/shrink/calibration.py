@@ -102,7 +102,9 @@ def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Ids]) -> 
     counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
     for values in _runs(session, tensors, texts):
         for name, found in values.items():
-            counts[name] += np.histogram(found, _BINS, (lows[name], highs[name]))[0]
+            # In float32 the edges of a narrow range would fall on one another.
+            wide = found.astype(np.float64)
+            counts[name] += np.histogram(wide, _BINS, (lows[name], highs[name]))[0]
     return {name: Seen(lows[name], highs[name], counts[name]) for name in tensors}
 
 
