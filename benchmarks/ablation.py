@@ -45,6 +45,7 @@ from benchmarks._harness import (
 from torch import Tensor
 
 from sartor.core.activations import Activations
+from sartor.core.likelihood import fit_temperature
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Examples
 from sartor.models.catalogue import find_backbone
@@ -53,7 +54,6 @@ from sartor.models.loading import load_text_backbone
 from sartor.models.precision import Precision, probe
 from sartor.search.folds import deal
 from sartor.search.pool import choose
-from sartor.tasks.text_classification.settling import fit_temperature
 from sartor.tasks.text_classification.train import TextClassification
 from sartor.tune.batching import Inputs, Tokens
 from sartor.tune.frozen import Frozen, Point

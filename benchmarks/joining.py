@@ -39,7 +39,7 @@ from sartor.search.stacking import choose_stack
 from sartor.shrink.api import COMPRESSORS, TOKENIZER, Bench, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
 

@@ -36,7 +36,8 @@ from sartor.models.encode import TextEncoder
 from sartor.models.loading import load_text_backbone
 from sartor.models.precision import Precision
 from sartor.models.states import TokenStates
-from sartor.tasks.text_classification.train import TextClassification, TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import TextClassification
 from sartor.tune.batching import Budget, Inputs, Tokens, plan_epoch
 from sartor.tune.loop import Recipe, Rows, Watch, train
 from sartor.tune.methods.top_layers import TopLayers

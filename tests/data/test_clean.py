@@ -12,6 +12,7 @@ from sartor.data.changes import summary, write_changes
 from sartor.data.clean import clean
 from sartor.data.normalise import content_id, normalise_text
 from sartor.data.read import join, read
+from sartor.data.table import Columns
 
 FILLER = [
     ("the parcel never arrived and nobody answers", "bad"),
@@ -26,7 +27,7 @@ def table_of(rows, root, split=None):
 
 
 def cleaned(rows, root, **settings):
-    return clean(table_of([*rows, *FILLER], root), text="text", label="label", **settings)
+    return clean(table_of([*rows, *FILLER], root), Columns("text", "label"), **settings)
 
 
 def reasons(result):
@@ -48,7 +49,7 @@ def test_a_row_without_label_is_dropped_with_its_reason(tmp_path, label):
 def test_a_declared_label_may_read_like_a_missing_value(tmp_path):
     rows = [("one two three", "nan"), ("completely different words", "nan"), *FILLER]
     result = clean(
-        table_of(rows, tmp_path), text="text", label="label", labels=["nan", "good", "bad"]
+        table_of(rows, tmp_path), Columns("text", "label"), labels=["nan", "good", "bad"]
     )
     assert result.frame["label"].to_list().count("nan") == 2
 
@@ -84,7 +85,7 @@ def test_normalising_twice_changes_nothing_more(text):
 
 def test_numbers_in_a_label_column_become_their_text(tmp_path):
     data = {"text": [t for t, _ in FILLER], "label": [1.0, 2.0, 2.0, 1.0]}
-    result = clean(read([data], tmp_path), text="text", label="label")
+    result = clean(read([data], tmp_path), Columns("text", "label"))
     assert result.frame["label"].to_list() == ["1", "2", "2", "1"]
 
 
@@ -123,7 +124,7 @@ def test_a_test_row_outranks_the_training_row_that_repeats_it(tmp_path):
     test = table_of(
         [("seen before", "good"), ("told otherwise", "bad"), ("fresh", "good")], tmp_path, "test"
     )
-    result = clean(join([train, test]), text="text", label="label")
+    result = clean(join([train, test]), Columns("text", "label"))
     kept = set(result.frame.select("text", "__split__").rows())
     assert {("seen before", "test"), ("told otherwise", "test"), ("fresh", "test")} <= kept
     assert reasons(result) == {(1, "duplicate"), (2, "conflicting labels")}
@@ -152,17 +153,17 @@ def test_a_label_met_only_in_the_test_rows_is_refused(tmp_path):
     train = table_of(FILLER, tmp_path)
     test = table_of([("new thing", "new"), ("another thing", "new")], tmp_path, "test")
     with pytest.raises(DataError, match="'new' occurs 2 times, only in the test rows"):
-        clean(join([train, test]), text="text", label="label")
+        clean(join([train, test]), Columns("text", "label"))
 
 
 def test_one_label_only_is_refused(tmp_path):
     with pytest.raises(DataError, match="nothing to tell apart"):
-        clean(table_of([("a b c", "x"), ("d e f", "x")], tmp_path), text="text", label="label")
+        clean(table_of([("a b c", "x"), ("d e f", "x")], tmp_path), Columns("text", "label"))
 
 
 def test_nothing_left_is_refused(tmp_path):
     with pytest.raises(DataError, match="All 2 rows were dropped; the first, list, row 1: empty"):
-        clean(table_of([("", "x"), (" ", "y")], tmp_path), text="text", label="label")
+        clean(table_of([("", "x"), (" ", "y")], tmp_path), Columns("text", "label"))
 
 
 def test_every_row_is_kept_or_listed(tmp_path):

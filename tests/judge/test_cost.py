@@ -7,7 +7,7 @@ import pytest
 
 from sartor.core.errors import NeedError
 from sartor.core.types import Use
-from sartor.judge.resolve import bind
+from sartor.judge.resolve import Rows, bind
 from sartor.judge.verdicts import judge, priced_anew
 from sartor.need.costs import Costs, Machine, PriceBook, read_book
 from sartor.need.criterion import Criterion
@@ -35,8 +35,7 @@ def faults(*texts: str, prices: PriceBook | None = None):
             criteria(*texts),
             file="need.yaml",
             outputs=["a"],
-            columns={"text": ["x"]},
-            has_baseline=False,
+            rows=Rows({"text": ["x"]}),
             book=prices or book(target="vm"),
         )
     return caught.value.faults
@@ -119,8 +118,7 @@ def test_a_criterion_that_names_no_target_needs_one_of_the_need():
         criteria("cost_per_1000 <= 1", "monthly_cost[requests=1000, target=lambda] <= 9"),
         file="need.yaml",
         outputs=["a"],
-        columns={"text": ["x"]},
-        has_baseline=False,
+        rows=Rows({"text": ["x"]}),
         book=book(target="vm"),
     )
 

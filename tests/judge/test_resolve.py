@@ -1,7 +1,7 @@
 import pytest
 
 from sartor.core.errors import NeedError
-from sartor.judge.resolve import bind, metrics, rows_where, slice_columns, words
+from sartor.judge.resolve import Rows, bind, metrics, rows_where, slice_columns, words
 from tests.judge.rows import criteria, subject
 
 COLUMNS = {"text": ("x", "y"), "lang": ("zh", "en"), "label": ("refund", "other")}
@@ -12,8 +12,7 @@ def bound(*texts, has_baseline=False, outputs=("refund", "other")):
         criteria(*texts),
         file="need.yaml",
         outputs=outputs,
-        columns=COLUMNS,
-        has_baseline=has_baseline,
+        rows=Rows(COLUMNS, has_baseline),
     )
 
 

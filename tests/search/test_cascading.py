@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sartor.core.likelihood import fit_temperature
 from sartor.search.cascading import Latencies, Pair, affordable, choose_switch
 from sartor.search.pool import losses
-from sartor.tasks.text_classification.settling import fit_temperature
 
 
 def pair_of(seed: int, rows: int = 40) -> tuple[np.ndarray, np.ndarray]:

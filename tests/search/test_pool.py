@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sartor.core.likelihood import fit_temperature
 from sartor.search.pool import ROUNDS, choose, cross_fitted, split_in_halves
-from sartor.tasks.text_classification.settling import fit_temperature
 
 
 def models(seed: int, count: int, rows: int, classes: int, skill: float = 1.0):

@@ -23,9 +23,11 @@ from sartor.core.errors import RequestError
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
 from sartor.serve.records import Keeping, Recorder, Said, Served
+from sartor.tasks.text_classification.spec import TextClassification
 from tests.serve.conftest import Serving
 
 ANSWER = {"label": "refund", "best": "refund", "probabilities": {"refund": 0.9, "other": 0.1}}
+BRIEF = TextClassification().brief
 
 SERVE = """
 import sys
@@ -63,7 +65,7 @@ def wait_for(client: httpx.Client) -> None:
 
 
 def served(request_id: str) -> Served:
-    return Served(request_id, "bundle", datetime.now(UTC), ["a text"], [ANSWER])
+    return Served(request_id, "bundle", datetime.now(UTC), ["a text"], [ANSWER], BRIEF)
 
 
 def kept_ids(path: Path) -> set[int]:

@@ -21,9 +21,11 @@ from sartor.core.tables import metadata
 from sartor.listen.export import corrections, delete_user
 from sartor.listen.feedback import draw_audit, summary
 from sartor.serve.records import Keeping, Recorder, Said, Served
+from sartor.tasks.text_classification.spec import TextClassification
 
 PLACES = ["/usr/local/bin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
 ANSWER = {"label": "refund", "best": "refund", "probabilities": {"refund": 0.9, "other": 0.1}}
+BRIEF = TextClassification().brief
 
 
 def program(name: str) -> str:
@@ -108,7 +110,7 @@ def test_served_answers_and_feedback_through_the_whole_way(url: str):
     async def story(recorder: Recorder) -> list[object]:
         for request, user in (("r1", "u1"), ("r2", "u2")):
             recorder.served(
-                Served(request, "b", datetime.now(UTC), ["nul \x00 text"], [ANSWER], user)
+                Served(request, "b", datetime.now(UTC), ["nul \x00 text"], [ANSWER], BRIEF, user)
             )
         said = (
             Said("r1", 0, "other", comment="a\x00b"),

@@ -18,12 +18,14 @@ from sartor.core.store import Store
 from sartor.serve import auth
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.room import Budget, Busy, Room
+from sartor.tasks.text_classification.spec import TextClassification
 from tests.serve.conftest import Running, Serving
 from tests.serve.test_auth import bearer
 from tests.serve.test_oip import INFER, TENSOR
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n"
 ANSWER = {"label": "refund", "best": "refund", "probabilities": {"refund": 0.9, "other": 0.1}}
+BRIEF = TextClassification().brief
 
 
 def metric(running: Running, name: str) -> float:
@@ -132,7 +134,7 @@ def test_a_last_piece_may_pass_a_budget_so_that_nothing_is_too_large_for_ever():
 
 
 def test_what_waits_for_the_disk_is_bounded_in_bytes_too(tmp_path: Path):
-    served = Served("r", "b", datetime.now(UTC), ["x" * 50_000], [ANSWER])
+    served = Served("r", "b", datetime.now(UTC), ["x" * 50_000], [ANSWER], BRIEF)
 
     async def story(store: Store) -> None:
         recorder = Recorder(store, Keeping(texts=True, waiting_bytes=100_000))

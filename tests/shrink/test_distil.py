@@ -8,8 +8,9 @@ import pytest
 from sartor.core.events import silent
 from sartor.search.retraining import Retraining
 from sartor.shrink.api import COMPRESSORS
-from sartor.tasks.text_classification.sizes import sizes_of
-from sartor.tasks.text_classification.train import TextClassifier, layer_stack, load
+from sartor.tasks._encoder.model import TextClassifier, layer_stack
+from sartor.tasks._encoder.sizes import sizes_of
+from sartor.tasks.text_classification.train import load
 from tests.shrink.pupils import HELD, LENGTH, TRAIN, School, answers, check_laws, matrices, right
 from tests.tune.killed import reviews
 

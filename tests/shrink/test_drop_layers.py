@@ -10,8 +10,9 @@ from transformers import ModernBertConfig, ModernBertModel
 from sartor.core.errors import Diverged, NothingToShrink
 from sartor.shrink.api import COMPRESSORS, TOKENIZER, Form
 from sartor.shrink.compressors.drop_layers import spread, with_layers
-from sartor.tasks.text_classification.static import StaticClassifier
-from sartor.tasks.text_classification.train import TextClassifier, load
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks._encoder.static import StaticClassifier
+from sartor.tasks.text_classification.train import load
 from tests.shrink.pupils import LAYERS, OUTPUTS, School, check_laws, matrices, right
 
 

@@ -10,7 +10,7 @@ import torch
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
 from sartor.shrink.export import to_onnx
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from tests.shrink.runs import compressed
 from tests.tiny import make_tiny_bert
 

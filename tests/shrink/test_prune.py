@@ -14,10 +14,11 @@ from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.compressors.drop_layers import with_layers
 from sartor.shrink.pruning import importance, prune, shared_out
 from sartor.shrink.students import Whole, answers
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.added.adapter import Adapter
-from sartor.tasks.text_classification.sizes import Part, heads_of, neurons_of, sizes_of
-from sartor.tasks.text_classification.train import TextClassifier, layer_stack, load
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.added.adapter import Adapter
+from sartor.tasks._encoder.model import TextClassifier, layer_stack
+from sartor.tasks._encoder.sizes import Part, heads_of, neurons_of, sizes_of
+from sartor.tasks.text_classification.train import load
 from tests.shrink.pupils import LAYERS, School, check_laws, matrices, right
 
 PRUNERS = {"prune_heads": {}, "prune_ffn": {"keep": 0.5}}

@@ -12,7 +12,8 @@ from sartor.core.errors import NothingToShrink
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.compressors.prune_weights import PruneWeights, _norms
 from sartor.shrink.students import Whole
-from sartor.tasks.text_classification.train import TextClassifier, load
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import load
 from tests.shrink.pupils import School, check_laws, right
 
 

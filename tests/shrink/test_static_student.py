@@ -12,7 +12,7 @@ from sartor.core.errors import NothingToShrink
 from sartor.shrink.api import COMPRESSORS
 from sartor.shrink.compressors.static_student import StaticStudent, _bags, _Lesson
 from sartor.shrink.students import Whole
-from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tasks.text_classification.train import load
 from tests.shrink.pupils import TRAIN, School, answers, check_laws, matrices, right
 

@@ -30,7 +30,7 @@ from sartor.shrink.compressors.int8_dynamic import Int8Dynamic
 from sartor.shrink.compressors.trim_vocabulary import TrimVocabulary
 from sartor.shrink.export import to_onnx
 from sartor.shrink.graphs import every_weight
-from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks._encoder.static import StaticClassifier
 from sartor.testing.workbench import Workbench, answers, workbench
 from tests.shrink.runs import BENCH
 

@@ -10,11 +10,12 @@ import torch
 from transformers import BertConfig, BertModel
 
 from sartor.core.errors import ModelError
-from sartor.tasks.text_classification.added import describe, install, read_added
-from sartor.tasks.text_classification.added.adapter import Adapter
-from sartor.tasks.text_classification.added.prefix import Prefix
-from sartor.tasks.text_classification.added.prompt import Prompt
-from sartor.tasks.text_classification.train import TextClassifier, load
+from sartor.tasks._encoder.added import describe, install, read_added
+from sartor.tasks._encoder.added.adapter import Adapter
+from sartor.tasks._encoder.added.prefix import Prefix
+from sartor.tasks._encoder.added.prompt import Prompt
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import load
 
 LAYER = "encoder.encoder.layer.0"
 ADDED = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.tasks.text_classification.choices import Choices
+from sartor.tasks._encoder.choices import Choices
 
 END = 9
 labels = st.lists(

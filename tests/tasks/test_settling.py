@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from sartor.core.likelihood import fit_temperature
 from sartor.need.grammar import parse_criterion
-from sartor.tasks.text_classification.settling import fit_temperature, fit_weights, pick_threshold
+from sartor.tasks.text_classification.settling import fit_weights, pick_threshold
 from sartor.tasks.text_classification.spec import softmax
 
 OUTPUTS = ["refund", "invoice", "other"]

@@ -14,7 +14,8 @@ from transformers import BertConfig, BertModel
 from sartor.core.errors import SettingError
 from sartor.core.events import Event, StageProgress, silent
 from sartor.core.types import Candidate
-from sartor.tasks.text_classification.train import TextClassification, TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import TextClassification
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.fit import TuneOptions, Tuner

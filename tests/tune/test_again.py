@@ -15,9 +15,9 @@ from sartor.core.events import Note, StageProgress, silent
 from sartor.core.protocols import Fitted
 from sartor.core.types import Candidate, Examples
 from sartor.models.loading import load_tokenizer
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.added.prompt import Prompt
-from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.added.prompt import Prompt
+from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tasks.text_classification.train import load
 from sartor.tune.again import Again
 from sartor.tune.distillation import Distillation, Taught, divergence

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sartor.core.errors import DataError
 from sartor.core.types import Backbone
-from sartor.tasks.text_classification.heads import build_head
+from sartor.tasks._encoder.heads import build_head
 from sartor.tune.frozen import Frozen, Point
 from sartor.tune.heads import HeadData
 from sartor.tune.hidden import HiddenSetting, fit_hidden

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sartor.models.loading import load_text_backbone
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.narrow import narrow_states
 from tests.tune.killed import tiny_backbone
 

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from sartor.core.events import silent
+from sartor.core.likelihood import fit_temperature
 from sartor.core.types import Candidate, Examples
 from sartor.models.catalogue import find_backbone
-from sartor.tasks.text_classification.settling import fit_temperature
 from sartor.tasks.text_classification.train import load
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.soup import alike, make_soup, read_soup, stir

@@ -14,7 +14,8 @@ from sartor.core.types import Backbone, Candidate
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import load_text_backbone
 from sartor.models.precision import Precision
-from sartor.tasks.text_classification.train import TextClassifier, load
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.loop import score

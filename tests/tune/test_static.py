@@ -16,7 +16,7 @@ from sartor.models.loading import load_encoder, load_tokenizer
 from sartor.search.estimates import Work
 from sartor.search.rungs import Aim, build_rungs
 from sartor.shrink.export import to_onnx
-from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tasks.text_classification.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner

@@ -93,7 +93,7 @@ def test_a_head_in_closed_form_refuses_focal_loss(tmp_path: Path):
     read = read_settings(settings, task="text_classification", method="head")
     backbone, rows = tiny_backbone(tmp_path / "tiny"), reviews(20, 1)
     candidate = Candidate("tiny", backbone.sha256, "head", settings, seed=0)
-    job = Job(candidate, read, backbone, rows, rows, ["great", "other"], 64)
+    job = Job(candidate, read, backbone, rows, rows, ["great", "other"], 64, "text_classification")
 
     with pytest.raises(SettingError, match=r"focal=2.0, but a head"):
         fit_together([job], _Unread(), {})

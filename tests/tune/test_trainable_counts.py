@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from sartor.tasks.text_classification.train import TextClassification, TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import TextClassification
 from sartor.tune.api import METHODS, is_head
 
 D, F, L = 24, 40, 3

@@ -30,7 +30,7 @@ from sartor.core.types import Backbone
 from sartor.search.estimates import Work
 from sartor.search.feasible import Sieve
 from sartor.search.rungs import Aim, build_rungs, obstacles
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.methods.top_layers import TopLayers
 from sartor.tune.upper import Upper, check_cut
 from tests.tune.killed import tiny_backbone

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from sartor.tasks.text_classification.train import TextClassification, TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import TextClassification
 from sartor.tune import vocabulary
 from sartor.tune.batching import Tokens
 from sartor.tune.checkpoint import Checkpoints

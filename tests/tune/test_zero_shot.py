@@ -12,7 +12,8 @@ from sartor.core.events import silent
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.loading import load_text_backbone
 from sartor.search.rungs import obstacles
-from sartor.tasks.text_classification.train import TextClassifier, load
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.frozen import Frozen, Point

@@ -26,6 +26,7 @@ def check(need: NeedFile, json: Json = False) -> None:
     from sartor.data.table import Columns
     from sartor.need.file import load_need
     from sartor.search.judging import roles_of
+    from sartor.tasks import TASKS
 
     found = load_need(need, roles_of)
     data = found.data
@@ -35,6 +36,7 @@ def check(need: NeedFile, json: Json = False) -> None:
         data.group or "",
         data.time or "",
         data.baseline or "",
+        TASKS.get(found.task)().target,
     )
     sources = {
         "train": data.train,

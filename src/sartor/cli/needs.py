@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
+    task: Annotated[
+        str, typer.Option(help="What is to be predicted, e.g. multi_label.")
+    ] = "text_classification",
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -33,7 +36,7 @@ def init(
     from sartor.cli.drawing import write_json
     from sartor.search.beginning import begin
 
-    found = begin(data, to, force=force)
+    found = begin(data, to, task=task, force=force)
     if json:
         write_json({"need": str(to), "said": found})
         return

@@ -10,6 +10,7 @@ from sartor.core.near import near_miss
 from sartor.data.api import Limits
 from sartor.data.changes import Change
 from sartor.data.clean import survey
+from sartor.data.marks import join_marks, mark_faults
 from sartor.data.profile import row_places
 from sartor.data.read import join, read
 from sartor.data.table import SPLITS, Columns, Table
@@ -55,12 +56,20 @@ def check(
     tables, found = _read(sources, root, limits)
     if tables:
         table = join(tables)
-        absent = [name for name in columns.names() if name not in table.columns]
+        marks = list(mark_faults(table, columns))
+        found += [
+            Finding("fault", *place, fault.what, f"{fault.fix}.")
+            for fault in marks
+            for place in fault.rows
+        ]
+        table = table if marks else join_marks(table, columns)
+        joined = {columns.label} if marks else set[str]()
+        absent = [n for n in columns.names() if n not in table.columns and n not in joined]
         found += [
             Finding("fault", "", 0, f"no column is called {name!r}", near_miss(name, table.columns))
             for name in absent
         ]
-        if columns.text not in absent and columns.label not in absent:
+        if columns.text not in absent and columns.label not in absent and not marks:
             found += _rows(table, columns, labels)
         if columns.time and columns.time not in absent:
             found += _times(table, columns.time)

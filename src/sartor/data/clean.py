@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sartor.core.errors import DataError
+from sartor.core.strata import names_of
 from sartor.data.changes import Change, excerpt
 from sartor.data.labels import LabelFault, Labelled, label_faults, refuse
 from sartor.data.near import near_clusters
@@ -18,10 +19,11 @@ from sartor.data.normalise import (
     MISSING_LABEL,
     MISSING_TEXT,
     content_id,
-    normalise_label,
     normalise_text,
 )
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
+from sartor.tasks import Target, Unreadable
+from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
 """Above this similarity a row of the same label teaches nothing new."""
@@ -74,6 +76,8 @@ class _Rows:
     places: list[tuple[str, int]]
     splits: list[str | None]
     alive: list[int]
+    target: Target = ONE_LABEL
+    unreadable: list[LabelFault] = field(default_factory=list[LabelFault])
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     ranks: dict[int, tuple[int, bool]] = field(default_factory=dict[int, tuple[int, bool]])
     dropped: list[Change] = field(default_factory=list[Change])
@@ -109,9 +113,8 @@ class _Rows:
 
 def clean(
     table: Table,
+    columns: Columns,
     *,
-    text: str,
-    label: str = "",
     labels: Sequence[str] | None = None,
     near_duplicates: bool = True,
     known: Mapping[str, str] | None = None,
@@ -120,21 +123,20 @@ def clean(
 
     Args:
         table: As read.
-        text: Column the model reads.
-        label: Column it must answer; empty leaves labels out (unlabelled rows).
+        columns: The text, the label (none leaves labels out) and the form of the answers.
         labels: The need's declared labels, or None for whatever occurs.
         near_duplicates: Drop training rows that nearly repeat a row of the same label
             (similarity 0.9); rows of different labels stay, and the split keeps them together.
         known: Assignments of earlier runs, content id to split: their test rows outrank new rows.
 
     Raises:
-        DataError: If a column is absent, no row is left, a label is not declared, occurs once or
-            only in the test rows.
+        DataError: If a column is absent, no row is left, an answer cannot be read, a label is not
+            declared, occurs once or only in the test rows.
     """
-    table.require(text, *([label] if label else []))
-    rows = _rows_of(table, text, label)
+    table.require(columns.text, *([columns.label] if columns.label else []))
+    rows = _rows_of(table, columns)
     rows.known = known or {}
-    cleaned, faults = _survey(table, rows, Columns(text, label), labels, near_duplicates)
+    cleaned, faults = _survey(table, rows, columns, labels, near_duplicates)
     refuse([fault for fault in faults if fault.rows])
     return cleaned
 
@@ -148,7 +150,7 @@ def survey(
         DataError: If a column is absent or no row is left.
     """
     table.require(columns.text, *([columns.label] if columns.label else []))
-    rows = _rows_of(table, columns.text, columns.label)
+    rows = _rows_of(table, columns)
     return _survey(table, rows, columns, labels, True)
 
 
@@ -156,8 +158,8 @@ def _survey(
     table: Table, rows: _Rows, columns: Columns, labels: Sequence[str] | None, near: bool
 ) -> tuple[Cleaned, list[LabelFault]]:
     text, label = columns.text, columns.label
-    _normalise(rows, labelled=bool(label), declared=set(labels or ()))
-    if not rows.alive:
+    _normalise(rows, labelled=bool(label), declared=labels or ())
+    if not rows.alive and not rows.unreadable:
         first = rows.dropped[0]
         holds = f"{text!r} holds the texts" + (f" and {label!r} the labels" if label else "")
         raise DataError(
@@ -167,6 +169,7 @@ def _survey(
         )
     # Undeclared labels are looked for before duplicates go, so that each of their rows is named.
     faults = [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
+    faults = [*rows.unreadable, *faults]
     conflicts = _repeated(rows)
     if near:
         _nearly_repeated(rows)
@@ -179,13 +182,15 @@ def _survey(
     return Cleaned(frame, tuple(rows.dropped), tuple(rows.changed), tuple(conflicts)), faults
 
 
-def _rows_of(table: Table, text: str, label: str) -> _Rows:
+def _rows_of(table: Table, columns: Columns) -> _Rows:
+    label = columns.label
     return _Rows(
-        texts=texts_of(table.frame[text]),
+        texts=texts_of(table.frame[columns.text]),
         labels=texts_of(table.frame[label]) if label else [None] * len(table),
         places=list(zip(table.frame[FILE], table.frame[ROW], strict=True)),
         splits=table.frame[SPLIT].to_list(),
         alive=list(range(len(table))),
+        target=columns.target,
     )
 
 
@@ -196,12 +201,12 @@ def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[Label
 def _labelled(rows: _Rows) -> Labelled:
     return Labelled(
         [rows.places[i] for i in rows.alive],
-        [rows.labels[i] or "" for i in rows.alive],
+        [names_of(rows.target.value(rows.labels[i] or "")) for i in rows.alive],
         [rows.splits[i] for i in rows.alive],
     )
 
 
-def _normalise(rows: _Rows, *, labelled: bool, declared: set[str]) -> None:
+def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i in rows.alive:
         given = rows.texts[i]
@@ -215,10 +220,10 @@ def _normalise(rows: _Rows, *, labelled: bool, declared: set[str]) -> None:
             gone[i] = ("empty text", f"the cell reads {text!r}, a mark of a missing value")
         elif labelled and (why := _unlabelled(rows.labels[i], declared)):
             gone[i] = ("no label", why)
+        elif labelled and (why := _read(rows, i, declared)):
+            gone[i] = ("unreadable answer", why)
         else:
             rows.texts[i] = text
-            if labelled:
-                rows.labels[i] = normalise_label(rows.labels[i] or "")
             if reasons:
                 detail = "; ".join(reasons)
                 rows.changed.append(
@@ -227,7 +232,17 @@ def _normalise(rows: _Rows, *, labelled: bool, declared: set[str]) -> None:
     rows.drop(gone)
 
 
-def _unlabelled(label: str | None, declared: set[str]) -> str:
+def _read(rows: _Rows, i: int, declared: Sequence[str]) -> str:
+    """Put the answer's text in the cell's place; why there is none, else empty."""
+    try:
+        rows.labels[i] = rows.target.read(rows.labels[i] or "", declared)
+    except Unreadable as error:
+        rows.unreadable.append(LabelFault("", (rows.places[i],), error.what, error.fix))
+        return error.what
+    return ""
+
+
+def _unlabelled(label: str | None, declared: Sequence[str]) -> str:
     if label is None or not label.strip():
         return "the cell is missing"
     if label.strip().casefold() in MISSING_LABEL and label.strip() not in declared:

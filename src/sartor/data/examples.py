@@ -1,6 +1,7 @@
 """Rows to examples: the form in which stages exchange data."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -8,22 +9,30 @@ from sartor.core.errors import DataError
 from sartor.core.near import near_miss
 from sartor.core.types import Examples
 from sartor.data.normalise import content_id
-from sartor.data.table import texts_of
+from sartor.data.table import FILE, ROW, place, texts_of
+from sartor.tasks import Target, Unreadable
+from sartor.tasks._target.one_label import ONE_LABEL
 
 
-def to_examples(frame: pl.DataFrame, inputs: Mapping[str, str], target: str | None) -> Examples:
+def to_examples(
+    frame: pl.DataFrame,
+    inputs: Mapping[str, str],
+    target: str | None,
+    form: Target = ONE_LABEL,
+) -> Examples:
     """Examples from a frame.
 
     Args:
         frame: Cleaned rows.
         inputs: Role to column, e.g. {"text": "body"}.
         target: Column of the answers, or None for unlabelled rows.
+        form: Of the answers.
 
     Returns:
-        Inputs and target as text, all other columns (ours included) under `extra`.
+        Inputs as text, answers in their form, all other columns (ours included) under `extra`.
 
     Raises:
-        DataError: If a column is absent, or an input or target cell is missing.
+        DataError: If a column is absent, an input or target cell is missing, or no answer.
     """
     for column in [*inputs.values(), *([target] if target else [])]:
         if column not in frame.columns:
@@ -36,9 +45,21 @@ def to_examples(frame: pl.DataFrame, inputs: Mapping[str, str], target: str | No
     return Examples(
         ids=tuple(content_id(dict(zip(columns, row, strict=True))) for row in rows),
         inputs=columns,
-        target=_whole(frame, target) if target else (),
+        target=_answers(frame, target, form) if target else (),
         extra={name: tuple(frame[name].to_list()) for name in frame.columns if name not in used},
     )
+
+
+def _answers(frame: pl.DataFrame, column: str, form: Target) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for row, cell in enumerate(_whole(frame, column)):
+        try:
+            found.append(form.value(form.read(cell)))
+        except Unreadable as error:
+            known = FILE in frame.columns
+            lies = place(frame[FILE][row], frame[ROW][row]) if known else f"row {row + 1:,}"
+            raise DataError(f"{lies}: {error.what}.", fix=f"{error.fix}.") from None
+    return tuple(found)
 
 
 def _whole(frame: pl.DataFrame, column: str) -> tuple[str, ...]:

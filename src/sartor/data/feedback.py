@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from sartor.data.changes import Change, excerpt
-from sartor.data.normalise import content_id, normalise_label, normalise_text
+from sartor.data.normalise import content_id, normalise_text
 from sartor.data.table import FILE, ROW, SPLIT, Columns, as_text, stack, texts_of
+from sartor.tasks import Target, Unreadable
 
 FEEDBACK = "feedback"
 """`__file__` of a row that came from a correction."""
@@ -46,7 +47,7 @@ def merge_feedback(
         columns: The text and label columns of `frame`.
         known: Assignments of earlier runs: a text that they hold in test or validation is refused.
     """
-    last, refused = _latest(corrections)
+    last, refused = _latest(corrections, columns.target)
     held = known or {}
     texts = [None if t is None else normalise_text(t)[0] for t in texts_of(frame[columns.text])]
     labels = texts_of(frame[columns.label])
@@ -66,7 +67,7 @@ def merge_feedback(
             refused.append(Change(FEEDBACK, row, "dropped", "held-out row", detail, excerpt(text)))
             continue
         for i in at:
-            if labels[i] != label:
+            if _text_of(labels[i], columns.target) != label:
                 places = str(frame[FILE][i]), int(frame[ROW][i])
                 detail = f"{labels[i]!r} became {label!r} by correction {row}"
                 relabelled.append(
@@ -94,15 +95,16 @@ def _with_rows(
 
 
 def _latest(
-    corrections: Sequence[Mapping[str, Any]],
+    corrections: Sequence[Mapping[str, Any]], target: Target
 ) -> tuple[dict[str, tuple[int, str]], list[Change]]:
-    """Normalised text to (number of the correction, label), and what cannot be used."""
+    """Normalised text to (number of the correction, answer's text), and what cannot be used."""
     last: dict[str, tuple[int, str]] = {}
     refused: list[Change] = []
     for row, correction in enumerate(corrections, 1):
         text = normalise_text(as_text(correction.get("text") or ""))[0]
         given = correction.get("label")
-        label = "" if given is None else normalise_label(as_text(given))
+        cell = "" if given is None else as_text(given).strip()
+        label = _text_of(cell, target) if cell else ""
         if not text or not label:
             which = "text" if not text else "label"
             refused.append(
@@ -111,3 +113,11 @@ def _latest(
             continue
         last[text] = row, label
     return last, refused
+
+
+def _text_of(cell: str | None, target: Target) -> str:
+    """The text of an answer; empty where the cell is none."""
+    try:
+        return target.read(cell) if cell else ""
+    except Unreadable:
+        return ""

@@ -11,10 +11,10 @@ from sartor.data.table import place
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Parallel columns: where a row lies, its label, its official split or None."""
+    """Parallel columns: where a row lies, its labels, its official split or None."""
 
     places: Sequence[tuple[str, int]]
-    labels: Sequence[str]
+    labels: Sequence[Sequence[str]]
     splits: Sequence[str | None]
 
 
@@ -44,9 +44,10 @@ def label_faults(rows: Labelled, declared: Sequence[str] | None) -> list[LabelFa
     """
     where: dict[str, list[tuple[str, int]]] = defaultdict(list)
     learnt: Counter[str] = Counter()
-    for lies, label, split in zip(rows.places, rows.labels, rows.splits, strict=True):
-        where[label].append(lies)
-        learnt[label] += split != "test"
+    for lies, labels, split in zip(rows.places, rows.labels, rows.splits, strict=True):
+        for label in labels:
+            where[label].append(lies)
+            learnt[label] += split != "test"
     faults = [_undeclared(label, where[label], declared or []) for label in where]
     unknown = [fault for fault in faults if declared and fault.label not in declared]
     known = [label for label in where if not declared or label in declared]
@@ -130,7 +131,9 @@ def _too_few(found: dict[str, list[tuple[str, int]]], rows: Labelled) -> list[La
         LabelFault(
             only,
             lies,
-            f"every row has the label {only!r}: there is nothing to tell apart",
+            f"every row has the label {only!r}: there is nothing to tell apart"
+            if only
+            else "no row has any label",
             "check data.label, or add rows of another label",
         )
     ]

@@ -49,11 +49,6 @@ def _collapse(text: str) -> str:
     return _BLANKS.sub("\n\n", _LINES.sub("\n", text)).strip()
 
 
-def normalise_label(label: str) -> str:
-    """A label without outer spaces, NFC."""
-    return unicodedata.normalize("NFC", label.strip())
-
-
 def content_id(inputs: Mapping[str, str]) -> str:
     """32 hex digits that equal inputs share in every run.
 

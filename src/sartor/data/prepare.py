@@ -12,11 +12,13 @@ from typing import Any
 import polars as pl
 
 from sartor.core.errors import DataError
+from sartor.core.strata import names_of
 from sartor.core.types import Examples
 from sartor.data.changes import Change, excerpt
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
 from sartor.data.feedback import merge_feedback
+from sartor.data.marks import join_marks
 from sartor.data.near import near_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
@@ -24,6 +26,8 @@ from sartor.data.split import Rows, split
 from sartor.data.table import FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.need.model import Data
+from sartor.tasks import Target
+from sartor.tasks._target.one_label import ONE_LABEL
 
 _VALIDATION_SHARE = 0.15
 _TEST_SHARES = (0.15, 0.3)
@@ -48,7 +52,8 @@ class Gathered:
 
     def label_counts(self) -> dict[str, int]:
         """Rows by label, most frequent first."""
-        return dict(Counter(_labels(self.cleaned.frame, self.columns)).most_common())
+        names = _labels(self.cleaned.frame, self.columns)
+        return dict(Counter(name for each in names for name in each).most_common())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ def gather(
     known: Mapping[str, str],
     corrections: Sequence[Mapping[str, Any]] = (),
     objects: Mapping[str, Sequence[object]] | None = None,
+    target: Target = ONE_LABEL,
 ) -> Gathered:
     """Read, merge corrections and clean.
 
@@ -86,6 +92,7 @@ def gather(
         known: Assignments of earlier runs.
         corrections: What users sent; goes into training rows only.
         objects: Split name to tables held in Python, instead of the need's files.
+        target: The form of the task's answers.
 
     Raises:
         DataError: With file and row, if the data cannot be used.
@@ -96,13 +103,14 @@ def gather(
         group=data.group or "",
         time=data.time or "",
         baseline=data.baseline or "",
+        target=target,
     )
     sources: Mapping[str, Sequence[object]] = objects or {
         "train": data.train,
         "validation": data.validation or [],
         "test": data.test or [],
     }
-    table = read_splits(sources, root)
+    table = join_marks(read_splits(sources, root), columns)
     table.require(*columns.names())
     changes: tuple[Change, ...] = ()
     learnt = 0
@@ -113,8 +121,7 @@ def gather(
         learnt = merged.added + len({(c.file, c.row) for c in merged.relabelled})
     cleaned = clean(
         table,
-        text=columns.text,
-        label=columns.label,
+        columns,
         labels=data.labels,
         near_duplicates=data.near_duplicates,
         known=known,
@@ -155,7 +162,7 @@ def divide(
     """
     frame, columns = gathered.cleaned.frame, gathered.columns
     labels = _labels(frame, columns)
-    everything = to_examples(frame, {"text": columns.text}, columns.label)
+    everything = to_examples(frame, {"text": columns.text}, columns.label, columns.target)
     test_rows, validation_rows = sizes(len(frame), wanted_test)
     found = split(
         Rows(
@@ -191,19 +198,21 @@ def divide(
     )
 
 
-def examples_of(source: object, data: Data, root: Path) -> Examples:
+def examples_of(source: object, data: Data, root: Path, target: Target = ONE_LABEL) -> Examples:
     """Fresh labelled rows as examples, normalised but not deduplicated: every row is judged.
 
     Args:
         source: A file, folder, hub id or table held in Python.
         data: Says which columns are text and label.
         root: Folder that a relative path starts from.
+        target: The form of the task's answers.
 
     Raises:
         DataError: With file and row, if the rows cannot be used.
     """
-    table = read_splits({"test": [source]}, root)
     text, label = data.roles["text"], data.roles["label"]
+    table = read_splits({"test": [source]}, root)
+    table = join_marks(table, Columns(text, label, target=target))
     table.require(text, label)
     frame = table.frame.filter(pl.col(text).is_not_null() & pl.col(label).is_not_null())
     if frame.is_empty():
@@ -211,7 +220,7 @@ def examples_of(source: object, data: Data, root: Path) -> Examples:
             f"{table.sources[0].file}: no row has both {text!r} and {label!r}.",
             fix="fill in both columns.",
         )
-    return to_examples(frame, {"text": text}, label)
+    return to_examples(frame, {"text": text}, label, target)
 
 
 def user_columns(examples: Examples) -> list[str]:
@@ -219,5 +228,6 @@ def user_columns(examples: Examples) -> list[str]:
     return [name for name in examples.extra if name not in OURS]
 
 
-def _labels(frame: pl.DataFrame, columns: Columns) -> list[str]:
-    return [label or "" for label in texts_of(frame[columns.label])]
+def _labels(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, ...]]:
+    answers = (columns.target.value(text or "") for text in texts_of(frame[columns.label]))
+    return [names_of(answer) for answer in answers]

@@ -9,11 +9,14 @@ import numpy as np
 import polars as pl
 
 from sartor.core.errors import DataError
+from sartor.core.strata import names_of
 from sartor.core.types import Modality
 from sartor.data.language import languages
 from sartor.data.normalise import MISSING_TEXT
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
 from sartor.data.times import times_of
+from sartor.tasks import Target, Unreadable
+from sartor.tasks._target.one_label import ONE_LABEL
 
 _TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -121,13 +124,51 @@ def profile(frame: pl.DataFrame, text: str, label: str = "") -> Profile:
     )
 
 
-def guess(frame: pl.DataFrame) -> Guess:
-    """Guess the parts of the columns from their names and values, for `sartor init`."""
+def counted(frame: pl.DataFrame, label: str, target: Target = ONE_LABEL) -> dict[str, int]:
+    """Label to rows, most frequent first; cells that are no answer are left out."""
+    counts = Counter[str]()
+    for cell in texts_of(frame[label]):
+        try:
+            counts.update(names_of(target.value(target.read(cell))) if cell else ())
+        except Unreadable:
+            continue
+    return dict(counts.most_common())
+
+
+def _several(frame: pl.DataFrame, skip: str | None, target: Target) -> str | None:
+    """The column whose cells hold several labels most often: one in ten at least, of few labels."""
+    best: tuple[float, str] | None = None
+    for name in frame.columns:
+        cells = [cell for cell in texts_of(frame[name].head(1000)) if cell]
+        if name in OURS or name == skip or not cells:
+            continue
+        try:
+            sets = [names_of(target.value(target.read(cell))) for cell in cells]
+        except Unreadable:
+            continue
+        share = sum(len(names) > 1 for names in sets) / len(sets)
+        few = len({label for names in sets for label in names}) <= _MOST_LABELS
+        if few and share >= 0.1 and (best is None or share > best[0]):
+            best = share, name
+    return None if best is None else best[1]
+
+
+def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
+    """Guess the parts of the columns from their names and values, for `sartor init`.
+
+    Args:
+        frame: As read.
+        target: The form of the task's answers.
+    """
     columns = [_column(frame[name]) for name in frame.columns if name not in OURS]
     reasons: list[str] = []
     text = _best(columns, "text", reasons)
     rest = [c for c in columns if c.name != text]
-    label = _best(rest, "label", reasons)
+    label = _several(frame, text, target)
+    if label:
+        reasons.append(f"label = {label}: its cells hold several labels.")
+    else:
+        label = _best(rest, "label", reasons)
     rest = [c for c in rest if c.name != label]
     time = next((c.name for c in rest if _named(c.name, "time") and _is_time(frame[c.name])), None)
     time = time or next((c.name for c in rest if frame.schema[c.name].is_temporal()), None)

@@ -2,7 +2,7 @@
 
 A pure function of the rows' content, the seed and what earlier runs decided: the order of the
 rows does not matter. Rows move in units (near duplicates together, a group together), drawn in
-the order of a hash, until each label has its share.
+the order of a hash, until each label has its share; where rows have several labels, see `stratify`.
 """
 
 from collections import Counter, defaultdict
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from sartor.core.errors import DataError
+from sartor.core.strata import names_of
+from sartor.data.stratify import draw_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Rows:
 
     Args:
         ids: Content ids.
-        labels: As text; equal ones where there are none.
+        labels: As text, equal ones where there are none; or the labels of each row, as a tuple.
         groups: Rows of one group stay on one side; None or empty values are groups of their own.
         times: Sortable numbers: tests are the latest rows.
         near: Cluster of near duplicates, any integers.
@@ -27,7 +29,7 @@ class Rows:
     """
 
     ids: Sequence[str]
-    labels: Sequence[str]
+    labels: Sequence[str | tuple[str, ...]]
     groups: Sequence[str | None] | None = None
     times: Sequence[float] | None = None
     near: Sequence[int] | None = None
@@ -105,6 +107,8 @@ class _Work:
         keys = {u: min(self._key(i) for i in members) for u, members in self.units.items()}
         self.order = sorted(self.units, key=keys.__getitem__)
         self.reserved: set[int] = set()
+        self.names = [names_of(label) for label in rows.labels]
+        self.several = any(len(names) != 1 for names in self.names)
 
     def _key(self, i: int) -> bytes:
         return blake2b(f"{self.seed}:{self.rows.ids[i]}".encode(), digest_size=16).digest()
@@ -208,11 +212,12 @@ class _Work:
         return i in self.roles or i in self.dropped
 
     def _counts(self, unit: int) -> Counter[str]:
-        return Counter(self.rows.labels[i] for i in self.units[unit])
+        return Counter(name for i in self.units[unit] for name in self.names[i])
 
     def reserve_training(self) -> None:
         """Keep one unit of every label for training: a label met only in the test is not learnt."""
-        have = {self.rows.labels[i] for i, role in self.roles.items() if role == "train"}
+        learnt = (self.names[i] for i, role in self.roles.items() if role == "train")
+        have = {name for names in learnt for name in names}
         # The largest unit first: it is the one that would distort a small test set most.
         for unit in sorted(reversed(self._free()), key=lambda u: -len(self.units[u])):
             labels = set(self._counts(unit))
@@ -226,7 +231,10 @@ class _Work:
         if missing <= 0:
             return
         free = [u for u in self._free() if u not in self.reserved]
-        pool = Counter(self.rows.labels[i] for u in self._free() for i in self.units[u])
+        pool = Counter(n for u in self._free() for i in self.units[u] for n in self.names[i])
+        if self.several:
+            self._draw_several(free, role, missing)
+            free = []
         room = _shares(pool, missing)
         for unit in free:
             counts = self._counts(unit)
@@ -239,6 +247,14 @@ class _Work:
         if free and role not in self.roles.values():
             # Every unit is larger than what is wanted: the smallest errs least.
             self._place(min(free, key=lambda u: len(self.units[u])), role)
+
+    def _draw_several(self, free: Sequence[int], role: str, missing: int) -> None:
+        """Take units by iterative stratification."""
+        sizes = {unit: len(self.units[unit]) for unit in free}
+        counts = {unit: self._counts(unit) for unit in free}
+        share = min(1.0, missing / max(sum(sizes.values()), 1))
+        for unit in draw_part(counts, sizes, free, share):
+            self._place(unit, role)
 
     def draw_latest(self, role: str, wanted: int, times: Sequence[float]) -> None:
         """Take the latest free rows; equal times stay together."""
@@ -308,12 +324,11 @@ class _Work:
         )
 
     def _refuse_unlearnt(self, sides: Mapping[str, Sequence[int]]) -> None:
-        learnt = {self.rows.labels[i] for i in sides["train"]}
+        learnt = {name for i in sides["train"] for name in self.names[i]}
         for i in sides["test"]:
-            if self.rows.labels[i] not in learnt:
+            if strange := [name for name in self.names[i] if name not in learnt]:
                 raise DataError(
-                    f"Label {self.rows.labels[i]!r} occurs only in the test rows: nothing can"
-                    " learn it.",
+                    f"Label {strange[0]!r} occurs only in the test rows: nothing can learn it.",
                     fix="add training rows of it"
                     + (
                         ", or split without the time column." * (self.rows.times is not None) or "."

@@ -17,6 +17,8 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
+from sartor.tasks import Target
+from sartor.tasks._target.one_label import ONE_LABEL
 
 FILE, ROW, SPLIT = "__file__", "__row__", "__split__"
 OURS = (FILE, ROW, SPLIT)
@@ -83,6 +85,7 @@ class Columns:
         group: Rows of one group never lie on both sides of a split.
         time: Later rows are tested on earlier ones.
         baseline: What answers today.
+        target: The form of the answers in the label column.
     """
 
     text: str
@@ -90,6 +93,7 @@ class Columns:
     group: str = ""
     time: str = ""
     baseline: str = ""
+    target: Target = ONE_LABEL
 
     def names(self) -> list[str]:
         return [n for n in (self.text, self.label, self.group, self.time, self.baseline) if n]

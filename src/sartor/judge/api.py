@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import Fault, SettingError
 from sartor.core.registry import Registry
-from sartor.core.types import Examples, Use
+from sartor.core.types import Examples, TargetKind, Use
 from sartor.judge.statistic import Statistic
 from sartor.need.costs import PriceBook
 from sartor.need.criterion import Comparison, Criterion
@@ -79,6 +79,7 @@ class Subject:
         conditions: What the timing holds for, e.g. "this machine, batch 1, 128 tokens, 2 threads".
         using: Processor time and memory of fresh serving processes; as lazy as `timing`.
         prices: What they cost.
+        target: The form of the answers.
     """
 
     examples: Examples
@@ -91,6 +92,7 @@ class Subject:
     conditions: str = "this machine"
     using: Callable[[], Use] | None = None
     prices: PriceBook | None = None
+    target: TargetKind = "label"
 
 
 class Check(Protocol):
@@ -98,6 +100,8 @@ class Check(Protocol):
 
     metrics: Mapping[str, str]
     """Metric name to one sentence of meaning; every criterion's metric comes from one."""
+    target: TargetKind | None
+    """The form of the answers that it counts; None where it looks at none."""
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
         """Why it can never be measured (unknown label, impossible threshold), or None."""

@@ -136,4 +136,5 @@ def _without_artefact(subject: Subject) -> Subject:
         outputs=subject.outputs,
         baseline=subject.baseline,
         groups=subject.groups,
+        target=subject.target,
     )

@@ -6,7 +6,7 @@ from functools import cache
 
 from sartor.core.errors import Fault, NeedError
 from sartor.core.near import near_miss
-from sartor.core.types import Examples
+from sartor.core.types import Examples, TargetKind
 from sartor.judge.api import CHECKS, Check, TakesPrices
 from sartor.need.costs import PriceBook
 from sartor.need.criterion import Combine, Condition, Criterion
@@ -23,26 +23,51 @@ class Binding:
     check: Check
 
 
-def check_of(metric: str) -> Check | None:
-    """The check that offers a metric, or None."""
-    return next((check for check in _checks() if metric in check.metrics), None)
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is known of the rows that will be judged.
+
+    Args:
+        columns: From `slice_columns`.
+        has_baseline: Whether they have today's answers.
+        target: The form of their answers.
+    """
+
+    columns: Mapping[str, Sequence[object]]
+    has_baseline: bool = False
+    target: TargetKind = "label"
 
 
-def metrics() -> dict[str, str]:
+def check_of(metric: str, target: TargetKind | None = None) -> Check | None:
+    """The check that offers a metric, or None.
+
+    Args:
+        metric: Its name.
+        target: The form of the answers; None for any: whether a metric counts rows or looks at the
+            bundle is the same for all.
+    """
+    return next((check for check in _checks(target) if metric in check.metrics), None)
+
+
+def metrics(target: TargetKind | None = None) -> dict[str, str]:
     """Every metric a criterion may name, with one sentence of meaning."""
-    return {name: what for check in _checks() for name, what in check.metrics.items()}
+    return {name: what for check in _checks(target) for name, what in check.metrics.items()}
 
 
 @cache
-def _checks() -> tuple[Check, ...]:
+def _checks(target: TargetKind | None = None) -> tuple[Check, ...]:
     # Looking for entry points reads every installed distribution: once a process is enough.
+    if target is not None:
+        return tuple(check for check in _checks() if check.target in (None, target))
     return tuple(CHECKS.get(name)() for name in CHECKS.names())
 
 
 def slice_columns(examples: Examples) -> dict[str, Sequence[object]]:
     """What a slice may name: the user's other columns, the inputs by role, and the target."""
     named: dict[str, Sequence[object]] = {**examples.inputs, **examples.extra}
-    return {**named, TARGET: examples.target} if examples.target else named
+    # A condition compares with one value: of a set of labels none is equal, less or more.
+    one = bool(examples.target) and not isinstance(examples.target[0], tuple)
+    return {**named, TARGET: examples.target} if one else named
 
 
 def rows_where(condition: Condition | None, columns: Mapping[str, Sequence[object]]) -> list[int]:
@@ -81,8 +106,7 @@ def bind(
     *,
     file: str,
     outputs: Sequence[str],
-    columns: Mapping[str, Sequence[object]],
-    has_baseline: bool,
+    rows: Rows,
     book: PriceBook | None = None,
 ) -> list[Binding]:
     """Find the check of every criterion.
@@ -91,8 +115,7 @@ def bind(
         criteria: Of the need.
         file: The need file, as the user wrote it: for messages.
         outputs: The labels.
-        columns: From `slice_columns`, of the rows that will be judged.
-        has_baseline: Whether `data.baseline` is given.
+        rows: That will be judged.
         book: Prices; None where nothing is priced.
 
     Raises:
@@ -101,9 +124,9 @@ def bind(
     bindings: list[Binding] = []
     faults: list[Fault] = []
     for criterion in criteria:
-        check = check_of(criterion.metric)
-        found = list(_faults(criterion, check, outputs, columns))
-        if criterion.relative_to == "baseline" and not has_baseline:
+        check = check_of(criterion.metric, rows.target)
+        found = list(_faults(criterion, check, outputs, rows))
+        if criterion.relative_to == "baseline" and not rows.has_baseline:
             found.append(
                 Fault(
                     criterion.line,
@@ -126,10 +149,11 @@ def _faults(
     criterion: Criterion,
     check: Check | None,
     outputs: Sequence[str],
-    columns: Mapping[str, Sequence[object]],
+    rows: Rows,
 ) -> Iterator[Fault]:
+    columns = rows.columns
     if check is None:
-        known = metrics()
+        known = metrics(rows.target)
         yield Fault(
             criterion.line,
             f"{criterion.text!r}: no metric is called {criterion.metric!r}.",

@@ -97,10 +97,11 @@ def priced_anew(
 
 def gather(criterion: Criterion, subject: Subject) -> RowsBehind | Verdict:
     """The rows and sums behind a criterion, or at once its verdict where rows do not matter."""
-    check = check_of(criterion.metric)
+    check = check_of(criterion.metric, subject.target)
     if check is None:
+        known = metrics(subject.target)
         raise SettingError(
-            f"No metric is called {criterion.metric!r}.", fix=near_miss(criterion.metric, metrics())
+            f"No metric is called {criterion.metric!r}.", fix=near_miss(criterion.metric, known)
         )
     try:
         if isinstance(check, MeasuresArtefact):

@@ -18,6 +18,7 @@ from scipy.special import betaincinv
 from sartor.core.errors import DataError
 from sartor.core.store import Store
 from sartor.core.tables import audits, feedback, now, predictions
+from sartor.tasks._target.label_set import LabelSet
 
 BIAS = (
     "People correct what is wrong more often than they confirm what is right: "
@@ -122,10 +123,16 @@ class _Said:
     label: str
     segment: str | None
     audited: bool
+    several: bool
 
     @property
     def agreed(self) -> bool:
         return self.best == self.label
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What is right: one label, or those of the set."""
+        return LabelSet().value(self.label) if self.several else (self.label,)
 
 
 def summary(store: Store, bundle: str | None = None, tenant: str | None = None) -> Summary:
@@ -144,7 +151,7 @@ def summary(store: Store, bundle: str | None = None, tenant: str | None = None) 
         comments = _comments(connection, which)
         drawn = connection.scalar(_of(_DRAWN, which)) or 0
     wrong = Counter((one.best, one.label) for one in said if not one.agreed)
-    new = Counter(one.label for one in said if one.label not in known)
+    new = Counter(label for one in said for label in one.labels if label not in known)
     return Summary(
         requests=served.requests,
         rows=served.rows,
@@ -204,7 +211,11 @@ def _audit_rows(connection: sa.Connection, chosen: Sequence[tuple[str, int]]) ->
     return [found[key] for key in chosen]
 
 
-_BEST = predictions.c.answer["best"].as_string().label("best")
+# An answer of several labels is no text of its own: what was said is kept beside it.
+_BEST = sa.func.coalesce(predictions.c.answer["best"].as_string(), predictions.c.label, "").label(
+    "best"
+)
+_SEVERAL = predictions.c.answer["best"].as_string().is_(None)
 _WITH_AUDITS = predictions.outerjoin(
     audits,
     sa.and_(audits.c.request_id == predictions.c.request_id, audits.c.row == predictions.c.row),
@@ -249,6 +260,7 @@ def _latest(connection: sa.Connection, which: _Which) -> list[_Said]:
         feedback.c.label,
         sa.func.coalesce(feedback.c.segment, predictions.c.segment),
         audits.c.request_id.is_not(None),
+        _SEVERAL,
     ).select_from(
         _SAID.outerjoin(
             audits,

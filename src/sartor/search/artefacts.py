@@ -266,7 +266,8 @@ class Maker:
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision)
         subject = self._subject(bundle, held.validation, answers)
-        found = parity(before, subject.answers, held.validation.target, TOLERANCE)
+        truth = [held.task.target.text(each) for each in held.validation.target]
+        found = parity(before, answers, truth, TOLERANCE, lambda a: held.task.brief(a).best)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
         chance = chance_of_met(

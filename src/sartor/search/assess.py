@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
-from sartor.core.types import Candidate, Examples, Use
+from sartor.core.types import Candidate, Examples, TargetKind, Use
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import gaps
@@ -53,12 +54,18 @@ class Held:
     decision: Mapping[str, Any] | None = None
     costing: Costing | None = None
 
+    @property
+    def truth(self) -> Truth:
+        """Of the validation rows; see `core.likelihood` for its forms."""
+        return self.task.truth(self.validation, self.outputs)
+
     def subject(self, examples: Examples, answers: Sequence[Mapping[str, Any]]) -> Subject:
         """Answers on examples, with baseline and groups taken from their columns."""
         return Subject(
             examples=examples,
             answers=answers,
             outputs=self.outputs,
+            target=target_kind(self.task),
             baseline=_column(examples, self.baseline),
             groups=_column(examples, self.group),
         )
@@ -134,7 +141,12 @@ class Held:
                 self.criteria, {"validation": subject}, seed=self.seed
             ).items()
         }
-        return Assessment(decision, scores, chance.overall, _log_loss(answers, examples))
+        right = [
+            self.task.likelihood(answer, target)
+            for answer, target in zip(answers, examples.target, strict=True)
+        ]
+        log_loss = float(-np.log(np.maximum(right, _LEAST)).mean())
+        return Assessment(decision, scores, chance.overall, log_loss)
 
     def after(self, best: Tried) -> "Held":
         """What artefacts of the chosen candidate share: a rule that came from folds stays as it is.
@@ -152,6 +164,12 @@ class Held:
         return examples, np.concatenate([scored.folds, scored.validation_logits])
 
 
+def target_kind(task: Task) -> TargetKind:
+    """The form of what a task predicts."""
+    (kind,) = task.roles.targets.values()
+    return kind
+
+
 def of_the_artefact(criterion: Criterion) -> bool:
     """Whether it is about the bundle on this machine, not about its answers."""
     return isinstance(check_of(criterion.metric), MeasuresArtefact)
@@ -166,11 +184,3 @@ def _column(examples: Examples, name: str) -> list[str] | None:
     if not name:
         return None
     return ["" if value is None else str(value) for value in examples.extra[name]]
-
-
-def _log_loss(answers: Sequence[Mapping[str, Any]], examples: Examples) -> float:
-    right = [
-        float(answer["probabilities"][label])
-        for answer, label in zip(answers, examples.target, strict=True)
-    ]
-    return float(-np.log(np.maximum(right, _LEAST)).mean())

@@ -5,24 +5,28 @@ from pathlib import Path
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
-from sartor.data.profile import guess, profile
+from sartor.data.marks import join_marks
+from sartor.data.profile import counted, guess, profile
 from sartor.data.read import read
+from sartor.data.table import Columns
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS
 
-_TASK = "text_classification"
 _SCHEMA = "need.schema.json"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
 
 
-def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
+def begin(
+    data: str, to: Path, *, task: str = "text_classification", force: bool = False
+) -> list[str]:
     """Guess columns and write a need file and its JSON Schema beside it.
 
     Args:
         data: File, folder or hub id.
         to: The need file; its folder is where `data` is written relative to.
+        task: What is to be predicted.
         force: Replace a file that is there.
 
     Returns:
@@ -31,26 +35,32 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
     Raises:
         DataError: If the data cannot be read or no text and label columns are found.
         SettingError: If `to` exists and `force` is not given.
+        UnknownName: If there is no such task.
     """
+    asked = TASKS.get(task)()
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
-    found = guess(table.frame)
+    found = guess(table.frame, asked.target)
     if not found.text or not found.label:
         lacking = "text" if not found.text else "label"
         raise DataError(
             f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
             fix=f"write {to} by hand and name the columns under data.text and data.label.",
         )
-    seen = profile(table.frame, found.text, found.label)
+    joined = join_marks(table, Columns(found.text, found.label, target=asked.target))
+    counts = counted(joined.frame, found.label, asked.target)
+    seen = profile(table.frame, found.text)
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
-    rarest = min(seen.labels, key=lambda name: seen.labels[name])
+    rarest = min(counts, key=lambda name: counts[name])
+    criteria = asked.starters(threshold, _quoted(rarest))
+    first = criteria[0].split()[1]
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
-        f"task: {_TASK}",
+        f"task: {task}",
         "data:",
         f"  train: {_quoted(_relative(data, to))}",
         f"  text: {_quoted(found.text)}",
@@ -61,10 +71,7 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
             * bool(found.time)
         ),
         "accept:",
-        f"  - accuracy >= {threshold:.2f}",
-        f"  # - recall[label={_quoted(rarest)}] >= 0.75",
-        "  # - accuracy >= baseline + 0.03        # needs data.baseline: today's answers",
-        "  # - automation_rate[precision >= 0.97] >= 0.5",
+        *(f"  {line}" for line in criteria),
         "  - latency_p95_ms <= 50",
         "  - size_mb <= 150",
         "budget: {minutes: 10}",
@@ -78,10 +85,10 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
     group = f", {found.group} looks like a group" if found.group else ""
     return [
         f"{data}: {len(table):,} rows, {len(table.columns)} columns. text = {found.text}"
-        f" ({languages}), label = {found.label} ({len(seen.labels)} values){group}.",
+        f" ({languages}), label = {found.label} ({len(counts)} values){group}.",
         *found.reasons,
-        f"Wrote {to}: task {_TASK}, 3 criteria to start from. A test set of {test:,} can prove"
-        f" accuracy >= {proof:.2f} if the truth is {_TRUTH} or better.",
+        f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
+        f" {first} >= {proof:.2f} if the truth is {_TRUTH} or better.",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
 

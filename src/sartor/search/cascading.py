@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core.likelihood import fit_temperature, losses
 from sartor.core.protocols import Floats
-from sartor.search.pool import Doubles, Labels, losses
-from sartor.tasks.text_classification.settling import fit_temperature
+from sartor.search.pool import Doubles, Labels
 
 _LEAST_GAIN = 1e-4
 """Log-loss, in nats a row, that more climbing must save."""

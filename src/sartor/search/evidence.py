@@ -26,7 +26,7 @@ class Evidence:
     Args:
         models: At least two.
         stack: (models, rows, classes).
-        truth: (rows,) class indices.
+        truth: Of the rows; see `core.likelihood` for its forms.
         fold_rows: Of the rows, how many are training rows; they come first.
         held: See `assess.Held`.
     """
@@ -51,8 +51,7 @@ class Evidence:
             logits = [np.concatenate(pair) for pair in zip(by_fold, logits, strict=True)]
         if len(models) < 2 or len(examples) < FEW:
             return None
-        position = {name: i for i, name in enumerate(held.outputs)}
-        truth = np.array([position[str(label)] for label in examples.target], np.intp)
+        truth = held.task.truth(examples, held.outputs)
         return Evidence(tuple(models), np.stack(logits), truth, fold_rows, held)
 
     def scored(self, logits: Floats, like: Scored | None = None) -> Scored:
@@ -82,6 +81,11 @@ class Evidence:
             float(np.mean([t.chance for t in trials])),
             float(np.mean([t.log_loss for t in trials])),
         )
+
+    @property
+    def one_label(self) -> bool:
+        """Whether each row has one label, so that outputs compete."""
+        return self.truth.ndim == 1
 
     @property
     def train_stack(self) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 from sartor.core.errors import Diverged, NothingToTune, SettingError, WorkerDied
 from sartor.core.events import Emit
 from sartor.core.protocols import Floats
+from sartor.core.strata import strata
 from sartor.core.types import Candidate, Examples
 from sartor.data.prepare import Prepared
 from sartor.search.folds import Folds
@@ -61,8 +62,9 @@ def part_of(train: Examples, share: float, seed: int) -> Examples:
     """So many of the training rows, each label in its share; the same ones for the same seed."""
     rng = np.random.default_rng(seed)
     kinds: dict[str, list[int]] = {}
+    stratum = strata(train.target)
     for row in rng.permutation(len(train)).tolist():
-        kinds.setdefault(str(train.target[row]), []).append(row)
+        kinds.setdefault(stratum[row], []).append(row)
     return train.take(sorted(r for rows in kinds.values() for r in rows[: ceil(share * len(rows))]))
 
 

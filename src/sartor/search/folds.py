@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.protocols import Floats
+from sartor.core.strata import names_of
 from sartor.core.types import Examples
 from sartor.data.near import near_clusters
 
@@ -75,7 +76,7 @@ def deal(train: Examples, validation: Examples, group: str = "") -> Folds | None
     fold = np.zeros(len(train), np.int64)
     held: list[Counter[str]] = [Counter() for _ in range(FOLDS)]
     for rows in sorted(members.values(), key=lambda rows: (-len(rows), rows)):
-        labels = [str(train.target[row]) for row in rows]
+        labels = [name for row in rows for name in names_of(train.target[row])]
         taken = min(
             range(FOLDS), key=lambda n: (sum(held[n][k] for k in labels), held[n].total(), n)
         )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sartor.core.protocols import Floats
+from sartor.core.strata import names_of, strata
 from sartor.core.types import Examples
 from sartor.judge.alpha import two_sided
 from sartor.judge.intervals import interval
@@ -118,8 +119,11 @@ def grow(train: Examples, label: str, head: Head, *, seed: int = 0) -> Grown | N
     """
     rng = np.random.default_rng(seed)
     kinds: dict[str, list[int]] = {}
+    stratum = strata(train.target)
     for row in rng.permutation(len(train)).tolist()[:_MOST_ROWS]:
-        kinds.setdefault(str(train.target[row]), []).append(row)
+        # Rows with the label are one kind, whatever other labels they have.
+        has = label and label in names_of(train.target[row])
+        kinds.setdefault(label if has else stratum[row], []).append(row)
     growing = {k: v for k, v in kinds.items() if not label or k == label}
     total = sum(map(len, growing.values()))
     if total < _LEAST_ROWS or len(kinds) < 2:

@@ -6,6 +6,7 @@ from typing import Any
 from sartor.core.errors import WorkspaceError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted
 from sartor.core.phrases import Phrase
+from sartor.core.strata import names_of
 from sartor.core.workspace import Workspace
 from sartor.judge.api import CountsRows
 from sartor.judge.next_steps import MoreLabels, amount, label_of, labelling, training_rows
@@ -57,7 +58,8 @@ def foresee(
         label = label_of(criterion)
         parts = grown[label]
         if parts is not None:
-            rows = len(train) if not label else sum(str(t) == label for t in train.target)
+            having = [t for t in train.target if not label or label in names_of(t)]
+            rows = len(having)
             present = _present(criterion, climb, head)
             each = forecast(criterion, held, parts, rows=rows, present=present)
             found += [each] if each is not None else []

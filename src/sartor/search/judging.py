@@ -15,13 +15,14 @@ from sartor.core.errors import DataError, WorkspaceError
 from sartor.core.hashing import digest
 from sartor.core.phrases import Phrase
 from sartor.core.store import Store
+from sartor.core.strata import names_of
 from sartor.core.types import Examples, Roles
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
 from sartor.judge.api import Subject
 from sartor.judge.ledger import Ledger, RowSet
 from sartor.judge.planning import planned_test_rows
-from sartor.judge.resolve import bind, slice_columns
+from sartor.judge.resolve import Rows, bind, slice_columns
 from sartor.judge.rival import Difference, compare, read_predictions
 from sartor.judge.verdicts import judge, priced_anew
 from sartor.need.costs import Costs, PriceBook, read_book
@@ -29,6 +30,7 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering
+from sartor.search.assess import target_kind
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.turns import turn
 from sartor.tasks import TASKS
@@ -88,7 +90,10 @@ def judge_bundle(
     """
     bundle = open_bundle(folder)
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
-    examples, notes = _fresh(bundle, prepare.examples_of(str(labels), need.data, Path()), labels)
+    target = TASKS.get(need.task)().target
+    examples, notes = _fresh(
+        bundle, prepare.examples_of(str(labels), need.data, Path(), target), labels
+    )
     outputs = bundle.manifest.outputs
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.
@@ -111,6 +116,7 @@ def judge_bundle(
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(folder), texts),
         prices=book,
+        target=target_kind(TASKS.get(need.task)()),
     )
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
@@ -125,7 +131,8 @@ def judge_bundle(
     notes.insert(
         0, Phrase("{n} rows of {file}, look {look} at them.", counted | {"file": str(labels)})
     )
-    if strange := Counter(label for label in examples.target if label not in outputs):
+    said = (label for answer in examples.target for label in names_of(answer))
+    if strange := Counter(label for label in said if label not in outputs):
         shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
         message = "{n} rows have labels that the bundle does not know and count as wrong: {labels}."
         notes.append(Phrase(message, {"n": f"{strange.total():,}", "labels": shown}))
@@ -230,9 +237,8 @@ def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
         DataError: If the data cannot be used.
     """
     known = store.assignments(need.name)
-    gathered = prepare.gather(need.data, root, known=known)
-    counts = gathered.label_counts()
-    total = sum(counts.values())
+    gathered = prepare.gather(need.data, root, known=known, target=TASKS.get(need.task)().target)
+    counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     store.assign(need.name, rows.assignments)
@@ -266,6 +272,7 @@ def _subject(
         outputs=outputs,
         baseline=column(test, need.data.baseline),
         groups=column(test, need.data.group),
+        target=target_kind(TASKS.get(need.task)()),
     )
 
 
@@ -281,8 +288,11 @@ def _bind(
         need.accept,
         file=file,
         outputs=outputs,
-        columns=slice_columns(examples),
-        has_baseline=bool(baseline) and baseline in examples.extra,
+        rows=Rows(
+            slice_columns(examples),
+            bool(baseline) and baseline in examples.extra,
+            target_kind(TASKS.get(need.task)()),
+        ),
         book=book,
     )
 

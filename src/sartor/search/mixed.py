@@ -81,7 +81,7 @@ def ensemble(found: Evidence, best: Tried, terms: Terms) -> Tried | None:
 def stack(found: Evidence, best: Tried, terms: Terms) -> Tried | None:
     """The stack around the best candidate; with a reason where it does not pay."""
     models = found.models
-    if len(found.held.outputs) > MOST_CLASSES:
+    if len(found.held.outputs) > MOST_CLASSES or not found.one_label:
         return None
 
     def allowed(chosen: frozenset[int]) -> bool:
@@ -106,7 +106,8 @@ def cascade(found: Evidence, pairs: Sequence[Pair], best: Tried, terms: Terms) -
     """The cascade of one of the pairs; with a reason where it is not clearly above `best`."""
     models = found.models
     pairs = [p for p in pairs if _has_room([models[p.cheap], models[p.dear]], found.held, terms)]
-    if not pairs:
+    # Of several labels a row there is no one that the cheap model is unsure of.
+    if not pairs or not found.one_label:
         return None
 
     def chooser(stack: Floats, truth: Labels) -> Switch:

@@ -28,6 +28,7 @@ from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
 from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
 from sartor.search.mixed import reads
+from sartor.tasks import Task
 
 _WORST = 30
 _LISTED = 100
@@ -141,7 +142,7 @@ def describe(
         "artefacts": [_artefact(a) for a in artefacts],
         "confusion": _confusion(subject),
         "gap": _gap(held, climb, setting.rows, subject),
-        "errors": _errors(test, answers, need.data.id),
+        "errors": _errors(held.task, test, answers, need.data.id),
         "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb, labels)],
     }
 
@@ -298,6 +299,9 @@ def _artefact(artefact: Artefact) -> dict[str, Any]:
 
 
 def _confusion(subject: Subject) -> dict[str, Any]:
+    """Rows by true and answered label; empty where a row has not one of each."""
+    if subject.target != "label":
+        return {}
     found = outcomes(subject)
     return {"labels": list(found.classes), "counts": found.confusion().tolist()}
 
@@ -328,21 +332,21 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
 
 
 def _errors(
-    test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
+    task: Task, test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
 ) -> list[dict[str, Any]]:
     """Wrong answers, the surest first; rows by the user's own id column where the need has one."""
     ids = test.extra.get(named, test.ids) if named else test.ids
+    said = [task.brief(answer) for answer in answers]
+    truth = [task.target.text(target) for target in test.target]
     wrong = [
         {
             "id": str(row),
             "text": text[:500],
             "label": label,
-            "answer": answer["best"],
-            "confidence": answer["probabilities"][answer["best"]],
+            "answer": brief.best,
+            "confidence": brief.confidence,
         }
-        for row, text, label, answer in zip(
-            ids, test.inputs["text"], test.target, answers, strict=True
-        )
-        if answer["best"] != label
+        for row, text, label, brief in zip(ids, test.inputs["text"], truth, said, strict=True)
+        if brief.best != label
     ]
     return sorted(wrong, key=lambda e: -float(e["confidence"]))[:_WORST]

@@ -15,11 +15,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core.likelihood import Truth, fit_temperature, losses
 from sartor.core.protocols import Floats
-from sartor.tasks.text_classification.settling import fit_temperature
 
 Doubles = NDArray[np.float64]
-Labels = NDArray[np.intp]
+Labels = Truth
 Allowed = Callable[[frozenset[int]], bool]
 """Whether these models may stand together."""
 
@@ -38,7 +38,7 @@ class Rule(Protocol):
 
 
 Chooser = Callable[[Floats, Labels], Rule]
-"""(models, rows, classes) logits and (rows,) class indices to the rule that suits them best."""
+"""(models, rows, classes) logits and the truth of the rows to the rule that suits them best."""
 
 ROUNDS = 24
 """Picks, with replacement: a weight is a multiple of 1 / picks."""
@@ -81,7 +81,7 @@ def choose(stack: Floats, truth: Labels, allowed: Allowed = lambda _: True) -> M
 
     Args:
         stack: (models, rows, classes) logits.
-        truth: (rows,) class indices.
+        truth: Of the rows; see `core.likelihood` for its forms.
         allowed: Asked of every set of models before it is formed; true of each model alone.
     """
     temperatures = np.array([fit_temperature(logits, truth) for logits in stack])
@@ -110,7 +110,7 @@ def cross_fitted(
 
     Args:
         stack: (models, rows, classes) logits.
-        truth: (rows,) class indices.
+        truth: Of the rows; see `core.likelihood` for its forms.
         halves: (rows,) side of each row.
         chooser: Makes a rule of some rows.
     """
@@ -133,10 +133,3 @@ def split_in_halves(groups: Sequence[str] | int, seed: int) -> NDArray[np.bool_]
     side = np.zeros(len(found), bool)
     side[np.random.default_rng(seed).permutation(len(found))[: len(found) // 2]] = True
     return side[member.reshape(-1)]
-
-
-def losses(logits: Doubles, truth: Labels) -> Doubles:
-    """(rows,) log-loss of each row, in nats."""
-    top = logits.max(1)
-    total = top + np.log(np.exp(logits - top[:, None]).sum(1))
-    return total - logits[np.arange(len(truth)), truth]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import Diverged, SettingError
 from sartor.core.events import Note, StageDone, StageStarted
+from sartor.core.likelihood import Truth, fit_temperature, hits, losses
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.core.workspace import Run
@@ -25,7 +26,6 @@ from sartor.data.unlabelled import read_unlabelled
 from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
 from sartor.search.setup import MAX_LENGTH, Adapt, Desk, same_sources
-from sartor.tasks.text_classification.settling import fit_temperature
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.pretrain import PRETEXTS, Pretraining, Reading
@@ -78,21 +78,19 @@ class Rows:
 
     Args:
         validation: Rows that compare.
-        outputs: Names of the classes, in order.
+        truth: Of them; see `core.likelihood` for its forms.
         groups: Of the validation rows, or None.
     """
 
     validation: Examples
-    outputs: Sequence[str]
+    truth: Truth
     groups: Sequence[str] | None = None
 
     def losses(self, logits: Sequence[Floats]) -> tuple[NDArray[np.float64], float]:
         """(rows,) log-loss of the best of some heads after calibration, and its accuracy."""
-        position = {name: i for i, name in enumerate(self.outputs)}
-        truth = np.array([position[str(t)] for t in self.validation.target], np.intp)
-        found = [_row_losses(z, truth) for z in logits]
+        found = [losses(z / fit_temperature(z, self.truth), self.truth) for z in logits]
         best = min(range(len(found)), key=lambda i: float(found[i].mean()))
-        return found[best], float((logits[best].argmax(1) == truth).mean())
+        return found[best], float(hits(logits[best], self.truth).mean())
 
 
 def adapter(desk: Desk, here: Run) -> Adapt:
@@ -128,7 +126,7 @@ def adapter(desk: Desk, here: Run) -> Adapt:
             fits = tuner.heads(grid(on, need.seed), rows.train, rows.validation)
             return [fit.validation_logits for fit in fits]
 
-        seen = Rows(held.validation, held.outputs, held.subject(held.validation, ()).groups)
+        seen = Rows(held.validation, held.truth, held.subject(held.validation, ()).groups)
         found = desk.fact("pretrained", lambda: _decided(reading, stage, heads, seen))
         return stage(reading) if found["used"] else backbone
 
@@ -202,10 +200,3 @@ def grid(backbone: Backbone, seed: int) -> list[Candidate]:
         for each in settings
         if min(each.get("layers", (-1,))) >= -backbone.layers - 1
     ]
-
-
-def _row_losses(logits: Floats, truth: NDArray[np.intp]) -> NDArray[np.float64]:
-    wide = np.asarray(logits, np.float64) / fit_temperature(logits, truth)
-    top = wide.max(1)
-    total = top + np.log(np.exp(wide - top[:, None]).sum(1))
-    return total - wide[np.arange(len(truth)), truth]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import DataError
 from sartor.core.protocols import Floats
+from sartor.core.strata import strata
 from sartor.core.types import Backbone, Examples
 from sartor.models.encode import TextEncoder
 from sartor.models.ranking.race import Entrant, Standing, fair_order, race
@@ -158,8 +159,9 @@ def draw_sample(train: Examples, outputs: Sequence[str], most: int, seed: int) -
     Raises:
         DataError: If there are too few.
     """
-    place = {name: index for index, name in enumerate(outputs)}
-    labels = np.array([place[target] for target in train.target], np.int64)
+    # Of several labels a row, its rarest stands for it; "" for a row without any.
+    place = {name: index for index, name in enumerate([*outputs, ""])}
+    labels = np.array([place[name] for name in strata(train.target)], np.int64)
     if len(labels) < LEAST_ROWS or len(np.unique(labels)) < 2:
         raise DataError(
             f"{len(labels)} training rows of {len(np.unique(labels))} labels are too few to rank"

@@ -10,7 +10,8 @@ from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
-from sartor.tune.api import METHODS, Choosy, Reads, ReadsStates, Sheds
+from sartor.tasks import TASKS
+from sartor.tune.api import METHODS, Choosy, OneLabelOnly, Reads, ReadsStates, Sheds
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
@@ -124,6 +125,12 @@ def build_rungs(
     dropped: list[Dropped] = []
     for name in methods:
         method: Any = METHODS.get(name)
+        if why := unfit(name, aim.task):
+            asks = method.reads == "answers"
+            dropped += [
+                Dropped(name, "" if asks else b.name, why) for b in backbones[: 1 if asks else None]
+            ]
+            continue
         if method.reads == "answers":
             found = aim.asked(name)
             (rungs if isinstance(found, Rung) else dropped).append(found)  # type: ignore[arg-type]
@@ -152,6 +159,14 @@ def build_rungs(
                 )
             )
     return rungs, dropped
+
+
+def unfit(method: str, task: str) -> str:
+    """Why a method cannot learn a task whatever the backbone is; "" where it can."""
+    one_label = "label" in TASKS.get(task)().roles.targets.values()
+    if isinstance(METHODS.get(method), OneLabelOnly) and not one_label:
+        return f"{method} is for tasks of one label a row, and {task} is none"
+    return ""
 
 
 def _sift(

@@ -14,6 +14,7 @@ from sartor.data import prepare
 from sartor.data.changes import summary
 from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
+from sartor.judge.resolve import Rows as Judged
 from sartor.judge.resolve import bind, slice_columns
 from sartor.llm.memory import Memory
 from sartor.models.catalogue import find_backbone
@@ -24,7 +25,7 @@ from sartor.models.workload import workload
 from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.asking import Asking, backbone_of
-from sartor.search.assess import Held
+from sartor.search.assess import Held, target_kind
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
@@ -89,6 +90,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         UnknownName: If the need names a method that does not exist.
     """
     need, store, emit = desk.need, desk.store, desk.emit
+    task = TASKS.get(need.task)()
     # A name that nobody knows is told before anything is read.
     methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None)
     local = find_local(need, desk.root, emit)
@@ -100,14 +102,13 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         known=known,
         corrections=heard(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
+        target=task.target,
     )
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
-    counts = gathered.label_counts()
-    total = sum(counts.values())
+    counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     seen = profile(gathered.table.frame, gathered.columns.text, gathered.columns.label)
-    task = TASKS.get(need.task)()
     outputs = tuple(task.outputs(rows.train, need.data.labels))
     described = need.data.label_descriptions
     if strangers := [label for label in described if label not in outputs]:
@@ -118,8 +119,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         need.accept,
         file=desk.file,
         outputs=outputs,
-        columns=slice_columns(rows.test),
-        has_baseline=bool(need.data.baseline),
+        rows=Judged(slice_columns(rows.test), bool(need.data.baseline), target_kind(task)),
         book=(book := prices(desk)),
     )
     dropped = summary(c for c in rows.changes if c.action == "dropped")

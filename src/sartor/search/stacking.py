@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core.likelihood import losses
 from sartor.core.protocols import Floats
-from sartor.search.pool import Allowed, Doubles, Labels, choose, losses
+from sartor.search.pool import Allowed, Doubles, Labels, choose
 from sartor.tune.logistic import Problems, Rotated, solve
 
 MOST_CLASSES = 20

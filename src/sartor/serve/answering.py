@@ -94,12 +94,15 @@ class Answering:
                     time=now(),
                     texts=texts if self.settings.store_texts else (),
                     answers=outputs,
+                    brief=version.runtime.brief,
                     user=about.user,
                     segment=about.segment,
                     tenant=exchange.tenant,
                 )
             )
-        self.metrics.answered(len(outputs), sum(one["label"] is None for one in outputs))
+        self.metrics.answered(
+            len(outputs), sum(found.by.brief(one).label is None for one in outputs)
+        )
         return found
 
     def _texts(self, runtime: Runtime, rows: Sequence[Mapping[str, str]]) -> list[str]:

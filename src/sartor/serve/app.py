@@ -1,6 +1,7 @@
 """The HTTP application: routes over a runtime, a batcher and a recorder."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from sartor.serve import page
 from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse
+from sartor.serve.corrections import text_of
 from sartor.serve.exchange import Exchange
 from sartor.serve.figures import Figures
 from sartor.serve.following import Follower, open_live
@@ -179,15 +181,10 @@ class Service:
             raise RequestError(
                 "This server keeps no feedback.", fix="start it with a store.", status=503
             )
-        labels = self._versions.labels
-        if body.label not in labels and not body.new_label:
-            raise RequestError(
-                f"The model has no label {body.label!r:.200}.",
-                fix=f'{near_miss(body.label, labels)} To propose a new one, add "new_label": true.',
-                status=422,
-            )
+        right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
-        said = Said(**body.model_dump(exclude={"new_label"}), tenant=tenant)
+        plain = body.model_dump(exclude={"new_label", "label", "labels"})
+        said = Said(**plain, label=right, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)
@@ -220,6 +217,8 @@ class Service:
             version=manifest.id,
             inputs=tuple(manifest.inputs),
             labels=tuple(self._versions.labels),
+            target=live.target,
+            answer=json.dumps(live.schema()),
             max_rows=settings.max_rows,
             max_text_chars=settings.max_text_chars,
         )

@@ -14,6 +14,7 @@ from pydantic import (
 from sartor.core.errors import RequestError
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 def integral(value: Any) -> Any:
@@ -49,8 +50,10 @@ class FeedbackBody(BaseModel):
     """As it came with the answer."""
     row: Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(integral)] = 0
     """Which row of that request, from 0."""
-    label: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    label: _Label | None = None
     """The right label; the same as the answer's to confirm it."""
+    labels: Annotated[list[_Label], Field(max_length=1_000)] | None = None
+    """All the right labels, where a text has several; [] for none."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -61,7 +64,7 @@ class FeedbackBody(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer to one row."""
+    """The answer to one row, of one label; /openapi.json shows that of the model that is served."""
 
     label: str | None
     """None where the model is not sure enough; `reason` then says so."""
@@ -113,6 +116,8 @@ class ModelReply(BaseModel):
     model: str
     inputs: list[str]
     labels: list[str]
+    target: str
+    """What an answer holds: "label", or "labels" where a text has several."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

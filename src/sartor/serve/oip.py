@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2 over the same model, records and caps as our own API.
 
 One input, BYTES [n] or [n, 1], named after the model's input key. Two outputs: `label`, BYTES [n],
-empty where the model abstains, and `probabilities`, FP32 [n, labels]. The model's version is the
-bundle's content id.
+empty where the model abstains and a JSON list where a text has several, and `probabilities`, FP32
+[n, labels]. The model's version is the bundle's content id.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
@@ -143,23 +143,24 @@ def _content(
         "model_version": found.model,
         "id": found.request_id if body.id is None else body.id,
         "parameters": {"request_id": found.request_id},
-        "outputs": [_OUTPUTS[output](found.outputs, found.by.outputs) for output in wanted],
+        "outputs": [_OUTPUTS[output](found.outputs, found.by) for output in wanted],
     }
 
 
-def _label(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Any]:
+def _label(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
     # The protocol knows no null: an empty text stands for an abstention.
-    data = [answer["label"] or "" for answer in answers]
+    data = [by.brief(answer).label or "" for answer in answers]
     return {"name": "label", "shape": [len(data)], "datatype": _TEXTS, "data": data}
 
 
-def _probabilities(answers: Sequence[Answer], labels: Sequence[str]) -> dict[str, Any]:
+def _probabilities(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
+    labels = by.outputs
     data = [answer["probabilities"][label] for answer in answers for label in labels]
     shape = [len(answers), len(labels)]
     return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
 
 
-_OUTPUTS: dict[str, Callable[[Sequence[Answer], Sequence[str]], dict[str, Any]]] = {
+_OUTPUTS: dict[str, Callable[[Sequence[Answer], Runtime], dict[str, Any]]] = {
     "label": _label,
     "probabilities": _probabilities,
 }

@@ -17,6 +17,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 import sartor
+from sartor.core.types import TargetKind
 from sartor.serve import oip_bodies as oip
 from sartor.serve.bodies import (
     ErrorReply,
@@ -53,6 +54,9 @@ class Facts:
     version: str
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
+    target: TargetKind
+    answer: str
+    """JSON Schema of an answer, as JSON."""
     max_rows: int
     max_text_chars: int
 
@@ -168,10 +172,14 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     }
     rows["examples"] = [[dict.fromkeys(facts.inputs, "It broke after two days.")]]
     # A label that the model does not know is taken where it is said to be new.
+    one = {"enum": list(facts.labels)}
+    known = {"type": "array", "items": one} if facts.target == "labels" else one
+    _narrow_feedback(schemas["FeedbackBody"], facts.target)
     schemas["FeedbackBody"]["anyOf"] = [
-        {"properties": {"label": {"enum": list(facts.labels)}}},
+        {"properties": {facts.target: known}},
         {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
     ]
+    schemas["Answer"] = json.loads(facts.answer)
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]
@@ -186,3 +194,15 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
                 parameter["schema"]["enum"] = [values[parameter["name"]]]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _narrow_feedback(schema: dict[str, Any], target: TargetKind) -> None:
+    """Leave the one key that this bundle is corrected with, and require it."""
+    properties = schema["properties"]
+    for name in ("label", "labels"):
+        found = properties.pop(name)
+        if name == target:
+            # Not null: the other key is left out, this one is not.
+            (kind,) = [one for one in found["anyOf"] if one != {"type": "null"}]
+            properties[name] = {"title": found["title"], **kind}
+    schema["required"] = [*schema["required"], target]

@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from sartor.core.errors import RequestError, WorkspaceError
 from sartor.core.store import Store, StoreFull
 from sartor.core.tables import feedback, now, predictions
 from sartor.serve.room import Budget, Busy
+from sartor.tasks import Brief
 
 _log = logging.getLogger(__name__)
 _Place = tuple[str | None, str, int]
@@ -42,6 +43,7 @@ class Served:
     Args:
         texts: Kept only where the server was told to keep texts.
         answers: One a text, as they were sent.
+        brief: An answer in brief, by the model that gave it.
     """
 
     request_id: str
@@ -49,6 +51,7 @@ class Served:
     time: datetime
     texts: Sequence[str]
     answers: Sequence[Mapping[str, Any]]
+    brief: Callable[[Mapping[str, Any]], Brief]
     user: str | None = None
     segment: str | None = None
     tenant: str | None = None
@@ -60,7 +63,7 @@ class Said:
 
     Args:
         row: Which row of the request, from 0.
-        label: What the answer should have been.
+        label: What the answer should have been, as a text (see `tasks.Target`).
         text: Sent along on purpose, so it is kept whatever the server keeps by itself.
         tenant: Who says so; another tenant's answers do not exist for them.
     """
@@ -220,21 +223,24 @@ def _weight(item: Served | _Waiting) -> int:
 
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
     texts = request.texts if keep_texts else [None] * len(request.answers)
+    briefs = map(request.brief, request.answers)
     return [
         {
             "request_id": request.request_id,
             "row": row,
             "bundle": request.bundle,
             "time": request.time,
-            "label": answer.get("label"),
-            "confidence": answer["probabilities"][answer["best"]],
+            "label": brief.label,
+            "confidence": brief.confidence,
             "answer": answer,
             "text": _storable(text),
             "user": _storable(request.user),
             "segment": _storable(request.segment),
             "tenant": request.tenant,
         }
-        for row, (text, answer) in enumerate(zip(texts, request.answers, strict=True))
+        for row, (text, answer, brief) in enumerate(
+            zip(texts, request.answers, briefs, strict=True)
+        )
     ]
 
 

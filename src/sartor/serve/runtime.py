@@ -17,12 +17,13 @@ from sartor.bundle import Bundle, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
+from sartor.core.types import TargetKind
 from sartor.llm import prompt
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.settings import ServeSettings
-from sartor.tasks import TASKS, Task
+from sartor.tasks import TASKS, Brief, Task
 
 # What a graph in process does without is imported where it is used: ssl and asyncio alone take a
 # tenth of the time to the first answer.
@@ -150,12 +151,30 @@ class Runtime:
         """Labels, in the order of the model's outputs."""
         return tuple(self.bundle.manifest.outputs)
 
+    @cached_property
+    def target(self) -> TargetKind:
+        """The form of its answers."""
+        (kind,) = self._task.roles.targets.values()
+        return kind
+
+    def brief(self, answer: Mapping[str, Any]) -> Brief:
+        """An answer in brief: what is counted, compared and stored of it."""
+        return self._task.brief(answer)
+
+    def written(self, value: Any) -> str:
+        """A right answer as the store keeps it."""
+        return self._task.target.text(value)
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of an answer."""
+        return self._task.schema(self.outputs)
+
     @property
     def released(self) -> bool:
         return self.bundle.manifest.released
 
     def predict(self, rows: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """One answer a row, in order: label, best, probabilities, and reason where it abstains.
+        """One answer a row, in order: e.g. label, best, probabilities, a reason where it abstains.
 
         Args:
             rows: Texts, or mappings such as {"text": "…"}.

@@ -100,9 +100,8 @@ class Shadow:
             if not isinstance(error, RequestError):
                 _log.error("the shadow %s failed", self.id[:12], exc_info=error)
             return
-        same = sum(
-            one["label"] == label for one, label in zip(ran.result(), copy.labels, strict=True)
-        )
+        said = (self.runtime.brief(one).label for one in ran.result())
+        same = sum(one == label for one, label in zip(said, copy.labels, strict=True))
         found.agreed += same
         found.differed += len(copy.labels) - same
 

@@ -30,6 +30,7 @@ def tell(lineup: Lineup, follower: Follower | None) -> dict[str, Any]:
         "model": manifest.id,
         "inputs": list(manifest.inputs),
         "labels": list(lineup.live.runtime.outputs),
+        "target": lineup.live.runtime.target,
         "released": manifest.released,
         "versions": versions,
         "deployment": deployment,

@@ -195,7 +195,7 @@ class Versions:
         shadow = self._lineup.shadow
         if shadow is None or version is not self._lineup.live:
             return None
-        labels = [answer["label"] for answer in answers]
+        labels = [version.runtime.brief(answer).label for answer in answers]
         return BackgroundTask(shadow.offer, version.id, texts, labels)
 
     def take(self, lineup: Lineup) -> None:

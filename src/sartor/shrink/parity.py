@@ -6,7 +6,7 @@ only after, the drop is (b − c) / n and its upper end (Agresti and Min 2005, d
     d + z · sqrt((b' + c') − (b' − c')² / n') / n',   half an observation added to each cell
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -47,32 +47,38 @@ class Parity:
         )
 
 
+def _best(answer: Mapping[str, Any]) -> str:
+    return answer["best"]
+
+
 def parity(
     before: Sequence[Mapping[str, Any]],
     after: Sequence[Mapping[str, Any]],
     truth: Sequence[str],
     tolerance: float,
+    said: Callable[[Mapping[str, Any]], str] = _best,
 ) -> Parity:
     """Compare answers before and after a change, row by row.
 
     Args:
         before: Answers of the fitted model, in the task's response form.
         after: Answers of the artefact on the same rows.
-        truth: Their labels.
+        truth: The right answers, as texts (see `tasks.Target`).
         tolerance: Least value of `Parity.tolerance`.
+        said: An answer to the text of what it would say if it had to.
     """
     n = len(truth)
-    right = sum(answer["best"] == label for answer, label in zip(before, truth, strict=True)) / n
+    right = sum(said(answer) == label for answer, label in zip(before, truth, strict=True)) / n
     # On few rows no change could ever be shown to be small: then a loss within the doubt that the
     # score itself carries passes.
     tolerance = max(tolerance, 1.96 * sqrt(right * (1 - right) / n))
     lost = gained = same = 0
     shift = 0.0
     for old, new, label in zip(before, after, truth, strict=True):
-        was, now = old["best"] == label, new["best"] == label
+        was, now = said(old) == label, said(new) == label
         lost += was and not now
         gained += now and not was
-        same += old["best"] == new["best"]
+        same += said(old) == said(new)
         for name, p in old["probabilities"].items():
             shift = max(shift, abs(p - new["probabilities"][name]))
     b, c, total = lost + 0.5, gained + 0.5, n + 2

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sartor.shrink.students import Batch, Whole
-from sartor.tasks.text_classification.sizes import Part
-from sartor.tasks.text_classification.train import TextClassifier, layer_stack
+from sartor.tasks._encoder.model import TextClassifier, layer_stack
+from sartor.tasks._encoder.sizes import Part
 
 Find = Callable[[nn.Module], Part | None]
 

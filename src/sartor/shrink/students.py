@@ -20,7 +20,7 @@ from sartor.models.loading import load_tokenizer
 from sartor.models.packed import Packed, tokenise
 from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
-from sartor.tasks.text_classification.train import TextClassifier, layer_stack
+from sartor.tasks._encoder.model import TextClassifier, layer_stack
 
 _ROWS = 32
 """Rows of a batch."""

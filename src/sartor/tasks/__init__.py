@@ -1,12 +1,78 @@
-"""One folder per task: `spec.py` says what is predicted (no torch), `train.py` how it is learnt."""
+"""One folder per task: `spec.py` says what is predicted (no torch), `train.py` how it is learnt.
+
+What is the same for several tasks lies in folders that begin with an underscore: `_target` (the
+forms of answers) and `_encoder` (the models). Nothing outside a task's folder knows its answers'
+form: it is asked for through `Task` and `Target`.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.registry import Registry
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
+
+
+class Unreadable(ValueError):
+    """A cell, or a request's value, that is no answer of the task.
+
+    Args:
+        what: What is wrong, as a sentence's second half without the place.
+        fix: What to do, as a sentence without its stop.
+    """
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what)
+        self.what, self.fix = what, fix
+
+
+class Target(Protocol):
+    """The form of a task's answers, in files, in memory and in the store.
+
+    A *text* is the one way to write an answer: equal answers have equal texts.
+    """
+
+    def read(self, cell: str, declared: Sequence[str] = ()) -> str:
+        """A cell, as users write it, to the answer's text.
+
+        Args:
+            cell: Not empty.
+            declared: The need's labels, where it names them.
+
+        Raises:
+            Unreadable: If it is no answer.
+        """
+        ...
+
+    def value(self, text: str) -> Any:
+        """A text to the answer as `Examples.target` holds it."""
+        ...
+
+    def text(self, value: Any) -> str:
+        """The inverse of `value`."""
+        ...
+
+    def columns(self, pattern: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Column to label, where a need may name many columns with a mark each; else empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """An answer in brief: what is counted, compared and stored of it.
+
+    Args:
+        label: Text of the answer; None where there is none.
+        best: Text of the answer that would have been given.
+        confidence: Probability that the model gives to `best`, 0 to 1.
+    """
+
+    label: str | None
+    best: str
+    confidence: float
 
 
 class Task(Protocol):
@@ -17,8 +83,21 @@ class Task(Protocol):
         """Which columns the task reads and what it predicts."""
         ...
 
+    @property
+    def target(self) -> Target:
+        """The form of its answers."""
+        ...
+
     def outputs(self, examples: Examples, declared: Sequence[str] | None) -> list[str]:
         """Names of the model's output units (for classification, the classes, in order)."""
+        ...
+
+    def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
+        """The targets as arrays; their form says which likelihood it is (see `core.likelihood`).
+
+        Raises:
+            DataError: If a row's target is not among the outputs.
+        """
         ...
 
     def settle(
@@ -39,6 +118,28 @@ class Task(Protocol):
         self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Model outputs to answers, one a row, in the response form."""
+        ...
+
+    def brief(self, answer: Mapping[str, Any]) -> Brief:
+        """An answer in brief."""
+        ...
+
+    def likelihood(self, answer: Mapping[str, Any], target: Any) -> float:
+        """Probability that an answer gives to the truth, 0 to 1; a geometric mean over outputs
+        where there are several."""
+        ...
+
+    def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
+        """JSON Schema of an answer in the response form."""
+        ...
+
+    def starters(self, proven: float, label: str) -> list[str]:
+        """Criteria to begin a need with, as YAML items; those to think about are comments.
+
+        Args:
+            proven: Share, 0 to 1, that the test rows could prove.
+            label: The rarest label, as YAML writes it.
+        """
         ...
 
 

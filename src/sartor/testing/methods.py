@@ -24,8 +24,9 @@ from sartor.core.errors import NothingToTune
 from sartor.core.events import Event, StageProgress, silent
 from sartor.shrink.export import to_onnx
 from sartor.tasks import TRAINERS
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.train import TextClassification, TextClassifier, load
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks.text_classification.train import TextClassification, load
 from sartor.testing.documented import undocumented
 from sartor.tune.api import METHODS, Disturbs, Method, tuning_methods
 from sartor.tune.batching import Tokens

@@ -14,22 +14,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sartor.core.errors import DataError, ModelError, NothingToTune, SettingError
 from sartor.core.hashing import digest, file_sha256
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.folder import read_config
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import tokenise
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks import TASKS
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.batching import Tokens
 from sartor.tune.distillation import UNKNOWN, Distillation, Shown, Taught
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
-from sartor.tune.job import Result, class_indices
+from sartor.tune.job import Result
 from sartor.tune.loop import Recipe, Rows, Watch, train
 from sartor.tune.rounding import seen_in_int8
 from sartor.tune.scoring import score, score_sample
@@ -125,18 +126,18 @@ class Lesson:
             taught = read_as(Distillation, _taken(flat, Distillation))
         return read_settings(flat, task=self.task, method=METHOD), manner, taught
 
-    def labels(self) -> NDArray[np.int64]:
-        """(training rows,) class indices, `UNKNOWN` for rows without a label.
+    def labels(self) -> Truth:
+        """The truth of the training rows, `UNKNOWN` throughout for rows without a label.
 
         Raises:
             DataError: If rows have neither label nor teacher, or a label is not an output.
         """
         rows, teacher = self.train, self.again.teacher
-        found = np.full(len(rows), UNKNOWN, np.int64)
         known = [i for i, label in enumerate(rows.target) if label is not None]
-        found[known] = class_indices([rows.target[i] for i in known], self.outputs)
-        if teacher is None and (found == UNKNOWN).any():
-            lacking = int((found == UNKNOWN).sum())
+        told = TASKS.get(self.task)().truth(rows.take(known), self.outputs)
+        found = np.full((len(rows), *told.shape[1:]), UNKNOWN, told.dtype)
+        found[known] = told
+        if teacher is None and (lacking := len(rows) - len(known)):
             raise DataError(
                 f"{lacking:,} of {len(rows):,} training rows have no label, and there is no"
                 " teacher.",
@@ -180,13 +181,14 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     """
     settings, manner, distillation = lesson.settings()
     task, method, loop = settings.task, settings.method, settings.loop
-    labels, held = lesson.labels(), class_indices(lesson.validation.target, lesson.outputs)
+    labels = lesson.labels()
+    held = TASKS.get(lesson.task)().truth(lesson.validation, lesson.outputs)
     model, tokens = _opened(lesson), _tokens(lesson)
     with seeded(lesson.again.seed):
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
         method.attach(model)
-    known = labels[labels != UNKNOWN]
+    known = labels[labels != UNKNOWN] if labels.ndim == 1 else labels[labels[:, 0] != UNKNOWN]
     weights = torch.from_numpy(task.weights(known, len(lesson.outputs)))
 
     def base(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

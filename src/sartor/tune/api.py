@@ -154,7 +154,7 @@ class Objective(Protocol):
         Args:
             model: With the method attached.
             inputs: What the model's `forward` takes, e.g. token ids and mask, (batch, tokens).
-            labels: (batch,), class indices.
+            labels: The rows' truth; see `core.likelihood`.
         """
         ...
 
@@ -205,6 +205,13 @@ class Choosy(Protocol):
     ) -> str:
         """Why it cannot apply, as a sentence's second half; empty where it can."""
         ...
+
+
+@runtime_checkable
+class OneLabelOnly(Protocol):
+    """A method that learns, or asks, which one label a row has: for other answers it is no use."""
+
+    one_label: ClassVar[Literal[True]]
 
 
 @runtime_checkable

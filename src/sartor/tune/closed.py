@@ -41,8 +41,8 @@ def fit_together(
         source=source,
         train=job.train.inputs["text"],
         validation=job.validation.inputs["text"],
-        labels=job.labels(job.train),
-        held=job.labels(job.validation),
+        labels=job.truth(job.train),
+        held=job.truth(job.validation),
         outputs=job.outputs,
         descriptions=descriptions,
     )
@@ -57,6 +57,6 @@ def _point(job: Job) -> Point:
             f"focal={task.focal}, but a head is fitted in closed form, by cross-entropy.",
             fix="leave focal out, or choose a method that is descended on, such as lora.",
         )
-    weights = task.weights(job.labels(job.train), len(job.outputs))
+    weights = task.weights(job.truth(job.train), len(job.outputs))
     layers = task.resolve(job.backbone.layers)
     return Point(job.settings.method, layers, tuple(weights.tolist()), job.candidate.seed)

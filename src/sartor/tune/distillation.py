@@ -1,7 +1,8 @@
 """Learning from another model's answers, beside the labels or in their place.
 
 L = (1 − a) · CE(z, y) + a · T² · KL(softmax(t / T) ‖ softmax(z / T)) + c · |h − k|² / var(k),
-a = 1 for rows without label, h what the head reads, k the same of the teacher
+a = 1 for rows without label, h what the head reads, k the same of the teacher; where a row has
+several labels, CE is the task's and KL that of each label's yes and no, averaged over labels
 
 Hinton et al. 2015, https://arxiv.org/abs/1503.02531. T² keeps the gradient's size as T changes.
 The last term, where the teacher tells it: Sun et al. 2019, https://arxiv.org/abs/1908.09355.
@@ -10,13 +11,13 @@ The last term, where the teacher tells it: Sun et al. 2019, https://arxiv.org/ab
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 from pydantic import ConfigDict, with_config
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.tune.recipe import Loss
 
@@ -59,7 +60,7 @@ class Taught:
     """A `Loss` that is asked with row numbers: labels and the teacher's answers are looked up.
 
     Args:
-        labels: (rows,) class indices, `UNKNOWN` where there is none.
+        labels: The rows' truth (see `core.likelihood`), `UNKNOWN` throughout where there is none.
         teacher: (rows, outputs) logits, or (rows, outputs + features).
         outputs: How many columns are logits.
         settings: See `Distillation`.
@@ -68,7 +69,7 @@ class Taught:
 
     def __init__(
         self,
-        labels: NDArray[np.int64],
+        labels: Truth,
         teacher: Floats,
         outputs: int,
         settings: Distillation,
@@ -89,9 +90,11 @@ class Taught:
         device, chosen = logits.device, rows.cpu()
         labels, told = self._labels[chosen].to(device), self._teacher[chosen].to(device)
         (logits, mine), (teacher, theirs) = (self._split(x.float()) for x in (logits, told))
-        known = labels != UNKNOWN
+        several = labels.ndim == 2
+        known = (labels[:, 0] if several else labels) != UNKNOWN
         share = torch.where(known, self._settings.teacher_share, 1.0)
-        loss = (share * divergence(logits, teacher, self._settings.temperature)).mean()
+        apart = divergence(logits, teacher, self._settings.temperature, several=several)
+        loss = (share * apart).mean()
         if self._settings.teacher_share < 1 and bool(known.any()):
             own = self._base(logits[known], labels[known])
             loss = loss + (1 - self._settings.teacher_share) * known.float().mean() * own
@@ -103,14 +106,24 @@ class Taught:
         return told[:, : self._outputs], told[:, self._outputs :]
 
 
-def divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def divergence(
+    logits: Tensor, teacher: Tensor, temperature: float, *, several: bool = False
+) -> Tensor:
     """(rows,) T² · KL(softmax(teacher / T) ‖ softmax(logits / T)), in nats.
 
     Args:
         logits: (rows, outputs).
         teacher: (rows, outputs); no gradient flows into it.
         temperature: T, above 0.
+        several: Whether each output is a yes or no of its own: then KL is that of the sigmoids,
+            averaged over outputs.
     """
+    if several:
+        teacher, logits = teacher.detach().float() / temperature, logits.float() / temperature
+        yes = teacher.sigmoid()
+        apart = yes * (logsigmoid(teacher) - logsigmoid(logits))
+        apart = apart + (1 - yes) * (logsigmoid(-teacher) - logsigmoid(-logits))
+        return temperature**2 * apart.mean(-1)
     wanted = (teacher.detach().float() / temperature).log_softmax(-1)
     found = (logits.float() / temperature).log_softmax(-1)
     return temperature**2 * (wanted.exp() * (wanted - found)).sum(-1)

@@ -205,7 +205,8 @@ class Tuner:
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
         code = sources_sha256(
             "sartor.tune",
-            "sartor.tasks.text_classification",
+            "sartor.core.likelihood",
+            "sartor.tasks",
             "sartor.models.packed",
             "sartor.models.chat_template",
             "sartor.llm.prompt",
@@ -236,7 +237,7 @@ class Tuner:
     ) -> Job:
         backbone = self.backbones[candidate.backbone]
         cut = min(self.options.max_length, backbone.max_length)
-        return Job(candidate, settings, backbone, *rows, self.outputs, cut)
+        return Job(candidate, settings, backbone, *rows, self.outputs, cut, self.options.task)
 
     def _making(self, job: Job) -> Making:
         source, options = self.encoder_for(job.backbone), self.options

@@ -17,8 +17,8 @@ from sartor.core.errors import SettingError
 from sartor.llm.prompt import Shown
 from sartor.models.chat_template import ChatTemplate
 from sartor.models.packed import printable
-from sartor.tasks.text_classification.choices import Choices
-from sartor.tasks.text_classification.prompted import Framed
+from sartor.tasks._encoder.choices import Choices
+from sartor.tasks._encoder.prompted import Framed
 
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 """Private characters: no template writes them."""

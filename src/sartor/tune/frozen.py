@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
 
@@ -36,8 +35,8 @@ class Frozen:
         source: Its encoder, through the cache; any text may be asked for.
         train: Training texts.
         validation: Validation texts.
-        labels: (training rows,) class indices.
-        held: (validation rows,) class indices.
+        labels: The truth of the training rows; see `core.likelihood` for its forms.
+        held: Of the validation rows.
         outputs: Names of the classes, in order.
         descriptions: What a class means, in words, where the user said so.
     """
@@ -46,8 +45,8 @@ class Frozen:
     source: FeatureSource
     train: Sequence[str]
     validation: Sequence[str]
-    labels: NDArray[np.int64]
-    held: NDArray[np.int64]
+    labels: Truth
+    held: Truth
     outputs: Sequence[str]
     descriptions: Mapping[str, str]
 

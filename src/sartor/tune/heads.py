@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.errors import DataError, SettingError
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
-from sartor.tune.logistic import Doubles, Problems, Rotated, solve
+from sartor.tune.logistic import Doubles, Problems, Rotated, solve, solve_yes_or_no
 
 Features = Callable[[tuple[int, ...]], Floats]
 Labels = NDArray[np.int64]
@@ -28,13 +29,14 @@ class HeadData:
         train: Layers to (rows, len(layers) * width), read from the cache; called twice for each
             set of layers, so that nothing is held while problems are solved.
         validation: The same of the validation rows.
-        labels: (rows,) class indices of the training rows.
+        labels: Of the training rows: (rows,) class indices, or (rows, outputs) 1 where the row has
+            the label: then each output is a regression of its own, one against the rest.
         outputs: Number of classes.
     """
 
     train: Features
     validation: Features
-    labels: Labels
+    labels: Truth
     outputs: int
 
 
@@ -45,7 +47,7 @@ class HeadSetting:
     Args:
         layers: Hidden states to read, counted from 0.
         C: Inverse L2 strength on standardised features.
-        weights: Weight of each class in the loss.
+        weights: Weight of each class in the loss; of several labels a row, of the rows with each.
         average: Whether the mean of the layers is read instead of each beside the others.
     """
 
@@ -126,9 +128,9 @@ def cross_logits(data: HeadData, grid: Sequence[HeadSetting], folds: Labels) -> 
     return [found[setting] for setting in grid]
 
 
-def refuse_one_label(labels: Labels) -> None:
-    """Raises DataError if fewer than two classes occur."""
-    if len(np.unique(labels)) < 2:
+def refuse_one_label(labels: Truth) -> None:
+    """Raises DataError if fewer than two classes occur, or no label tells two rows apart."""
+    if len(np.unique(labels, axis=0)) < 2:
         raise DataError(
             f"all {len(labels)} training rows have the same label.",
             fix="add rows of at least one other label.",
@@ -218,6 +220,8 @@ def _solve(
         kept: (parts, rows): 1 where a row is fitted on, else 0.
     """
     scale, rotated = _rotated(data, group[0])
+    if data.labels.ndim == 2:
+        return scale, _one_against_rest(rotated, data.labels, group, kept)
     present, places = np.unique(data.labels, return_inverse=True)
     by_row = np.array([s.weights for s in group], np.float32)[:, data.labels]
     problems = Problems(
@@ -233,6 +237,31 @@ def _solve(
         return scale, solved
     standard = _standardised(data, group[0])[1]
     return scale, [_all_classes(*one, present, (standard, data.outputs)) for one in solved]
+
+
+def _one_against_rest(
+    rotated: Rotated, marks: Truth, group: Sequence[HeadSetting], kept: Floats
+) -> list[tuple[Doubles, Doubles]]:
+    """What `_solve` returns, of several labels a row."""
+    rows, outputs = marks.shape
+    yes = np.ascontiguousarray(marks.T, np.float32)  # (outputs, rows)
+    more = np.array([s.weights for s in group], np.float32)[:, None, :, None] - 1.0
+    # (settings, parts, outputs, rows), flat: a problem a line.
+    weights = ((1.0 + more * yes) * kept[:, None, :]).reshape(-1, rows)
+    several = len(weights) // outputs
+    C = np.repeat([s.C for s in group], len(kept) * outputs).astype(np.float64)
+    label = np.tile(np.arange(outputs), several)
+    having = np.einsum("pn,pn->p", weights, yes[label], dtype=np.float64)
+    without = weights.sum(1, dtype=np.float64) - having
+    # Where all rows say the same the bias would run away: half a row is taken to say otherwise.
+    told = np.flatnonzero((having > 0) & (without > 0))
+    weight = np.zeros((len(weights), rotated.basis.shape[0]))
+    bias = np.where(having > 0, 1.0, -1.0) * np.log(2.0 * rows)
+    if len(told):
+        problems = Problems.yes_or_no(C[told], weights[told], yes[label[told]])
+        weight[told], bias[told] = solve_yes_or_no(rotated, problems)
+    shaped = weight.reshape(several, outputs, -1), bias.reshape(several, outputs)
+    return list(zip(*shaped, strict=True))
 
 
 def _all_classes(

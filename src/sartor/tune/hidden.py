@@ -76,7 +76,7 @@ def fit_hidden(
 
     Args:
         data: Rows.
-        held: (validation rows,) class indices: they say when to stop.
+        held: The truth of the validation rows, in the form of `data.labels`: they say when to stop.
         grid: Settings that share layers and width are trained together.
 
     Raises:
@@ -119,7 +119,9 @@ def _train(rows: _Rows, group: Sequence[HiddenSetting]) -> list[list[Tensor]]:
     best = [t.detach().clone() for t in tensors]
     lowest, age = torch.full((len(group),), torch.inf), torch.zeros(len(group))
     weights = torch.tensor([s.weights for s in group])
-    by_row = weights[:, rows.labels]
+    # Of several labels a row, each label weighs its own rows (`_losses`), and rows are alike.
+    several = rows.labels.ndim == 2
+    by_row = weights.new_ones(len(group), len(rows.x)) if several else weights[:, rows.labels]
     # AdamW's decay would be the same for all: the penalty is in the loss, by its own strength.
     mass = torch.tensor([s.C for s in group]) * by_row.sum(1)
     pace = torch.tensor([s.lr for s in group])
@@ -130,14 +132,15 @@ def _train(rows: _Rows, group: Sequence[HiddenSetting]) -> list[list[Tensor]]:
             chosen = order[:, start : start + _BATCH]
             masks = _masks(group, draws, chosen.shape[1])
             logits = _forward(rows.x[chosen], tensors, masks)
-            losses = _losses(logits, rows.labels[chosen])
+            losses = _losses(logits, rows.labels[chosen], weights)
             scale = torch.gather(by_row, 1, chosen) / by_row.mean(1, keepdim=True)
             squares = tensors[0].pow(2).sum((1, 2)) + tensors[2].pow(2).sum((1, 2))
             loss = (losses * scale).mean(1) + 0.5 * squares / mass
             optimizer.step(torch.autograd.grad(loss.sum(), tensors))
         with torch.no_grad():
             wide = rows.x_held.expand(len(group), -1, -1)
-            now = _losses(_forward(wide, tensors), rows.held.expand(len(group), -1)).mean(1)
+            held = rows.held.expand(len(group), *rows.held.shape)
+            now = _losses(_forward(wide, tensors), held).mean(1)
         better = (now < lowest) & (age < _PATIENCE)
         lowest = torch.where(better, now, lowest)
         # A problem that has ended stays ended, however its neighbours go on.
@@ -194,8 +197,19 @@ def _forward(x: Tensor, tensors: Sequence[Tensor], masks: Tensor | None = None) 
     return torch.baddbmm(offset, found if masks is None else found * masks, outer)
 
 
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """(problems, rows) log-loss."""
+def _losses(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(problems, rows) log-loss; of several labels a row, its sum over labels.
+
+    Args:
+        logits: (problems, rows, outputs).
+        labels: (problems, rows) class indices, or (problems, rows, outputs) 0 or 1.
+        weights: (problems, outputs) of the rows with a label, where there are several.
+    """
+    if labels.ndim == 3:
+        wide = None if weights is None else weights[:, None, :]
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, labels, pos_weight=wide, reduction="none"
+        ).sum(-1)
     shares = logits.log_softmax(-1)
     return -shares.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 

@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
 
-from sartor.core.errors import DataError
-from sartor.core.near import near_miss
+from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
+from sartor.tasks import TASKS
 from sartor.tune.settings import Settings
 
 
@@ -28,6 +26,7 @@ class Job:
         validation: Rows that choose and stop.
         outputs: Names of the model's outputs, in order.
         cut: Tokens a text is cut at.
+        task: Name in the tasks registry.
     """
 
     candidate: Candidate
@@ -37,14 +36,15 @@ class Job:
     validation: Examples
     outputs: Sequence[str]
     cut: int
+    task: str
 
-    def labels(self, examples: Examples) -> NDArray[np.int64]:
-        """(rows,) class indices.
+    def truth(self, examples: Examples) -> Truth:
+        """The rows' targets as the task's loss takes them; see `core.likelihood`.
 
         Raises:
             DataError: If a label is not among the outputs.
         """
-        return class_indices(examples.target, self.outputs)
+        return TASKS.get(self.task)().truth(examples, self.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,3 @@ class Result:
     history: Sequence[dict[str, Any]] = field(default=())
     cut: int | None = None
     findings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def class_indices(labels: Sequence[str], outputs: Sequence[str]) -> NDArray[np.int64]:
-    """(rows,) positions of labels among the outputs.
-
-    Raises:
-        DataError: If a label is not among them.
-    """
-    index = {name: i for i, name in enumerate(outputs)}
-    for label in labels:
-        if label not in index:
-            raise DataError(
-                f"label {label!r} is not among the outputs.", fix=near_miss(label, index)
-            )
-    return np.array([index[label] for label in labels], dtype=np.int64)

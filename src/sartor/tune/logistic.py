@@ -79,12 +79,20 @@ class Problems:
         weights: (problems, rows) weight of each row in the loss, at least 0.
         labels: (rows,) in [0, classes).
         classes: At least 2.
+        marks: (problems, rows) 1 or 0, where each problem is a question of its own, yes or no;
+            `labels` and `classes` are not read then.
     """
 
     C: Doubles
     weights: Singles
     labels: NDArray[np.int64]
     classes: int
+    marks: Singles | None = None
+
+    @staticmethod
+    def yes_or_no(C: Doubles, weights: Singles, marks: Singles) -> "Problems":
+        """Each problem with marks of its own, (problems, rows): one label against the rest."""
+        return Problems(C, weights, np.empty(0, np.int64), 2, marks)
 
 
 def solve(rotated: Rotated, problems: Problems) -> tuple[Doubles, Doubles]:
@@ -98,6 +106,25 @@ def solve(rotated: Rotated, problems: Problems) -> tuple[Doubles, Doubles]:
         symmetric, (−w/2, w/2), which softmax cannot tell from scikit-learn's one row w.
     """
     outputs = 1 if problems.classes == 2 else problems.classes
+    weight, bias = _solved(rotated, problems, outputs)
+    if outputs == 1:
+        weight, bias = np.concatenate([-weight, weight], 1) / 2, np.hstack([-bias, bias]) / 2
+    # Softmax does not see a constant added to all biases; scikit-learn's sum to zero.
+    return weight, bias - bias.mean(1, keepdims=True)
+
+
+def solve_yes_or_no(rotated: Rotated, problems: Problems) -> tuple[Doubles, Doubles]:
+    """Solve problems with marks of their own.
+
+    Returns:
+        (problems, features) weights and (problems,) biases of the log-odds of yes.
+    """
+    weight, bias = _solved(rotated, problems, 1)
+    return weight[:, 0], bias[:, 0]
+
+
+def _solved(rotated: Rotated, problems: Problems, outputs: int) -> tuple[Doubles, Doubles]:
+    """(problems, outputs, features) and (problems, outputs), as they come."""
     size = max(1, _COLUMNS // outputs)
     count = len(problems.C)
     solved = np.empty((count, outputs, rotated.rows.shape[1]))
@@ -105,11 +132,7 @@ def solve(rotated: Rotated, problems: Problems) -> tuple[Doubles, Doubles]:
         part = slice(start, min(start + size, count))
         solved[part] = _Block.of(rotated, problems, part).run()
     weight = np.stack([each[:, :-1] @ rotated.basis.T for each in solved])
-    bias = solved[:, :, -1]
-    if outputs == 1:
-        weight, bias = np.concatenate([-weight, weight], 1) / 2, np.hstack([-bias, bias]) / 2
-    # Softmax does not see a constant added to all biases; scikit-learn's sum to zero.
-    return weight, bias - bias.mean(1, keepdims=True)
+    return weight, solved[:, :, -1]
 
 
 @dataclass(slots=True)
@@ -119,7 +142,7 @@ class _Block:
     rows: Singles
     strength: Doubles  # (b,): C
     weights: Singles  # (n, b)
-    target: Singles  # (n, k)
+    target: Singles  # (n, k); (n, b) where each problem has marks of its own
     inverse: Doubles  # (r, b, k): about 1 / diagonal of the Hessian
     at: Doubles  # (r, b, k): the parameters
     logits: Singles  # (n, b, k)
@@ -129,17 +152,10 @@ class _Block:
 
     @staticmethod
     def of(rotated: Rotated, problems: Problems, part: slice) -> "_Block":
-        (count, columns), classes = rotated.rows.shape, problems.classes
+        count, columns = rotated.rows.shape
         strength = problems.C[part]
         weights = np.ascontiguousarray(problems.weights[part].T)
-        hot = np.eye(classes, dtype=np.float32)[problems.labels]
-        mass = np.einsum("nb,nk->bk", weights, hot, dtype=np.float64)
-        total = np.maximum(mass.sum(1, keepdims=True), 1e-30)
-        share = np.clip(mass / total, 0.5 / count, 1 - 0.5 / count)
-        start = np.log(share)
-        if classes == 2:
-            hot, share = hot[:, 1:], share[:, 1:]
-            start = start[:, 1:] - start[:, :1]
+        hot, share, start, total = _starts(problems, part, weights)
         curved = (strength * total[:, 0] / count)[:, None] * share * (1 - share)
         hessian = rotated.spread[:, None, None] * curved
         hessian[:-1] += 1.0  # the bias is not penalised
@@ -234,6 +250,28 @@ class _Block:
         # A solved problem did not move: its pair must not be used.
         inverse = np.where(curvature > 0, 1.0 / np.where(curvature > 0, curvature, 1.0), 0.0)
         self.steps = [*self.steps[-_MEMORY + 1 :], (move, change, inverse)]
+
+
+def _starts(
+    problems: Problems, part: slice, weights: Singles
+) -> tuple[Singles, Doubles, Doubles, Doubles]:
+    """Targets (n, k) or (n, b), shares of each output (b, k), the biases that they give, and the
+    rows' weights in all (b, 1)."""
+    count, classes = len(weights), problems.classes
+    if problems.marks is not None:
+        marks = np.ascontiguousarray(problems.marks[part].T)
+        yes = np.einsum("nb,nb->b", weights, marks, dtype=np.float64)[:, None]
+        total = np.maximum(weights.sum(0, dtype=np.float64)[:, None], 1e-30)
+        share = np.clip(yes / total, 0.5 / count, 1 - 0.5 / count)
+        return marks, share, np.log(share) - np.log1p(-share), total
+    hot = np.eye(classes, dtype=np.float32)[problems.labels]
+    mass = np.einsum("nb,nk->bk", weights, hot, dtype=np.float64)
+    total = np.maximum(mass.sum(1, keepdims=True), 1e-30)
+    share = np.clip(mass / total, 0.5 / count, 1 - 0.5 / count)
+    start = np.log(share)
+    if classes == 2:
+        return hot[:, 1:], share[:, 1:], start[:, 1:] - start[:, :1], total
+    return hot, share, start, total
 
 
 def _flat(values: Doubles) -> Doubles:

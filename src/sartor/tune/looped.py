@@ -10,7 +10,7 @@ from torch import nn
 from sartor.core.types import Examples
 from sartor.models.loading import load_text_backbone
 from sartor.models.packed import tokenise
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import Finds
 from sartor.tune.batching import Inputs, Tokens
 from sartor.tune.dropout import set_dropout
@@ -34,7 +34,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
     task, method, loop = job.settings.task, job.settings.method, job.settings.loop
     encoder, tokenizer = load_text_backbone(job.backbone)
     pad = encoder.config.pad_token_id or 0
-    labels = job.labels(job.train), job.labels(job.validation)
+    truth = job.truth(job.train), job.truth(job.validation)
     tokens = (
         _tokens(tokenizer, job, job.train, pad),
         _tokens(tokenizer, job, job.validation, pad),
@@ -45,20 +45,20 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
         method.attach(model)
-    weights = torch.from_numpy(task.weights(labels[0], len(job.outputs)))
+    weights = torch.from_numpy(task.weights(truth[0], len(job.outputs)))
     with _trainee(job, model, tokens, source) as (trainee, inputs, depth):
         recipe = Recipe(
             loop=loop,
             seed=job.candidate.seed,
-            loss=lambda logits, labels: task.loss(
-                logits, labels, weights.to(logits.device), loop.label_smoothing
+            loss=lambda logits, truth: task.loss(
+                logits, truth, weights.to(logits.device), loop.label_smoothing
             ),
             rate=lambda name: method.rate(name, depth),
             bf16=bf16,
             method=method,
             pretrained=pretrained,
         )
-        rows, held = (Rows(*pair) for pair in zip(inputs, labels, strict=True))
+        rows, held = (Rows(*pair) for pair in zip(inputs, truth, strict=True))
         trained = train(trainee, (rows, held), recipe, watch)
     findings = method.findings(model) if isinstance(method, Finds) else {}
     method.fold(model)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sartor.tasks.text_classification.train import layer_stack
+from sartor.tasks._encoder.model import layer_stack
 
 
 @contextmanager

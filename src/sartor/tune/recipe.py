@@ -4,17 +4,16 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sartor.core.events import Emit, silent
+from sartor.core.likelihood import Truth
 from sartor.tune.batching import Inputs
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.settings import Loop
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(batch, outputs) logits and (batch,) labels to a scalar, averaged over rows."""
+"""(batch, outputs) logits and the truth of as many rows to a scalar, averaged over rows."""
 
 
 Halts = Callable[[float, float], bool]
@@ -27,10 +26,10 @@ def never(share: float, loss: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a model reads, with the answers; labels are class indices."""
+    """What a model reads, with the answers; see `core.likelihood` for their forms."""
 
     inputs: Inputs
-    labels: NDArray[np.int64]
+    labels: Truth
 
 
 @dataclass(frozen=True, slots=True)

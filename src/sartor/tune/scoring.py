@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sartor.core.likelihood import Truth, losses
 from sartor.core.protocols import Floats
 from sartor.tune.batching import Budget, Inputs, plan_in_order
 
@@ -49,12 +50,9 @@ def score_sample(model: nn.Module, inputs: Inputs, drawn: tuple[int, int], *, bf
     return logits
 
 
-def log_loss(logits: Floats, labels: NDArray[np.int64]) -> float:
-    """Mean negative log-probability of the true class, natural log."""
-    wide = logits.astype(np.float64)
-    top = wide.max(1)
-    total = top + np.log(np.exp(wide - top[:, None]).sum(1))
-    return float((total - wide[np.arange(len(labels)), labels]).mean())
+def log_loss(logits: Floats, truth: Truth) -> float:
+    """Mean negative log-probability of the truth, natural log."""
+    return float(losses(logits, truth).mean())
 
 
 def precision(device: torch.device, *, bf16: bool) -> AbstractContextManager[object]:

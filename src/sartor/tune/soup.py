@@ -16,15 +16,15 @@ from shutil import copyfile
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from sartor.core.likelihood import Truth, fit_temperature
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.models.packed import tokenise
-from sartor.tasks.text_classification.settling import fit_temperature
+from sartor.tasks import TASKS
 from sartor.tune.batching import Tokens
 from sartor.tune.scoring import log_loss, score
 
@@ -60,11 +60,11 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     load = import_module(f"sartor.tasks.{task}.train").load
     train, validation = rows
     text = json.loads((fits[0] / _TEXT).read_text(encoding="utf-8"))
-    labels = np.array([text["outputs"].index(label) for label in validation.target], np.int64)
+    truth = TASKS.get(task)().truth(validation, text["outputs"])
     model = load(fits[0])
     mean = {name: value.clone() for name, value in model.state_dict().items()}
     logits = load_file(fits[0] / _LOGITS)
-    best, kept = _calibrated_loss(logits["validation"], labels), [0]
+    best, kept = _calibrated_loss(logits["validation"], truth), [0]
     tokens = _tokens(fits[0], text, validation.inputs["text"], model.encoder.config.pad_token_id)
     for index in range(1, len(fits)):
         more = load(fits[index]).state_dict()
@@ -73,7 +73,7 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
         stirred = stir(mean, more, len(kept))
         model.load_state_dict(stirred)
         found = score(model, tokens)
-        if (loss := _calibrated_loss(found, labels)) < best:
+        if (loss := _calibrated_loss(found, truth)) < best:
             best, mean, logits = loss, stirred, logits | {"validation": found}
             kept.append(index)
     model.load_state_dict(mean)
@@ -110,9 +110,9 @@ def read_soup(folder: Path) -> Soup:
     return Soup(tuple(kept), logits["validation"], logits["train"])
 
 
-def _calibrated_loss(logits: Floats, labels: NDArray[np.int64]) -> float:
+def _calibrated_loss(logits: Floats, truth: Truth) -> float:
     # An average is less sure of itself than its parts; the decision rule sets that right anyhow.
-    return log_loss(logits / np.float32(fit_temperature(logits, labels)), labels)
+    return log_loss(logits / np.float32(fit_temperature(logits, truth)), truth)
 
 
 def _tokens(fit: Path, text: Mapping[str, Any], rows: Sequence[str], pad: int | None) -> Tokens:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sartor.core.errors import SettingError
 from sartor.models.states import TokenStates
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import ReadsStates
 from sartor.tune.batching import rounded
 from sartor.tune.job import Job

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from sartor.core.errors import NothingToTune
 from sartor.core.types import Backbone
 from sartor.models.loading import sketch_model
-from sartor.tasks.text_classification.train import TextClassifier, layer_stack, pooled
+from sartor.tasks._encoder.model import TextClassifier, layer_stack, pooled
 
 _TOLERANCE = 1e-4
 

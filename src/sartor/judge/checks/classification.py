@@ -4,21 +4,24 @@
 precision, recall and F1 judge `best`; `automation_rate` judges how many it answered, and how well.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sartor.core.errors import Fault
-from sartor.core.near import near_miss
+from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, Part, Subject
+from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
 from sartor.judge.outcomes import Outcomes, losses, outcomes, probabilities
+from sartor.judge.ratios import RATIOS, Ratio, of_label
 from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
 from sartor.need.criterion import Bound, Criterion
 
 _BINS = 15
 _PER_LABEL = ("precision", "recall", "f1")
 _NEEDS_PROBABILITIES = ("log_loss", "calibration_error")
+_BOUNDS = {"automation_rate": ("precision",)}
 
 METRICS: Mapping[str, str] = {
     "accuracy": "share of rows whose label is found",
@@ -46,13 +49,13 @@ class Classification:
     """Counts right and wrong labels."""
 
     metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    target: TargetKind | None = "label"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
-        return (
-            _threshold_fault(criterion)
-            or _parameter_fault(criterion)
-            or _label_fault(criterion, outputs)
-        )
+        takes = ("label",) if criterion.metric in _PER_LABEL else ()
+        found = threshold_fault(criterion, (*_NEEDS_PROBABILITIES, "automation_rate"))
+        found = found or parameter_fault(criterion, _BOUNDS.get(criterion.metric, takes))
+        return found or (label_fault(criterion, outputs) if takes else None)
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
         if criterion.metric == "automation_rate":
@@ -61,20 +64,9 @@ class Classification:
         if criterion.relative_to == "baseline":
             today = outcomes(subject, baseline=True)
             statistic = difference(statistic, _counted(criterion, today))
-        label = label_of(criterion, subject.outputs)
+        label = criterion.label(subject.outputs)
         of = f"label={label}" if label is not None and criterion.metric == "recall" else ""
         return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold, of),)
-
-
-def label_of(criterion: Criterion, outputs: Sequence[str]) -> str | None:
-    """The label in `[label=…]` as the outputs spell it (a bare 1 is the label "1"), or None."""
-    found = criterion.parameter("label")
-    if found is None or isinstance(found, Bound):
-        return None
-    if isinstance(found, str):
-        return found
-    spellings = (f"{found:g}", str(found))
-    return next((s for s in spellings if s in outputs), spellings[0])
 
 
 def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
@@ -91,61 +83,17 @@ def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
 
 def _counted(criterion: Criterion, found: Outcomes) -> Statistic:
     """Metrics that need nothing but labels and forced answers."""
-    metric, label = criterion.metric, label_of(criterion, found.classes)
+    metric, label = criterion.metric, criterion.label(found.classes)
     if metric == "accuracy" or metric.endswith("_micro"):
         return proportion(found.right)
     if label is None:
         name, _, how = metric.rpartition("_")
-        return _averaged(found, _RATIOS[name], weighted=how == "weighted")
+        return _averaged(found, RATIOS[name], weighted=how == "weighted")
     wanted = found.classes.index(label) if label in found.classes else len(found.classes)
-    is_label, said = found.truth == wanted, found.best == wanted
-    if metric == "recall":
-        return proportion(is_label & said, is_label)
-    if metric == "precision":
-        return proportion(is_label & said, said)
-    return _f1(is_label & said, is_label | said)
+    return of_label(metric, found.truth == wanted, found.best == wanted)
 
 
-def _f1(both: np.ndarray, either: np.ndarray) -> Statistic:
-    """F1 = 2J / (1 + J) with J = TP / (TP + FP + FN), a proportion: so its interval is exact."""
-    jaccard = proportion(both, either)
-
-    def scale(share: Floats) -> Floats:
-        return 2 * share / (1 + share)
-
-    return Statistic(
-        kinds=jaccard.kinds,
-        code=jaccard.code,
-        value=lambda sums: scale(jaccard.value(sums)),
-        lowers=jaccard.lowers,
-        raises=jaccard.raises,
-        trials=jaccard.trials,
-        proportion=scale,
-    )
-
-
-def _precisions(hits: Floats, true: Floats, said: Floats) -> Floats:
-    return divide(hits, said)
-
-
-def _recalls(hits: Floats, true: Floats, said: Floats) -> Floats:
-    return divide(hits, true)
-
-
-def _f1s(hits: Floats, true: Floats, said: Floats) -> Floats:
-    return divide(2 * hits, true + said)
-
-
-_RATIOS: Mapping[str, Callable[[Floats, Floats, Floats], Floats]] = {
-    "precision": _precisions,
-    "recall": _recalls,
-    "f1": _f1s,
-}
-
-
-def _averaged(
-    found: Outcomes, ratio: Callable[[Floats, Floats, Floats], Floats], *, weighted: bool
-) -> Statistic:
+def _averaged(found: Outcomes, ratio: Ratio, *, weighted: bool) -> Statistic:
     """Sums are (hits, true, said), a block of one number a class each."""
     k = len(found.classes)
     # Index k stands for an answer off the list: it counts against the true class only.
@@ -229,90 +177,3 @@ def _automation(criterion: Criterion, found: Outcomes) -> tuple[Part, ...]:
         right = proportion(found.right & found.answered, found.answered)
         parts.append(Part("precision among answered", right, bound.comparison, bound.value))
     return tuple(parts)
-
-
-def _threshold_fault(criterion: Criterion) -> Fault | None:
-    metric, limit, more = criterion.metric, criterion.threshold, criterion.wants_more
-    if criterion.comparison in ("==", "!="):
-        return Fault(
-            criterion.line,
-            f"{criterion.text!r}: no sample can show that {metric} is exactly {limit:g}.",
-            "use >= or <=.",
-        )
-    if criterion.relative_to:
-        if metric in (*_NEEDS_PROBABILITIES, "automation_rate"):
-            return Fault(
-                criterion.line,
-                f"{criterion.text!r}: the baseline's labels have no {metric}.",
-                "compare accuracy, precision, recall or F1 with the baseline.",
-            )
-        if not -1 < limit < 1:
-            return Fault(
-                criterion.line,
-                f"{criterion.text!r}: no two values of {metric} are {limit:g} apart.",
-                f"write a margin between -1 and 1, e.g. {metric} >= baseline + 0.03.",
-            )
-        return None
-    if metric == "log_loss":
-        possible = limit >= 0 if more else limit > 0
-    else:
-        possible = (0 <= limit < 1) if more else (0 < limit <= 1)
-    if possible:
-        return None
-    if limit == 1 and more:
-        what, fix = "no finite number of rows can show it", "ask for a little less, e.g. 0.99."
-    elif 1 < limit <= 100 and metric != "log_loss":
-        what, fix = f"{metric} lies between 0 and 1", f"{limit:g} % is written {limit / 100:g}."
-    else:
-        what = f"{metric} lies {'above 0' if metric == 'log_loss' else 'between 0 and 1'}"
-        fix = "write a threshold inside that range."
-    return Fault(criterion.line, f"{criterion.text!r} cannot be met: {what}.", fix)
-
-
-def _parameter_fault(criterion: Criterion) -> Fault | None:
-    takes = {"automation_rate": ("precision",)}.get(
-        criterion.metric, ("label",) if criterion.metric in _PER_LABEL else ()
-    )
-    for name, value in criterion.parameters:
-        if name not in takes:
-            return Fault(
-                criterion.line,
-                f"{criterion.text!r}: {criterion.metric} takes no parameter {name!r}.",
-                near_miss(name, takes),
-            )
-        if isinstance(value, Bound) == (name == "label"):
-            right = "label=name" if name == "label" else "precision >= 0.97"
-            return Fault(
-                criterion.line,
-                f"{criterion.text!r}: {name!r} is not written that way.",
-                f"write {criterion.metric}[{right}].",
-            )
-        if isinstance(value, Bound) and not (
-            value.comparison in (">=", ">") and 0 <= value.value < 1
-        ):
-            return Fault(
-                criterion.line,
-                f"{criterion.text!r}: {name} {value.comparison} {value.value:g} cannot be shown.",
-                "write a bound from 0 to below 1, e.g. precision >= 0.97.",
-            )
-    return None
-
-
-def _label_fault(criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
-    if criterion.metric not in _PER_LABEL:
-        return None
-    label = label_of(criterion, outputs)
-    if label is None:
-        first = outputs[0] if outputs else "name"
-        return Fault(
-            criterion.line,
-            f"{criterion.text!r} does not say of which label.",
-            f"write {criterion.metric}[label={first}], or {criterion.metric}_macro for all labels.",
-        )
-    if label not in outputs:
-        return Fault(
-            criterion.line,
-            f"{criterion.text!r}: no label is called {label!r}.",
-            near_miss(label, outputs),
-        )
-    return None

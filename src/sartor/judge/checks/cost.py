@@ -12,7 +12,7 @@ import numpy as np
 
 from sartor.core.errors import Fault
 from sartor.core.near import near_miss
-from sartor.core.types import Use
+from sartor.core.types import TargetKind, Use
 from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
 from sartor.judge.costing import lines, seconds_on
 from sartor.judge.intervals import spread
@@ -34,6 +34,7 @@ class Cost:
     """Prices what the runtime was seen to use."""
 
     metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    target: TargetKind | None = None
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
         takes = ("target", "requests") if criterion.metric == MONTHLY else ("target",)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sartor.core.errors import Fault
+from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
 from sartor.judge.intervals import spread
 from sartor.judge.limits import limit_fault
@@ -37,6 +38,7 @@ class Latency:
     """Reads the timing that the runtime took."""
 
     metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    target: TargetKind | None = None
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
         return limit_fault(criterion)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sartor.core.errors import Fault
+from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
 from sartor.judge.limits import limit_fault
 from sartor.need.criterion import Criterion
@@ -18,6 +19,7 @@ class Size:
     """Adds up the files."""
 
     metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    target: TargetKind | None = None
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
         return limit_fault(criterion)

@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
+let several = false;
 
 async function call(path, body) {
   const headers = {};
@@ -42,6 +43,8 @@ async function learnModel() {
   $("feedback").hidden = !model.feedback;
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
+  several = model.target === "labels";
+  $("correct").multiple = several;
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
 }
 
@@ -60,20 +63,34 @@ function drawRow([label, probability]) {
   return row;
 }
 
+// What an answer says: a label, or as many as the text has; null where it says nothing.
+function answered(output) {
+  if (!several) return output.label;
+  return output.labels && (output.labels.join(", ") || said.none);
+}
+
 function drawAnswer(output) {
-  show("label", output.label === null ? said.unsure : output.label);
+  const words = answered(output);
+  show("label", words === null ? said.unsure : words);
   show("reason", output.reason || "");
   const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
   $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
-  $("correct").value = (ranked[1] || ranked[0])[0];
+  if (several) {
+    for (const option of $("correct").options) {
+      option.selected = (output.labels || []).includes(option.value);
+    }
+  } else {
+    $("correct").value = (ranked[1] || ranked[0])[0];
+  }
   for (const id of ["right", "wrong"]) $(id).disabled = false;
   $("correction").hidden = true;
   show("thanks", "");
   $("answer").hidden = false;
 }
 
-async function sendFeedback(label, comment) {
-  const body = { request_id: last.id, row: 0, label };
+async function sendFeedback(right, comment) {
+  const body = { request_id: last.id, row: 0 };
+  body[several ? "labels" : "label"] = right;
   if (comment) body.comment = comment;
   if ($("keep").checked) body.text = last.text;
   await call("/v1/feedback", body);
@@ -88,7 +105,7 @@ $("ask").addEventListener("submit", (event) => {
   const text = $("text").value;
   attempt(async () => {
     const reply = await call("/v1/predict", { inputs: [{ text }] });
-    last = { id: reply.request_id, text, best: reply.outputs[0].best };
+    last = { id: reply.request_id, text, best: several ? reply.outputs[0].labels || [] : reply.outputs[0].best };
     drawAnswer(reply.outputs[0]);
   });
 });
@@ -97,7 +114,8 @@ $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best,
 $("wrong").addEventListener("click", () => { $("correction").hidden = false; $("correct").focus(); });
 $("feedback").addEventListener("submit", (event) => {
   event.preventDefault();
-  attempt(() => sendFeedback($("correct").value, $("comment").value));
+  const chosen = [...$("correct").selectedOptions].map((option) => option.value);
+  attempt(() => sendFeedback(several ? chosen : chosen[0], $("comment").value));
 });
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -19,7 +19,7 @@ from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.compressors.drop_layers import spread, with_layers
 from sartor.shrink.pruning import prune
 from sartor.shrink.students import Whole
-from sartor.tasks.text_classification.sizes import neurons_of
+from sartor.tasks._encoder.sizes import neurons_of
 
 _STEP = 32
 """Columns that matrix kernels like to have a multiple of."""

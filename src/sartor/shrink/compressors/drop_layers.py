@@ -19,7 +19,7 @@ from torch import nn
 
 from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.students import Whole, answers
-from sartor.tasks.text_classification.train import TextClassifier, layer_stack
+from sartor.tasks._encoder.model import TextClassifier, layer_stack
 
 _ROWS = 256
 """Validation rows that the effect of a layer is measured on."""

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.pruning import prune
 from sartor.shrink.students import Whole
-from sartor.tasks.text_classification.sizes import neurons_of
+from sartor.tasks._encoder.sizes import neurons_of
 
 _STEP = 32
 """Columns that matrix kernels like to have a multiple of."""

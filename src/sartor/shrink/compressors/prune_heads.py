@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.pruning import prune
 from sartor.shrink.students import Whole
-from sartor.tasks.text_classification.sizes import heads_of
+from sartor.tasks._encoder.sizes import heads_of
 
 
 @COMPRESSORS.add

@@ -6,7 +6,7 @@ E is the whole model's table of words, so tokens that no training text holds hav
 each seen token's own. L is the distillation loss (Hinton et al. 2015,
 https://arxiv.org/abs/1503.02531) over the training texts, those without a label included; it is
 convex, so L-BFGS ends at one point, whatever the seed. The two strengths are chosen on validation
-rows. What is shipped is `tasks.text_classification.static`: a table of (vocabulary, outputs), that
+rows. What is shipped is `tasks._encoder.static`: a table of (vocabulary, outputs), that
 answers a hundred times and more as fast as an encoder, and knows no word order.
 """
 
@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 from sartor.core.types import Examples
 from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.students import Whole, write_form
-from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks._encoder.static import StaticClassifier
 
 Wide = NDArray[np.float64]
 _SHARED = (1e-4, 1e-3, 1e-2)

@@ -1,52 +1,14 @@
-"""Fitting the decision rule on validation rows: temperature, class weights, abstention."""
+"""Fitting the decision rule on validation rows: class weights, abstention."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.protocols import Floats
 from sartor.need.criterion import Criterion
 
 _Z = 1.645  # one-sided 95 %
 _ENOUGH = 4.0  # standard errors of margin: 2 to be proven on test rows, 2 for both samples' luck
-
-
-def fit_temperature(logits: Floats, truth: NDArray[np.intp]) -> float:
-    """The temperature that minimises log-loss, by golden-section search on its logarithm.
-
-    Args:
-        logits: (examples, classes).
-        truth: (examples,) class indices; without any row the temperature is 1.
-
-    Returns:
-        Between 0.05 and 20; above 1 means the model was over-confident.
-
-    Reference: Guo et al. 2017, https://arxiv.org/abs/1706.04599
-    """
-
-    if not len(truth):
-        return 1.0
-
-    def loss(log_t: float) -> float:
-        z = np.asarray(logits, np.float64) / np.exp(log_t)
-        z -= z.max(1, keepdims=True)
-        return float((np.log(np.exp(z).sum(1)) - z[np.arange(len(truth)), truth]).mean())
-
-    low, high = np.log(0.05), np.log(20.0)
-    ratio = (5**0.5 - 1) / 2
-    a, b = high - ratio * (high - low), low + ratio * (high - low)
-    loss_a, loss_b = loss(a), loss(b)
-    for _ in range(40):
-        if loss_a < loss_b:
-            high, b, loss_b = b, a, loss_a
-            a = high - ratio * (high - low)
-            loss_a = loss(a)
-        else:
-            low, a, loss_a = a, b, loss_b
-            b = low + ratio * (high - low)
-            loss_b = loss(b)
-    return float(np.exp((low + high) / 2))
 
 
 def fit_weights(

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.errors import DataError, Diverged
+from sartor.core.likelihood import Truth, fit_temperature
+from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Bound, Criterion
-from sartor.tasks import TASKS
-from sartor.tasks.text_classification.settling import fit_temperature, fit_weights, pick_threshold
+from sartor.tasks import TASKS, Brief
+from sartor.tasks._target.one_label import OneLabel
+from sartor.tasks.text_classification.settling import fit_weights, pick_threshold
 
 _BROKEN = "the model's output is not a number"
 _HUGE = 1e300  # stands for infinity: dividing it by a temperature stays finite
@@ -34,6 +37,10 @@ class TextClassification:
     def roles(self) -> Roles:
         return Roles(inputs={"text": "text"}, targets={"label": "label"})
 
+    @property
+    def target(self) -> OneLabel:
+        return OneLabel()
+
     def outputs(self, examples: Examples, declared: Sequence[str] | None) -> list[str]:
         """The declared labels in their order, else those that occur, sorted.
 
@@ -48,6 +55,20 @@ class TextClassification:
                 fix="check data.label, or add rows with another label.",
             )
         return list(declared) if declared else found
+
+    def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
+        """(rows,) class indices.
+
+        Raises:
+            DataError: If a label is not among the outputs.
+        """
+        index = {name: i for i, name in enumerate(outputs)}
+        for label in examples.target:
+            if label not in index:
+                raise DataError(
+                    f"label {label!r} is not among the outputs.", fix=near_miss(label, index)
+                )
+        return np.array([index[label] for label in examples.target], dtype=np.int64)
 
     def settle(
         self,
@@ -133,6 +154,39 @@ class TextClassification:
                 answer["reason"] = f"{_NO_ANSWER} ({confidence:.2f} < {floor:.2f})"
             answers.append(answer)
         return answers
+
+    def brief(self, answer: Mapping[str, Any]) -> Brief:
+        best = answer["best"]
+        return Brief(answer["label"], best, float(answer["probabilities"][best]))
+
+    def likelihood(self, answer: Mapping[str, Any], target: str) -> float:
+        return float(answer["probabilities"][target])
+
+    def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
+        names = list(outputs)
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        return {
+            "type": "object",
+            "properties": {
+                "label": {"enum": [*names, None]},
+                "best": {"enum": names},
+                "probabilities": {
+                    "type": "object",
+                    "properties": dict.fromkeys(names, share),
+                    "required": names,
+                },
+                "reason": {"type": "string"},
+            },
+            "required": ["label", "best", "probabilities"],
+        }
+
+    def starters(self, proven: float, label: str) -> list[str]:
+        return [
+            f"- accuracy >= {proven:.2f}",
+            f"# - recall[label={label}] >= 0.75",
+            "# - accuracy >= baseline + 0.03        # needs data.baseline: today's answers",
+            "# - automation_rate[precision >= 0.97] >= 0.5",
+        ]
 
 
 def _shown(probability: float) -> float:

@@ -1,172 +1,18 @@
-"""The training half of text classification: encoder, mean pooling, a head.
+"""The training half of text classification: settings of the head, weights of classes, the loss."""
 
-logits = head([mean_t h_t^(l) for l in layers]),  the mean over real tokens only
-
-The head is one linear layer unless a method puts another in its place, so that one fitted in closed
-form on cached activations and one trained by gradient descent are the same module, exported and
-served the same way.
-"""
-
-import json
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from annotated_types import Ge, Le, Len, Lt
-from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.initialization import no_init_weights
+from transformers import PreTrainedModel
 
-from sartor.core.errors import ModelError, SettingError
 from sartor.tasks import TRAINERS
-from sartor.tasks.text_classification import entailment, prompted, static
-from sartor.tasks.text_classification.added import Added, describe, install, read_added
-from sartor.tasks.text_classification.heads import build_head
-from sartor.tasks.text_classification.sizes import (
-    Sizes,
-    as_json,
-    read_sizes,
-    shrink_to,
-    sizes_of,
-)
+from sartor.tasks._encoder.model import TextClassifier, layers_of, load
 
-_WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
-_FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError)
-
-
-class TextClassifier(nn.Module):
-    """A transformer encoder with a head over its pooled hidden states.
-
-    Args:
-        encoder: BERT-like; taken over and changed in place (layers above the last one read and
-            the pooler are cut off).
-        outputs: Number of classes.
-        layers: Hidden states to read, in [0, encoder layers]; 0 is the embedding layer.
-        head: Its shape (see `heads.build_head`); one linear layer where nothing is said.
-    """
-
-    def __init__(
-        self,
-        encoder: PreTrainedModel,
-        outputs: int,
-        layers: Sequence[int],
-        head: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        super().__init__()
-        config = encoder.config
-        self.layers = tuple(layers)
-        self.added: tuple[Added, ...] = ()
-        """What a method put into the encoder, and left there when it was folded."""
-        self.virtual = 0
-        """Virtual tokens that the encoder puts before the text; the mean does not count them."""
-        self.encoder = encoder
-        _truncate(encoder, max(self.layers))
-        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
-        self.head: Any = build_head(self.head_width, outputs, head)
-
-    @property
-    def head_width(self) -> int:
-        """Columns of `features`."""
-        return self.encoder.config.hidden_size * len(self.layers)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, outputs).
-
-        Args:
-            input_ids: (batch, tokens), integers.
-            attention_mask: (batch, tokens), 1 at real tokens and 0 at padding.
-        """
-        return self.head(self.dropout(self.features(input_ids, attention_mask)))
-
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, len(layers) * width): the head's input."""
-        mask = attention_mask
-        if self.virtual:
-            mask = nn.functional.pad(attention_mask, (self.virtual, 0), value=1)
-        inputs = {"input_ids": input_ids, "attention_mask": mask}
-        depth = self.encoder.config.num_hidden_layers
-        return pooled(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors, config.json (the encoder's) and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-        config = self.encoder.config.to_dict()
-        # Where the backbone lay on this machine: nobody's business, and never the same bytes.
-        config.pop("_name_or_path", None)
-        _write_json(folder / "config.json", config)
-        shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
-        if head := self.head.shape():
-            shape["head"] = head
-        if sizes := self._sizes():
-            shape["sizes"] = sizes
-        if self.added:
-            shape["added"] = describe(self.added)
-        _write_json(folder / _SHAPE, shape)
-
-    def _sizes(self) -> Mapping[str, list[int]] | None:
-        """Of each layer, where they are not those that the configuration says."""
-        config: Any = self.encoder.config
-        found = sizes_of(list(layer_stack(self.encoder) or ()))
-        plain = (getattr(config, name, None) for name in ("num_attention_heads", _neurons(config)))
-        depth = config.num_hidden_layers
-        if found is None or found == Sizes(*((value,) * depth for value in plain)):
-            return None
-        return as_json(found)
-
-
-Classifier = (
-    TextClassifier
-    | static.StaticClassifier
-    | entailment.EntailmentClassifier
-    | prompted.PromptedClassifier
-)
-_REBUILD = {
-    static.KIND: static.rebuild,
-    entailment.KIND: entailment.rebuild,
-    prompted.KIND: prompted.rebuild,
-}
-
-
-def load(folder: Path) -> Classifier:
-    """Rebuild what `save` of any classifier wrote, in eval mode.
-
-    Raises:
-        ModelError: If a file is missing or does not fit the others, or names layers of a kind
-            that is not known.
-    """
-    try:
-        shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
-        if shape.get("kind") in _REBUILD:
-            return _REBUILD[shape["kind"]](shape, load_file(folder / _WEIGHTS)).eval()
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        tensors = load_file(folder / _WEIGHTS)
-        with no_init_weights():
-            encoder = AutoModel.from_config(config)
-        model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
-        if "sizes" in shape:
-            layers = list(layer_stack(model.encoder) or ())
-            shrink_to(layers, read_sizes(shape["sizes"]))
-        for added in read_added(shape.get("added", [])):
-            install(model, added)
-        model.load_state_dict(tensors)
-    except ModelError:
-        raise
-    except (*_FAULTS, StrictDataclassError) as error:
-        raise ModelError(
-            f"{folder} does not hold a saved text classifier: {error}.",
-            fix="train it again: `sartor run` rebuilds what is missing.",
-        ) from error
-    return model.eval()
+__all__ = ["TextClassification", "load"]
 
 
 @TRAINERS.add
@@ -192,13 +38,7 @@ class TextClassification:
         Raises:
             SettingError: If the encoder has no such layer.
         """
-        found = tuple(layer + depth + 1 if layer < 0 else layer for layer in self.layers)
-        if any(not 0 <= layer <= depth for layer in found):
-            raise SettingError(
-                f"layers={list(self.layers)} but the backbone's hidden states are 0 to {depth}.",
-                fix=f"choose numbers between {-depth - 1} and {depth}.",
-            )
-        return found
+        return layers_of(self.layers, depth)
 
     def build(self, encoder: PreTrainedModel, outputs: int) -> TextClassifier:
         """Put a fresh head on an encoder; the head's weights come from torch's generator."""
@@ -244,76 +84,8 @@ class TextClassification:
         return (doubt * each).sum() / weights[labels].sum()
 
 
-def pooled(
-    encoder: nn.Module,
-    inputs: Mapping[str, Tensor],
-    layers: Sequence[int],
-    depth: int,
-    *,
-    virtual: int = 0,
-) -> Tensor:
-    """(batch, len(layers) * width): the chosen hidden states averaged over tokens, side by side.
-
-    Args:
-        encoder: Of `depth` layers.
-        inputs: Its keyword arguments, `attention_mask` among them.
-        layers: Each in [0, depth]; 0 is what enters the first layer.
-        depth: Where only the last is read, the others are not kept.
-        virtual: Tokens at the front that are not the text's; they are in the mask, not in the mean.
-    """
-    top_only = tuple(layers) == (depth,)
-    found = encoder(**inputs, output_hidden_states=not top_only)
-    states = (
-        [found.last_hidden_state] if top_only else [found.hidden_states[layer] for layer in layers]
-    )
-    mask = inputs["attention_mask"][:, virtual:]
-    return torch.cat([mean_over_tokens(state[:, virtual:], mask) for state in states], dim=-1)
-
-
-def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """(batch, width) mean of (batch, tokens, width) over real tokens, in float32."""
-    mask = attention_mask.unsqueeze(-1).to(torch.float32)
-    return (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1.0)
-
-
 def _effective(counts: NDArray[np.int64], beta: float) -> NDArray[np.float32]:
     """(outputs,) inverse effective numbers of rows; a class without rows weighs 1."""
     raw = (1 - beta) / (1 - beta ** np.maximum(counts, 1))
     scale = counts.sum() / max(float((raw * counts).sum()), 1e-12)
     return np.where(counts > 0, raw * scale, 1.0).astype(np.float32)
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _truncate(encoder: PreTrainedModel, depth: int) -> None:
-    """Cut the layers above `depth` and the pooler: they would be run, shipped and never read."""
-    if getattr(encoder, "pooler", None) is not None:
-        del encoder.pooler
-        encoder.pooler = None  # type: ignore[assignment]  # its forward asks for None
-    total = encoder.config.num_hidden_layers
-    if depth == total:
-        return
-    stack = layer_stack(encoder)
-    if stack is None:
-        raise ModelError(
-            f"{type(encoder).__name__} does not keep its {total} layers in one list, so it cannot "
-            f"be cut at layer {depth}.",
-            fix="read the last layer: layers: [-1].",
-        )
-    del stack[depth:]
-    encoder.config = deepcopy(encoder.config)
-    encoder.config.num_hidden_layers = depth
-
-
-def _neurons(config: Any) -> str:
-    """DistilBERT calls it by another name."""
-    return "intermediate_size" if hasattr(config, "intermediate_size") else "hidden_dim"
-
-
-def layer_stack(encoder: PreTrainedModel) -> nn.ModuleList | None:
-    """The list that holds the encoder's layers, bottom first; None where there is not one."""
-    total = encoder.config.num_hidden_layers
-    stacks = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == total]
-    return stacks[0] if len(stacks) == 1 else None

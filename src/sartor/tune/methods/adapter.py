@@ -3,7 +3,7 @@
 Houlsby et al. 2019 (https://arxiv.org/abs/1902.00751) put two into each layer, 2 · width ·
 bottleneck + width + bottleneck weights each, and train the normalisations too; Pfeiffer et al. 2020
 (https://arxiv.org/abs/2005.00247) one, at the layer's end. The equations are in
-`tasks.text_classification.added.adapter`.
+`tasks._encoder.added.adapter`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 from torch import nn
 
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.added.adapter import Adapter
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.added.adapter import Adapter
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, Whole, is_head
 from sartor.tune.blocks import find, open_added
 

@@ -14,7 +14,7 @@ https://arxiv.org/abs/2209.11055
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -30,6 +30,7 @@ class Contrastive:
 
     reads: ClassVar[Reads] = "tokens"
     rung: ClassVar[int | None] = None
+    one_label: ClassVar[Literal[True]] = True
 
     contrast: Annotated[float, Ge(0), Le(1)] = 0.9
     """λ: share of the contrastive loss; the rest is cross-entropy, which trains the head."""

@@ -25,7 +25,7 @@ from sartor.core.types import Backbone
 from sartor.models.folder import read_config
 from sartor.models.loading import load_pair_classifier, load_tokenizer
 from sartor.models.packed import Packed, tokenise
-from sartor.tasks.text_classification.entailment import Answers, EntailmentClassifier, Hypotheses
+from sartor.tasks._encoder.entailment import Answers, EntailmentClassifier, Hypotheses
 from sartor.tune.api import METHODS, Dimension, Reads, is_head, open_tensors
 from sartor.tune.batching import Budget, Tokens, plan_in_order, rounded
 from sartor.tune.frozen import ClosedFit, Frozen, Point

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sartor.core.protocols import Floats
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.heads import HeadData, HeadFit, HeadSetting, fit_heads

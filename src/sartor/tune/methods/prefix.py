@@ -17,8 +17,8 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from sartor.core.errors import ModelError, NothingToTune
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.added.prefix import Prefix, PrefixedAttention, Stored
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.added.prefix import Prefix, PrefixedAttention, Stored
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, Whole, is_head
 from sartor.tune.blocks import find, open_added
 

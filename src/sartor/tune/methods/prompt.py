@@ -15,8 +15,8 @@ from annotated_types import Ge, Gt, Le
 from torch import nn
 
 from sartor.core.errors import ModelError, NothingToTune
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.added.prompt import Prompt, PromptedEmbeddings
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.added.prompt import Prompt, PromptedEmbeddings
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head
 from sartor.tune.blocks import open_added
 

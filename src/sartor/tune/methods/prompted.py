@@ -2,7 +2,7 @@
 
 Few-shot prompting: Brown et al. 2020, https://arxiv.org/abs/2005.14165. Nothing is trained and no
 weight is touched. A model behind a URL is asked by `search.asking`; one on this machine is a graph
-like any other, with the prompt in it (see `tasks.text_classification.prompted`).
+like any other, with the prompt in it (see `tasks._encoder.prompted`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from sartor.core.errors import ModelError, SettingError
+from sartor.core.likelihood import fit_temperature
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
 from sartor.llm.prompt import draw_examples
 from sartor.models.chat_template import read_template
 from sartor.models.loading import load_language_model, load_tokenizer
 from sartor.models.packed import tokenise
-from sartor.tasks.text_classification.prompted import Framed, PromptedClassifier, read_before
-from sartor.tasks.text_classification.settling import fit_temperature
+from sartor.tasks._encoder.prompted import Framed, PromptedClassifier, read_before
 from sartor.tune.api import METHODS, Dimension, Reads
 from sartor.tune.batching import Budget, Tokens, plan_in_order, rounded
 from sartor.tune.framing import Question, frame, plain
@@ -47,6 +47,7 @@ class Prompted:
     reads: ClassVar[Reads] = "answers"
     # Behind what takes seconds here and sends no text away, before what trains for minutes.
     rung: ClassVar[int | None] = 15
+    one_label: ClassVar[Literal[True]] = True
 
     examples: Annotated[int, Ge(0), Le(64)] = 8
     """Labelled training texts that each question shows."""

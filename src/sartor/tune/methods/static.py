@@ -26,7 +26,7 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
 from sartor.models.loading import load_encoder, load_tokenizer
 from sartor.models.packed import Packed, tokenise
-from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.heads import HeadData, HeadFit, HeadSetting, fit_heads

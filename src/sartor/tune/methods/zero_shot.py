@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from sartor.core.errors import SettingError
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import METHODS, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sartor.tasks.text_classification.train import mean_over_tokens
+from sartor.tasks._encoder.model import mean_over_tokens
 from sartor.tune.pretrain import PRETEXTS, Words, answers, fixed
 from sartor.tune.settings import Loop
 

@@ -2,6 +2,8 @@
 
 L = ½·(CE(z₁, y) + CE(z₂, y)) + α·½·(KL(p₁‖p₂) + KL(p₂‖p₁)),  p = softmax(z)
 
+Where a row has several labels, KL is that of each label's yes and no, averaged over labels.
+
 Liang et al. 2021, https://arxiv.org/abs/2106.14448
 """
 
@@ -38,16 +40,21 @@ class RDrop:
             )
         one, two = model(*inputs), model(*inputs)
         task = (self.base(one, labels) + self.base(two, labels)) / 2
-        return task + self.strength * divergence(one, two)
+        return task + self.strength * divergence(one, two, several=labels.ndim == 2)
 
 
-def divergence(one: Tensor, two: Tensor) -> Tensor:
+def divergence(one: Tensor, two: Tensor, *, several: bool = False) -> Tensor:
     """Symmetric Kullback–Leibler divergence in nats, the mean of both directions and of the rows.
 
     Args:
         one: (batch, outputs) logits.
         two: The same shape.
+        several: Whether each output is a yes or no of its own.
     """
+    if several:
+        # (z₁ − z₂)(p₁ − p₂) is KL(p₁‖p₂) + KL(p₂‖p₁) of two coins.
+        left, right = one.float(), two.float()
+        return ((left - right) * (left.sigmoid() - right.sigmoid())).mean() / 2
     left, right = one.float().log_softmax(-1), two.float().log_softmax(-1)
     forth = kl_div(right, left, reduction="batchmean", log_target=True)
     back = kl_div(left, right, reduction="batchmean", log_target=True)

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le, Len
 from torch import Tensor, nn
 
 from sartor.core.errors import ModelError
-from sartor.tasks.text_classification.added import ADDED
+from sartor.tasks._encoder.added import ADDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Added(Protocol):
 
 
 ADDED: Registry[Added] = Registry(
-    "kind of added layer", package="sartor.tasks.text_classification.added", group="sartor.added"
+    "kind of added layer", package="sartor.tasks._encoder.added", group="sartor.added"
 )
 
 

@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from sartor.tasks.text_classification.choices import Choices
+from sartor.tasks._encoder.choices import Choices
 
 KIND = "prompted"
 _BEHIND = "sartor_behind_a_prompt"

@@ -1,0 +1,322 @@
+"""Metrics of several labels a row, as scikit-learn defines them (undefined ratios are 0).
+
+Rows are the unit: all labels of a row are drawn together, so that what goes together in a row is no
+independent evidence. Averages weigh labels; `subset_accuracy` asks for the whole set of a row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.errors import Fault
+from sartor.core.types import TargetKind
+from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
+from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
+from sartor.judge.outcomes import probabilities
+from sartor.judge.ratios import RATIOS, of_label
+from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
+from sartor.need.criterion import Criterion
+from sartor.tasks import Unreadable
+from sartor.tasks._target.label_set import LabelSet
+
+_BINS = 15
+_TINY = 1e-15  # A probability of 0 for the truth costs 34.5 nats, not infinity.
+_RANKED = 4_000
+"""Rows beyond which the ranks behind `map` would take more memory than they are worth."""
+_PER_LABEL = ("precision", "recall", "f1")
+_NEEDS_PROBABILITIES = ("log_loss", "calibration_error", "map")
+
+METRICS: Mapping[str, str] = {
+    "precision": "of the rows given the label, the share that have it; takes [label=…]",
+    "recall": "of the rows with the label, the share that are found; takes [label=…]",
+    "f1": "harmonic mean of precision and recall; takes [label=…]",
+    **{
+        f"{name}_{how}": f"{name} {what}"
+        for name in _PER_LABEL
+        for how, what in (
+            ("macro", "averaged over labels, each counting the same"),
+            ("weighted", "averaged over labels, each counting as often as it occurs"),
+            ("micro", "over all labels of all rows together"),
+        )
+    },
+    "subset_accuracy": "share of rows whose labels are all found, and no other",
+    "hamming_loss": "share of wrong answers, yes or no, over all labels of all rows",
+    "map": "mean over labels of the average precision of the rows by stated probability",
+    "log_loss": "mean of −ln of the probability given to the truth about each label, in nats",
+    "calibration_error": "mean distance of stated probabilities from shares, over 15 bins",
+}
+
+Marks = NDArray[np.bool_]
+
+
+@CHECKS.add
+@dataclass(frozen=True, slots=True)
+class MultiLabel:
+    """Counts right and wrong labels of rows that have several."""
+
+    metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    target: TargetKind | None = "labels"
+
+    def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
+        takes = ("label",) if criterion.metric in _PER_LABEL else ()
+        found = threshold_fault(criterion, _NEEDS_PROBABILITIES)
+        found = found or parameter_fault(criterion, takes)
+        return found or (label_fault(criterion, outputs) if takes else None)
+
+    def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
+        statistic = _statistic(criterion, subject)
+        if criterion.relative_to == "baseline":
+            truth, names = _truth(subject)
+            today = _counted(criterion, truth, _baseline(subject, names), names)
+            statistic = difference(statistic, today)
+        label = criterion.label(subject.outputs)
+        of = f"label={label}" if label is not None and criterion.metric == "recall" else ""
+        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold, of),)
+
+
+def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
+    truth, names = _truth(subject)
+    if criterion.metric not in _NEEDS_PROBABILITIES:
+        said = _marks([answer.get("labels") or () for answer in subject.answers], names)
+        return _counted(criterion, truth, said, names)
+    # A label that the model does not know is one to which it gives nothing.
+    stated = probabilities(subject, criterion.metric)
+    stated = np.hstack([stated, np.zeros((len(stated), len(names) - stated.shape[1]))])
+    if criterion.metric == "log_loss":
+        loss = _losses(stated, truth)
+        # An unseen row may cost more than any seen one: at least as much as a blind guess.
+        worst = max(loss.max(initial=0.0), float(np.log(2)))
+        return mean(loss, float(loss.min(initial=0.0)), worst)
+    if criterion.metric == "calibration_error":
+        return calibration(stated, truth)
+    return mean_average_precision(stated, truth)
+
+
+def _counted(criterion: Criterion, truth: Marks, said: Marks, names: Sequence[str]) -> Statistic:
+    """Metrics that need nothing but the sets."""
+    metric, label = criterion.metric, criterion.label(names)
+    if metric == "subset_accuracy":
+        return proportion((truth == said).all(1))
+    if metric == "hamming_loss":
+        return mean((truth != said).mean(1), 0.0, 1.0)
+    if label is not None:
+        k = names.index(label) if label in names else None
+        none = np.zeros(len(truth), bool)
+        has, given = (none, none) if k is None else (truth[:, k], said[:, k])
+        return of_label(metric, has, given)
+    name, _, how = metric.rpartition("_")
+    return micro(name, truth, said) if how == "micro" else averaged(name, how, truth, said)
+
+
+def micro(name: str, truth: Marks, said: Marks) -> Statistic:
+    """A ratio of sums over all labels; sums are (hits, true, said, rows)."""
+    ratio = RATIOS[name]
+    columns = [(truth & said).sum(1), truth.sum(1), said.sum(1), np.ones(len(truth))]
+    kinds, code = np.unique(np.column_stack(columns).astype(float), axis=0, return_inverse=True)
+    return Statistic(
+        kinds=kinds,
+        code=code.reshape(-1).astype(np.int64),
+        value=lambda sums: ratio(sums[..., 0], sums[..., 1], sums[..., 2]),
+        # A row with a label that was missed, and given another in its place.
+        lowers=np.array([[0.0, 1.0, 1.0, 1.0]]),
+        raises=np.array([[1.0, 1.0, 1.0, 1.0]]),
+        trials=np.array([0.0, 0.0, 0.0, 1.0]),
+    )
+
+
+def averaged(name: str, how: str, truth: Marks, said: Marks) -> Statistic:
+    """A mean of ratios over labels; sums are (hits, true, said), a block of one number a label
+    each, and rows. Labels that no row has and none was given are left out.
+
+    Args:
+        name: One of `RATIOS`.
+        how: "macro", or "weighted" by the rows that have each label.
+        truth: (rows, labels).
+        said: (rows, labels).
+    """
+    ratio, k = RATIOS[name], truth.shape[1]
+    marks = np.hstack([truth & said, truth, said, np.ones((len(truth), 1), bool)])
+    kinds, code = np.unique(marks, axis=0, return_inverse=True)
+
+    def value(sums: Floats) -> Floats:
+        hits, true, given = sums[..., :k], sums[..., k : 2 * k], sums[..., 2 * k : 3 * k]
+        weight = true if how == "weighted" else ((true + given) > 0).astype(float)
+        return divide((ratio(hits, true, given) * weight).sum(-1), weight.sum(-1))
+
+    seen = np.flatnonzero(truth.any(0))
+    own = np.eye(k)[seen if len(seen) else slice(None)]
+    elsewhere = (1 - own) / max(k - 1, 1)
+    one = np.ones((len(own), 1))
+    return Statistic(
+        kinds=kinds.astype(float),
+        code=code.reshape(-1).astype(np.int64),
+        value=value,
+        lowers=np.hstack([np.zeros_like(own), own, elsewhere, one]),
+        raises=np.hstack([own, own, own, one]),
+        trials=np.append(np.zeros(3 * k), 1.0),
+    )
+
+
+def mean_average_precision(stated: Floats, truth: Marks) -> Statistic:
+    """Mean over labels of AP = Σ_n (R_n − R_{n−1}) · P_n, over the distinct stated probabilities.
+
+    It is no function of few sums: every row is a kind of its own, and the sums are how often each
+    row is there. Behind them stand two rows a label that are not: one with the label that is
+    ranked last, and one that is ranked first. Labels that no row has are left out.
+
+    Args:
+        stated: (rows, labels).
+        truth: (rows, labels).
+
+    Raises:
+        CannotMeasure: Of more rows than their ranks may take memory for.
+    """
+    rows = len(truth)
+    if rows > _RANKED:
+        raise CannotMeasure(
+            f"map ranks rows against one another, and {rows:,} are more than {_RANKED:,}.",
+            fix="ask for f1_macro, or judge fewer rows.",
+        )
+    seen = np.flatnonzero(truth.any(0))
+    m, width = len(seen), rows + 2 * len(seen)
+    ranks = [_ranks(stated[:, c], truth[:, c], (i, m)) for i, c in enumerate(seen)]
+
+    def value(sums: Floats) -> Floats:
+        found = [_average_precision(sums, order, has, ends) for order, has, ends in ranks]
+        there = [divide(one, one) for _, one in found]
+        total = sum((one for one, _ in found), np.zeros(sums.shape[:-1]))
+        return divide(total, sum(there, np.zeros(sums.shape[:-1])))
+
+    extra = np.eye(width)[rows:]
+    return Statistic(
+        kinds=np.eye(rows, width),
+        code=np.arange(rows),
+        value=value,
+        lowers=extra[:m] if m else np.zeros((1, width)),
+        raises=extra[m:] if m else np.zeros((1, width)),
+        trials=np.concatenate([np.ones(rows), np.zeros(2 * m)]),
+    )
+
+
+def _ranks(
+    stated: Floats, has: Marks, place: tuple[int, int]
+) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp]]:
+    """Columns of the sums by falling probability, which of them have the label, and where rows of
+    equal probability end."""
+    index, m = place
+    rows = len(stated)
+    last, first = rows + index, rows + m + index
+    order = np.argsort(-stated, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(stated[order])), rows - 1)
+    columns = np.concatenate([[first], order, [last]])
+    marked = np.concatenate([[1.0], has[order].astype(float), [1.0]])
+    return columns, marked, np.concatenate([[0], ends + 1, [rows + 1]])
+
+
+def _average_precision(
+    sums: Floats, order: NDArray[np.intp], has: Floats, ends: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """(…) of each draw, and (…) its rows with the label."""
+    weight = sums[..., order]
+    everyone = weight.cumsum(-1)[..., ends]
+    hits = (weight * has).cumsum(-1)[..., ends]
+    before = np.concatenate([np.zeros((*hits.shape[:-1], 1)), hits[..., :-1]], -1)
+    total = hits[..., -1]
+    return divide(((hits - before) * divide(hits, everyone)).sum(-1), total), total
+
+
+def calibration(stated: Floats, truth: Marks) -> Statistic:
+    """Expected calibration error of every yes or no, equal-width bins.
+
+    Naeini et al. 2015; Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    """
+    rows, k = truth.shape
+    # Bins are [0, 1/15], …, (14/15, 1].
+    bins = np.clip(np.ceil(stated * _BINS).astype(int) - 1, 0, _BINS - 1)
+    place = (np.arange(rows)[:, None] * _BINS + bins).ravel()
+
+    def binned(values: Floats) -> Floats:
+        """(rows, bins) sums over a row's labels."""
+        found = np.bincount(place, weights=values.ravel(), minlength=rows * _BINS)
+        return found.reshape(rows, _BINS)
+
+    counts = binned(np.ones_like(stated))
+    gaps = binned(truth - stated)
+
+    def value(sums: Floats) -> Floats:
+        return divide(np.abs(sums[..., :_BINS]).sum(-1), sums[..., _BINS : 2 * _BINS].sum(-1))
+
+    def at_zero(rng: np.random.Generator, draws: int) -> Floats:
+        found = np.empty((draws, _BINS))
+        flat, expected = bins.ravel(), binned(stated).sum(0)
+        wanted = stated.ravel().astype(np.float32)
+        for draw in range(draws):
+            drawn = rng.random(len(wanted), dtype=np.float32) < wanted
+            found[draw] = np.bincount(flat, weights=drawn, minlength=_BINS) - expected
+        whole = np.broadcast_to(np.append(counts.sum(0), float(rows)), (draws, _BINS + 1))
+        return np.hstack([found, whole])
+
+    # One more row may be all wrong or all right in any bin that there is.
+    seen = np.flatnonzero(counts.any(0))
+    own, one = np.eye(_BINS)[seen] * k, np.ones((len(seen), 1))
+    level = (binned(stated).sum(0)[seen] / counts.sum(0)[seen])[:, None]
+    surprises = [np.hstack([-own * level, own, one]), np.hstack([own * (1 - level), own, one])]
+    calm = np.hstack([np.zeros_like(own), own, one])
+    return Statistic(
+        kinds=np.hstack([gaps, counts, np.ones((rows, 1))]),
+        code=np.arange(rows),
+        value=value,
+        lowers=np.vstack([calm, calm]),
+        raises=np.vstack(surprises),
+        trials=np.append(np.zeros(2 * _BINS), 1.0),
+        at_zero=at_zero,
+    )
+
+
+def _losses(stated: Floats, truth: Marks) -> Floats:
+    """(rows,) the mean over labels of −ln of the probability given to the truth, in nats."""
+    right = np.where(truth, stated, 1.0 - stated)
+    return -np.log(np.clip(right, _TINY, 1.0)).mean(1)
+
+
+def _truth(subject: Subject) -> tuple[Marks, tuple[str, ...]]:
+    """(rows, labels) of the targets, and the labels: the outputs, then those only the rows have.
+
+    Raises:
+        CannotMeasure: If answers and rows do not match.
+    """
+    target = subject.examples.target
+    if len(target) != len(subject.answers):
+        raise CannotMeasure(
+            f"{len(subject.answers)} answers meet {len(target)} sets of labels.",
+            fix="give one answer and one set of labels a row.",
+        )
+    strange = {label for labels in target for label in labels} - set(subject.outputs)
+    names = (*subject.outputs, *sorted(strange))
+    return _marks(target, names), names
+
+
+def _baseline(subject: Subject, names: Sequence[str]) -> Marks:
+    if subject.baseline is None:
+        raise CannotMeasure(
+            "The rows have no baseline to compare with.",
+            fix="name the column with today's answers under data.baseline.",
+        )
+    form = LabelSet()
+    try:
+        read = [form.value(form.read(cell, names)) if cell else () for cell in subject.baseline]
+    except Unreadable as error:
+        raise CannotMeasure(f"The baseline: {error.what}.", fix=f"{error.fix}.") from None
+    return _marks(read, names)
+
+
+def _marks(sets: Sequence[object], names: Sequence[str]) -> Marks:
+    index = {name: i for i, name in enumerate(names)}
+    found = np.zeros((len(sets), len(names)), bool)
+    for row, labels in enumerate(sets):
+        for label in labels:  # type: ignore[attr-defined]  # answers are mappings of objects
+            if label in index:
+                found[row, index[label]] = True
+    return found

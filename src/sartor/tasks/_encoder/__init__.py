@@ -1,0 +1,1 @@
+"""What tasks on texts share: an encoder with a head, and models that answer as one does."""

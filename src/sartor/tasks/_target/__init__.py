@@ -1,0 +1,1 @@
+"""Forms of answers that tasks share; each is a `sartor.tasks.Target`."""

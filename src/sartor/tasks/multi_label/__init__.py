@@ -1,0 +1,1 @@
+"""Several labels a text. `spec` serves and judges; `train` learns."""
