@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sartor.core.errors import DataError
+from sartor.core.texts import Text, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.labels import LabelFault, Labelled, label_faults, refuse
 from sartor.data.near import near_clusters
@@ -21,6 +22,7 @@ from sartor.data.normalise import (
     normalise_label,
     normalise_text,
 )
+from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
 
 DROP_NEAR = 0.9
@@ -69,7 +71,7 @@ class Cleaned:
 class _Rows:
     """The columns being worked on, and the books. `alive` holds indices still in."""
 
-    texts: list[str | None]
+    inputs: dict[str, list[str | None]]
     labels: list[str | None]
     places: list[tuple[str, int]]
     splits: list[str | None]
@@ -79,14 +81,23 @@ class _Rows:
     dropped: list[Change] = field(default_factory=list[Change])
     changed: list[Change] = field(default_factory=list[Change])
 
+    def text(self, i: int) -> Text:
+        """What the model reads of a row."""
+        found = tuple(values[i] or "" for values in self.inputs.values())
+        return found[0] if len(found) == 1 else found
+
     def drop(self, gone: dict[int, tuple[str, str]]) -> None:
         """Drop rows: index to (reason, detail)."""
         for i in sorted(gone):
             reason, detail = gone[i]
             self.dropped.append(
-                Change(*self.places[i], "dropped", reason, detail, excerpt(self.texts[i]))
+                Change(*self.places[i], "dropped", reason, detail, excerpt(shown(self.text(i))))
             )
         self.alive = [i for i in self.alive if i not in gone]
+
+    def alive_inputs(self) -> dict[str, list[str]]:
+        """Role to the texts of the rows that are still in."""
+        return {r: [values[i] or "" for i in self.alive] for r, values in self.inputs.items()}
 
     def where(self, i: int) -> str:
         return place(*self.places[i])
@@ -102,7 +113,8 @@ class _Rows:
             role = official
             # A row that an earlier run tested on stays, whatever file a copy of it arrives in.
             if self.known and official != "test":
-                role = self.known.get(content_id({"text": self.texts[i] or ""}), official)
+                name = content_id({role: values[i] or "" for role, values in self.inputs.items()})
+                role = self.known.get(name, official)
             self.ranks[i] = _RANK.get(role, _TRAIN), role != official
         return *self.ranks[i], i
 
@@ -110,7 +122,7 @@ class _Rows:
 def clean(
     table: Table,
     *,
-    text: str,
+    text: str | Mapping[str, str],
     label: str = "",
     labels: Sequence[str] | None = None,
     near_duplicates: bool = True,
@@ -120,7 +132,7 @@ def clean(
 
     Args:
         table: As read.
-        text: Column the model reads.
+        text: Column the model reads, or role to column where it reads several.
         label: Column it must answer; empty leaves labels out (unlabelled rows).
         labels: The need's declared labels, or None for whatever occurs.
         near_duplicates: Drop training rows that nearly repeat a row of the same label
@@ -131,10 +143,14 @@ def clean(
         DataError: If a column is absent, no row is left, a label is not declared, occurs once or
             only in the test rows.
     """
-    table.require(text, *([label] if label else []))
-    rows = _rows_of(table, text, label)
+    if isinstance(text, str):
+        columns = Columns(text, label)
+    else:
+        columns = Columns(next(iter(text.values())), label, roles=text)
+    table.require(*columns.names())
+    rows = _rows_of(table, columns)
     rows.known = known or {}
-    cleaned, faults = _survey(table, rows, Columns(text, label), labels, near_duplicates)
+    cleaned, faults = _survey(table, rows, columns, labels, near_duplicates)
     refuse([fault for fault in faults if fault.rows])
     return cleaned
 
@@ -147,31 +163,42 @@ def survey(
     Raises:
         DataError: If a column is absent or no row is left.
     """
-    table.require(columns.text, *([columns.label] if columns.label else []))
-    rows = _rows_of(table, columns.text, columns.label)
+    table.require(*columns.inputs.values(), *([columns.label] if columns.label else []))
+    rows = _rows_of(table, columns)
     return _survey(table, rows, columns, labels, True)
 
 
 def _survey(
     table: Table, rows: _Rows, columns: Columns, labels: Sequence[str] | None, near: bool
 ) -> tuple[Cleaned, list[LabelFault]]:
-    text, label = columns.text, columns.label
+    label = columns.label
     _normalise(rows, labelled=bool(label), declared=set(labels or ()))
     if not rows.alive:
         first = rows.dropped[0]
-        holds = f"{text!r} holds the texts" + (f" and {label!r} the labels" if label else "")
+        named = " and ".join(repr(name) for name in columns.inputs.values())
+        holds = (
+            f"{named} holds the texts" if len(columns.inputs) == 1 else f"{named} hold the texts"
+        )
+        holds += f" and {label!r} the labels" if label else ""
         raise DataError(
             f"All {len(table):,} rows were dropped; the first, {place(first.file, first.row)}:"
             f" {first.reason}.",
             fix=f"check that {holds}.",
         )
     # Undeclared labels are looked for before duplicates go, so that each of their rows is named.
-    faults = [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
+    faults = misplaced(_labelled(rows), rows.alive_inputs()) if label else []
+    told = {fault.label for fault in faults}
+    faults += [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
+    if len(rows.inputs) > 1:
+        rows.drop(swapped(rows.inputs, rows.alive))
     conflicts = _repeated(rows)
     if near:
         _nearly_repeated(rows)
     faults += [f for f in _faults(rows, label, labels) if not labels or f.label in labels]
-    columns_now = {text: rows.texts, **({label: rows.labels} if label else {})}
+    # Whoever is told that a cell stands in the wrong column need not hear that its label is new.
+    faults = [f for i, f in enumerate(faults) if i < len(told) or f.label not in told]
+    texts = {column: rows.inputs[role] for role, column in columns.inputs.items()}
+    columns_now = {**texts, **({label: rows.labels} if label else {})}
     frame = table.frame[rows.alive].with_columns(
         pl.Series(name, [values[i] for i in rows.alive], dtype=pl.String)
         for name, values in columns_now.items()
@@ -179,9 +206,10 @@ def _survey(
     return Cleaned(frame, tuple(rows.dropped), tuple(rows.changed), tuple(conflicts)), faults
 
 
-def _rows_of(table: Table, text: str, label: str) -> _Rows:
+def _rows_of(table: Table, columns: Columns) -> _Rows:
+    label = columns.label
     return _Rows(
-        texts=texts_of(table.frame[text]),
+        inputs={role: texts_of(table.frame[name]) for role, name in columns.inputs.items()},
         labels=texts_of(table.frame[label]) if label else [None] * len(table),
         places=list(zip(table.frame[FILE], table.frame[ROW], strict=True)),
         splits=table.frame[SPLIT].to_list(),
@@ -204,27 +232,36 @@ def _labelled(rows: _Rows) -> Labelled:
 def _normalise(rows: _Rows, *, labelled: bool, declared: set[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i in rows.alive:
-        given = rows.texts[i]
-        if given is None:
-            gone[i] = ("empty text", "the cell is missing")
-            continue
-        text, reasons = normalise_text(given)
-        if not text:
-            gone[i] = ("empty text", "nothing is left once spaces and control characters go")
-        elif text.casefold() in MISSING_TEXT:
-            gone[i] = ("empty text", f"the cell reads {text!r}, a mark of a missing value")
+        found = {role: _read(values[i]) for role, values in rows.inputs.items()}
+        empty = next((role for role, (text, _) in found.items() if not text), None)
+        if empty is not None:
+            gone[i] = (f"empty {empty}", found[empty][1][0])
         elif labelled and (why := _unlabelled(rows.labels[i], declared)):
             gone[i] = ("no label", why)
         else:
-            rows.texts[i] = text
+            for role, (text, _) in found.items():
+                rows.inputs[role][i] = text
             if labelled:
                 rows.labels[i] = normalise_label(rows.labels[i] or "")
+            reasons = list(dict.fromkeys(why for _, told in found.values() for why in told))
             if reasons:
-                detail = "; ".join(reasons)
+                text = excerpt(shown(rows.text(i)))
                 rows.changed.append(
-                    Change(*rows.places[i], "changed", reasons[0], detail, excerpt(text))
+                    Change(*rows.places[i], "changed", reasons[0], "; ".join(reasons), text)
                 )
     rows.drop(gone)
+
+
+def _read(given: str | None) -> tuple[str, tuple[str, ...]]:
+    """A text in its usual form and what changed it; empty, and why, where there is none."""
+    if given is None:
+        return "", ("the cell is missing",)
+    text, reasons = normalise_text(given)
+    if not text:
+        return "", ("nothing is left once spaces and control characters go",)
+    if text.casefold() in MISSING_TEXT:
+        return "", (f"the cell reads {text!r}, a mark of a missing value",)
+    return text, reasons
 
 
 def _unlabelled(label: str | None, declared: set[str]) -> str:
@@ -237,9 +274,9 @@ def _unlabelled(label: str | None, declared: set[str]) -> str:
 
 def _repeated(rows: _Rows) -> list[Conflict]:
     """Drop repeated texts, and texts whose labels contradict each other."""
-    same: dict[str, list[int]] = defaultdict(list)
+    same: dict[Text, list[int]] = defaultdict(list)
     for i in rows.alive:
-        same[rows.texts[i] or ""].append(i)
+        same[rows.text(i)].append(i)
     gone: dict[int, tuple[str, str]] = {}
     conflicts: list[Conflict] = []
     for text, group in same.items():
@@ -249,7 +286,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
         found = sorted({rows.labels[i] or "" for i in group})
         if len(found) > 1:
             conflicts.append(
-                Conflict(excerpt(text), tuple(found), tuple(rows.places[i] for i in group))
+                Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
             )
         gone.update(_judge_group(rows, group))
     rows.drop(gone)
@@ -277,10 +314,14 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
 def _nearly_repeated(rows: _Rows) -> None:
     """Drop rows that nearly repeat an earlier row of the same label; never a held-out row."""
     order = sorted(rows.alive, key=rows.rank)
-    clusters = near_clusters([rows.texts[i] or "" for i in order], threshold=DROP_NEAR)
-    kept: dict[tuple[int, str | None], int] = {}
+    # Rows of several texts are near where all of their texts are.
+    found = [
+        near_clusters([values[i] or "" for i in order], threshold=DROP_NEAR).tolist()
+        for values in rows.inputs.values()
+    ]
+    kept: dict[tuple[tuple[int, ...], str | None], int] = {}
     gone: dict[int, tuple[str, str]] = {}
-    for i, cluster in zip(order, clusters.tolist(), strict=True):
+    for i, cluster in zip(order, zip(*found, strict=True), strict=True):
         first = kept.setdefault((cluster, rows.labels[i]), i)
         if first != i and rows.rank(i)[0] == _TRAIN:
             gone[i] = ("near duplicate", f"of {rows.where(first)}")

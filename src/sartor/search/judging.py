@@ -88,7 +88,9 @@ def judge_bundle(
     """
     bundle = open_bundle(folder)
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
-    examples, notes = _fresh(bundle, prepare.examples_of(str(labels), need.data, Path()), labels)
+    inputs = tuple(roles_of(need.task).inputs)
+    given = prepare.examples_of(str(labels), need.data, Path(), inputs)
+    examples, notes = _fresh(bundle, given, labels)
     outputs = bundle.manifest.outputs
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.
@@ -99,7 +101,7 @@ def judge_bundle(
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
     served = answering.load(folder)
-    texts = list(examples.inputs["text"])
+    texts = list(examples.texts)
     subject = Subject(
         examples=examples,
         answers=served.predict(list(examples.rows())),
@@ -230,7 +232,8 @@ def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
         DataError: If the data cannot be used.
     """
     known = store.assignments(need.name)
-    gathered = prepare.gather(need.data, root, known=known)
+    inputs = tuple(roles_of(need.task).inputs)
+    gathered = prepare.gather(need.data, root, known=known, inputs=inputs)
     counts = gathered.label_counts()
     total = sum(counts.values())
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})

@@ -16,7 +16,7 @@ from sartor.core.store import Store
 from sartor.serve import page
 from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
-from sartor.serve.bodies import FeedbackBody, PredictBody, parse
+from sartor.serve.bodies import FeedbackBody, PredictBody, parse, said_text
 from sartor.serve.exchange import Exchange
 from sartor.serve.figures import Figures
 from sartor.serve.following import Follower, open_live
@@ -187,7 +187,9 @@ class Service:
                 status=422,
             )
         tenant = Exchange.of(request.scope).tenant
-        said = Said(**body.model_dump(exclude={"new_label"}), tenant=tenant)
+        text = said_text(body, self._versions.lineup.live.runtime.inputs)
+        plain = body.model_dump(exclude={"new_label", "inputs", "text"})
+        said = Said(**plain, text=text, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)

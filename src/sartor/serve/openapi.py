@@ -167,10 +167,24 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         "additionalProperties": False,
     }
     rows["examples"] = [[dict.fromkeys(facts.inputs, "It broke after two days.")]]
+    said = schemas["FeedbackBody"]["properties"]
+    if len(facts.inputs) == 1:
+        del said["inputs"]
+    else:
+        del said["text"]
+        said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
     schemas["FeedbackBody"]["anyOf"] = [
         {"properties": {"label": {"enum": list(facts.labels)}}},
         {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
+    ]
+    tensors = schemas["InferenceRequest"]["properties"]["inputs"]
+    tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
+    tensors["examples"] = [
+        [
+            {"name": name, "shape": [1], "datatype": "BYTES", "data": ["It broke."]}
+            for name in facts.inputs
+        ]
     ]
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)

@@ -199,17 +199,21 @@ class Tuner:
 
     def _key(self, what: str, train: Examples, validation: Examples) -> str:
         rows = [
-            [part.ids, part.inputs.get("text", ()), part.target] for part in (train, validation)
+            [part.ids, part.texts if part.inputs else (), part.target]
+            for part in (train, validation)
         ]
         options = self.options
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
-        code = sources_sha256(
+        sources = {
             "sartor.tune",
+            # Every task's models are built of its parts.
             "sartor.tasks.text_classification",
+            f"sartor.tasks.{options.task}",
             "sartor.models.packed",
             "sartor.models.chat_template",
             "sartor.llm.prompt",
-        )
+        }
+        code = sources_sha256(*sorted(sources))
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)
         return digest(what, rows, self.outputs, shared, meant, code, numeric)

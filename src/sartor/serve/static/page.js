@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
+let inputs = ["text"];
 
 async function call(path, body) {
   const headers = {};
@@ -42,7 +43,29 @@ async function learnModel() {
   $("feedback").hidden = !model.feedback;
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
+  drawBoxes(model.inputs);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
+}
+
+// The first box is in the page; a model that reads several texts gets one more for each.
+function drawBoxes(names) {
+  if (String(names) === String(inputs)) return;
+  inputs = names;
+  $("others").replaceChildren(...names.slice(1).flatMap((name) => {
+    const label = document.createElement("label");
+    label.htmlFor = `text-${name}`;
+    label.textContent = said.other;
+    const box = document.createElement("textarea");
+    box.id = `text-${name}`;
+    box.rows = 5;
+    box.required = true;
+    return [label, box];
+  }));
+}
+
+function readRow() {
+  return Object.fromEntries(
+    inputs.map((name, at) => [name, (at ? $(`text-${name}`) : $("text")).value]));
 }
 
 function drawRow([label, probability]) {
@@ -75,7 +98,10 @@ function drawAnswer(output) {
 async function sendFeedback(label, comment) {
   const body = { request_id: last.id, row: 0, label };
   if (comment) body.comment = comment;
-  if ($("keep").checked) body.text = last.text;
+  if ($("keep").checked) {
+    if (inputs.length > 1) body.inputs = last.row;
+    else body.text = last.row[inputs[0]];
+  }
   await call("/v1/feedback", body);
   for (const id of ["right", "wrong"]) $(id).disabled = true;
   $("correction").hidden = true;
@@ -85,10 +111,10 @@ async function sendFeedback(label, comment) {
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = $("text").value;
+  const row = readRow();
   attempt(async () => {
-    const reply = await call("/v1/predict", { inputs: [{ text }] });
-    last = { id: reply.request_id, text, best: reply.outputs[0].best };
+    const reply = await call("/v1/predict", { inputs: [row] });
+    last = { id: reply.request_id, row, best: reply.outputs[0].best };
     drawAnswer(reply.outputs[0]);
   });
 });

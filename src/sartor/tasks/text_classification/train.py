@@ -21,6 +21,7 @@ from annotated_types import Ge, Le, Len, Lt
 from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -30,6 +31,7 @@ from sartor.tasks import TRAINERS
 from sartor.tasks.text_classification import entailment, prompted, static
 from sartor.tasks.text_classification.added import Added, describe, install, read_added
 from sartor.tasks.text_classification.heads import build_head
+from sartor.tasks.text_classification.segments import segments
 from sartor.tasks.text_classification.sizes import (
     Sizes,
     as_json,
@@ -39,7 +41,8 @@ from sartor.tasks.text_classification.sizes import (
 )
 
 _WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
-_FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError)
+FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError, StrictDataclassError)
+"""What reading a saved classifier raises where its files do not fit one another."""
 
 
 class TextClassifier(nn.Module):
@@ -67,8 +70,10 @@ class TextClassifier(nn.Module):
         """What a method put into the encoder, and left there when it was folded."""
         self.virtual = 0
         """Virtual tokens that the encoder puts before the text; the mean does not count them."""
+        self.separator: int | None = None
+        """Where a sequence holds two texts: the token that ends the first (see `segments`)."""
         self.encoder = encoder
-        _truncate(encoder, max(self.layers))
+        truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
         self.head: Any = build_head(self.head_width, outputs, head)
 
@@ -92,6 +97,8 @@ class TextClassifier(nn.Module):
         if self.virtual:
             mask = nn.functional.pad(attention_mask, (self.virtual, 0), value=1)
         inputs = {"input_ids": input_ids, "attention_mask": mask}
+        if self.separator is not None:
+            inputs["token_type_ids"] = segments(input_ids, self.separator)
         depth = self.encoder.config.num_hidden_layers
         return pooled(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
 
@@ -100,10 +107,7 @@ class TextClassifier(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-        config = self.encoder.config.to_dict()
-        # Where the backbone lay on this machine: nobody's business, and never the same bytes.
-        config.pop("_name_or_path", None)
-        _write_json(folder / "config.json", config)
+        write_config(self.encoder, folder)
         shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
         if head := self.head.shape():
             shape["head"] = head
@@ -111,7 +115,9 @@ class TextClassifier(nn.Module):
             shape["sizes"] = sizes
         if self.added:
             shape["added"] = describe(self.added)
-        _write_json(folder / _SHAPE, shape)
+        if self.separator is not None:
+            shape["separator"] = self.separator
+        write_json(folder / _SHAPE, shape)
 
     def _sizes(self) -> Mapping[str, list[int]] | None:
         """Of each layer, where they are not those that the configuration says."""
@@ -148,11 +154,10 @@ def load(folder: Path) -> Classifier:
         shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
         if shape.get("kind") in _REBUILD:
             return _REBUILD[shape["kind"]](shape, load_file(folder / _WEIGHTS)).eval()
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tensors = load_file(folder / _WEIGHTS)
-        with no_init_weights():
-            encoder = AutoModel.from_config(config)
+        encoder = read_encoder(folder)
         model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
+        model.separator = shape.get("separator")
         if "sizes" in shape:
             layers = list(layer_stack(model.encoder) or ())
             shrink_to(layers, read_sizes(shape["sizes"]))
@@ -161,12 +166,32 @@ def load(folder: Path) -> Classifier:
         model.load_state_dict(tensors)
     except ModelError:
         raise
-    except (*_FAULTS, StrictDataclassError) as error:
-        raise ModelError(
-            f"{folder} does not hold a saved text classifier: {error}.",
-            fix="train it again: `sartor run` rebuilds what is missing.",
-        ) from error
+    except FAULTS as error:
+        raise not_saved(folder, error) from error
     return model.eval()
+
+
+def read_encoder(folder: Path) -> PreTrainedModel:
+    """The encoder that a saved classifier's config.json describes; its weights are not read."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with no_init_weights():
+        return AutoModel.from_config(config)
+
+
+def write_config(encoder: PreTrainedModel, folder: Path) -> None:
+    """What `read_encoder` reads."""
+    config = encoder.config.to_dict()
+    # Where the backbone lay on this machine: nobody's business, and never the same bytes.
+    config.pop("_name_or_path", None)
+    write_json(folder / "config.json", config)
+
+
+def not_saved(folder: Path, error: Exception) -> ModelError:
+    """That a folder does not hold what it should."""
+    return ModelError(
+        f"{folder} does not hold a saved text classifier: {error}.",
+        fix="train it again: `sartor run` rebuilds what is missing.",
+    )
 
 
 @TRAINERS.add
@@ -200,9 +225,27 @@ class TextClassification:
             )
         return found
 
-    def build(self, encoder: PreTrainedModel, outputs: int) -> TextClassifier:
-        """Put a fresh head on an encoder; the head's weights come from torch's generator."""
+    def build(
+        self, encoder: PreTrainedModel, outputs: int, tokenizer: Tokenizer | None = None
+    ) -> TextClassifier:
+        """Put a fresh head on an encoder; the head's weights come from torch's generator.
+
+        Args:
+            encoder: Taken over.
+            outputs: Number of classes.
+            tokenizer: Of the texts, for a task whose model must know how they are joined.
+        """
         return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+
+    def reads(self, source: Any) -> Any:
+        """Cached activations of single texts to those that a head on them reads."""
+        return source
+
+    def on(
+        self, encoder: PreTrainedModel, outputs: int, layers: Sequence[int], head: Mapping[str, Any]
+    ) -> nn.Module:
+        """An encoder with a head of that shape on what `reads` gave, for methods in closed form."""
+        return TextClassifier(encoder, outputs, layers, head)
 
     def weights(self, labels: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
         """(outputs,) weight of each class in the loss; a class without rows weighs 1.
@@ -283,11 +326,11 @@ def _effective(counts: NDArray[np.int64], beta: float) -> NDArray[np.float32]:
     return np.where(counts > 0, raw * scale, 1.0).astype(np.float32)
 
 
-def _write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _truncate(encoder: PreTrainedModel, depth: int) -> None:
+def truncate(encoder: PreTrainedModel, depth: int) -> None:
     """Cut the layers above `depth` and the pooler: they would be run, shipped and never read."""
     if getattr(encoder, "pooler", None) is not None:
         del encoder.pooler
