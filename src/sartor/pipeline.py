@@ -23,6 +23,7 @@ from sartor.bundle import Bundle, record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
+from sartor.core.texts import Text
 from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
@@ -49,7 +50,7 @@ from sartor.search.outcome import Outcome, describe
 from sartor.search.pretraining import adapter
 from sartor.search.product import Workshop, reading
 from sartor.search.reusing import Reusing
-from sartor.search.rungs import costs
+from sartor.search.rungs import costs, reads_pairs
 from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
 from sartor.search.smaller import smaller
 from sartor.search.turns import turn
@@ -332,7 +333,7 @@ class _Stages:
 
         return Terms(
             backbones=ready.backbones,
-            reading=reading(ready.backbones, MAX_LENGTH),
+            reading=reading(ready.backbones, MAX_LENGTH, reads_pairs(self.need.task)),
             taste=workshop.tasted,
             refit=None if clock.limits.seconds is None else refit,
             cost=costs(self.need.task, ready.backbones),
@@ -352,7 +353,7 @@ class _Stages:
             load=self.answering.load,
         )
 
-    def _timing(self, bundle: Bundle, texts: Sequence[str]) -> NDArray[np.float64]:
+    def _timing(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
         def measure() -> list[list[float]]:
             return self.answering.time(bundle, texts, 2 * len(texts)).tolist()
 

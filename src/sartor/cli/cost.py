@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sartor.cli.options import BundleFolder, Json
+
+if TYPE_CHECKING:
+    from sartor.core.texts import Text
 
 _MOST_TEXTS = 2_000
 
@@ -45,7 +48,7 @@ def cost(
     asked = Asked(
         tuple(requests or ()), price, target, None if prices is None else str(prices), threads
     )
-    found = cost_of_bundle(bundle, SAMPLE if texts is None else _texts(texts), asked)
+    found = cost_of_bundle(bundle, SAMPLE if texts is None else _texts(texts, bundle), asked)
     if json:
         write_json(found)
         return
@@ -62,15 +65,18 @@ def cost(
 COMMANDS = (cost,)
 
 
-def _texts(file: Path) -> list[str]:
+def _texts(file: Path, bundle: Path) -> "list[Text]":
+    from sartor.bundle import open_bundle
     from sartor.cli.serving import read_row
     from sartor.core.errors import DataError
 
-    found: list[str] = []
+    keys = tuple(open_bundle(bundle).manifest.inputs)
+    found: list[Text] = []
     try:
         with file.open("rb") as handle:
             for number, line in enumerate(handle, 1):
-                found.append(str(read_row(line, number, file, ("text",))["text"]))
+                row = read_row(line, number, file, keys)
+                found.append(row[keys[0]] if len(keys) == 1 else tuple(row[key] for key in keys))
                 if len(found) == _MOST_TEXTS:
                     break
     except OSError as error:

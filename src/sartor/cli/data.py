@@ -23,21 +23,15 @@ def check(need: NeedFile, json: Json = False) -> None:
 
     from sartor.cli.drawing import write_json
     from sartor.data.check import check as examine
-    from sartor.data.table import Columns
+    from sartor.data.prepare import columns_of
     from sartor.need.file import load_need
     from sartor.search.judging import roles_of
     from sartor.tasks import TASKS
 
     found = load_need(need, roles_of)
     data = found.data
-    columns = Columns(
-        data.roles["text"],
-        data.roles["label"],
-        data.group or "",
-        data.time or "",
-        data.baseline or "",
-        TASKS.get(found.task)().target,
-    )
+    task = TASKS.get(found.task)()
+    columns = columns_of(data, tuple(task.roles.inputs), task.target)
     sources = {
         "train": data.train,
         "validation": data.validation or [],

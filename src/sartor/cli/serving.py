@@ -183,20 +183,26 @@ def read_row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dic
         text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(f"{file}, line {number:,} is not UTF-8.", fix="save it as UTF-8.") from None
+    form = "{" + ", ".join(f'"{key}": "…"' for key in keys) + "}"
     if not text.lstrip().startswith("{"):
+        if len(keys) > 1:
+            raise DataError(
+                f"{file}, line {number:,} is one text, and the model reads {len(keys)}.",
+                fix=f"write {form} on each line.",
+            )
         return {keys[0]: text}
     try:
         found: Any = jsons.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{file}, line {number:,} is not JSON: {error}.",
-            fix=f'write {{"{keys[0]}": "…"}} on each line.',
+            fix=f"write {form} on each line.",
         ) from None
     missing = [key for key in keys if not isinstance(found.get(key), str)]
     if missing:
         raise DataError(
             f"{file}, line {number:,} has no text under {missing[0]!r}.",
-            fix=f'write {{"{keys[0]}": "…"}} on each line.',
+            fix=f"write {form} on each line.",
         )
     if any(not _whole(found[key]) for key in keys):
         raise DataError(

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sartor.core.texts import Text, written
+
 _CHUNK = 1 << 20
 
 
@@ -48,9 +50,13 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(canonical(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def text_digest(text: str) -> bytes:
-    """16 bytes of the text's SHA-256: the key of a text in the activation cache."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+def text_digest(text: Text) -> bytes:
+    """16 bytes of the text's SHA-256: the key of a text in the activation cache.
+
+    Several texts that are read as one sequence have a key that no single text has.
+    """
+    said = text if isinstance(text, str) else f"\x00{written(text)}"
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def mark(*parts: object) -> int:

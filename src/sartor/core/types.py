@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any, Literal
 
 from sartor.core.hashing import digest
+from sartor.core.texts import Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
 TargetKind = Literal["label", "labels", "number", "spans", "boxes", "text", "image"]
@@ -40,6 +41,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """What a model reads of each row: the one text, or those of all inputs side by side."""
+        columns = tuple(self.inputs.values())
+        return columns[0] if len(columns) == 1 else tuple(zip(*columns, strict=True))
 
     def take(self, indices: Sequence[int]) -> "Examples":
         """The rows at `indices`, in that order."""

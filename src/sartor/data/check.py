@@ -69,7 +69,7 @@ def check(
             Finding("fault", "", 0, f"no column is called {name!r}", near_miss(name, table.columns))
             for name in absent
         ]
-        if columns.text not in absent and columns.label not in absent and not marks:
+        if not {*columns.inputs.values(), columns.label} & set(absent) and not marks:
             found += _rows(table, columns, labels)
         if columns.time and columns.time not in absent:
             found += _times(table, columns.time)

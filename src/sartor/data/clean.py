@@ -12,6 +12,7 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.strata import names_of
+from sartor.core.texts import Text, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.labels import LabelFault, Labelled, label_faults, refuse
 from sartor.data.near import near_clusters
@@ -21,6 +22,7 @@ from sartor.data.normalise import (
     content_id,
     normalise_text,
 )
+from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
 from sartor.tasks import Target, Unreadable
 from sartor.tasks._target.one_label import ONE_LABEL
@@ -71,7 +73,7 @@ class Cleaned:
 class _Rows:
     """The columns being worked on, and the books. `alive` holds indices still in."""
 
-    texts: list[str | None]
+    inputs: dict[str, list[str | None]]
     labels: list[str | None]
     places: list[tuple[str, int]]
     splits: list[str | None]
@@ -83,14 +85,23 @@ class _Rows:
     dropped: list[Change] = field(default_factory=list[Change])
     changed: list[Change] = field(default_factory=list[Change])
 
+    def text(self, i: int) -> Text:
+        """What the model reads of a row."""
+        found = tuple(values[i] or "" for values in self.inputs.values())
+        return found[0] if len(found) == 1 else found
+
     def drop(self, gone: dict[int, tuple[str, str]]) -> None:
         """Drop rows: index to (reason, detail)."""
         for i in sorted(gone):
             reason, detail = gone[i]
             self.dropped.append(
-                Change(*self.places[i], "dropped", reason, detail, excerpt(self.texts[i]))
+                Change(*self.places[i], "dropped", reason, detail, excerpt(shown(self.text(i))))
             )
         self.alive = [i for i in self.alive if i not in gone]
+
+    def alive_inputs(self) -> dict[str, list[str]]:
+        """Role to the texts of the rows that are still in."""
+        return {r: [values[i] or "" for i in self.alive] for r, values in self.inputs.items()}
 
     def where(self, i: int) -> str:
         return place(*self.places[i])
@@ -106,7 +117,8 @@ class _Rows:
             role = official
             # A row that an earlier run tested on stays, whatever file a copy of it arrives in.
             if self.known and official != "test":
-                role = self.known.get(content_id({"text": self.texts[i] or ""}), official)
+                name = content_id({role: values[i] or "" for role, values in self.inputs.items()})
+                role = self.known.get(name, official)
             self.ranks[i] = _RANK.get(role, _TRAIN), role != official
         return *self.ranks[i], i
 
@@ -123,7 +135,8 @@ def clean(
 
     Args:
         table: As read.
-        columns: The text, the label (none leaves labels out) and the form of the answers.
+        columns: What the model reads, the label (none leaves labels out) and the form of the
+            answers.
         labels: The need's declared labels, or None for whatever occurs.
         near_duplicates: Drop training rows that nearly repeat a row of the same label
             (similarity 0.9); rows of different labels stay, and the split keeps them together.
@@ -133,7 +146,7 @@ def clean(
         DataError: If a column is absent, no row is left, an answer cannot be read, a label is not
             declared, occurs once or only in the test rows.
     """
-    table.require(columns.text, *([columns.label] if columns.label else []))
+    table.require(*columns.inputs.values(), *([columns.label] if columns.label else []))
     rows = _rows_of(table, columns)
     rows.known = known or {}
     cleaned, faults = _survey(table, rows, columns, labels, near_duplicates)
@@ -149,7 +162,7 @@ def survey(
     Raises:
         DataError: If a column is absent or no row is left.
     """
-    table.require(columns.text, *([columns.label] if columns.label else []))
+    table.require(*columns.inputs.values(), *([columns.label] if columns.label else []))
     rows = _rows_of(table, columns)
     return _survey(table, rows, columns, labels, True)
 
@@ -157,24 +170,35 @@ def survey(
 def _survey(
     table: Table, rows: _Rows, columns: Columns, labels: Sequence[str] | None, near: bool
 ) -> tuple[Cleaned, list[LabelFault]]:
-    text, label = columns.text, columns.label
+    label = columns.label
     _normalise(rows, labelled=bool(label), declared=labels or ())
     if not rows.alive and not rows.unreadable:
         first = rows.dropped[0]
-        holds = f"{text!r} holds the texts" + (f" and {label!r} the labels" if label else "")
+        named = " and ".join(repr(name) for name in columns.inputs.values())
+        holds = (
+            f"{named} holds the texts" if len(columns.inputs) == 1 else f"{named} hold the texts"
+        )
+        holds += f" and {label!r} the labels" if label else ""
         raise DataError(
             f"All {len(table):,} rows were dropped; the first, {place(first.file, first.row)}:"
             f" {first.reason}.",
             fix=f"check that {holds}.",
         )
     # Undeclared labels are looked for before duplicates go, so that each of their rows is named.
-    faults = [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
-    faults = [*rows.unreadable, *faults]
+    faults = misplaced(_labelled(rows), rows.alive_inputs()) if label else []
+    told = {fault.label for fault in faults}
+    faults += [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
+    if len(rows.inputs) > 1:
+        rows.drop(swapped(rows.inputs, rows.alive))
     conflicts = _repeated(rows)
     if near:
         _nearly_repeated(rows)
     faults += [f for f in _faults(rows, label, labels) if not labels or f.label in labels]
-    columns_now = {text: rows.texts, **({label: rows.labels} if label else {})}
+    # Whoever is told that a cell stands in the wrong column need not hear that its label is new.
+    faults = [f for i, f in enumerate(faults) if i < len(told) or f.label not in told]
+    faults = [*rows.unreadable, *faults]
+    texts = {column: rows.inputs[role] for role, column in columns.inputs.items()}
+    columns_now = {**texts, **({label: rows.labels} if label else {})}
     frame = table.frame[rows.alive].with_columns(
         pl.Series(name, [values[i] for i in rows.alive], dtype=pl.String)
         for name, values in columns_now.items()
@@ -185,7 +209,7 @@ def _survey(
 def _rows_of(table: Table, columns: Columns) -> _Rows:
     label = columns.label
     return _Rows(
-        texts=texts_of(table.frame[columns.text]),
+        inputs={role: texts_of(table.frame[name]) for role, name in columns.inputs.items()},
         labels=texts_of(table.frame[label]) if label else [None] * len(table),
         places=list(zip(table.frame[FILE], table.frame[ROW], strict=True)),
         splits=table.frame[SPLIT].to_list(),
@@ -209,30 +233,27 @@ def _labelled(rows: _Rows) -> Labelled:
 def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i in rows.alive:
-        given = rows.texts[i]
-        if given is None:
-            gone[i] = ("empty text", "the cell is missing")
-            continue
-        text, reasons = normalise_text(given)
-        if not text:
-            gone[i] = ("empty text", "nothing is left once spaces and control characters go")
-        elif text.casefold() in MISSING_TEXT:
-            gone[i] = ("empty text", f"the cell reads {text!r}, a mark of a missing value")
+        found = {role: _read(values[i]) for role, values in rows.inputs.items()}
+        empty = next((role for role, (text, _) in found.items() if not text), None)
+        if empty is not None:
+            gone[i] = (f"empty {empty}", found[empty][1][0])
         elif labelled and (why := _unlabelled(rows.labels[i], declared)):
             gone[i] = ("no label", why)
-        elif labelled and (why := _read(rows, i, declared)):
+        elif labelled and (why := _answer(rows, i, declared)):
             gone[i] = ("unreadable answer", why)
         else:
-            rows.texts[i] = text
+            for role, (text, _) in found.items():
+                rows.inputs[role][i] = text
+            reasons = list(dict.fromkeys(why for _, told in found.values() for why in told))
             if reasons:
-                detail = "; ".join(reasons)
+                text = excerpt(shown(rows.text(i)))
                 rows.changed.append(
-                    Change(*rows.places[i], "changed", reasons[0], detail, excerpt(text))
+                    Change(*rows.places[i], "changed", reasons[0], "; ".join(reasons), text)
                 )
     rows.drop(gone)
 
 
-def _read(rows: _Rows, i: int, declared: Sequence[str]) -> str:
+def _answer(rows: _Rows, i: int, declared: Sequence[str]) -> str:
     """Put the answer's text in the cell's place; why there is none, else empty."""
     try:
         rows.labels[i] = rows.target.read(rows.labels[i] or "", declared)
@@ -240,6 +261,18 @@ def _read(rows: _Rows, i: int, declared: Sequence[str]) -> str:
         rows.unreadable.append(LabelFault("", (rows.places[i],), error.what, error.fix))
         return error.what
     return ""
+
+
+def _read(given: str | None) -> tuple[str, tuple[str, ...]]:
+    """A text in its usual form and what changed it; empty, and why, where there is none."""
+    if given is None:
+        return "", ("the cell is missing",)
+    text, reasons = normalise_text(given)
+    if not text:
+        return "", ("nothing is left once spaces and control characters go",)
+    if text.casefold() in MISSING_TEXT:
+        return "", (f"the cell reads {text!r}, a mark of a missing value",)
+    return text, reasons
 
 
 def _unlabelled(label: str | None, declared: Sequence[str]) -> str:
@@ -252,9 +285,9 @@ def _unlabelled(label: str | None, declared: Sequence[str]) -> str:
 
 def _repeated(rows: _Rows) -> list[Conflict]:
     """Drop repeated texts, and texts whose labels contradict each other."""
-    same: dict[str, list[int]] = defaultdict(list)
+    same: dict[Text, list[int]] = defaultdict(list)
     for i in rows.alive:
-        same[rows.texts[i] or ""].append(i)
+        same[rows.text(i)].append(i)
     gone: dict[int, tuple[str, str]] = {}
     conflicts: list[Conflict] = []
     for text, group in same.items():
@@ -264,7 +297,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
         found = sorted({rows.labels[i] or "" for i in group})
         if len(found) > 1:
             conflicts.append(
-                Conflict(excerpt(text), tuple(found), tuple(rows.places[i] for i in group))
+                Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
             )
         gone.update(_judge_group(rows, group))
     rows.drop(gone)
@@ -292,10 +325,14 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
 def _nearly_repeated(rows: _Rows) -> None:
     """Drop rows that nearly repeat an earlier row of the same label; never a held-out row."""
     order = sorted(rows.alive, key=rows.rank)
-    clusters = near_clusters([rows.texts[i] or "" for i in order], threshold=DROP_NEAR)
-    kept: dict[tuple[int, str | None], int] = {}
+    # Rows of several texts are near where all of their texts are.
+    found = [
+        near_clusters([values[i] or "" for i in order], threshold=DROP_NEAR).tolist()
+        for values in rows.inputs.values()
+    ]
+    kept: dict[tuple[tuple[int, ...], str | None], int] = {}
     gone: dict[int, tuple[str, str]] = {}
-    for i, cluster in zip(order, clusters.tolist(), strict=True):
+    for i, cluster in zip(order, zip(*found, strict=True), strict=True):
         first = kept.setdefault((cluster, rows.labels[i]), i)
         if first != i and rows.rank(i)[0] == _TRAIN:
             gone[i] = ("near duplicate", f"of {rows.where(first)}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from sartor.core.texts import Text, each_part, parts_of, read_back, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.normalise import content_id, normalise_text
 from sartor.data.table import FILE, ROW, SPLIT, Columns, as_text, stack, texts_of
@@ -43,39 +44,45 @@ def merge_feedback(
 
     Args:
         frame: As read, with `__file__`, `__row__`, `__split__`.
-        corrections: Each with "text" and "label" (other keys are left out), oldest first.
+        corrections: Each with "text" and "label" (other keys are left out), oldest first; several
+            texts stand in "text" as `core.texts.written` writes them.
         columns: The text and label columns of `frame`.
         known: Assignments of earlier runs: a text that they hold in test or validation is refused.
     """
-    last, refused = _latest(corrections, columns.target)
+    last, refused = _latest(corrections, columns)
     held = known or {}
-    texts = [None if t is None else normalise_text(t)[0] for t in texts_of(frame[columns.text])]
+    texts = _normalised(frame, columns)
     labels = texts_of(frame[columns.label])
     splits = frame[SPLIT].to_list()
-    rows: dict[str, list[int]] = {}
+    rows: dict[Text, list[int]] = {}
     for i, text in enumerate(texts):
-        if text:
+        if text is not None:
             rows.setdefault(text, []).append(i)
     relabelled: list[Change] = []
     new: list[dict[str, Any]] = []
     for text, (row, label) in last.items():
         at = rows.get(text, [])
         role = next((splits[i] for i in at if splits[i] in ("test", "validation")), None)
-        role = role or held.get(content_id({"text": text}))
+        named = dict(zip(columns.inputs, parts_of(text), strict=True))
+        role = role or held.get(content_id(named))
         if role in ("test", "validation"):
             detail = f"the text is a {role} row: corrections are learnt from, never judged on"
-            refused.append(Change(FEEDBACK, row, "dropped", "held-out row", detail, excerpt(text)))
+            told = excerpt(shown(text))
+            refused.append(Change(FEEDBACK, row, "dropped", "held-out row", detail, told))
             continue
         for i in at:
             if _text_of(labels[i], columns.target) != label:
                 places = str(frame[FILE][i]), int(frame[ROW][i])
                 detail = f"{labels[i]!r} became {label!r} by correction {row}"
                 relabelled.append(
-                    Change(*places, "changed", "relabelled by feedback", detail, excerpt(text))
+                    Change(
+                        *places, "changed", "relabelled by feedback", detail, excerpt(shown(text))
+                    )
                 )
                 labels[i] = label
         if not at:
-            new.append({columns.text: text, columns.label: label, FILE: FEEDBACK, ROW: row})
+            cells = dict(zip(columns.inputs.values(), parts_of(text), strict=True))
+            new.append({**cells, columns.label: label, FILE: FEEDBACK, ROW: row})
     return Merged(
         _with_rows(frame, columns, labels, new), len(new), tuple(relabelled), tuple(refused)
     )
@@ -89,26 +96,45 @@ def _with_rows(
         return changed
     added = pl.DataFrame(
         new,
-        schema={columns.text: pl.String, columns.label: pl.String, FILE: pl.String, ROW: pl.Int64},
+        schema={
+            **dict.fromkeys(columns.inputs.values(), pl.String),
+            columns.label: pl.String,
+            FILE: pl.String,
+            ROW: pl.Int64,
+        },
     ).with_columns(pl.lit("train").alias(SPLIT))
     return stack([changed, added])
 
 
+def _normalised(frame: pl.DataFrame, columns: Columns) -> list[Text | None]:
+    """What the model reads of each row; None where a cell is empty."""
+    cells = [
+        [normalise_text(text or "")[0] for text in texts_of(frame[name])]
+        for name in columns.inputs.values()
+    ]
+    return [_row(texts) if all(texts) else None for texts in zip(*cells, strict=True)]
+
+
+def _row(texts: tuple[str, ...]) -> Text:
+    return texts[0] if len(texts) == 1 else texts
+
+
 def _latest(
-    corrections: Sequence[Mapping[str, Any]], target: Target
-) -> tuple[dict[str, tuple[int, str]], list[Change]]:
-    """Normalised text to (number of the correction, answer's text), and what cannot be used."""
-    last: dict[str, tuple[int, str]] = {}
+    corrections: Sequence[Mapping[str, Any]], columns: Columns
+) -> tuple[dict[Text, tuple[int, str]], list[Change]]:
+    """Normalised texts to (number of the correction, answer's text), and what cannot be used."""
+    last: dict[Text, tuple[int, str]] = {}
     refused: list[Change] = []
     for row, correction in enumerate(corrections, 1):
-        text = normalise_text(as_text(correction.get("text") or ""))[0]
+        said = as_text(correction.get("text") or "")
+        text = each_part(read_back(said, len(columns.inputs)) or "", lambda t: normalise_text(t)[0])
         given = correction.get("label")
         cell = "" if given is None else as_text(given).strip()
-        label = _text_of(cell, target) if cell else ""
-        if not text or not label:
-            which = "text" if not text else "label"
+        label = _text_of(cell, columns.target) if cell else ""
+        if not all(parts_of(text)) or not label:
+            which = "label" if all(parts_of(text)) else "text"
             refused.append(
-                Change(FEEDBACK, row, "dropped", "incomplete", f"no {which}", excerpt(text))
+                Change(FEEDBACK, row, "dropped", "incomplete", f"no {which}", excerpt(said))
             )
             continue
         last[text] = row, label

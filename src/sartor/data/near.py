@@ -52,6 +52,26 @@ def near_clusters(texts: Sequence[str], *, threshold: float = THRESHOLD) -> Clus
     return np.array([_root(forest, i) for i in range(len(texts))], dtype=np.int64)
 
 
+def row_clusters(columns: Sequence[Sequence[str]], *, threshold: float = THRESHOLD) -> Clusters:
+    """Group rows that share a text, directly or through others, in whichever column it stands.
+
+    Args:
+        columns: The texts of each input, all as long; of one, these are its near clusters.
+        threshold: As of `near_clusters`.
+
+    Returns:
+        (rows,) the index of the first row of each one's cluster.
+    """
+    count = len(columns[0])
+    found = near_clusters([text for column in columns for text in column], threshold=threshold)
+    if len(columns) == 1:
+        return found
+    forest, first = np.arange(count), dict[int, int]()
+    for place, cluster in enumerate(found.tolist()):
+        _join(forest, first.setdefault(cluster, place % count), place % count)
+    return np.array([_root(forest, row) for row in range(count)], dtype=np.int64)
+
+
 def near_pairs(
     texts: Sequence[str], *, threshold: float = THRESHOLD, forest: NDArray[np.int64] | None = None
 ) -> Iterator[tuple[int, int]]:

@@ -13,13 +13,14 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.strata import names_of
+from sartor.core.texts import shown
 from sartor.core.types import Examples
 from sartor.data.changes import Change, excerpt
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
 from sartor.data.feedback import merge_feedback
 from sartor.data.marks import join_marks
-from sartor.data.near import near_clusters
+from sartor.data.near import row_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
 from sartor.data.split import Rows, split
@@ -75,14 +76,45 @@ class Prepared:
     assignments: Mapping[str, str]
 
 
+def columns_of(
+    data: Data, inputs: Sequence[str] = ("text",), target: Target = ONE_LABEL
+) -> Columns:
+    """Which of the user's columns play a part.
+
+    Args:
+        data: The need's `data`.
+        inputs: Roles that the model reads, in their order.
+        target: The form of the task's answers.
+
+    Raises:
+        DataError: If two roles name one column.
+    """
+    roles = {role: data.roles[role] for role in inputs}
+    for role, column in roles.items():
+        if twin := next((r for r, c in roles.items() if c == column and r != role), None):
+            raise DataError(
+                f"data.{role} and data.{twin} both name the column {column!r}.",
+                fix=f"name the column with the other text under data.{twin}.",
+            )
+    return Columns(
+        text=roles[inputs[0]],
+        label=data.roles["label"],
+        group=data.group or "",
+        time=data.time or "",
+        baseline=data.baseline or "",
+        target=target,
+        roles=roles,
+    )
+
+
 def gather(
     data: Data,
     root: Path,
     *,
     known: Mapping[str, str],
+    columns: Columns | None = None,
     corrections: Sequence[Mapping[str, Any]] = (),
     objects: Mapping[str, Sequence[object]] | None = None,
-    target: Target = ONE_LABEL,
 ) -> Gathered:
     """Read, merge corrections and clean.
 
@@ -90,21 +122,14 @@ def gather(
         data: The need's `data`.
         root: Folder its paths are relative to.
         known: Assignments of earlier runs.
+        columns: From `columns_of`; those of one text with one label when None.
         corrections: What users sent; goes into training rows only.
         objects: Split name to tables held in Python, instead of the need's files.
-        target: The form of the task's answers.
 
     Raises:
         DataError: With file and row, if the data cannot be used.
     """
-    columns = Columns(
-        text=data.roles["text"],
-        label=data.roles["label"],
-        group=data.group or "",
-        time=data.time or "",
-        baseline=data.baseline or "",
-        target=target,
-    )
+    columns = columns or columns_of(data)
     sources: Mapping[str, Sequence[object]] = objects or {
         "train": data.train,
         "validation": data.validation or [],
@@ -162,7 +187,8 @@ def divide(
     """
     frame, columns = gathered.cleaned.frame, gathered.columns
     labels = _labels(frame, columns)
-    everything = to_examples(frame, {"text": columns.text}, columns.label, columns.target)
+    everything = to_examples(frame, columns.inputs, columns.label, columns.target)
+    several = len(columns.inputs) > 1
     test_rows, validation_rows = sizes(len(frame), wanted_test)
     found = split(
         Rows(
@@ -170,8 +196,9 @@ def divide(
             labels=labels,
             groups=texts_of(frame[columns.group]) if columns.group else None,
             times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
-            near=[int(c) for c in near_clusters(list(everything.inputs["text"]))],
+            near=[int(c) for c in row_clusters(list(everything.inputs.values()))],
             fixed=frame[SPLIT].to_list(),
+            nearness="shares a text with" if several else "nearly duplicates",
         ),
         test_rows=test_rows,
         validation_rows=validation_rows,
@@ -185,7 +212,7 @@ def divide(
             "dropped",
             reason,
             "",
-            excerpt(everything.inputs["text"][i]),
+            excerpt(shown(everything.texts[i])),
         )
         for i, reason in found.dropped
     )
@@ -198,29 +225,36 @@ def divide(
     )
 
 
-def examples_of(source: object, data: Data, root: Path, target: Target = ONE_LABEL) -> Examples:
+def examples_of(
+    source: object,
+    data: Data,
+    root: Path,
+    columns: Columns | None = None,
+) -> Examples:
     """Fresh labelled rows as examples, normalised but not deduplicated: every row is judged.
 
     Args:
         source: A file, folder, hub id or table held in Python.
         data: Says which columns are text and label.
         root: Folder that a relative path starts from.
-        target: The form of the task's answers.
+        columns: From `columns_of`; those of one text with one label when None.
 
     Raises:
         DataError: With file and row, if the rows cannot be used.
     """
-    text, label = data.roles["text"], data.roles["label"]
-    table = read_splits({"test": [source]}, root)
-    table = join_marks(table, Columns(text, label, target=target))
-    table.require(text, label)
-    frame = table.frame.filter(pl.col(text).is_not_null() & pl.col(label).is_not_null())
+    columns = columns or columns_of(data)
+    table = join_marks(read_splits({"test": [source]}, root), columns)
+    needed = (*columns.inputs.values(), columns.label)
+    table.require(*needed)
+    frame = table.frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in needed))
     if frame.is_empty():
+        *some, last = map(repr, needed)
         raise DataError(
-            f"{table.sources[0].file}: no row has both {text!r} and {label!r}.",
-            fix="fill in both columns.",
+            f"{table.sources[0].file}: no row has {'both ' * (len(some) == 1)}{', '.join(some)}"
+            f" and {last}.",
+            fix=f"fill in {'both' if len(some) == 1 else 'all of these'} columns.",
         )
-    return to_examples(frame, {"text": text}, label, target)
+    return to_examples(frame, columns.inputs, columns.label, columns.target)
 
 
 def user_columns(examples: Examples) -> list[str]:

@@ -71,7 +71,7 @@ class Profile:
         lengths: Of the text column.
         languages: BCP-47 code to share, largest first.
         labels: Label to rows, most frequent first; empty without a label column.
-        missing_text: Rows without text.
+        missing_text: Cells without text.
         missing_label: Rows without label.
     """
 
@@ -103,15 +103,16 @@ class Guess:
     reasons: tuple[str, ...]
 
 
-def profile(frame: pl.DataFrame, text: str, label: str = "") -> Profile:
+def profile(frame: pl.DataFrame, text: str | Sequence[str], label: str = "") -> Profile:
     """Count, measure and name the languages.
 
     Args:
         frame: As read.
-        text: Column the model reads.
+        text: Column the model reads, or the columns where it reads several.
         label: Column it answers; empty for none.
     """
-    texts = [t for t in texts_of(frame[text]) if t and t.strip()]
+    columns = [text] if isinstance(text, str) else list(text)
+    texts = [t for column in columns for t in texts_of(frame[column]) if t and t.strip()]
     labels = [v.strip() for v in texts_of(frame[label]) if v and v.strip()] if label else []
     return Profile(
         rows=len(frame),
@@ -119,7 +120,7 @@ def profile(frame: pl.DataFrame, text: str, label: str = "") -> Profile:
         lengths=_lengths(texts),
         languages=languages(texts),
         labels=dict(sorted(Counter(labels).items(), key=lambda kv: (-kv[1], kv[0]))),
-        missing_text=len(frame) - len(texts),
+        missing_text=len(columns) * len(frame) - len(texts),
         missing_label=len(frame) - len(labels) if label else 0,
     )
 

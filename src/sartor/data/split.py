@@ -26,6 +26,7 @@ class Rows:
         times: Sortable numbers: tests are the latest rows.
         near: Cluster of near duplicates, any integers.
         fixed: Official split of each row ("train", "validation", "test"), or None.
+        nearness: What rows of one cluster do to each other, in words.
     """
 
     ids: Sequence[str]
@@ -34,6 +35,7 @@ class Rows:
     times: Sequence[float] | None = None
     near: Sequence[int] | None = None
     fixed: Sequence[str | None] | None = None
+    nearness: str = "nearly duplicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class _Work:
         if self.rows.ids[i] in {self.rows.ids[j] for j in facing}:
             return f"repeats a {side} row"
         if near is not None and near[i] in {near[j] for j in facing}:
-            return f"nearly duplicates a {side} row"
+            return f"{self.rows.nearness} a {side} row"
         return f"shares its group with a {side} row"
 
     def _drop(self, i: int, reason: str) -> None:

@@ -8,7 +8,7 @@ assignment: train, validation, test or null).
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -80,12 +80,13 @@ class Columns:
     """Which of the user's columns play a part.
 
     Args:
-        text: What the model reads.
+        text: What the model reads; of several inputs the first.
         label: What it must answer; empty for unlabelled data.
         group: Rows of one group never lie on both sides of a split.
         time: Later rows are tested on earlier ones.
         baseline: What answers today.
         target: The form of the answers in the label column.
+        roles: Role to column of every input, where there are several.
     """
 
     text: str
@@ -94,9 +95,16 @@ class Columns:
     time: str = ""
     baseline: str = ""
     target: Target = ONE_LABEL
+    roles: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Role to column of what the model reads."""
+        return self.roles or {"text": self.text}
 
     def names(self) -> list[str]:
-        return [n for n in (self.text, self.label, self.group, self.time, self.baseline) if n]
+        others = (self.label, self.group, self.time, self.baseline)
+        return [n for n in (*self.inputs.values(), *others) if n]
 
 
 def as_frame(data: object) -> pl.DataFrame:

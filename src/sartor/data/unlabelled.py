@@ -31,14 +31,19 @@ class Unlabelled:
 
 
 def read_unlabelled(
-    sources: Sequence[str], root: Path, *, column: str, held: Sequence[str], seed: int
+    sources: Sequence[str],
+    root: Path,
+    *,
+    column: str | Sequence[str],
+    held: Sequence[str],
+    seed: int,
 ) -> Unlabelled:
     """Read texts, without those that nearly repeat a row that is held out.
 
     Args:
         sources: Files, folders or hub ids, as under `data.train`.
         root: Folder their paths are relative to.
-        column: Where the text is.
+        column: Where the text is; of several columns, those that a source has.
         held: Texts of the test and validation rows.
         seed: Draws the sample where there are too many.
 
@@ -46,8 +51,12 @@ def read_unlabelled(
         DataError: If a source cannot be read or lacks the column.
     """
     table = read(sources, root)
-    table.require(column)
-    found = [normalise_text(text or "")[0] for text in texts_of(table.frame[column])]
+    columns = [column] if isinstance(column, str) else list(column)
+    there = [name for name in columns if name in table.columns] or columns[:1]
+    table.require(*there)
+    found = [
+        normalise_text(text or "")[0] for name in there for text in texts_of(table.frame[name])
+    ]
     kept = [text for text in found if text and text.casefold() not in MISSING_TEXT]
     dropped = {"empty": len(found) - len(kept)}
     distinct = list({near_form(text): text for text in reversed(kept)}.values())[::-1]

@@ -16,6 +16,7 @@ from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted, silent
 from sartor.core.hashing import text_digest
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text, each_part
 from sartor.core.types import Backbone
 from sartor.models.passes import Encoded, EncodeSettings, FrozenPass, Halves, Indices, Wanted
 from sartor.models.precision import Precision
@@ -110,21 +111,25 @@ class TextEncoder:
         found = self._read(texts, [self._counted(layer) for layer in layers])
         return found.reshape(len(texts), len(layers) * self.backbone.width)
 
-    def states(self, texts: Sequence[str], layer: int) -> TokenStates:
+    def states(
+        self, texts: Sequence[Text], layer: int, separator: int | None = None
+    ) -> TokenStates:
         """The states of every token at one layer, computed where the cache lacks them.
 
         Pooled activations that are lacking too come from the same pass. What the cache's bound
         leaves no room for is computed again whenever it is read; a Note says how much that is.
 
         Args:
-            texts: Without the backbone's prefix, which is added here.
+            texts: Without the backbone's prefix, which is added here; two are read as one sequence.
             layer: In [-(layers + 1), layers]; 0 is the embedding layer, -1 the last.
+            separator: As of `Wanted`; the same for all texts that this backbone is asked for.
 
         Raises:
             SettingError: If the layer does not exist.
         """
         distinct, order = self._distinct(texts)
-        wanted, cache = Wanted(pooled=False, layer=self._counted(layer)), self._states_cache
+        wanted = Wanted(pooled=False, layer=self._counted(layer), separator=separator)
+        cache = self._states_cache
 
         def again(absent: Sequence[int]) -> list[Halves]:
             found: dict[int, Halves] = {}
@@ -138,7 +143,8 @@ class TextEncoder:
         keys = [text_digest(text) for text in distinct]
         space = self.states_space(self._counted(layer))
         with cache.get(space, keys) as found:
-            self._fill_states(distinct, keys, np.flatnonzero(~found.mask), (cache, space))
+            missing = np.flatnonzero(~found.mask)
+            self._fill_states(distinct, keys, missing, (cache, space, separator))
         found = cache.get(space, keys)
         lengths, absent = found.lengths(), np.flatnonzero(~found.mask)
         if len(absent):
@@ -162,10 +168,12 @@ class TextEncoder:
             )
         return layer % rows
 
-    def _distinct(self, texts: Sequence[str]) -> tuple[list[str], Indices]:
+    def _distinct(self, texts: Sequence[Text]) -> tuple[list[Text], Indices]:
         """Each text once, with its prefix; and (texts,) which of them each text is."""
-        place: dict[str, int] = {}
-        order = [place.setdefault(self.backbone.prefix + text, len(place)) for text in texts]
+        place: dict[Text, int] = {}
+        prefix = self.backbone.prefix
+        prefixed = (each_part(text, lambda part: prefix + part) for text in texts)
+        order = [place.setdefault(text, len(place)) for text in prefixed]
         return list(place), np.asarray(order, np.intp)
 
     def _read(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
@@ -182,7 +190,7 @@ class TextEncoder:
 
     def _fill(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         keys: Sequence[bytes],
         missing: Indices,
         layers: Sequence[int],
@@ -203,24 +211,25 @@ class TextEncoder:
 
     def _fill_states(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         keys: Sequence[bytes],
         missing: Indices,
-        place: tuple[Activations, Space],
+        place: tuple[Activations, Space, int | None],
     ) -> None:
         """Compute as many of the missing texts as there is room for, and keep them."""
-        cache, space = place
+        cache, space, separator = place
         if not len(missing):
             return
         sizes = 2 * space.width * self._pass.lengths([texts[int(i)] for i in missing]) + _OVERHEAD
         missing = missing[np.cumsum(sizes) <= cache.room()]
         lacking = np.zeros(len(missing), np.bool_)
-        if self._cache is not None:
+        # Nobody reads the pooled activations of two texts in one sequence.
+        if self._cache is not None and all(isinstance(text, str) for text in texts):
             with self._cache.get(self.space, [keys[i] for i in missing]) as found:
                 lacking = ~found.mask
         for pooled in (True, False):
             shelves = (self._shelf(self._cache, self.space, keys), self._shelf(cache, space, keys))
-            wanted = Wanted(pooled=pooled, layer=space.layer)
+            wanted = Wanted(pooled=pooled, layer=space.layer, separator=separator)
             with closing(self._computed(texts, missing[lacking == pooled], wanted)) as results:
                 try:
                     for batch, encoded in results:
@@ -234,7 +243,7 @@ class TextEncoder:
                         shelf.flush()
 
     def _computed(
-        self, texts: Sequence[str], missing: Indices, wanted: Wanted
+        self, texts: Sequence[Text], missing: Indices, wanted: Wanted
     ) -> Generator[tuple[Indices, Encoded]]:
         """(indices into `texts`, activations) of the missing ones, with progress."""
         if not len(missing):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from sartor.core.protocols import Floats
+from sartor.models.passes import Wanted
 from sartor.models.precision import Precision
 
 Result = tuple[Floats | None, Floats | None]
@@ -39,18 +40,22 @@ class Forward:
         self._model = model.to(self._device, getattr(torch, precision.dtype))  # type: ignore[arg-type]
         self._depth = model.config.num_hidden_layers
 
-    def __call__(self, ids: NDArray[np.int64], layer: int | None, *, pooled: bool) -> Result:
-        """Pooled (rows, layers + 1, width), and states of `layer` (rows, tokens, width); float32.
+    def __call__(self, ids: NDArray[np.int64], wanted: Wanted) -> Result:
+        """Pooled (rows, layers + 1, width), and states of a layer (rows, tokens, width); float32.
 
         Args:
             ids: (rows, tokens): texts of equal length, no padding.
-            layer: Whose states to return; None for none.
-            pooled: Whether to return the averages.
+            wanted: What to return.
         """
+        pooled, layer = wanted.pooled, wanted.layer
         with torch.inference_mode():
             tokens = torch.from_numpy(ids).to(self._device)
+            given = {"input_ids": tokens}
+            if wanted.separator is not None:
+                ends = (tokens == wanted.separator).to(torch.int64)
+                given["token_type_ids"] = (ends.cumsum(1) - ends > 0).to(torch.int64)
             last = layer is None or layer == self._depth
-            answer = self._model(input_ids=tokens, output_hidden_states=pooled or not last)
+            answer = self._model(**given, output_hidden_states=pooled or not last)
             means = None
             if pooled:
                 each = [states.mean(1, dtype=torch.float32) for states in answer.hidden_states]
@@ -60,9 +65,7 @@ class Forward:
             states = answer.last_hidden_state if last else answer.hidden_states[layer]
             return means, states.float().cpu().numpy()
 
-    def each(
-        self, batches: Sequence[NDArray[np.int64]], layer: int | None, *, pooled: bool
-    ) -> Generator[Result]:
+    def each(self, batches: Sequence[NDArray[np.int64]], wanted: Wanted) -> Generator[Result]:
         """The batches' results in order, several being computed at a time.
 
         torch's thread count is 1 while this runs and is then put back.
@@ -74,7 +77,7 @@ class Forward:
         with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
             try:
                 for ids in ahead:
-                    running.append(pool.submit(self, ids, layer, pooled=pooled))
+                    running.append(pool.submit(self, ids, wanted))
                     # Bounded, so that results do not pile up in front of a slow consumer.
                     if len(running) > 2 * workers:
                         yield running.popleft().result()

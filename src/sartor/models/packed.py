@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core.texts import Text, each_part
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -59,18 +61,22 @@ class Packed(Sequence[Ids]):
         return (self[i] for i in range(len(self)))
 
 
-def tokenise(tokenizer: "Tokenizer", texts: Sequence[str], prefix: str = "") -> Packed:
+def tokenise(tokenizer: "Tokenizer", texts: Sequence[Text], prefix: str = "") -> Packed:
     """Token ids of texts, cut and without padding as the tokenizer is set.
 
     Args:
         tokenizer: Its padding is off.
-        texts: Lone surrogates in them are read as "?".
+        texts: Lone surrogates in them are read as "?". Two texts become one sequence, and where
+            that is too long, tokens go from the end of the longer one first.
         prefix: Put before every text.
     """
     parts: list[Ids] = []
     lengths: list[int] = []
     for start in range(0, len(texts), _WINDOW):
-        window = [printable(prefix + text) for text in texts[start : start + _WINDOW]]
+        window = [
+            each_part(text, lambda part: printable(prefix + part))
+            for text in texts[start : start + _WINDOW]
+        ]
         rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(window)]
         lengths += map(len, rows)
         parts.append(np.fromiter(chain.from_iterable(rows), np.int32, sum(map(len, rows))))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sartor.core.activations import to_halves
 from sartor.core.errors import ModelError
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Backbone
 from sartor.models.loading import load_encoder, load_tokenizer
 from sartor.models.packed import Packed, tokenise
@@ -52,10 +53,13 @@ class Wanted:
     Args:
         pooled: Whether every layer's pooled activations are wanted.
         layer: The layer whose token states are wanted, in [0, layers]; None for none.
+        separator: Of two texts in one sequence: the token behind which the second segment begins;
+            None where there is one segment.
     """
 
     pooled: bool = True
     layer: int | None = None
+    separator: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class FrozenPass:
             self._loaded = depth, Forward(model, self.precision)
         return self._loaded[1]
 
-    def lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def lengths(self, texts: Sequence[Text]) -> NDArray[np.int64]:
         """(texts,) tokens of each, as a pass will see them; at least 1."""
         found = np.empty(len(texts), np.int64)
         for start in range(0, len(texts), self.settings.window):
@@ -118,7 +122,7 @@ class FrozenPass:
             found[start : start + len(window)] = _lengths(window)
         return found
 
-    def run(self, texts: Sequence[str], wanted: Wanted) -> Generator[tuple[Indices, Encoded]]:
+    def run(self, texts: Sequence[Text], wanted: Wanted) -> Generator[tuple[Indices, Encoded]]:
         """(indices into `texts`, their activations), one batch after another.
 
         Raises:
@@ -134,11 +138,11 @@ class FrozenPass:
                 for group in groups
             ]
             # Closed with this pass, however it ends: it holds torch's thread count.
-            with closing(forward.each(stacked, wanted.layer, pooled=wanted.pooled)) as results:
+            with closing(forward.each(stacked, wanted)) as results:
                 for group, (pooled, states) in zip(groups, results, strict=True):
                     yield start + group, Encoded(self._halve(pooled), self._halve(states))
 
-    def _tokenise(self, texts: Sequence[str]) -> Packed:
+    def _tokenise(self, texts: Sequence[Text]) -> Packed:
         if self._tokenizer is None:
             self._tokenizer = load_tokenizer(Path(self.backbone.path))
             self._tokenizer.enable_truncation(self.max_length)

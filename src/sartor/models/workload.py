@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sartor.core.activations import Activations
 from sartor.core.hashing import text_digest
+from sartor.core.texts import Text, each_part
 from sartor.models.encode import TextEncoder
 from sartor.models.loading import load_tokenizer
 
@@ -13,7 +14,7 @@ _SAMPLE = 2_000
 
 
 def workload(
-    encoder: TextEncoder, cache: Activations, texts: Sequence[str], layer: int | None = None
+    encoder: TextEncoder, cache: Activations, texts: Sequence[Text], layer: int | None = None
 ) -> tuple[int, int]:
     """(tokens in all texts, tokens of those that are not cached).
 
@@ -26,7 +27,8 @@ def workload(
         texts: Without the backbone's prefix.
         layer: Whose token states are looked for; None for pooled activations.
     """
-    prefixed = [encoder.backbone.prefix + text for text in texts]
+    prefix = encoder.backbone.prefix
+    prefixed = [each_part(text, lambda part: prefix + part) for text in texts]
     step = max(1, len(prefixed) // _SAMPLE)
     tokenizer = load_tokenizer(Path(encoder.backbone.path))
     tokenizer.enable_truncation(encoder.max_length)

@@ -50,7 +50,17 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
     if len(tasks) == 1:
         (only,) = tasks.values()
         data["required"] = ["train", *only.names()]
+    else:
+        schema["allOf"] = [_required(name, roles) for name, roles in sorted(tasks.items())]
     return schema
+
+
+def _required(task: str, roles: Roles) -> dict[str, Any]:
+    """What stands under `data` depends on the task."""
+    return {
+        "if": {"properties": {"task": {"const": task}}, "required": ["task"]},
+        "then": {"properties": {"data": {"required": ["train", *roles.names()]}}},
+    }
 
 
 _SOURCES = {

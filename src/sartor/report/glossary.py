@@ -21,6 +21,8 @@ def changes(_: Translate) -> Mapping[str, str]:
     """Why rows are dropped or changed, by the words that `data` records."""
     return {
         "empty text": _("empty text"),
+        "empty text_pair": _("empty text_pair"),
+        "pair in the wrong columns": _("pair in the wrong columns"),
         "no label": _("no label"),
         "duplicate": _("duplicate"),
         "near duplicate": _("near duplicate"),
@@ -44,6 +46,7 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "recall_macro": _("recall, averaged so that every label counts the same"),
         "log_loss": _("how much probability the true labels were denied; lower is better"),
         "calibration_error": _("how far stated confidence is from being right that often"),
+        "auc": _("how often a row that has the label is ranked above one that has not"),
         "automation_rate": _("share of rows that can be answered without a person"),
         "latency_p50_ms": _("milliseconds within which half of the requests are answered"),
         "latency_p95_ms": _("milliseconds within which 95 of 100 requests are answered"),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.core.events import Emit, silent
+from sartor.core.texts import Text
 from sartor.core.workspace import Workspace
 from sartor.llm.asker import Asks
 from sartor.llm.memory import Memory
@@ -50,7 +51,7 @@ class Answering:
         return runtime.load(folder, unreleased="allow", allow_llm=self.allowed, asks=self.asks)
 
     def time(
-        self, bundle: Bundle, texts: Sequence[str], most: int = _TIMED_REQUESTS
+        self, bundle: Bundle, texts: Sequence[Text], most: int = _TIMED_REQUESTS
     ) -> NDArray[np.float64]:
         """(processes, requests) latencies in milliseconds; nothing comes from the memory.
 

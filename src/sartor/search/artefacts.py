@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sartor.bundle import Bundle, Learnt, Manifest, write_bundle
 from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Examples
 from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
@@ -98,7 +99,7 @@ class Maker:
     need_text: str
     scratch: Path
     bundles: Path
-    timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
+    timing: Callable[[Bundle, Sequence[Text]], NDArray[np.float64]]
     conditions: str
     learnt: Learnt | None = None
     earlier: Bundle | None = None
@@ -214,7 +215,7 @@ class Maker:
     def _subject(
         self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
     ) -> Subject:
-        texts = examples.inputs["text"]
+        texts = examples.texts
         return self.held.measured(
             examples,
             answers,
@@ -239,11 +240,11 @@ class Maker:
         )
         return lambda to: compressor.compress(source, to, bench)
 
-    def _answers(self, form: Form, texts: Sequence[str]) -> Floats:
+    def _answers(self, form: Form, texts: Sequence[Text]) -> Floats:
         """(texts, outputs) logits of a form, through the runtime."""
         return self._logits(_content(form), texts)
 
-    def _logits(self, content: Mapping[str, Path], texts: Sequence[str]) -> Floats:
+    def _logits(self, content: Mapping[str, Path], texts: Sequence[Text]) -> Floats:
         # The decision rule is settled on the graph's own logits, so a draft bundle computes them.
         with TemporaryDirectory(dir=self.scratch) as place:
             manifest = self.manifest.model_copy(update={"decision": {}})
@@ -253,7 +254,7 @@ class Maker:
     def _measure(
         self, name: str, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]]
     ) -> Artefact:
-        held, texts = self.held, list(self.held.validation.inputs["text"])
+        held, texts = self.held, list(self.held.validation.texts)
         logits = self._logits(content, texts)
         decision = held.settle(logits)
         manifest = self.manifest.model_copy(

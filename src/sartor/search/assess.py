@@ -89,7 +89,7 @@ class Held:
         """
         plain = self.subject(examples, answers)
         plain = replace(plain, folder=folder, timing=timing, conditions=conditions)
-        costing, texts = self.costing, [str(text) for text in examples.inputs["text"]]
+        costing, texts = self.costing, list(examples.texts)
         if costing is None:
             return plain
         return replace(plain, using=lambda: costing.use(folder, texts), prices=costing.book)

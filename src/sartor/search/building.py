@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.bundle import Bundle, Learnt
+from sartor.core.texts import Text
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.joining import climb_down, step_back
 from sartor.search.ladder import Climb, Tried
@@ -44,7 +45,7 @@ class Builder:
     workshop: Workshop
     text: str
     scratch: Path
-    timing: Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
+    timing: Callable[[Bundle, Sequence[Text]], NDArray[np.float64]]
     conditions: str
     load: Callable[[Path], Runtime]
 

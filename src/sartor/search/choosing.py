@@ -14,6 +14,7 @@ from sartor.core.activations import Activations
 from sartor.core.errors import DataError, ModelError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
+from sartor.core.texts import flat
 from sartor.core.types import Backbone, Examples
 from sartor.core.workspace import Workspace
 from sartor.models.catalogue import find_backbone, list_starters
@@ -72,13 +73,17 @@ class Contest:
         for backbone in backbones:
             # A large tokenizer takes a second to load: once for a whole one and its first layers.
             if backbone.path not in tokens:
-                amount, _ = workload(self.encoder_for(backbone), self.cache, sample.texts)
+                amount, _ = workload(self.encoder_for(backbone), self.cache, flat(sample.texts))
                 tokens[backbone.path] = amount / len(sample.texts)
         return {b.name: latency(b, tokens[b.path], speed) for b in backbones}
 
 
 def settle(
-    contest: Contest, backbones: Sequence[Backbone], train: Examples, held: Held
+    contest: Contest,
+    backbones: Sequence[Backbone],
+    train: Examples,
+    held: Held,
+    task: str = "text_classification",
 ) -> dict[str, Any]:
     """The order to try backbones in, as a JSON fact: {"order", "why", "warnings"}.
 
@@ -90,12 +95,13 @@ def settle(
         backbones: As the need names them.
         train: Training rows; 256 of them are looked at.
         held: Gives the labels and the seed.
+        task: Its name.
     """
     names = [backbone.name for backbone in backbones]
     plain = {"order": names, "why": "", "warnings": []}
     if len(train) < LEAST_ROWS:
         return plain
-    sample = draw_sample(train, held.outputs, ROWS, held.seed)
+    sample = draw_sample(train, held.outputs, ROWS, held.seed, task)
     order, why = names, ""
     if len(backbones) > 1:
         contest.emit(StageStarted("rank", len(backbones), "backbones"))
@@ -173,7 +179,7 @@ def _sample(need: Need, train: Examples, rows: int) -> Sample:
             fix=f"ask for {LEAST_ROWS} at least; {MOST_ROWS:,} are usual.",
         )
     outputs = TASKS.get(need.task)().outputs(train, need.data.labels)
-    return draw_sample(train, outputs, rows, need.seed)
+    return draw_sample(train, outputs, rows, need.seed, need.task)
 
 
 def _sizes(rows: int) -> list[int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sartor.bundle import Bundle, open_bundle
+from sartor.core.texts import Text
 from sartor.core.types import Use
 from sartor.judge.api import CannotMeasure, TakesPrices
 from sartor.judge.comparing import compare_targets
@@ -37,7 +38,7 @@ class Costing:
     fact: Facts
     asked: bool = True
 
-    def use(self, folder: str, texts: Sequence[str], threads: int = THREADS) -> Use:
+    def use(self, folder: str, texts: Sequence[Text], threads: int = THREADS) -> Use:
         """What a bundle takes.
 
         Args:
@@ -66,7 +67,7 @@ class Costing:
             found["busy_memory_mib"],
         )
 
-    def table(self, folder: str, texts: Sequence[str]) -> dict[str, Any] | None:
+    def table(self, folder: str, texts: Sequence[Text]) -> dict[str, Any] | None:
         """Costs by target as JSON; None where nobody asks, or nothing can be measured.
 
         Args:

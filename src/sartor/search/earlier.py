@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sartor.bundle import Bundle, Learnt, Manifest, open_bundle, read_manifest
 from sartor.core.errors import BundleError
 from sartor.core.events import Emit, Note
+from sartor.core.texts import Text, length_of
 from sartor.core.types import Candidate
 from sartor.data.prepare import Prepared
 from sartor.need.model import Need, Preferences
@@ -48,9 +49,9 @@ class Former:
     learnt: Learnt
     stops: bool
 
-    def rung(self, texts: Sequence[str], gflops: float, max_length: int) -> Rung:
+    def rung(self, texts: Sequence[Text], gflops: float, max_length: int) -> Rung:
         """It alone, with its price: the validation texts are read once."""
-        tokens = sum(min(max_length, len(text) // _CHARACTERS + 2) for text in texts)
+        tokens = sum(min(max_length, length_of(text) // _CHARACTERS + 2) for text in texts)
         mb = self.bundle.size_mb
         pass_ = 2 * mb * 1e6 * tokens / (gflops * 1e9)
         # A weight takes one byte to four; a fifth to two thirds of the probed speed is reached.

@@ -9,6 +9,7 @@ pretrained one explains little, since it takes some seconds once.
 from collections.abc import Sequence
 from pathlib import Path
 
+from sartor.core.texts import flat
 from sartor.core.types import Backbone
 from sartor.models.encode import TextEncoder
 from sartor.models.loading import load_tokenizer
@@ -42,7 +43,7 @@ def why_far(backbone: Backbone, sample: Sample, encoder_for: EncoderFor, seed: i
     """
     signs: list[str] = []
     texts = sample.texts[:ROWS]
-    if (share := unknown_share(encoder_for(backbone), texts)) >= _MANY:
+    if (share := unknown_share(encoder_for(backbone), flat(texts))) >= _MANY:
         signs.append(f"its tokenizer does not know {share:.0%} of their words")
     twin = random_twin(backbone, seed)
     features, rows = averaged(encoder_for, backbone, sample), len(texts)

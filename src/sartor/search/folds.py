@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sartor.core.protocols import Floats
 from sartor.core.strata import names_of
 from sartor.core.types import Examples
-from sartor.data.near import near_clusters
+from sartor.data.near import row_clusters
 
 FOLDS = 5
 FEW = 50
@@ -62,16 +62,16 @@ def deal(train: Examples, validation: Examples, group: str = "") -> Folds | None
     grouped that some fold would leave a single label to learn from.
 
     Args:
-        train: With a role "text", and targets.
+        train: With targets.
         validation: Likewise.
         group: Name of the group column under `extra`; empty for none.
     """
     if len(validation) >= FEW or len(train) > _MOST:
         return None
-    texts = [str(text) for text in train.inputs["text"]]
     groups = train.extra[group] if group else ()
+    clusters = row_clusters(list(train.inputs.values()))
     members: dict[int, list[int]] = defaultdict(list)
-    for row, cluster in enumerate(_joined(near_clusters(texts).tolist(), groups)):
+    for row, cluster in enumerate(_joined(clusters.tolist(), groups)):
         members[cluster].append(row)
     fold = np.zeros(len(train), np.int64)
     held: list[Counter[str]] = [Counter() for _ in range(FOLDS)]

@@ -90,10 +90,10 @@ def judge_bundle(
     """
     bundle = open_bundle(folder)
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
-    target = TASKS.get(need.task)().target
-    examples, notes = _fresh(
-        bundle, prepare.examples_of(str(labels), need.data, Path(), target), labels
-    )
+    task = TASKS.get(need.task)()
+    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
+    given = prepare.examples_of(str(labels), need.data, Path(), columns)
+    examples, notes = _fresh(bundle, given, labels)
     outputs = bundle.manifest.outputs
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.
@@ -104,7 +104,7 @@ def judge_bundle(
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
     served = answering.load(folder)
-    texts = list(examples.inputs["text"])
+    texts = list(examples.texts)
     subject = Subject(
         examples=examples,
         answers=served.predict(list(examples.rows())),
@@ -237,7 +237,9 @@ def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
         DataError: If the data cannot be used.
     """
     known = store.assignments(need.name)
-    gathered = prepare.gather(need.data, root, known=known, target=TASKS.get(need.task)().target)
+    task = TASKS.get(need.task)()
+    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
+    gathered = prepare.gather(need.data, root, known=known, columns=columns)
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)

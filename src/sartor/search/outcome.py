@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sartor.core.phrases import Phrase
+from sartor.core.texts import shown
 from sartor.core.types import Backbone, Examples
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
@@ -100,7 +101,7 @@ class Setting:
 
     def costs_of(self, bundle: Path) -> dict[str, Any] | None:
         """What serving the bundle costs, by target, where the need asks; see `Costing.table`."""
-        texts = [str(text) for text in self.rows.validation.inputs["text"]]
+        texts = list(self.rows.validation.texts)
         costing = self.held.costing
         return None if costing is None else costing.table(str(bundle), texts)
 
@@ -209,7 +210,7 @@ def _other_targets(outcome: Outcome, setting: Setting) -> list[NextStep]:
     missed = [criterion for criterion, verdict in judged if missed_cost(criterion, verdict)]
     if costing is None or not missed:
         return []
-    texts = [str(text) for text in setting.rows.validation.inputs["text"]]
+    texts = list(setting.rows.validation.texts)
     use = costing.use(str(outcome.bundle), texts)
     folder = shlex.quote(str(outcome.bundle))
     found = [cheaper_target(criterion, costing.book, use, folder) for criterion in missed]
@@ -341,12 +342,12 @@ def _errors(
     wrong = [
         {
             "id": str(row),
-            "text": text[:500],
+            "text": shown(text)[:500],
             "label": label,
             "answer": brief.best,
             "confidence": brief.confidence,
         }
-        for row, text, label, brief in zip(ids, test.inputs["text"], truth, said, strict=True)
+        for row, text, label, brief in zip(ids, test.texts, truth, said, strict=True)
         if brief.best != label
     ]
     return sorted(wrong, key=lambda e: -float(e["confidence"]))[:_WORST]

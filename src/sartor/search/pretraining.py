@@ -19,12 +19,14 @@ from sartor.core.errors import Diverged, SettingError
 from sartor.core.events import Note, StageDone, StageStarted
 from sartor.core.likelihood import Truth, fit_temperature, hits, losses
 from sartor.core.protocols import Floats
+from sartor.core.texts import flat
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.core.workspace import Run
 from sartor.data.prepare import Prepared
 from sartor.data.unlabelled import read_unlabelled
 from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
+from sartor.search.rungs import settings_of
 from sartor.search.setup import MAX_LENGTH, Adapt, Desk, same_sources
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
@@ -123,7 +125,7 @@ def adapter(desk: Desk, here: Run) -> Adapt:
         def heads(on: Backbone) -> list[Floats]:
             options = TuneOptions(task=need.task, max_length=MAX_LENGTH, bf16=bf16)
             tuner = Tuner({on.name: on}, encoder_for, folder, held.outputs, options)
-            fits = tuner.heads(grid(on, need.seed), rows.train, rows.validation)
+            fits = tuner.heads(grid(on, need.seed, need.task), rows.train, rows.validation)
             return [fit.validation_logits for fit in fits]
 
         seen = Rows(held.validation, held.truth, held.subject(held.validation, ()).groups)
@@ -153,13 +155,13 @@ def _decided(
 
 def _texts(desk: Desk, rows: Prepared) -> list[str]:
     """The training texts and the unlabelled ones, each once; none near a row that is held out."""
-    texts = list(rows.train.inputs["text"])
+    texts = flat(rows.train.texts)
     if desk.need.data.unlabelled:
-        held = [*rows.test.inputs["text"], *rows.validation.inputs["text"]]
+        held = flat([*rows.test.texts, *rows.validation.texts])
         found = read_unlabelled(
             desk.need.data.unlabelled,
             desk.root,
-            column=desk.need.data.roles["text"],
+            column=[desk.need.data.roles[role] for role in rows.train.inputs],
             held=held,
             seed=desk.need.seed,
         )
@@ -191,10 +193,10 @@ def compare(before: Sequence[Floats], after: Sequence[Floats], rows: Rows) -> Ga
     return Gain(float(saved.mean()), float(low), float(high), (was, now), len(saved))
 
 
-def grid(backbone: Backbone, seed: int) -> list[Candidate]:
+def grid(backbone: Backbone, seed: int, task: str = "text_classification") -> list[Candidate]:
     """Heads to compare a backbone by."""
     method: Any = METHODS.get(HEAD)
-    settings: Sequence[Mapping[str, Any]] = method.portfolio()
+    settings: Sequence[Mapping[str, Any]] = settings_of(method, task)
     return [
         Candidate(backbone.name, backbone.sha256, HEAD, each, seed)
         for each in settings

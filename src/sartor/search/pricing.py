@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sartor.bundle import open_bundle
 from sartor.core.errors import SettingError, UnknownName
 from sartor.core.near import near_miss
+from sartor.core.texts import Text
 from sartor.judge.comparing import compare_targets
 from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import parse_need
@@ -46,7 +47,7 @@ class Asked:
 
 
 def cost_of_bundle(
-    folder: Path, texts: Sequence[str] = SAMPLE, asked: Asked | None = None
+    folder: Path, texts: Sequence[Text] = SAMPLE, asked: Asked | None = None
 ) -> dict[str, Any]:
     """Costs by target as JSON, see `compare_targets`; with the bundle's name and the language.
 
@@ -66,9 +67,13 @@ def cost_of_bundle(
     bundle = open_bundle(folder)
     need = parse_need(bundle.path("need.yaml").read_text("utf-8"), f"{folder}/need.yaml", roles_of)
     book = _book(need.costs, asked)
+    made_up = tuple(texts) == SAMPLE
+    if made_up and (inputs := len(bundle.manifest.inputs)) > 1:
+        turned = [SAMPLE[start:] + SAMPLE[:start] for start in range(inputs)]
+        texts = tuple(zip(*turned, strict=True))
     use = Costing(book, kept_here()).use(str(folder), texts, asked.threads)
     remark = ""
-    if tuple(texts) == SAMPLE:
+    if made_up:
         least, most = min(_LENGTHS), max(_LENGTHS)
         remark = f"made-up texts of {least} to {most} words, name yours with --texts"
     found = compare_targets(use, book, remark)

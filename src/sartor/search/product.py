@@ -20,7 +20,7 @@ from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
-from sartor.tune.api import asks
+from sartor.tune.api import METHODS, asks
 from sartor.tune.fit import Tuner
 from sartor.tune.soup import Soup, make_soup, read_soup
 
@@ -184,12 +184,15 @@ def _again(former: Former, fit: Path | None) -> Product:
     return Product(digest("earlier", hashes), bundle.path(TOKENIZER), write, form=form, fit=fit)
 
 
-def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Candidate], str]:
+def reading(
+    backbones: Mapping[str, Backbone], max_length: int, pairs: bool = False
+) -> Callable[[Candidate], str]:
     """Candidate to a hash of how its graph reads texts: only those that read alike can be one.
 
     Args:
         backbones: By name.
         max_length: Tokens a text is cut at, at most.
+        pairs: Whether a row is two texts, which methods in closed form read apart.
     """
 
     @cache
@@ -198,4 +201,11 @@ def reading(backbones: Mapping[str, Backbone], max_length: int) -> Callable[[Can
         tokenizer = file_sha256(Path(backbone.path) / "tokenizer.json")
         return digest(tokenizer, backbone.prefix, min(max_length, backbone.max_length))
 
-    return lambda candidate: of_backbone(candidate.backbone)
+    def of_pairs(candidate: Candidate) -> str:
+        # A soup is no method, and its members read pairs joined.
+        known = candidate.method in METHODS.names()
+        method: Any = METHODS.get(candidate.method) if known else None
+        apart = known and method.reads == "activations"
+        return digest(of_backbone(candidate.backbone), apart)
+
+    return of_pairs if pairs else lambda candidate: of_backbone(candidate.backbone)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from sartor.core.errors import DataError
 from sartor.core.protocols import Floats
 from sartor.core.strata import strata
+from sartor.core.texts import Text
 from sartor.core.types import Backbone, Examples
 from sartor.models.encode import TextEncoder
 from sartor.models.ranking.race import Entrant, Standing, fair_order, race
 from sartor.search.estimates import Range, bundle_size
+from sartor.tasks import TRAINERS
 
 LEAST_ROWS = 32
 """Rows below which no score means anything."""
@@ -48,11 +50,13 @@ class Sample:
         texts: The first so many.
         labels: (texts,) class indices.
         total: Training rows there are.
+        task: Its name: says what is read of a row.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     labels: NDArray[np.int64]
     total: int
+    task: str = "text_classification"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,13 @@ class Ranking:
         }
 
 
-def draw_sample(train: Examples, outputs: Sequence[str], most: int, seed: int) -> Sample:
+def draw_sample(
+    train: Examples,
+    outputs: Sequence[str],
+    most: int,
+    seed: int,
+    task: str = "text_classification",
+) -> Sample:
     """The rows to rank on.
 
     Args:
@@ -155,6 +165,7 @@ def draw_sample(train: Examples, outputs: Sequence[str], most: int, seed: int) -
         outputs: Names of the classes.
         most: Rows wanted.
         seed: Draws them.
+        task: Its name.
 
     Raises:
         DataError: If there are too few.
@@ -169,8 +180,8 @@ def draw_sample(train: Examples, outputs: Sequence[str], most: int, seed: int) -
             fix=f"add rows: {LEAST_ROWS} for training, of two labels, are the least.",
         )
     order = fair_order(labels, seed)[:most]
-    texts = train.inputs["text"]
-    return Sample(tuple(texts[i] for i in order), labels[order], len(labels))
+    texts = train.texts
+    return Sample(tuple(texts[i] for i in order), labels[order], len(labels), task)
 
 
 def rank(
@@ -222,12 +233,16 @@ def rank(
 def averaged(
     encoder_for: EncoderFor, backbone: Backbone, sample: Sample
 ) -> Callable[[int], Floats]:
-    """Rows to (rows, width): the mean of all layers above the embeddings, first rows first."""
+    """Rows to (rows, width): the mean of all layers above the embeddings, first rows first.
+
+    Of several texts a row, as many times wide as the task compares them in ways.
+    """
+    reads: Any = cast("Any", TRAINERS.get(sample.task)()).reads
 
     def features(rows: int) -> Floats:
         layers = range(1, backbone.layers + 1)
-        found = encoder_for(backbone).features(sample.texts[:rows], layers)
-        return found.reshape(rows, backbone.layers, backbone.width).mean(1)
+        found = reads(encoder_for(backbone)).features(sample.texts[:rows], layers)
+        return found.reshape(rows, backbone.layers, -1).mean(1)
 
     return features
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.core.errors import BundleError
+from sartor.core.texts import Text
 from sartor.core.types import Candidate
 from sartor.data.prepare import Prepared
 from sartor.judge.verdicts import judge
@@ -22,7 +23,7 @@ from sartor.search.earlier import Former
 from sartor.search.ladder import ENOUGH, Assessment, Scored
 from sartor.serve import runtime
 
-Timing = Callable[[Bundle, Sequence[str]], NDArray[np.float64]]
+Timing = Callable[[Bundle, Sequence[Text]], NDArray[np.float64]]
 """A bundle and texts to latencies (processes, requests) in milliseconds; recorded once a run."""
 
 
@@ -50,7 +51,7 @@ class Reusing:
         bundle = self.formers[candidate.key].bundle
         try:
             served = runtime.load(bundle.folder, unreleased="allow")
-            logits = served.logits([str(t) for t in self.rows.validation.inputs["text"]])
+            logits = served.logits(self.rows.validation.texts)
         except BundleError as error:
             return error
         if not np.isfinite(logits).all():
@@ -69,7 +70,7 @@ class Reusing:
         own = [criterion for criterion in held.criteria if of_the_artefact(criterion)]
         if not own:
             return plain
-        texts = [str(text) for text in self.rows.validation.inputs["text"]]
+        texts = list(self.rows.validation.texts)
         subject = held.measured(
             self.rows.validation,
             held.task.decode(scored.validation_logits, held.outputs, plain.decision),

@@ -11,7 +11,7 @@ from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
 from sartor.tasks import TASKS
-from sartor.tune.api import METHODS, Choosy, OneLabelOnly, Reads, ReadsStates, Sheds
+from sartor.tune.api import METHODS, Choosy, MindsPairs, OneLabelOnly, Reads, ReadsStates, Sheds
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
@@ -34,6 +34,18 @@ def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
     usable = [n for n, m in places.items() if m.rung is not None and (llm or m.reads != "answers")]
     return sorted(usable, key=lambda n: places[n].rung)
+
+
+def reads_pairs(task: str) -> bool:
+    """Whether a row of the task is several texts."""
+    return len(TASKS.get(task)().roles.inputs) > 1
+
+
+def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
+    """The portfolio of a method for a task."""
+    if isinstance(method, MindsPairs) and reads_pairs(task):
+        return method.pair_portfolio()
+    return method.portfolio()
 
 
 Remember = Callable[[str, Callable[[], str]], str]
@@ -63,10 +75,13 @@ def obstacles(
     libraries = versions("torch", "transformers", "peft")
     asked = [task, list(outputs), dict(descriptions), code, libraries]
     tried: dict[tuple[str, ...], str] = {}
+    pairs = reads_pairs(task)
 
     def reason(backbone: Backbone, candidate: Candidate) -> str | None:
         method: Any = METHODS.get(candidate.method)
         reads: Reads = method.reads
+        if pairs and isinstance(method, MindsPairs):
+            return method.pair_obstacle(outputs) or None
         if reads != "tokens" and not isinstance(method, Choosy):
             return None
         # Names of places and parts can make a difference to what fits; rates and sizes cannot.
@@ -138,7 +153,7 @@ def build_rungs(
         frozen = method.reads == "activations"
         for backbone in backbones:
             amount = amounts[backbone.name]
-            kept, refused = _sift(method.portfolio(), (name, backbone), aim, amount)
+            kept, refused = _sift(settings_of(method, aim.task), (name, backbone), aim, amount)
             if not kept:
                 # The reason of the one that came nearest.
                 dropped += [refused[min(refused)]] if refused else []

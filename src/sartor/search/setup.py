@@ -8,6 +8,7 @@ from sartor.core.durable import write_durably
 from sartor.core.errors import Fault, ModelError, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.near import near_miss
+from sartor.core.texts import Text, flat
 from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
@@ -96,19 +97,22 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
+    roles = task.roles.inputs
+    _refuse_unread(need, desk.file, len(roles))
     gathered = prepare.gather(
         need.data,
         desk.root,
         known=known,
+        columns=prepare.columns_of(need.data, tuple(roles), task.target),
         corrections=heard(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
-        target=task.target,
     )
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
-    seen = profile(gathered.table.frame, gathered.columns.text, gathered.columns.label)
+    columns = gathered.columns
+    seen = profile(gathered.table.frame, list(columns.inputs.values()), columns.label)
     outputs = tuple(task.outputs(rows.train, need.data.labels))
     described = need.data.label_descriptions
     if strangers := [label for label in described if label not in outputs]:
@@ -162,7 +166,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 
     encoders = {b.name: encoder(b) for b in (*backbones, *([local] if local else []))}
     contest = Contest(encoders, cache, precision, emit)
-    settled = desk.fact("backbones", lambda: settle(contest, backbones, rows.train, held))
+    settled = desk.fact(
+        "backbones", lambda: settle(contest, backbones, rows.train, held, need.task)
+    )
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
     for text in settled["warnings"]:
         emit(Note(text, "warning"))
@@ -176,8 +182,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     for text in _unread(need, adapt is not None):
         emit(Note(text, "warning"))
     first = encoders[backbones[0].name]
-    tell_of_long_texts(need.prefer.long_texts, first, rows.train.inputs["text"], emit)
-    roles = task.roles.inputs
+    tell_of_long_texts(need.prefer.long_texts, first, flat(rows.train.texts), emit)
     asked = Asked(need, roles, outputs, rows, named, desk.place.bundles, desk.root)
     looked = desk.fact("earlier", lambda: look(asked, emit))
     there, passed = formers(looked, asked, emit)
@@ -194,7 +199,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows))
 
     fitted, refused = build_rungs(backbones, methods, aim, work)
-    texts = [str(text) for text in rows.validation.inputs["text"]]
+    texts = list(rows.validation.texts)
     earlier = [former.rung(texts, speed, MAX_LENGTH) for former in there]
     rungs, dropped = placed(fitted, earlier, need.prefer.methods), [*passed, *refused]
     if not rungs:
@@ -249,6 +254,23 @@ def encoder_of(
     return TextEncoder(
         backbone, cache, states_cache=states, precision=precision, settings=settings, emit=emit
     )
+
+
+def _refuse_unread(need: Need, file: str, inputs: int) -> None:
+    """What a need prefers that a task of several texts has no use for."""
+    if inputs < 2:
+        return
+    if need.prefer.long_texts == "windows":
+        raise SettingError(
+            f"{file}: prefer.long_texts is windows, and windows are of one text; {need.task} reads"
+            f" {inputs}.",
+            fix="leave long_texts out: the longer text of a row is cut first.",
+        )
+    if need.prefer.llm is not None:
+        raise SettingError(
+            f"{file}: prefer.llm is asked about one text, and {need.task} reads {inputs}.",
+            fix="leave prefer.llm out.",
+        )
 
 
 def _asking(desk: Desk, outputs: tuple[str, ...]) -> Asking | None:
@@ -335,7 +357,9 @@ def _work(
 ) -> Work:
     encoder, pooled, states = place
     cache = pooled if layer is None else states
-    train, uncached = workload(encoder, cache, rows.train.inputs["text"], layer)
-    validation, more = workload(encoder, cache, rows.validation.inputs["text"], layer)
+    # Activations are pooled for each text alone; states are of all of a row's texts together.
+    read = flat if layer is None else list[Text]
+    train, uncached = workload(encoder, cache, read(rows.train.texts), layer)
+    validation, more = workload(encoder, cache, read(rows.validation.texts), layer)
     each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
     return Work(train, validation, uncached + more, gflops, each, states.max_bytes)

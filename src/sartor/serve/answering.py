@@ -7,6 +7,7 @@ from starlette.background import BackgroundTask
 
 from sartor.core.errors import RequestError
 from sartor.core.tables import now
+from sartor.core.texts import Text, parts_of
 from sartor.serve.batcher import Answer, Timing
 from sartor.serve.exchange import Exchange
 from sartor.serve.limits import charge
@@ -105,7 +106,7 @@ class Answering:
         )
         return found
 
-    def _texts(self, runtime: Runtime, rows: Sequence[Mapping[str, str]]) -> list[str]:
+    def _texts(self, runtime: Runtime, rows: Sequence[Mapping[str, str]]) -> list[Text]:
         most, longest = self.settings.max_rows, self.settings.max_text_chars
         if len(rows) > most:
             raise RequestError(
@@ -115,9 +116,10 @@ class Answering:
             )
         texts = runtime.texts(rows)
         for row, text in enumerate(texts):
-            if len(text) > longest:
+            most_chars = max(map(len, parts_of(text)))
+            if most_chars > longest:
                 raise RequestError(
-                    f"Row {row} has {len(text):,} characters; at most {longest:,} are taken.",
+                    f"Row {row} has {most_chars:,} characters; at most {longest:,} are taken.",
                     fix="shorten the text.",
                     status=413,
                 )

@@ -17,7 +17,7 @@ from sartor.core.store import Store
 from sartor.serve import page
 from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
-from sartor.serve.bodies import FeedbackBody, PredictBody, parse
+from sartor.serve.bodies import FeedbackBody, PredictBody, parse, said_text
 from sartor.serve.corrections import text_of
 from sartor.serve.exchange import Exchange
 from sartor.serve.figures import Figures
@@ -183,8 +183,9 @@ class Service:
             )
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
-        plain = body.model_dump(exclude={"new_label", "label", "labels"})
-        said = Said(**plain, label=right, tenant=tenant)
+        text = said_text(body, self._versions.lineup.live.runtime.inputs)
+        plain = body.model_dump(exclude={"new_label", "label", "labels", "inputs", "text"})
+        said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()
         return reply({"id": number, "request_id": body.request_id, "row": body.row}, 201)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sartor.core.errors import RequestError
+from sartor.core.texts import Text, length_of
 from sartor.serve.room import Busy
 
 Answer = dict[str, Any]
-Answers = Callable[[Sequence[str]], Sequence[Answer]]
+Answers = Callable[[Sequence[Text]], Sequence[Answer]]
 
 BATCH_CHARS = 2_048
 """Characters in one batch: about 500 tokens of English. On a CPU larger ones only add latency."""
@@ -43,7 +44,7 @@ class Timing:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    texts: Sequence[str]
+    texts: Sequence[Text]
     done: "asyncio.Future[list[Answer]]"
     timing: Timing
     taken: int = 0
@@ -92,7 +93,7 @@ class Batcher:
         """Seconds of work that wait, at the present rate."""
         return self._waiting / (self._rate * self._workers) if self._rate else 0.0
 
-    async def submit(self, texts: Sequence[str], timing: Timing | None = None) -> list[Answer]:
+    async def submit(self, texts: Sequence[Text], timing: Timing | None = None) -> list[Answer]:
         """Answers to the texts, in order.
 
         Args:
@@ -210,9 +211,9 @@ class Batcher:
             self._jobs.remove(job)
             self._waiting -= sum(map(self._cost, job.texts[job.taken :]))
 
-    def _measure(self, texts: Sequence[str], seconds: float) -> None:
+    def _measure(self, texts: Sequence[Text], seconds: float) -> None:
         found = sum(map(self._cost, texts)) / max(seconds, 1e-6)
         self._rate += (found - self._rate) * (_SMOOTHING if self._rate else 1.0)
 
-    def _cost(self, text: str) -> int:
-        return min(len(text), self._longest) + _ROW_CHARS
+    def _cost(self, text: Text) -> int:
+        return min(length_of(text), self._longest) + _ROW_CHARS

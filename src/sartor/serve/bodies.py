@@ -1,5 +1,6 @@
 """Request and response bodies: strict, no unknown keys, every text bounded."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -12,6 +13,8 @@ from pydantic import (
 )
 
 from sartor.core.errors import RequestError
+from sartor.core.texts import written
+from sartor.serve.rows import text_of
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -61,6 +64,8 @@ class FeedbackBody(BaseModel):
     segment: _Name | None = None
     text: Annotated[str, StringConstraints(max_length=100_000)] | None = None
     """The text itself, if it may be kept to learn from."""
+    inputs: dict[str, Annotated[str, StringConstraints(max_length=100_000)]] | None = None
+    """The same as `text`, for a model that reads several: from its input keys to values."""
 
 
 class Answer(BaseModel):
@@ -166,3 +171,25 @@ def _refusal(kind: type[BaseModel], fault: Any) -> RequestError:
         fix=f"see /openapi.json; the keys are {keys}.",
         status=422,
     )
+
+
+def said_text(body: FeedbackBody, keys: Sequence[str]) -> str | None:
+    """What a user sends along to be learnt from, as it is kept; None where they send nothing.
+
+    Args:
+        body: Holds `text` for a model of one input, `inputs` for one of several.
+        keys: The model's inputs.
+
+    Raises:
+        RequestError: If it is sent under the other name, or lacks an input.
+    """
+    right, wrong = ("text", body.inputs) if len(keys) == 1 else ("inputs", body.text)
+    if wrong is not None:
+        other = "inputs" if right == "text" else "text"
+        raise RequestError(
+            f"{other}: the model reads {', '.join(keys)}.",
+            fix=f"send what is to be kept under {right!r}.",
+            status=422,
+        )
+    given = body.text if right == "text" else body.inputs
+    return None if given is None else written(text_of(given, body.row, keys))

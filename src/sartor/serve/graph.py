@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.lanes import Lanes
@@ -21,6 +22,9 @@ from sartor.serve.session import Session
 
 MODEL = "model.onnx"
 Ids = NDArray[np.int64]
+Piece = tuple[Sequence[int], ...]
+"""Token ids of a text; of two texts that are read apart, those of each."""
+_BETWEEN = np.int64(-1).tobytes()
 BATCH_TOKENS = 2_048
 """Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
 
@@ -57,23 +61,26 @@ class Graph:
     cache: Cache | None = None
     lanes: Lanes | None = None
 
-    def logits(self, texts: Sequence[str]) -> Floats:
+    def logits(self, texts: Sequence[Text]) -> Floats:
         """(texts, outputs), in the order of the texts."""
-        reading = self.reader.read(texts)
-        pieces, cache = reading.pieces, self.cache
+        reading = self.reader.read(texts, apart=self.session.apart)
+        # What one row of a batch is made of: its token ids, or those of both its texts.
+        sides = (reading.pieces,) if reading.others is None else (reading.pieces, reading.others)
+        pieces, cache = list(zip(*sides, strict=True)), self.cache
         if cache is None:
             return reading.joined(self._computed(pieces))
-        keys = [cache.key(np.array(ids, np.int64).tobytes()) for ids in pieces]
+        keys = [cache.key(_content(piece)) for piece in pieces]
         kept = cache.answer(keys, lambda rows: self._computed([pieces[row] for row in rows]))
         return reading.joined(kept)
 
-    def _computed(self, pieces: Sequence[Sequence[int]]) -> Floats:
+    def _computed(self, pieces: Sequence[Piece]) -> Floats:
         result = np.empty((len(pieces), self.outputs), np.float32)
 
         def forward(session: Session, rows: list[int]) -> None:
-            result[rows] = session.run(*self._padded([pieces[row] for row in rows]))
+            sides = zip(*(pieces[row] for row in rows), strict=True)
+            result[rows] = session.run(*(array for side in sides for array in self._padded(side)))
 
-        batches = _batches([len(ids) for ids in pieces])
+        batches = _batches([sum(map(len, piece)) for piece in pieces])
         if self.lanes is not None and self.lanes.takes(len(batches)):
             self.lanes.run(batches, forward)
         else:
@@ -89,6 +96,12 @@ class Graph:
             ids[row, : len(found)] = found
             mask[row, : len(found)] = 1
         return ids, mask
+
+
+def _content(piece: Piece) -> bytes:
+    """What the model reads of a row: token ids, and -1, which is none, between two texts."""
+    first, *others = (np.array(ids, np.int64) for ids in piece)
+    return b"".join([first.tobytes(), *(_BETWEEN + ids.tobytes() for ids in others)])
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """The Open Inference Protocol v2 over the same model, records and caps as our own API.
 
-One input, BYTES [n] or [n, 1], named after the model's input key. Two outputs: `label`, BYTES [n],
+One input for each of the model's, BYTES [n] or [n, 1], by name. Two outputs: `label`, BYTES [n],
 empty where the model abstains and a JSON list where a text has several, and `probabilities`, FP32
 [n, labels]. The model's version is the bundle's content id.
 
@@ -79,7 +79,9 @@ class Protocol:
             "name": runtime.name,
             "versions": [version.id for version in self._lineup.versions],
             "platform": "llm" if asks_llm(runtime.bundle) else "onnxruntime",
-            "inputs": [{"name": _input(runtime), "datatype": _TEXTS, "shape": [-1]}],
+            "inputs": [
+                {"name": name, "datatype": _TEXTS, "shape": [-1]} for name in runtime.inputs
+            ],
             "outputs": [
                 {"name": "label", "datatype": _TEXTS, "shape": [-1]},
                 {"name": "probabilities", "datatype": "FP32", "shape": [-1, columns]},
@@ -91,11 +93,10 @@ class Protocol:
     async def infer(self, request: Request) -> Response:
         runtime = self._named(request)
         body = parse(InferenceRequest, await request.body())
-        wanted, key = _wanted(body), _input(runtime)
-        given = _texts(body.inputs[0], key)
+        wanted = _wanted(body)
+        rows = _rows(body.inputs, runtime.inputs)
         said = body.parameters
         about = About(said.user, said.segment) if said else About()
-        rows = [{key: text} for text in given]
         only = request.path_params.get("version")
         found = await self.answering.answer(Exchange.of(request.scope), rows, about, only)
         response = reply(_content(body, found, runtime.name, wanted))
@@ -128,11 +129,6 @@ class Protocol:
                 status=404,
             )
         return runtime if version is None else known[version]
-
-
-def _input(runtime: Runtime) -> str:
-    (key,) = runtime.bundle.manifest.inputs
-    return key
 
 
 def _content(
@@ -180,12 +176,36 @@ def _wanted(body: InferenceRequest) -> list[str]:
     return asked or list(_OUTPUTS)
 
 
-def _texts(tensor: RequestInput, key: str) -> list[str]:
-    """The rows of an input whose name, datatype and shape are right."""
-    if tensor.name != key:
+def _rows(tensors: Sequence[RequestInput], keys: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of tensors that are the model's inputs, each once, of one length."""
+    columns: dict[str, list[str]] = {}
+    for tensor in tensors:
+        if tensor.name not in keys:
+            raise _wrong(
+                f"The model has no input {tensor.name!r:.200}.", near_miss(tensor.name[:200], keys)
+            )
+        if tensor.name in columns:
+            raise _wrong(f"inputs: {tensor.name!r} is sent twice.", "send it once.")
+        columns[tensor.name] = _texts(tensor)
+    if lacking := [key for key in keys if key not in columns]:
         raise _wrong(
-            f"The model has no input {tensor.name!r:.200}.", near_miss(tensor.name[:200], [key])
+            f"inputs: {lacking[0]!r} is missing.", f"send a tensor for each of {', '.join(keys)}."
         )
+    counts = {key: len(columns[key]) for key in keys}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{key} {count}" for key, count in counts.items())
+        raise _wrong(
+            f"inputs: the numbers of rows differ ({shown}).", "send one text a row for each."
+        )
+    return [
+        dict(zip(keys, row, strict=True))
+        for row in zip(*(columns[key] for key in keys), strict=True)
+    ]
+
+
+def _texts(tensor: RequestInput) -> list[str]:
+    """The rows of an input whose datatype and shape are right."""
+    key = tensor.name
     if tensor.datatype != _TEXTS:
         raise _wrong(
             f"The input {key!r} has the datatype {tensor.datatype!r:.80}.",

@@ -96,7 +96,7 @@ class RequestOutput(BaseModel):
 
 
 class InferenceRequest(BaseModel):
-    """Texts to answer, as one tensor."""
+    """Texts to answer, as one tensor for each input."""
 
     model_config = _STRICT
 
@@ -105,7 +105,7 @@ class InferenceRequest(BaseModel):
     parameters: RequestParameters | None = None
     inputs: list[RequestInput] = Field(
         min_length=1,
-        max_length=1,
+        max_length=16,
         examples=[[{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["It broke."]}]],
     )
     outputs: list[RequestOutput] | None = None

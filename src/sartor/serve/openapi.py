@@ -171,6 +171,12 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         "additionalProperties": False,
     }
     rows["examples"] = [[dict.fromkeys(facts.inputs, "It broke after two days.")]]
+    said = schemas["FeedbackBody"]["properties"]
+    if len(facts.inputs) == 1:
+        del said["inputs"]
+    else:
+        del said["text"]
+        said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
     one = {"enum": list(facts.labels)}
     known = {"type": "array", "items": one} if facts.target == "labels" else one
@@ -180,6 +186,14 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
     ]
     schemas["Answer"] = json.loads(facts.answer)
+    tensors = schemas["InferenceRequest"]["properties"]["inputs"]
+    tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
+    tensors["examples"] = [
+        [
+            {"name": name, "shape": [1], "datatype": "BYTES", "data": ["It broke."]}
+            for name in facts.inputs
+        ]
+    ]
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]

@@ -5,6 +5,9 @@ A text that is longer than the model takes is read in windows of its length that
 the prefix and the special tokens of its own; its logits are the mean of theirs. They are spread
 evenly from its first token to its last, so that the end counts as much as the beginning. Where it
 would need more than `most`, there are gaps between them instead, and what a text costs is bounded.
+
+Two texts are read as one sequence, from whose longer half tokens go first where it is too long; or
+apart, each cut by itself. Which of the two a graph wants, its inputs say.
 """
 
 import math
@@ -18,6 +21,7 @@ from tokenizers import Tokenizer
 from sartor.bundle import Bundle, Windows
 from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text, each_part, parts_of
 
 TOKENIZER = "tokenizer.json"
 _PADS = ("[PAD]", "<pad>", "<|pad|>")
@@ -30,10 +34,12 @@ class Reading:
     Args:
         pieces: Token ids, the pieces of a text one after the other.
         starts: (texts,) where the pieces of each text begin.
+        others: Of texts that are read apart, the ids of the second ones, a piece each.
     """
 
     pieces: Sequence[Sequence[int]]
     starts: NDArray[np.intp]
+    others: Sequence[Sequence[int]] | None = None
 
     def joined(self, logits: Floats) -> Floats:
         """(pieces, outputs) to (texts, outputs): the mean over the pieces of a text."""
@@ -84,16 +90,33 @@ class Reader:
         room = max(1, read.max_length - around)
         return Reader(tokenizer, whole, read.prefix, read.windows, room, pad)
 
-    def read(self, texts: Sequence[str]) -> Reading:
-        encoded = self.tokenizer.encode_batch_fast([self.prefix + text for text in texts])
+    def read(self, texts: Sequence[Text], *, apart: bool = False) -> Reading:
+        """Token ids of texts.
+
+        Args:
+            texts: One a row, or several that are read as one sequence.
+            apart: Whether the two texts of a row are read each by itself instead.
+        """
+        if apart:
+            return self._read_apart([parts_of(text) for text in texts])
+        prefix = self.prefix
+        given = [each_part(text, lambda part: prefix + part) for text in texts]
+        encoded = self.tokenizer.encode_batch_fast(given)
         pieces = [found.ids for found in encoded]
         if self.whole is None or self.windows is None:
             return Reading(pieces, np.arange(len(pieces)))
         split: list[Sequence[Sequence[int]]] = [[ids] for ids in pieces]
         for row in [row for row, found in enumerate(encoded) if found.overflowing]:
-            split[row] = self._windows(texts[row], self.whole, self.windows) or [pieces[row]]
+            text = texts[row]
+            if isinstance(text, str):  # windows are of one text
+                split[row] = self._windows(text, self.whole, self.windows) or [pieces[row]]
         starts = np.cumsum([0, *map(len, split[:-1])])
         return Reading([piece for parts in split for piece in parts], starts)
+
+    def _read_apart(self, pairs: Sequence[tuple[str, ...]]) -> Reading:
+        flat = [self.prefix + pair[side] for side in (0, 1) for pair in pairs]
+        ids = [found.ids for found in self.tokenizer.encode_batch_fast(flat)]
+        return Reading(ids[: len(pairs)], np.arange(len(pairs)), ids[len(pairs) :])
 
     def _windows(self, text: str, whole: Tokenizer, windows: Windows) -> list[Sequence[int]]:
         # Windows are cut from the text, not from its ids: the tokenizer then puts around each what

@@ -23,6 +23,7 @@ from sqlalchemy import exc
 from sartor.core.errors import RequestError, WorkspaceError
 from sartor.core.store import Store, StoreFull
 from sartor.core.tables import feedback, now, predictions
+from sartor.core.texts import Text, length_of, written
 from sartor.serve.room import Budget, Busy
 from sartor.tasks import Brief
 
@@ -41,7 +42,7 @@ class Served:
     """One answered request.
 
     Args:
-        texts: Kept only where the server was told to keep texts.
+        texts: Kept only where the server was told to keep texts; several of a row as `written`.
         answers: One a text, as they were sent.
         brief: An answer in brief, by the model that gave it.
     """
@@ -49,7 +50,7 @@ class Served:
     request_id: str
     bundle: str
     time: datetime
-    texts: Sequence[str]
+    texts: Sequence[Text]
     answers: Sequence[Mapping[str, Any]]
     brief: Callable[[Mapping[str, Any]], Brief]
     user: str | None = None
@@ -64,7 +65,8 @@ class Said:
     Args:
         row: Which row of the request, from 0.
         label: What the answer should have been, as a text (see `tasks.Target`).
-        text: Sent along on purpose, so it is kept whatever the server keeps by itself.
+        text: Sent along on purpose, so it is kept whatever the server keeps by itself; several of
+            a row as `written`.
         tenant: Who says so; another tenant's answers do not exist for them.
     """
 
@@ -218,7 +220,7 @@ def _weight(item: Served | _Waiting) -> int:
         said = item.said
         return _ENTRY + len(said.text or "") + len(said.comment or "")
     labels = len(item.answers[0]["probabilities"]) if item.answers else 0
-    return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(len, item.texts))
+    return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(length_of, item.texts))
 
 
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
@@ -233,7 +235,7 @@ def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
             "label": brief.label,
             "confidence": brief.confidence,
             "answer": answer,
-            "text": _storable(text),
+            "text": None if text is None else _storable(written(text)),
             "user": _storable(request.user),
             "segment": _storable(request.segment),
             "tenant": request.tenant,

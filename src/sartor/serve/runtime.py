@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sartor.bundle import Bundle, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
-from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text, written
 from sartor.core.types import TargetKind
 from sartor.llm import prompt
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
+from sartor.serve.rows import text_of
 from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Brief, Task
 
@@ -115,15 +116,20 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
     # The first pass allocates memory; better now than in a user's request. Another's server is
     # asked for users alone.
     if not asks_llm(runtime.bundle):
-        runtime.answer(["."])
+        inputs = len(runtime.inputs)
+        runtime.answer(["." if inputs == 1 else (".",) * inputs])
     return runtime
+
+
+Row = str | Sequence[str] | Mapping[str, Any]
+"""A text, several texts in the order of the inputs, or a mapping from input to text."""
 
 
 class Model(Protocol):
     """What a bundle holds: a graph, or a prompt."""
 
-    def logits(self, texts: Sequence[str]) -> Floats:
-        """(texts, outputs), in the order of the texts."""
+    def logits(self, texts: Sequence[Any]) -> Floats:
+        """(texts, outputs), in the order of the texts; each a `Text`."""
         ...
 
 
@@ -152,6 +158,10 @@ class Runtime:
         return tuple(self.bundle.manifest.outputs)
 
     @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """What a row holds, in the order in which the model reads it."""
+        return tuple(self.bundle.manifest.inputs)
+
     def target(self) -> TargetKind:
         """The form of its answers."""
         (kind,) = self._task.roles.targets.values()
@@ -173,18 +183,19 @@ class Runtime:
     def released(self) -> bool:
         return self.bundle.manifest.released
 
-    def predict(self, rows: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """One answer a row, in order: e.g. label, best, probabilities, a reason where it abstains.
 
         Args:
-            rows: Texts, or mappings such as {"text": "…"}.
+            rows: Texts, or mappings such as {"text": "…"}; of a model that reads several texts,
+                tuples or mappings.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
         """
         return self.answer(self.texts(rows))
 
-    async def predict_async(self, rows: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    async def predict_async(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """What `predict` gives, computed in a worker thread: the event loop stays free.
 
         Callers that wait on the same loop share batches: while one batch is computed the others
@@ -192,7 +203,8 @@ class Runtime:
         thousands of rows at once `asyncio.to_thread(runtime.predict, rows)` makes larger batches.
 
         Args:
-            rows: Texts, or mappings such as {"text": "…"}.
+            rows: Texts, or mappings such as {"text": "…"}; of a model that reads several texts,
+                tuples or mappings.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
@@ -223,8 +235,8 @@ class Runtime:
 
         return Sharing(self.batcher)
 
-    def texts(self, rows: Sequence[str | Mapping[str, Any]]) -> list[str]:
-        """The text of each row, checked.
+    def texts(self, rows: Sequence[Row]) -> list[Text]:
+        """What the model reads of each row, checked.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
@@ -234,10 +246,9 @@ class Runtime:
                 f"predict takes a list of rows, not one {type(rows).__name__}.",
                 fix="write predict([row]).",
             )
-        (key,) = self.bundle.manifest.inputs
-        return [_text(row, index, key) for index, row in enumerate(rows)]
+        return [text_of(row, index, self.inputs) for index, row in enumerate(rows)]
 
-    def answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def answer(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
         """Answers to texts that were checked.
 
         Raises:
@@ -251,13 +262,13 @@ class Runtime:
             raise RequestError(error.what, fix=error.fix, status=502) from None
         return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
 
-    def logits(self, texts: Sequence[str]) -> Floats:
+    def logits(self, texts: Sequence[Text]) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
         cache, model = self.cache, self.model
         if cache is None or not asks_llm(self.bundle):
             return model.logits(texts)
         # What another's model reads of a text is not known here: it is kept by the text itself.
-        keys = [cache.key(text.encode()) for text in texts]
+        keys = [cache.key(written(text).encode()) for text in texts]
         return cache.answer(keys, lambda rows: model.logits([texts[row] for row in rows]))
 
     def __repr__(self) -> str:
@@ -287,45 +298,3 @@ def _unreleased(bundle: Bundle, how: Literal["warn", "allow", "refuse"]) -> None
         raise BundleError(what, fix="add --unreleased to use it all the same.")
     if how == "warn":
         warnings.warn(f"{what} Answers may be wrong.", UnreleasedWarning, stacklevel=3)
-
-
-def _text(row: str | Mapping[str, Any], index: int, key: str) -> str:
-    if isinstance(row, str):
-        return _whole(row, index, key)
-    # Callers in notebooks are not type-checked.
-    if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise RequestError(
-            f"Row {index} is {type(row).__name__}, not a text or a mapping.",
-            fix=f'write {{"{key}": "…"}}.',
-            status=422,
-        )
-    for name in row:
-        if name != key:
-            raise RequestError(
-                f"Row {index} has the key {name!r}, which this model does not take.",
-                fix=near_miss(str(name), [key]),
-                status=422,
-            )
-    if key not in row:
-        raise RequestError(
-            f"Row {index} lacks the key {key!r}.", fix=f'write {{"{key}": "…"}}.', status=422
-        )
-    if not isinstance(row[key], str):
-        raise RequestError(
-            f"Row {index}, key {key!r} is {type(row[key]).__name__}, not a text.",
-            fix="send a string.",
-            status=422,
-        )
-    return _whole(row[key], index, key)
-
-
-def _whole(text: str, index: int, key: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(
-            f"Row {index}, key {key!r} holds half of a surrogate pair at character {error.start}.",
-            fix="decode the text as UTF-16 or UTF-8 before sending it.",
-            status=422,
-        ) from None
-    return text

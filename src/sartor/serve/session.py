@@ -22,7 +22,7 @@ _CANNOT_RUN = (
     state.NotImplemented,
     state.RuntimeException,
 )
-_GIVEN = ("input_ids", "attention_mask")
+_GIVEN = ("input_ids", "attention_mask", "other_ids", "other_mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Session:
 
     inputs: Sequence[str]
     _session: ort.InferenceSession
+
+    @property
+    def apart(self) -> bool:
+        """Whether the graph reads two texts, each by itself."""
+        return "other_ids" in self.inputs
 
     @staticmethod
     def open(path: Path, threads: int) -> "Session":
@@ -60,15 +65,15 @@ class Session:
             )
         return Session(names, session)
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Floats:
+    def run(self, *tokens: NDArray[np.int64]) -> Floats:
         """
         Args:
-            ids: (batch, sequence) token ids.
-            mask: (batch, sequence), 1 for a token and 0 for padding.
+            tokens: (batch, sequence) token ids, and (batch, sequence) 1 for a token and 0 for
+                padding; then those of the second texts, where the graph reads two apart.
 
         Returns:
             (batch, outputs) logits.
         """
-        given = {"input_ids": ids, "attention_mask": mask}
+        given = dict(zip(_GIVEN, tokens, strict=False))
         found = self._session.run(None, {name: given[name] for name in self.inputs})
         return np.asarray(found[0], np.float32)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sartor.core.errors import RequestError
+from sartor.core.texts import Text, length_of
 from sartor.serve.figures import Figures
 from sartor.serve.runtime import Runtime
 
@@ -26,12 +27,12 @@ _LOWEST = 19
 @dataclass(frozen=True, slots=True)
 class _Copy:
     live: str
-    texts: Sequence[str]
+    texts: Sequence[Text]
     labels: Sequence[str | None]
 
     @property
     def chars(self) -> int:
-        return sum(map(len, self.texts))
+        return sum(map(length_of, self.texts))
 
 
 class Shadow:
@@ -55,7 +56,7 @@ class Shadow:
         """Content id of the bundle."""
         return self.runtime.id
 
-    async def offer(self, live: str, texts: Sequence[str], labels: Sequence[str | None]) -> None:
+    async def offer(self, live: str, texts: Sequence[Text], labels: Sequence[str | None]) -> None:
         """Take a copy, or drop it where too many wait.
 
         Args:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from weakref import WeakKeyDictionary
 
+from sartor.core.texts import Text
 from sartor.serve.batcher import Answer, Batcher
 
 
@@ -19,7 +20,7 @@ class Sharing:
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
         self._lock = Lock()
 
-    async def submit(self, texts: Sequence[str]) -> list[Answer]:
+    async def submit(self, texts: Sequence[Text]) -> list[Answer]:
         """Answers to the texts, in order; computed in a worker thread."""
         return await self._here().submit(texts)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
+from sartor.core.texts import Text
 
 PROCESSES = 6
 _PATIENCE_S = 600
@@ -47,7 +48,7 @@ class Load:
 
 
 def measure(
-    bundle: str | Path, texts: Sequence[str], load: Load | None = None
+    bundle: str | Path, texts: Sequence[Text], load: Load | None = None
 ) -> NDArray[np.float64]:
     """(processes, requests) latencies in milliseconds, text in to answer out.
 
@@ -91,7 +92,7 @@ def _one_process(bundle: str | Path, texts: Path, load: Load) -> list[float]:
     return json.loads(ran.stdout)["milliseconds"]
 
 
-def _time_here(bundle: str, texts: Sequence[str], load: Load) -> list[float]:
+def _time_here(bundle: str, texts: Sequence[Text], load: Load) -> list[float]:
     # Imported here: the measuring parent needs no ONNX Runtime of its own.
     from sartor.serve.runtime import load as load_bundle
 
@@ -111,13 +112,16 @@ def _time_here(bundle: str, texts: Sequence[str], load: Load) -> list[float]:
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Time a bundle in this process.")
     parser.add_argument("bundle")
-    parser.add_argument("--texts", required=True, help="JSON file with a list of texts")
+    parser.add_argument(
+        "--texts", required=True, help="JSON file: a list of texts, or of lists of them"
+    )
     parser.add_argument("--requests", type=int, default=Load().requests)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--warm-up", type=int, default=Load().warm_up)
     parser.add_argument("--allow-llm", action="append", default=[])
     given = parser.parse_args()
-    texts = json.loads(Path(given.texts).read_text("utf-8"))
+    read = json.loads(Path(given.texts).read_text("utf-8"))
+    texts = [text if isinstance(text, str) else tuple(text) for text in read]
     load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
     taken = _time_here(given.bundle, texts, load)
     sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")

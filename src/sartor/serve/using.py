@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
+from sartor.core.texts import Text, parts_of
 from sartor.core.types import Use
 from sartor.serve.settings import ServeSettings
 from sartor.serve.timing import Load
@@ -46,7 +47,7 @@ _Scope = dict[str, Any]
 _Message = Callable[..., Awaitable[Any]]
 
 
-def measure(bundle: str | Path, texts: Sequence[str], load: Load | None = None) -> Use:
+def measure(bundle: str | Path, texts: Sequence[Text], load: Load | None = None) -> Use:
     """What one request takes of the processor, and a serving process of the memory.
 
     Args:
@@ -66,9 +67,10 @@ def measure(bundle: str | Path, texts: Sequence[str], load: Load | None = None) 
             f"{load.processes} processes.",
             fix="give at least one of each.",
         )
-    (key,) = open_bundle(bundle).manifest.inputs
+    keys = tuple(open_bundle(bundle).manifest.inputs)
     longest = ServeSettings(str(bundle)).max_text_chars
-    bodies = [json.dumps({"inputs": [{key: text[:longest]}]}).encode("ascii") for text in texts]
+    rows = (dict(zip(keys, (p[:longest] for p in parts_of(t)), strict=True)) for t in texts)
+    bodies = [json.dumps({"inputs": [row]}).encode("ascii") for row in rows]
     found = [_one_process(bundle, bodies, load) for _ in range(load.processes)]
     alone, memory, busy, crowd = zip(*found, strict=True)
     return Use(alone, max(memory), load.threads or 1, busy, max(crowd))

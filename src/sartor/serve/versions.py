@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from starlette.background import BackgroundTask
 
 from sartor.core.errors import RequestError
+from sartor.core.texts import Text
 from sartor.serve.batcher import Answer
 from sartor.serve.figures import Figures
 from sartor.serve.giving_back import give_back
@@ -183,7 +184,7 @@ class Versions:
             yield version
 
     def copied(
-        self, version: Version, texts: Sequence[str], answers: Sequence[Answer]
+        self, version: Version, texts: Sequence[Text], answers: Sequence[Answer]
     ) -> BackgroundTask | None:
         """What is to be done after a reply: give the shadow its copy of what the live one answered.
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, get_args
 from sartor.core.events import Emit
 from sartor.core.protocols import Fitted, Floats
 from sartor.core.registry import Registry
+from sartor.core.texts import Text
 from sartor.core.types import Examples
 
 GRAPH, TOKENIZER, FIT = "model.onnx", "tokenizer.json", "fit"
@@ -23,7 +24,8 @@ class Form:
     """A model as files.
 
     Args:
-        graph: input_ids, attention_mask → logits, as ONNX.
+        graph: input_ids, attention_mask → logits, as ONNX; of two texts that are read apart also
+            other_ids and other_mask.
         tokenizer: Its tokenizer.json.
         fit: Folder that the task's `train.load` reads: the same model in torch. None where only the
             graph is at hand: a bundle, a joined model, or a form whose graph alone was changed.
@@ -72,7 +74,7 @@ class Retrain(Protocol):
 class Answers(Protocol):
     """How a form answers, through the serving runtime."""
 
-    def __call__(self, form: Form, texts: Sequence[str]) -> Floats:
+    def __call__(self, form: Form, texts: Sequence[Text]) -> Floats:
         """(texts, outputs) logits."""
         ...
 

@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from tokenizers import Tokenizer
 
+from sartor.core.texts import Text, parts_of
+
 Method = Literal["minmax", "percentile", "mse"]
 Ids = NDArray[np.int64]
+Piece = tuple[Ids, ...]
+"""Token ids of a text; of two texts that are read apart, those of each."""
+_INPUTS = (("input_ids", "attention_mask"), ("other_ids", "other_mask"))
 _BINS = 2_048
 _STEPS = 256
 _DRAWN = 1_024
@@ -74,13 +79,13 @@ class Seen:
         return best[1:]
 
 
-def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Ids]) -> dict[str, Seen]:
+def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Piece]) -> dict[str, Seen]:
     """Name to what was seen of it.
 
     Args:
         model: input_ids, attention_mask → logits.
         tensors: Float values of the outermost graph.
-        texts: (tokens,) ids of each, not padded.
+        texts: (tokens,) ids of each, not padded; of two texts that are read apart, those of each.
     """
     shown = ModelProto()
     shown.CopyFrom(model)
@@ -108,7 +113,9 @@ def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Ids]) -> 
     return {name: Seen(lows[name], highs[name], counts[name]) for name in tensors}
 
 
-def typical(tokenizer: Path, texts: Sequence[str], most: int, max_length: int) -> list[Ids]:
+def typical(
+    tokenizer: Path, texts: Sequence[Text], most: int, max_length: int, *, apart: bool = False
+) -> list[Piece]:
     """Token ids of at most `most` texts, of evenly spread lengths, the extreme ones left out.
 
     Args:
@@ -116,22 +123,28 @@ def typical(tokenizer: Path, texts: Sequence[str], most: int, max_length: int) -
         texts: As the model reads them, prefix and all.
         most: Texts wanted.
         max_length: Tokens they are cut at.
+        apart: Whether the texts of a row are read each by itself.
     """
     splits = Tokenizer.from_file(str(tokenizer))
     splits.no_padding()
     splits.enable_truncation(max_length)
-    ids = [found.ids for found in splits.encode_batch_fast(list(texts[:_DRAWN]))]
-    ranked = sorted((one for one in ids if one), key=len)
+    drawn = list(texts[:_DRAWN])
+    sides = zip(*map(parts_of, drawn), strict=True) if apart else [drawn]
+    ids = [[found.ids for found in splits.encode_batch_fast(list(side))] for side in sides]
+    rows = (row for row in zip(*ids, strict=True) if all(row))
+    ranked = sorted(rows, key=lambda row: sum(map(len, row)))
     places = np.linspace(0.05, 0.95, min(most, len(ranked))) * (len(ranked) - 1)
-    return [np.array(ranked[round(place)], np.int64) for place in places]
+    return [tuple(np.array(one, np.int64) for one in ranked[round(p)]) for p in places]
 
 
 def _runs(
-    session: ort.InferenceSession, tensors: Sequence[str], texts: Sequence[Ids]
+    session: ort.InferenceSession, tensors: Sequence[str], texts: Sequence[Piece]
 ) -> Iterator[Mapping[str, NDArray[np.float32]]]:
     wanted = {given.name for given in session.get_inputs()}
-    for ids in texts:
-        given = {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}
+    for piece in texts:
+        given: dict[str, Ids] = {}
+        for (name, mask), ids in zip(_INPUTS, piece, strict=False):
+            given |= {name: ids[None], mask: np.ones_like(ids)[None]}
         fed = {name: value for name, value in given.items() if name in wanted}
         found = session.run(list(tensors), fed)
         yield {name: np.asarray(value) for name, value in zip(tensors, found, strict=True)}

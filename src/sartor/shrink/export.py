@@ -1,10 +1,15 @@
-"""A fitted model to one ONNX graph: input_ids, attention_mask → logits, any batch and length."""
+"""A fitted model to one ONNX graph: input_ids, attention_mask → logits, any batch and length.
+
+The graph's inputs are those of the model's `forward`, by name: one that reads two texts apart takes
+other_ids and other_mask as well, of a length of their own.
+"""
 
 import logging
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from inspect import signature
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,8 @@ from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 
 OPSET = 20
+_SEQUENCES = ("sequence", "other_sequence")
+"""Names of the lengths of the texts."""
 
 
 def to_onnx(folder: Path, task: str, target: Path) -> None:
@@ -30,18 +37,20 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
         ModelError: If the graph cannot be exported or does not pass the ONNX checker.
     """
     model = import_module(f"sartor.tasks.{task}.train").load(folder)
-    ids = torch.ones(2, 17, dtype=torch.long)
-    example = (ids, torch.ones_like(ids))
-    batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
-    shape = {0: batch, 1: sequence}
+    names = list(signature(model.forward).parameters)
+    batch, example, shapes = torch.export.Dim("batch"), list[torch.Tensor](), list[Any]()
+    # Ids and mask of each text; the example's lengths differ, or one would be taken for the other.
+    for sequence, length in zip(_SEQUENCES, range(17, 17 + len(names) // 2), strict=False):
+        example += [torch.ones(2, length, dtype=torch.long) for _ in range(2)]
+        shapes += [{0: batch, 1: torch.export.Dim(sequence)}] * 2
     with _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
             model,
-            example,
+            tuple(example),
             dynamo=True,
-            input_names=["input_ids", "attention_mask"],
+            input_names=names,
             output_names=["logits"],
-            dynamic_shapes=(shape, shape),
+            dynamic_shapes=tuple(shapes),
             opset_version=OPSET,
             verbose=False,
         )

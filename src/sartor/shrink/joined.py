@@ -19,7 +19,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 
-INPUTS = ("input_ids", "attention_mask")
+INPUTS = ("input_ids", "attention_mask", "other_ids", "other_mask")
 OUTPUT = "logits"
 Factor = float | Sequence[Sequence[float]]
 """What logits are multiplied with: a number, or a matrix (outputs, outputs), output by input."""

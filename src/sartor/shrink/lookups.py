@@ -1,6 +1,6 @@
 """Where a graph looks token ids up, so that rows of its tables can be left out.
 
-Ids flow from `input_ids` through nodes that move them about; a table is what they index. Any other
+Ids flow from `input_ids`, and from the `other_ids` of a second text, through nodes that move them about; a table is what they index. Any other
 use of an id as a number would change its meaning with the numbering, and is refused.
 """
 
@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from sartor.core.errors import NothingToShrink
 from sartor.shrink.graphs import every_graph, every_node, every_weight, replace_weight
 
-IDS = "input_ids"
+IDS = ("input_ids", "other_ids")
 _MOVES = ("Cast", "Expand", "Flatten", "GatherND", "Identity", "Reshape", "Slice", "Squeeze")
 _MOVES = (*_MOVES, "Transpose", "Unsqueeze")
 _MEASURES = ("Shape", "Size")
@@ -44,7 +44,7 @@ def find_lookups(model: ModelProto) -> Lookups:
         for node in every_node(model.graph)
         if node.op_type == "Cast" and node.input[0] in weights
     }
-    found, ids, columns = Lookups(), {IDS}, set[str]()
+    found, ids, columns = Lookups(), set(IDS), set[str]()
     for node in every_node(model.graph):
         fed = [index for index, name in enumerate(node.input) if name in ids]
         if not fed or node.op_type in _MEASURES:

@@ -125,8 +125,7 @@ class Whole:
         """The rows as token ids, cut and prefixed as they are served."""
         tokenizer = load_tokenizer(self.form.tokenizer.parent)
         tokenizer.enable_truncation(self.bench.max_length)
-        texts = [str(text) for text in rows.inputs["text"]]
-        return tokenise(tokenizer, texts, self.bench.prefix)
+        return tokenise(tokenizer, rows.texts, self.bench.prefix)
 
     def special(self) -> list[int]:
         """Tokens that every text has, such as [CLS]."""
@@ -156,8 +155,8 @@ class Whole:
 
     def teacher(self) -> Floats:
         """(training rows, outputs) logits of the whole model."""
-        texts = [str(text) for text in self.bench.train.inputs["text"]]
-        return np.asarray(self.bench.answers(self.form, texts), np.float32)
+        answers = self.bench.answers(self.form, self.bench.train.texts)
+        return np.asarray(answers, np.float32)
 
     def teach(
         self,

@@ -51,7 +51,7 @@ class Workbench:
 
     def logits(self, form: Form) -> Floats:
         """Of the validation rows."""
-        return self.bench.answers(form, self.bench.validation.inputs["text"])
+        return self.bench.answers(form, self.bench.validation.texts)
 
 
 def answers(form: Form, texts: Sequence[str]) -> Floats:

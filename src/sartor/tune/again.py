@@ -262,7 +262,7 @@ def _tokens(lesson: Lesson) -> tuple[Tokens, Tokens]:
     tokenizer: Tokenizer = load_tokenizer(again.start)
     tokenizer.enable_truncation(again.max_length)
     found = [
-        Tokens(tokenise(tokenizer, rows.inputs["text"], again.prefix), pad=_pad(again.start))
+        Tokens(tokenise(tokenizer, rows.texts, again.prefix), pad=_pad(again.start))
         for rows in (lesson.train, lesson.validation)
     ]
     return found[0], found[1]

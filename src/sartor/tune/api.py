@@ -68,6 +68,21 @@ class Portfolio(Protocol):
     def space() -> Mapping[str, Dimension]: ...
 
 
+@runtime_checkable
+class MindsPairs(Protocol):
+    """A method that does otherwise, or nothing, where a row is two texts."""
+
+    @staticmethod
+    def pair_obstacle(outputs: Sequence[str]) -> str:
+        """Why it cannot be used on pairs with these labels, or ""."""
+        ...
+
+    @staticmethod
+    def pair_portfolio() -> Sequence[Mapping[str, Any]]:
+        """As `portfolio`, for pairs."""
+        ...
+
+
 class Method(Protocol):
     """One file in `tune/methods/`. Its dataclass fields are its settings.
 

@@ -36,18 +36,30 @@ def fit_together(
             f"the encoder cuts texts at {source.max_length} tokens, the tuner at {job.cut}.",
             fix="give both the same max_length: a head must serve what it was fitted on.",
         )
-    frozen = Frozen(
-        backbone=job.backbone,
-        source=source,
-        train=job.train.inputs["text"],
-        validation=job.validation.inputs["text"],
-        labels=job.truth(job.train),
-        held=job.truth(job.validation),
-        outputs=job.outputs,
-        descriptions=descriptions,
-    )
-    method = cast("ClosedForm", job.settings.method)
-    return list(method.fit_all(frozen, [_point(each) for each in jobs]))
+    found: dict[int, ClosedFit] = {}
+    # What is read of a row may depend on the task's settings: those that agree share their work.
+    groups: dict[object, list[int]] = {}
+    for i, each in enumerate(jobs):
+        rows = each.settings.task.reads(source)
+        groups.setdefault(None if rows is source else rows, []).append(i)
+    for places in groups.values():
+        task = jobs[places[0]].settings.task
+        frozen = Frozen(
+            backbone=job.backbone,
+            source=source,
+            train=job.train.texts,
+            validation=job.validation.texts,
+            labels=job.truth(job.train),
+            held=job.truth(job.validation),
+            outputs=job.outputs,
+            descriptions=descriptions,
+            rows=task.reads(source),
+            build=task.on,
+        )
+        method = cast("ClosedForm", job.settings.method)
+        fits = method.fit_all(frozen, [_point(jobs[i]) for i in places])
+        found |= dict(zip(places, fits, strict=True))
+    return [found[i] for i in range(len(jobs))]
 
 
 def _point(job: Job) -> Point:

@@ -199,18 +199,20 @@ class Tuner:
 
     def _key(self, what: str, train: Examples, validation: Examples) -> str:
         rows = [
-            [part.ids, part.inputs.get("text", ()), part.target] for part in (train, validation)
+            [part.ids, part.texts if part.inputs else (), part.target]
+            for part in (train, validation)
         ]
         options = self.options
         shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
-        code = sources_sha256(
+        sources = {
             "sartor.tune",
             "sartor.core.likelihood",
             "sartor.tasks",
             "sartor.models.packed",
             "sartor.models.chat_template",
             "sartor.llm.prompt",
-        )
+        }
+        code = sources_sha256(*sorted(sources))
         numeric = versions("torch", "transformers", "peft", "tokenizers", "numpy")
         meant = dict(options.descriptions)
         return digest(what, rows, self.outputs, shared, meant, code, numeric)

@@ -10,7 +10,13 @@ from transformers import PreTrainedModel
 
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Backbone
+from sartor.tasks._encoder.model import TextClassifier
+
+Build = Callable[[PreTrainedModel, int, Sequence[int], Mapping[str, Any]], nn.Module]
+"""A freshly loaded encoder, the number of outputs, the layers to read and the head's shape, to the
+model: see `on` of the task's training half."""
 
 
 class FeatureSource(Protocol):
@@ -21,8 +27,8 @@ class FeatureSource(Protocol):
         """Tokens a text is cut at."""
         ...
 
-    def features(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
-        """(texts, len(layers) * width)."""
+    def features(self, texts: Sequence[Any], layers: Sequence[int]) -> Floats:
+        """(texts, len(layers) * width); of two texts a row, as many columns as are compared."""
         ...
 
 
@@ -32,23 +38,36 @@ class Frozen:
 
     Args:
         backbone: Whose activations are read.
-        source: Its encoder, through the cache; any text may be asked for.
-        train: Training texts.
-        validation: Validation texts.
+        source: Its encoder, through the cache; any text may be asked for, alone.
+        train: Training texts, or tuples of them.
+        validation: Validation texts, or tuples of them.
         labels: The truth of the training rows; see `core.likelihood` for its forms.
         held: Of the validation rows.
         outputs: Names of the classes, in order.
         descriptions: What a class means, in words, where the user said so.
+        rows: What a head reads of the rows, through the cache; None reads `source`.
+        build: See `Build`.
     """
 
     backbone: Backbone
     source: FeatureSource
-    train: Sequence[str]
-    validation: Sequence[str]
+    train: Sequence[Any]
+    validation: Sequence[Any]
     labels: Truth
     held: Truth
     outputs: Sequence[str]
     descriptions: Mapping[str, str]
+    rows: FeatureSource | None = None
+    build: Build = TextClassifier
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row is several texts."""
+        return bool(len(self.train)) and not isinstance(self.train[0], str)
+
+    def features(self, texts: Sequence[Text], layers: Sequence[int]) -> Floats:
+        """What a head reads of rows."""
+        return (self.rows or self.source).features(texts, layers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         _tokens(tokenizer, job, job.validation, pad),
     )
     with seeded(job.candidate.seed):
-        model = task.build(encoder, len(job.outputs))
+        model = task.build(encoder, len(job.outputs), tokenizer)
         pretrained = frozenset(encoder.parameters())
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
@@ -90,4 +90,4 @@ def _trainee(
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:
     tokenizer.enable_truncation(job.cut)
     tokenizer.no_padding()
-    return Tokens(tokenise(tokenizer, examples.inputs["text"], job.backbone.prefix), pad)
+    return Tokens(tokenise(tokenizer, examples.texts, job.backbone.prefix), pad)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sartor.core.likelihood import Truth, fit_temperature
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Examples
 from sartor.models.packed import tokenise
 from sartor.tasks import TASKS
@@ -65,7 +66,7 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     mean = {name: value.clone() for name, value in model.state_dict().items()}
     logits = load_file(fits[0] / _LOGITS)
     best, kept = _calibrated_loss(logits["validation"], truth), [0]
-    tokens = _tokens(fits[0], text, validation.inputs["text"], model.encoder.config.pad_token_id)
+    tokens = _tokens(fits[0], text, validation.texts, model.encoder.config.pad_token_id)
     for index in range(1, len(fits)):
         more = load(fits[index]).state_dict()
         if not alike(mean, more):
@@ -79,7 +80,7 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     model.load_state_dict(mean)
     if len(kept) > 1:
         scored = np.flatnonzero(np.isfinite(logits["train"]).all(1))
-        texts = [train.inputs["text"][i] for i in scored.tolist()]
+        texts = train.take(scored.tolist()).texts
         pad = model.encoder.config.pad_token_id
         logits["train"][scored] = score(model, _tokens(fits[0], text, texts, pad))
     model.save(to)
@@ -115,7 +116,7 @@ def _calibrated_loss(logits: Floats, truth: Truth) -> float:
     return log_loss(logits / np.float32(fit_temperature(logits, truth)), truth)
 
 
-def _tokens(fit: Path, text: Mapping[str, Any], rows: Sequence[str], pad: int | None) -> Tokens:
+def _tokens(fit: Path, text: Mapping[str, Any], rows: Sequence[Text], pad: int | None) -> Tokens:
     tokenizer = Tokenizer.from_file(str(fit / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(text["max_length"])

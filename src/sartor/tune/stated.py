@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sartor.core.errors import SettingError
+from sartor.core.texts import Text
 from sartor.models.states import TokenStates
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import ReadsStates
@@ -27,8 +28,10 @@ class StateSource(Protocol):
         """Tokens a text is cut at."""
         ...
 
-    def states(self, texts: Sequence[str], layer: int) -> TokenStates:
-        """(tokens, width) of each text; to be closed."""
+    def states(
+        self, texts: Sequence[Text], layer: int, separator: int | None = None
+    ) -> TokenStates:
+        """(tokens, width) of each text, or of each row's texts in one sequence; to be closed."""
         ...
 
 
@@ -80,7 +83,7 @@ def upper_part(
     upper = Upper(model, below)
     with ExitStack() as stack:
         rows, held = (
-            States(stack.enter_context(source.states(examples.inputs["text"], below)))
+            States(stack.enter_context(source.states(examples.texts, below, model.separator)))
             for examples in (job.train, job.validation)
         )
         yield upper, (rows, held)

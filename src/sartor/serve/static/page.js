@@ -6,6 +6,7 @@ const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
 let several = false;
+let inputs = ["text"];
 
 async function call(path, body) {
   const headers = {};
@@ -45,7 +46,29 @@ async function learnModel() {
   $("keep").disabled = model.texts_kept;
   several = model.target === "labels";
   $("correct").multiple = several;
+  drawBoxes(model.inputs);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
+}
+
+// The first box is in the page; a model that reads several texts gets one more for each.
+function drawBoxes(names) {
+  if (String(names) === String(inputs)) return;
+  inputs = names;
+  $("others").replaceChildren(...names.slice(1).flatMap((name) => {
+    const label = document.createElement("label");
+    label.htmlFor = `text-${name}`;
+    label.textContent = said.other;
+    const box = document.createElement("textarea");
+    box.id = `text-${name}`;
+    box.rows = 5;
+    box.required = true;
+    return [label, box];
+  }));
+}
+
+function readRow() {
+  return Object.fromEntries(
+    inputs.map((name, at) => [name, (at ? $(`text-${name}`) : $("text")).value]));
 }
 
 function drawRow([label, probability]) {
@@ -92,7 +115,10 @@ async function sendFeedback(right, comment) {
   const body = { request_id: last.id, row: 0 };
   body[several ? "labels" : "label"] = right;
   if (comment) body.comment = comment;
-  if ($("keep").checked) body.text = last.text;
+  if ($("keep").checked) {
+    if (inputs.length > 1) body.inputs = last.row;
+    else body.text = last.row[inputs[0]];
+  }
   await call("/v1/feedback", body);
   for (const id of ["right", "wrong"]) $(id).disabled = true;
   $("correction").hidden = true;
@@ -102,10 +128,10 @@ async function sendFeedback(right, comment) {
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = $("text").value;
+  const row = readRow();
   attempt(async () => {
-    const reply = await call("/v1/predict", { inputs: [{ text }] });
-    last = { id: reply.request_id, text, best: several ? reply.outputs[0].labels || [] : reply.outputs[0].best };
+    const reply = await call("/v1/predict", { inputs: [row] });
+    last = { id: reply.request_id, row, best: several ? reply.outputs[0].labels || [] : reply.outputs[0].best };
     drawAnswer(reply.outputs[0]);
   });
 });

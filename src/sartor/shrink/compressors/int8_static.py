@@ -18,6 +18,7 @@ from onnx import ModelProto
 from sartor.core.errors import NothingToShrink
 from sartor.core.events import StageProgress
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text, each_part
 from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
 from sartor.shrink.calibration import Method, observe, typical
 from sartor.shrink.eight_bits import Limits, in_eight_bits, products
@@ -52,14 +53,16 @@ class Int8Static:
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         model = read_graph(source.graph)
         read = list(dict.fromkeys(product.reads for product in products(model)))
-        texts = [bench.prefix + text for text in bench.train.inputs["text"]]
+        prefix = bench.prefix
+        texts = [each_part(text, lambda part: prefix + part) for text in bench.train.texts]
         if not read or not texts:
             raise NothingToShrink(
                 f"int8_static found no {'product of float weights' if texts else 'texts'} to"
                 f" calibrate in {source.graph.name if texts else 'the training rows'}.",
                 fix="ship the float graph, or choose another compressor.",
             )
-        calibrating = typical(source.tokenizer, texts, self.texts, bench.max_length)
+        apart = any(given.name == "other_ids" for given in model.graph.input)
+        calibrating = typical(source.tokenizer, texts, self.texts, bench.max_length, apart=apart)
         seen = observe(model, read, calibrating)
         limits = {name: found.limits(self.method, self.outside) for name, found in seen.items()}
         with TemporaryDirectory(dir=target) as place:
@@ -126,9 +129,9 @@ class _Rounding:
         return [name for name in read if name not in worst[:low]]
 
 
-def _drawn(bench: Bench, most: int) -> list[str]:
+def _drawn(bench: Bench, most: int) -> list[Text]:
     """At most so many validation texts, drawn by the bench's seed."""
-    held = bench.validation.inputs["text"]
+    held = bench.validation.texts
     rows = np.random.default_rng(bench.seed).permutation(len(held))[:most]
     return [held[row] for row in sorted(rows)]
 

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import NothingToShrink
+from sartor.core.texts import flat
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Eased, Form, Place
 from sartor.shrink.graphs import read_graph, write_graph
 from sartor.shrink.lookups import find_lookups, keep_rows, rows_of
@@ -86,7 +87,7 @@ class TrimVocabulary:
 
 def _counts(tokenizer: Path, size: int, bench: Bench) -> NDArray[np.int64]:
     """(size,) times that each token occurs in the training texts."""
-    texts = [bench.prefix + text for text in bench.train.inputs["text"]]
+    texts = [bench.prefix + text for text in flat(bench.train.texts)]
     if not texts:
         raise NothingToShrink(
             "trim_vocabulary has no training texts to count tokens in.",

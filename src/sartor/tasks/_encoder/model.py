@@ -25,6 +25,7 @@ from sartor.core.errors import ModelError, SettingError
 from sartor.tasks._encoder import entailment, prompted, static
 from sartor.tasks._encoder.added import Added, describe, install, read_added
 from sartor.tasks._encoder.heads import build_head
+from sartor.tasks._encoder.segments import segments
 from sartor.tasks._encoder.sizes import (
     Sizes,
     as_json,
@@ -34,7 +35,8 @@ from sartor.tasks._encoder.sizes import (
 )
 
 _WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
-_FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError)
+FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError, StrictDataclassError)
+"""What reading a saved classifier raises where its files do not fit one another."""
 
 
 class TextClassifier(nn.Module):
@@ -62,8 +64,10 @@ class TextClassifier(nn.Module):
         """What a method put into the encoder, and left there when it was folded."""
         self.virtual = 0
         """Virtual tokens that the encoder puts before the text; the mean does not count them."""
+        self.separator: int | None = None
+        """Where a sequence holds two texts: the token that ends the first (see `segments`)."""
         self.encoder = encoder
-        _truncate(encoder, max(self.layers))
+        truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
         self.head: Any = build_head(self.head_width, outputs, head)
 
@@ -87,6 +91,8 @@ class TextClassifier(nn.Module):
         if self.virtual:
             mask = nn.functional.pad(attention_mask, (self.virtual, 0), value=1)
         inputs = {"input_ids": input_ids, "attention_mask": mask}
+        if self.separator is not None:
+            inputs["token_type_ids"] = segments(input_ids, self.separator)
         depth = self.encoder.config.num_hidden_layers
         return pooled(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
 
@@ -95,10 +101,7 @@ class TextClassifier(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-        config = self.encoder.config.to_dict()
-        # Where the backbone lay on this machine: nobody's business, and never the same bytes.
-        config.pop("_name_or_path", None)
-        _write_json(folder / "config.json", config)
+        write_config(self.encoder, folder)
         shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
         if head := self.head.shape():
             shape["head"] = head
@@ -106,7 +109,9 @@ class TextClassifier(nn.Module):
             shape["sizes"] = sizes
         if self.added:
             shape["added"] = describe(self.added)
-        _write_json(folder / _SHAPE, shape)
+        if self.separator is not None:
+            shape["separator"] = self.separator
+        write_json(folder / _SHAPE, shape)
 
     def _sizes(self) -> Mapping[str, list[int]] | None:
         """Of each layer, where they are not those that the configuration says."""
@@ -143,11 +148,10 @@ def load(folder: Path) -> Classifier:
         shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
         if shape.get("kind") in _REBUILD:
             return _REBUILD[shape["kind"]](shape, load_file(folder / _WEIGHTS)).eval()
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tensors = load_file(folder / _WEIGHTS)
-        with no_init_weights():
-            encoder = AutoModel.from_config(config)
+        encoder = read_encoder(folder)
         model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
+        model.separator = shape.get("separator")
         if "sizes" in shape:
             layers = list(layer_stack(model.encoder) or ())
             shrink_to(layers, read_sizes(shape["sizes"]))
@@ -156,12 +160,32 @@ def load(folder: Path) -> Classifier:
         model.load_state_dict(tensors)
     except ModelError:
         raise
-    except (*_FAULTS, StrictDataclassError) as error:
-        raise ModelError(
-            f"{folder} does not hold a saved text classifier: {error}.",
-            fix="train it again: `sartor run` rebuilds what is missing.",
-        ) from error
+    except FAULTS as error:
+        raise not_saved(folder, error) from error
     return model.eval()
+
+
+def read_encoder(folder: Path) -> PreTrainedModel:
+    """The encoder that a saved classifier's config.json describes; its weights are not read."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with no_init_weights():
+        return AutoModel.from_config(config)
+
+
+def write_config(encoder: PreTrainedModel, folder: Path) -> None:
+    """What `read_encoder` reads."""
+    config = encoder.config.to_dict()
+    # Where the backbone lay on this machine: nobody's business, and never the same bytes.
+    config.pop("_name_or_path", None)
+    write_json(folder / "config.json", config)
+
+
+def not_saved(folder: Path, error: Exception) -> ModelError:
+    """That a folder does not hold what it should."""
+    return ModelError(
+        f"{folder} does not hold a saved text classifier: {error}.",
+        fix="train it again: `sartor run` rebuilds what is missing.",
+    )
 
 
 def layers_of(layers: Sequence[int], depth: int) -> tuple[int, ...]:
@@ -215,11 +239,11 @@ def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:
     return (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1.0)
 
 
-def _write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _truncate(encoder: PreTrainedModel, depth: int) -> None:
+def truncate(encoder: PreTrainedModel, depth: int) -> None:
     """Cut the layers above `depth` and the pooler: they would be run, shipped and never read."""
     if getattr(encoder, "pooler", None) is not None:
         del encoder.pooler

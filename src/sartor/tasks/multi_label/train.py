@@ -10,10 +10,10 @@ import numpy as np
 from annotated_types import Ge, Le, Len
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from sartor.tasks import TRAINERS
-from sartor.tasks._encoder.model import TextClassifier, layers_of, load
+from sartor.tasks._encoder.model import load
+from sartor.tasks._encoder.one_text import OneText
 
 __all__ = ["MultiLabel", "load"]
 
@@ -23,7 +23,7 @@ _MOST_WEIGHT = 100.0
 
 @TRAINERS.add
 @dataclass(frozen=True, slots=True)
-class MultiLabel:
+class MultiLabel(OneText):
     """What the task adds to every method's settings."""
 
     layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
@@ -35,18 +35,6 @@ class MultiLabel:
     focal: Annotated[float, Ge(0), Le(10)] = 0.0
     """Focal loss: the loss of a label on a row times (1 − p of the truth) to this power; 0 is
     cross-entropy. For methods that are descended on."""
-
-    def resolve(self, depth: int) -> tuple[int, ...]:
-        """`layers` counted from 0, for an encoder of `depth` layers.
-
-        Raises:
-            SettingError: If the encoder has no such layer.
-        """
-        return layers_of(self.layers, depth)
-
-    def build(self, encoder: PreTrainedModel, outputs: int) -> TextClassifier:
-        """Put a fresh head on an encoder; the head's weights come from torch's generator."""
-        return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
 
     def weights(self, truth: NDArray[np.float32], outputs: int) -> NDArray[np.float32]:
         """(outputs,) weight of the rows that have each label; 1 where none has or all have.

@@ -7,17 +7,17 @@ import numpy as np
 from annotated_types import Ge, Le, Len, Lt
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from sartor.tasks import TRAINERS
-from sartor.tasks._encoder.model import TextClassifier, layers_of, load
+from sartor.tasks._encoder.model import load
+from sartor.tasks._encoder.one_text import OneText
 
 __all__ = ["TextClassification", "load"]
 
 
 @TRAINERS.add
 @dataclass(frozen=True, slots=True)
-class TextClassification:
+class TextClassification(OneText):
     """What the task adds to every method's settings."""
 
     layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
@@ -31,18 +31,6 @@ class TextClassification:
     focal: Annotated[float, Ge(0), Le(10)] = 0.0
     """Focal loss: a row's loss times (1 − p of its class) to this power; 0 is cross-entropy. For
     methods that are descended on."""
-
-    def resolve(self, depth: int) -> tuple[int, ...]:
-        """`layers` counted from 0, for an encoder of `depth` layers.
-
-        Raises:
-            SettingError: If the encoder has no such layer.
-        """
-        return layers_of(self.layers, depth)
-
-    def build(self, encoder: PreTrainedModel, outputs: int) -> TextClassifier:
-        """Put a fresh head on an encoder; the head's weights come from torch's generator."""
-        return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
 
     def weights(self, labels: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
         """(outputs,) weight of each class in the loss; a class without rows weighs 1.

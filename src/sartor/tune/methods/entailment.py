@@ -86,6 +86,14 @@ class Entailment:
         return [{}]
 
     @staticmethod
+    def pair_obstacle(outputs: Sequence[str]) -> str:
+        return "it compares a text with sentences on the labels, and a row has two"
+
+    @staticmethod
+    def pair_portfolio() -> Sequence[Mapping[str, Any]]:
+        return Entailment.portfolio()
+
+    @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {}
 

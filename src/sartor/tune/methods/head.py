@@ -15,9 +15,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sartor.core.protocols import Floats
-from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
-from sartor.tune.frozen import ClosedFit, Frozen, Point
+from sartor.tune.frozen import Build, ClosedFit, Frozen, Point
 from sartor.tune.heads import HeadData, HeadFit, HeadSetting, fit_heads
 from sartor.tune.hidden import HiddenFit, HiddenSetting, fit_hidden
 
@@ -61,10 +60,11 @@ class Head:
         }
         deep = {i: _hidden(p) for i, p in enumerate(grid) if p.method.hidden}
         found: dict[int, ClosedFit] = {}
+        build = frozen.build
         for i, fit in zip(flat, fit_heads(data, list(flat.values())), strict=True):
-            found[i] = _closed(fit, grid[i].layers)
+            found[i] = _closed(fit, grid[i].layers, build)
         for i, fit in zip(deep, fit_hidden(data, frozen.held, list(deep.values())), strict=True):
-            found[i] = _closed_hidden(fit, grid[i].layers)
+            found[i] = _closed_hidden(fit, grid[i].layers, build)
         return [found[i] for i in range(len(grid))]
 
     @staticmethod
@@ -78,6 +78,21 @@ class Head:
         return [*four, *one]
 
     @staticmethod
+    def pair_obstacle(outputs: Sequence[str]) -> str:
+        return ""
+
+    @staticmethod
+    def pair_portfolio() -> Sequence[Mapping[str, Any]]:
+        # Four layers are four times as wide here: one, in either order of the texts or in both.
+        strengths = (0.01, 0.001, 0.1)
+        return [
+            {"layers": [layer], "C": c, "symmetric": symmetric}
+            for layer in (-3, -2, -1)
+            for c in strengths
+            for symmetric in (False, True)
+        ]
+
+    @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {"C": Real(1e-4, 10.0, log=True), "hidden": Choice((0, 32, 128))}
 
@@ -85,8 +100,8 @@ class Head:
 def head_data(frozen: Frozen) -> HeadData:
     """The rows' activations, read when a set of layers is asked for."""
     return HeadData(
-        train=lambda layers: frozen.source.features(frozen.train, layers),
-        validation=lambda layers: frozen.source.features(frozen.validation, layers),
+        train=lambda layers: frozen.features(frozen.train, layers),
+        validation=lambda layers: frozen.features(frozen.validation, layers),
         labels=frozen.labels,
         outputs=len(frozen.outputs),
     )
@@ -106,19 +121,19 @@ def _hidden(point: Point) -> HiddenSetting:
     )
 
 
-def _closed(fit: HeadFit, layers: tuple[int, ...]) -> ClosedFit:
+def _closed(fit: HeadFit, layers: tuple[int, ...], on: Build) -> ClosedFit:
     def build(encoder: PreTrainedModel) -> nn.Module:
-        model = TextClassifier(encoder, len(fit.bias), layers)
+        model: Any = on(encoder, len(fit.bias), layers, {})
         _fill(model.head, fit.weight, fit.bias)
         return model
 
     return ClosedFit(fit.validation_logits, fit.train_logits, build)
 
 
-def _closed_hidden(fit: HiddenFit, layers: tuple[int, ...]) -> ClosedFit:
+def _closed_hidden(fit: HiddenFit, layers: tuple[int, ...], on: Build) -> ClosedFit:
     def build(encoder: PreTrainedModel) -> nn.Module:
         shape = {"kind": "hidden", "hidden": len(fit.inner[1])}
-        model = TextClassifier(encoder, len(fit.outer[1]), layers, shape)
+        model: Any = on(encoder, len(fit.outer[1]), layers, shape)
         _fill(model.head.inner, *fit.inner)
         _fill(model.head.outer, *fit.outer)
         return model

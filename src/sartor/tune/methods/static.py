@@ -96,6 +96,14 @@ class Static:
         return [{"strength": c} for c in (0.01, 0.003, 0.03, 0.1, 1.0)]
 
     @staticmethod
+    def pair_obstacle(outputs: Sequence[str]) -> str:
+        return "its table of scores adds up single tokens, and compares no two texts"
+
+    @staticmethod
+    def pair_portfolio() -> Sequence[Mapping[str, Any]]:
+        return Static.portfolio()
+
+    @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {
             "strength": Real(1e-4, 10.0, log=True),

@@ -25,6 +25,7 @@ from sartor.core.types import Backbone
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import METHODS, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
+from sartor.tune.similarity import fit_similarity
 
 _SLOT = "{label}"
 _ENGLISH = ("{label}", "This text is about {label}.")
@@ -83,6 +84,8 @@ class ZeroShot:
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
+        if frozen.pairs:
+            return [fit_similarity(frozen, point) for point in grid]
         if why := ZeroShot.obstacle(frozen.backbone, frozen.outputs, frozen.descriptions):
             raise SettingError(f"zero_shot cannot be used: {why}.", fix="choose another method.")
         return [_fit(frozen, point) for point in grid]
@@ -92,6 +95,16 @@ class ZeroShot:
         # Descriptions say more without centring, bare names with it; and a layer below the last
         # was better for bare names in two languages.
         return [{"layers": [n], "centre": centre} for n in (-1, -3) for centre in (True, False)]
+
+    @staticmethod
+    def pair_obstacle(outputs: Sequence[str]) -> str:
+        if len(outputs) == 2:
+            return ""
+        return f"one similarity tells two labels apart, and there are {len(outputs)}"
+
+    @staticmethod
+    def pair_portfolio() -> Sequence[Mapping[str, Any]]:
+        return ZeroShot.portfolio()
 
     @staticmethod
     def space() -> Mapping[str, Dimension]:

@@ -1,0 +1,48 @@
+"""How a task that reads single texts builds its models."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedModel
+
+from sartor.tasks._encoder.model import TextClassifier, layers_of
+
+
+class OneText:
+    """To be inherited by the settings of such a task; `layers` is a field of theirs."""
+
+    __slots__ = ()
+
+    layers: tuple[int, ...]
+
+    def resolve(self, depth: int) -> tuple[int, ...]:
+        """`layers` counted from 0, for an encoder of `depth` layers.
+
+        Raises:
+            SettingError: If the encoder has no such layer.
+        """
+        return layers_of(self.layers, depth)
+
+    def build(
+        self, encoder: PreTrainedModel, outputs: int, tokenizer: Tokenizer | None = None
+    ) -> TextClassifier:
+        """Put a fresh head on an encoder; the head's weights come from torch's generator.
+
+        Args:
+            encoder: Taken over.
+            outputs: Number of outputs.
+            tokenizer: Of the texts, for a task whose model must know how they are joined.
+        """
+        return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+
+    def reads(self, source: Any) -> Any:
+        """Cached activations of single texts to those that a head on them reads."""
+        return source
+
+    def on(
+        self, encoder: PreTrainedModel, outputs: int, layers: Sequence[int], head: Mapping[str, Any]
+    ) -> nn.Module:
+        """An encoder with a head of that shape on what `reads` gave, for methods in closed form."""
+        return TextClassifier(encoder, outputs, layers, head)

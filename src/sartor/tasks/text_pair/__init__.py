@@ -1,0 +1,1 @@
+"""Pairs of texts. `spec` serves and judges; `train` learns."""
