@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import venv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sartor.bundle import Bundle
+from sartor.bundle import Bundle, record_verdicts, write_bundle
+from sartor.llm.prompt import FILE, Prompt
 from sartor.serve.runtime import load
-from tests.serve.conftest import bundle, make_bundle, parts
+from tests.serve.conftest import bundle, make_bundle, manifest_of, parts
 
 __all__ = ["bundle", "make_bundle", "parts"]
 
@@ -131,3 +133,17 @@ def as_list(rest: str) -> list[str]:
     found = json.loads(rest)
     assert all(isinstance(word, str) for word in found)
     return found
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Callable[[str], Bundle]:
+    """Makes a bundle that asks the language model at a URL."""
+
+    def make(url: str) -> Bundle:
+        place = Path(tempfile.mkdtemp(dir=tmp_path))
+        prompt = Prompt(url=url, model="tiny", system="Sort.")
+        (place / FILE).write_text(prompt.to_json())
+        made = write_bundle(place / "bundle", manifest_of(), {FILE: place / FILE}, "name: x\n")
+        return record_verdicts(made, [], released=True)
+
+    return make
