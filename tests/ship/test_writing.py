@@ -1,5 +1,6 @@
 """How a folder is written: whole, listed, and never over somebody's edits."""
 
+import errno
 import json
 
 import pytest
@@ -95,15 +96,17 @@ def test_other_places_that_cannot_be_written_are_named(bundle, tmp_path):
     assert (ship(bundle.folder, "docker", empty).folder / "Dockerfile").exists()
 
 
-def test_a_failure_leaves_what_was_there(bundle, out, monkeypatch):
+@pytest.mark.parametrize("place", ["sartor.ship.writing.readme", "sartor.core.durable.fsync_tree"])
+def test_a_failure_leaves_what_was_there(bundle, out, monkeypatch, place):
+    """While it is written, and after the earlier folder was moved aside."""
     ship(bundle.folder, "docker", out)
     before = contents(out)
 
     def fail(*_):
-        raise BundleError("the disk burns", fix="put it out.")
+        raise OSError(errno.EIO, "the disk burns")
 
-    monkeypatch.setattr("sartor.ship.writing.readme", fail)
-    with pytest.raises(BundleError):
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(OSError, match="burns"):
         ship(bundle.folder, "docker", out, {"port": "9000"})
 
     assert contents(out) == before

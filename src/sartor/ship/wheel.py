@@ -73,13 +73,18 @@ def _package() -> dict[str, bytes]:
             f"sartor runs from {root.parent.name!r}, which is no folder.",
             fix="install it with pip, unpacked; then run the command again.",
         )
-    files = [p for p in sorted(root.rglob("*")) if p.is_file() and "__pycache__" not in p.parts]
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and _belongs(p.relative_to(root))]
     if compiled := [p.name for p in files if p.suffix in _COMPILED]:
         raise SettingError(
             f"sartor holds {compiled[0]!r}: a wheel for every machine cannot be made of that.",
             fix="remove it, or install sartor as it is published.",
         )
     return {f"{_OWN}/{p.relative_to(root).as_posix()}": p.read_bytes() for p in files}
+
+
+def _belongs(inside: Path) -> bool:
+    """Whether a file is the package's: not what Python or an editor left beside its files."""
+    return not any(part == "__pycache__" or part.startswith(".") for part in inside.parts)
 
 
 def _metadata(found: Distribution) -> dict[str, bytes]:

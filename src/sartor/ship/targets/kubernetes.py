@@ -126,10 +126,9 @@ class Kubernetes:
                 " answer only in the pod that gave it, and keys added with `sartor keys add` are"
                 " not there. Set postgres=true where feedback matters."
             )
-        if self.network_policy and self._needs_network(parcel) is False:
+        if self.network_policy and not self._needs_network(parcel):
             found.append(
-                "The network policy lets a pod open no connection, which this bundle does not need."
-                " Set network_policy=false to send traces."
+                "The network policy lets a pod open no connection: this bundle needs none."
             )
         return tuple(found)
 
