@@ -134,8 +134,7 @@ class Parcel:
     @property
     def question(self) -> str:
         """The body of a request to /v1/predict, as JSON."""
-        (key,) = self.bundle.manifest.inputs
-        return json.dumps({"inputs": [{key: "a text"}]})
+        return json.dumps({"inputs": [dict.fromkeys(self.bundle.manifest.inputs, "a text")]})
 
     @property
     def tag(self) -> str:
