@@ -1,1 +1,1 @@
-
+"""Folders that put a judged bundle to work elsewhere: an image, a service, a function."""

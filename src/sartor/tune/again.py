@@ -20,6 +20,7 @@ from sartor.core.errors import DataError, ModelError, NothingToTune, SettingErro
 from sartor.core.hashing import digest, file_sha256
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
+from sartor.core.settings import read_as
 from sartor.core.types import Examples
 from sartor.models.folder import read_config
 from sartor.models.loading import load_tokenizer
@@ -34,7 +35,7 @@ from sartor.tune.job import Result
 from sartor.tune.loop import Recipe, Rows, Watch, train
 from sartor.tune.rounding import seen_in_int8
 from sartor.tune.scoring import score, score_sample
-from sartor.tune.settings import Settings, read_as, read_settings
+from sartor.tune.settings import Settings, read_settings
 
 METHOD = "full"
 """All weights are trained: what is gone was of use to all of them."""

@@ -6,17 +6,16 @@ Names are unique over the three (a law of `testing.methods`), so a need or a sea
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, with_config
 
 from sartor.core.errors import SettingError
 from sartor.core.near import near_miss
+from sartor.core.settings import read_as
 from sartor.tasks import TRAINERS
 from sartor.tune.api import METHODS, Method
-
-T = TypeVar("T")
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -100,24 +99,3 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
     shares = [{k: v for k, v in flat.items() if known[k] is owner} for owner in owners]
     parts = [read_as(owner, share) for owner, share in zip(owners, shares, strict=True)]
     return Settings(*parts) if len(parts) == 3 else Settings(parts[0], parts[1], Loop())
-
-
-def read_as(owner: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from its fields' values.
-
-    Raises:
-        SettingError: If a value is out of range.
-    """
-    try:
-        return TypeAdapter(owner).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SettingError(
-            f"setting {place}={first['input']!r} cannot be: {first['msg']}.",
-            fix=f"change {place}; its default is {_default(owner, str(first['loc'][0]))!r}.",
-        ) from error
-
-
-def _default(owner: Any, name: str) -> Any:
-    return next(field.default for field in fields(owner) if field.name == name)

@@ -1,0 +1,161 @@
+"""What a target is given to put into its folder: the bundle, the code that judged it, the pins."""
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sartor.bundle import Bundle, open_bundle
+from sartor.bundle.manifest import MANIFEST
+from sartor.core.addresses import origin
+from sartor.core.errors import BundleError
+from sartor.llm import prompt
+from sartor.llm.access import VARIABLE
+from sartor.ship.archive import write_archive
+from sartor.ship.pins import pins
+from sartor.ship.wheel import write_code, write_wheel
+
+KEY = "SARTOR_API_KEY"
+"""Environment variable that a server reads its key from."""
+_LONGEST = 40
+"""Of a name: a DNS label holds 63 characters, and targets append words of their own."""
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A bundle that is ready to be put somewhere.
+
+    Args:
+        bundle: Verified. Whoever hands it over has seen to it that it may be used: that it is
+            released or `unreleased` is meant, and that a server it asks is allowed.
+        name: A DNS label: lower-case letters, digits and hyphens, a letter first.
+        unreleased: Serve it although its need was not shown to be met.
+    """
+
+    bundle: Bundle
+    name: str
+    unreleased: bool = False
+
+    @staticmethod
+    def of(bundle: Bundle, *, unreleased: bool = False) -> "Parcel":
+        """A parcel named after the bundle."""
+        return Parcel(bundle, label(bundle.manifest.name, bundle.manifest.id), unreleased)
+
+    def put_bundle(self, folder: Path) -> None:
+        """Copy the bundle's files into `folder`, which is made, and verify the copy.
+
+        Raises:
+            BundleError: If the bundle changed since it was opened.
+        """
+        folder.mkdir(parents=True)
+        for name in (MANIFEST, *self.bundle.manifest.files):
+            shutil.copyfile(self.bundle.folder / name, folder / name)
+        if open_bundle(folder).manifest != self.bundle.manifest:
+            raise BundleError(
+                f"{self.bundle.folder} changed while it was copied.", fix="run the command again."
+            )
+
+    def put_bundle_archive(self, path: Path) -> None:
+        """Write the bundle's files into a zip, for places that pass over files by their names.
+
+        Raises:
+            BundleError: If the bundle changed since it was opened.
+        """
+        if open_bundle(self.bundle.folder).manifest != self.bundle.manifest:
+            raise BundleError(f"{self.bundle.folder} changed.", fix="run the command again.")
+        names = (MANIFEST, *self.bundle.manifest.files)
+        write_archive(path, {name: self.bundle.folder / name for name in names})
+
+    def put_wheel(self, folder: Path) -> str:
+        """Write the wheel of the running sartor into `folder`; the file's name is returned."""
+        return write_wheel(folder)
+
+    def put_code(self, folder: Path) -> None:
+        """Write what that wheel holds into `folder`, as files to be put on Python's path."""
+        write_code(folder)
+
+    def pins(self, extra: str, *more: str) -> list[str]:
+        """The `name==version` of all that `sartor[extra]` and `more` need, sartor left out.
+
+        Args:
+            extra: An extra of sartor, e.g. "server"; "" for none.
+            more: Further requirements that are installed here, e.g. "psycopg[binary]".
+        """
+        return pins(extra, *more)
+
+    @property
+    def python(self) -> str:
+        """The version of Python that the pins are for, e.g. "3.11"."""
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What `sartor serve` must be told besides the bundle's folder."""
+        return ("--unreleased",) if self.unreleased and not self.bundle.manifest.released else ()
+
+    @cached_property
+    def asks(self) -> prompt.Prompt | None:
+        """The language model that the bundle asks; None for one that holds a graph.
+
+        Raises:
+            BundleError: If its server has a name that cannot be written into a file safely.
+        """
+        if prompt.FILE not in self.bundle.manifest.files:
+            return None
+        found = prompt.read_prompt(self.bundle.path(prompt.FILE))
+        if not _ORIGIN.fullmatch(origin(found.url)):
+            raise BundleError(
+                f"{self.bundle.folder} asks {origin(found.url)!r:.100}, which is no plain host"
+                " name.",
+                fix="build the bundle again with a prefer.llm.url of letters, digits, . and -.",
+            )
+        return found
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables with values that are no secret, for the serving process."""
+        if self.asks is None:
+            return {}
+        place = origin(self.asks.url)
+        return {VARIABLE: f"{place}={self.asks.key}" if self.asks.key else place}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the variables that hold secrets; a folder never holds their values.
+
+        The first is the key that a server on more than loopback wants of its callers.
+        """
+        return (KEY, *([self.asks.key] if self.asks and self.asks.key else []))
+
+    @property
+    def question(self) -> str:
+        """The body of a request to /v1/predict, as JSON."""
+        return json.dumps({"inputs": [dict.fromkeys(self.bundle.manifest.inputs, "a text")]})
+
+    @property
+    def tag(self) -> str:
+        """The start of the bundle's id: another model, another tag."""
+        return self.bundle.manifest.id[:12]
+
+    @property
+    def size_mib(self) -> float:
+        """The bundle's files, in MiB of 1,048,576 bytes."""
+        return self.bundle.size_mb * 1e6 / 2**20
+
+
+def label(name: str, id: str) -> str:
+    """A DNS label (RFC 1035) for a bundle's name, at most 40 characters.
+
+    Args:
+        name: Any text; letters beyond ASCII are left out.
+        id: Of the bundle: its start stands in where too little of the name is left.
+    """
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    found = "-".join(words)[:_LONGEST].rstrip("-")
+    if not found:
+        return f"bundle-{id[:8]}"
+    return found if found[0].isalpha() else f"bundle-{found}"[:_LONGEST].rstrip("-")

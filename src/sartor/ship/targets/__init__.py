@@ -1,0 +1,1 @@
+"""The places a bundle can run; one file, or folder, each."""
