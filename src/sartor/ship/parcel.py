@@ -1,5 +1,6 @@
 """What a target is given to put into its folder: the bundle, the code that judged it, the pins."""
 
+import json
 import re
 import shutil
 import sys
@@ -14,7 +15,7 @@ from sartor.core.errors import BundleError
 from sartor.llm import prompt
 from sartor.llm.access import VARIABLE
 from sartor.ship.pins import pins
-from sartor.ship.wheel import write_wheel
+from sartor.ship.wheel import write_code, write_wheel
 
 KEY = "SARTOR_API_KEY"
 """Environment variable that a server reads its key from."""
@@ -60,6 +61,10 @@ class Parcel:
     def put_wheel(self, folder: Path) -> str:
         """Write the wheel of the running sartor into `folder`; the file's name is returned."""
         return write_wheel(folder)
+
+    def put_code(self, folder: Path) -> None:
+        """Write what that wheel holds into `folder`, as files to be put on Python's path."""
+        write_code(folder)
 
     def pins(self, extra: str, *more: str) -> list[str]:
         """The `name==version` of all that `sartor[extra]` and `more` need, sartor left out.
@@ -113,6 +118,17 @@ class Parcel:
         The first is the key that a server on more than loopback wants of its callers.
         """
         return (KEY, *([self.asks.key] if self.asks and self.asks.key else []))
+
+    @property
+    def question(self) -> str:
+        """The body of a request to /v1/predict, as JSON."""
+        (key,) = self.bundle.manifest.inputs
+        return json.dumps({"inputs": [{key: "a text"}]})
+
+    @property
+    def tag(self) -> str:
+        """The start of the bundle's id: another model, another tag."""
+        return self.bundle.manifest.id[:12]
 
     @property
     def size_mib(self) -> float:

@@ -32,6 +32,28 @@ def write_wheel(folder: Path) -> str:
         SettingError: If sartor is not installed, so that its metadata is not known, or is not
             plain files.
     """
+    held, stem = _held()
+    name = f"{stem}-py3-none-any.whl"
+    with ZipFile(folder / name, "w") as archive:
+        for place, content in held.items():
+            _add(archive, place, content)
+    return name
+
+
+def write_code(folder: Path) -> None:
+    """Write what the wheel holds into `folder`, as files: for places where pip does not come.
+
+    Raises:
+        SettingError: As `write_wheel` does.
+    """
+    held, _ = _held()
+    for place, content in held.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(content)
+
+
+def _held() -> tuple[dict[str, bytes], str]:
+    """Place in the wheel to content, RECORD last, and what the wheel's name begins with."""
     try:
         found = distribution(_OWN)
     except PackageNotFoundError:
@@ -39,15 +61,10 @@ def write_wheel(folder: Path) -> str:
             "sartor runs without being installed, so what it needs is not known.",
             fix="pip install -e . in its folder; then run the command again.",
         ) from None
-    held = {**_package(), **_metadata(found)}
-    stem = f"{_OWN}-{found.version}"
-    name = f"{stem}-py3-none-any.whl"
-    with ZipFile(folder / name, "w") as archive:
-        for place in sorted(held):
-            _add(archive, place, held[place])
-        record = f"{stem}.dist-info/RECORD"
-        _add(archive, record, _record(held, record))
-    return name
+    files, stem = {**_package(), **_metadata(found)}, f"{_OWN}-{found.version}"
+    held = {place: files[place] for place in sorted(files)}
+    record = f"{stem}.dist-info/RECORD"
+    return {**held, record: _record(held, record)}, stem
 
 
 def _package() -> dict[str, bytes]:
@@ -83,7 +100,7 @@ def _metadata(found: Distribution) -> dict[str, bytes]:
 
 
 def _record(held: dict[str, bytes], own: str) -> bytes:
-    lines = [f"{place},sha256={_hash(held[place])},{len(held[place])}" for place in sorted(held)]
+    lines = [f"{place},sha256={_hash(held[place])},{len(held[place])}" for place in held]
     return "".join(f"{line}\n" for line in [*lines, f"{own},,"]).encode()
 
 
