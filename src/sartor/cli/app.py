@@ -1,7 +1,11 @@
 """The commands, grouped by what they are for. `sartor --help` imports none of the stages."""
 
+import sys
+from typing import Annotated
+
 import typer
 
+from sartor import __version__
 from sartor.cli import (
     cost,
     data,
@@ -12,6 +16,7 @@ from sartor.cli import (
     needs,
     search,
     serving,
+    shipping,
     system,
 )
 
@@ -22,7 +27,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A need in, a verdict and a served model out. Start with `sartor init DATA.csv`.",
 )
-for group in (needs, serving, deploying, cost, system):
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"sartor {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+) -> None:
+    """What can be asked without a command."""
+
+
+for group in (needs, serving, deploying, shipping, cost, system):
     for command in group.COMMANDS:
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")

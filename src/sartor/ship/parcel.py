@@ -14,6 +14,7 @@ from sartor.core.addresses import origin
 from sartor.core.errors import BundleError
 from sartor.llm import prompt
 from sartor.llm.access import VARIABLE
+from sartor.ship.archive import write_archive
 from sartor.ship.pins import pins
 from sartor.ship.wheel import write_code, write_wheel
 
@@ -57,6 +58,17 @@ class Parcel:
             raise BundleError(
                 f"{self.bundle.folder} changed while it was copied.", fix="run the command again."
             )
+
+    def put_bundle_archive(self, path: Path) -> None:
+        """Write the bundle's files into a zip, for places that pass over files by their names.
+
+        Raises:
+            BundleError: If the bundle changed since it was opened.
+        """
+        if open_bundle(self.bundle.folder).manifest != self.bundle.manifest:
+            raise BundleError(f"{self.bundle.folder} changed.", fix="run the command again.")
+        names = (MANIFEST, *self.bundle.manifest.files)
+        write_archive(path, {name: self.bundle.folder / name for name in names})
 
     def put_wheel(self, folder: Path) -> str:
         """Write the wheel of the running sartor into `folder`; the file's name is returned."""
@@ -122,8 +134,7 @@ class Parcel:
     @property
     def question(self) -> str:
         """The body of a request to /v1/predict, as JSON."""
-        (key,) = self.bundle.manifest.inputs
-        return json.dumps({"inputs": [{key: "a text"}]})
+        return json.dumps({"inputs": [dict.fromkeys(self.bundle.manifest.inputs, "a text")]})
 
     @property
     def tag(self) -> str:

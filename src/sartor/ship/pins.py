@@ -41,6 +41,15 @@ def pins(extra: str, *more: str) -> list[str]:
     return sorted(f"{name}=={distribution(name).version}" for name in names)
 
 
+def bounds(*names: str) -> list[str]:
+    """The requirements on some of its dependencies, as sartor's own metadata states them.
+
+    For places that bring versions of their own, which must not be replaced.
+    """
+    stated = [line for line in distribution(OWN).requires or [] if "extra ==" not in line]
+    return sorted(line for line in stated if canonicalize_name(Requirement(line).name) in names)
+
+
 def _needed_by(name: str, extra: str) -> Iterator[_Wanted]:
     try:
         lines = distribution(name).requires or []

@@ -8,18 +8,16 @@ Python.
 
 import base64
 import hashlib
-import stat
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from sartor.core.errors import SettingError
+from sartor.ship.archive import write_archive
 
 _OWN = "sartor"
 _WHEEL = "Wheel-Version: 1.0\nGenerator: sartor\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _COMPILED = (".so", ".pyd", ".dylib")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 
 
 def write_wheel(folder: Path) -> str:
@@ -34,9 +32,7 @@ def write_wheel(folder: Path) -> str:
     """
     held, stem = _held()
     name = f"{stem}-py3-none-any.whl"
-    with ZipFile(folder / name, "w") as archive:
-        for place, content in held.items():
-            _add(archive, place, content)
+    write_archive(folder / name, held)
     return name
 
 
@@ -77,13 +73,18 @@ def _package() -> dict[str, bytes]:
             f"sartor runs from {root.parent.name!r}, which is no folder.",
             fix="install it with pip, unpacked; then run the command again.",
         )
-    files = [p for p in sorted(root.rglob("*")) if p.is_file() and "__pycache__" not in p.parts]
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and _belongs(p.relative_to(root))]
     if compiled := [p.name for p in files if p.suffix in _COMPILED]:
         raise SettingError(
             f"sartor holds {compiled[0]!r}: a wheel for every machine cannot be made of that.",
             fix="remove it, or install sartor as it is published.",
         )
     return {f"{_OWN}/{p.relative_to(root).as_posix()}": p.read_bytes() for p in files}
+
+
+def _belongs(inside: Path) -> bool:
+    """Whether a file is the package's: not what Python or an editor left beside its files."""
+    return not any(part == "__pycache__" or part.startswith(".") for part in inside.parts)
 
 
 def _metadata(found: Distribution) -> dict[str, bytes]:
@@ -106,11 +107,3 @@ def _record(held: dict[str, bytes], own: str) -> bytes:
 
 def _hash(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-
-
-def _add(archive: ZipFile, place: str, content: bytes) -> None:
-    entry = ZipInfo(place, _EPOCH)
-    entry.create_system = 3  # Unix, whatever this is
-    entry.external_attr = (stat.S_IFREG | 0o644) << 16
-    entry.compress_type = ZIP_DEFLATED
-    archive.writestr(entry, content)

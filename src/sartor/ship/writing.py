@@ -76,11 +76,12 @@ def ship(
     opened = open_bundle(bundle)
     parcel = Parcel.of(opened, unreleased=unreleased)
     _check_use(opened, parcel, allow_llm)
+    place = out or Path(f"{parcel.name}-{target}")
     # Absolute, so that `.` and `..` have a parent; links are not followed, but refused.
-    final = Path(os.path.abspath(out or f"{parcel.name}-{target}"))
+    final = Path(os.path.abspath(place))
     if final.resolve().is_relative_to(bundle.resolve()):
         raise SettingError(
-            f"{out} lies inside the bundle, which would be damaged by it.",
+            f"{place} lies inside the bundle, which would be damaged by it.",
             fix="name another folder with --out.",
         )
     _check_place(final)
@@ -107,7 +108,7 @@ def ship(
         raise SettingError(
             f"{final} was written by another process meanwhile.", fix="name another --out."
         )
-    return Shipped(final if out is None else out, target, handed, files)
+    return Shipped(place, target, handed, files)
 
 
 def _check_use(bundle: Bundle, parcel: Parcel, allowed: Collection[str]) -> None:

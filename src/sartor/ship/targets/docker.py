@@ -40,10 +40,10 @@ class Docker:
     """Keep predictions and feedback in Postgres, whose URL is given as SARTOR_STORE_URL."""
 
     def write(self, folder: Path, parcel: Parcel) -> Handed:
+        self._check()
         image = Image(self.base, self.port, self.threads, self.rate_limit, self.postgres)
         image.write(folder, parcel)
         secrets = image.secrets(parcel)
-        self._check()
         (folder / "compose.yaml").write_text(self._compose(parcel, secrets), "utf-8")
         name, tag, data = parcel.name, f"{parcel.name}:{parcel.tag}", f"{parcel.name}-data"
         run = [
@@ -53,7 +53,7 @@ class Docker:
             *(f"--env {secret}" for secret in secrets),
             f"--volume {data}:/data --publish {self._published()} {tag}",
         ]
-        here = f"http://127.0.0.1:{self.port}"
+        here = f"http://{self._reached()}:{self.port}"
         return Handed(
             (
                 Step(f"docker build --tag {tag} .", "build the image"),
@@ -81,6 +81,13 @@ class Docker:
     def _published(self) -> str:
         host = f"[{self.publish}]" if ":" in self.publish else self.publish
         return f"{host}:{self.port}:{self.port}"
+
+    def _reached(self) -> str:
+        """Under which address this machine itself finds it."""
+        address = ip_address(self.publish)
+        if address.is_unspecified:
+            return "127.0.0.1" if address.version == 4 else "[::1]"
+        return f"[{address}]" if address.version == 6 else str(address)
 
     def _compose(self, parcel: Parcel, secrets: tuple[str, ...]) -> str:
         needed = {name: f"${{{name}:?set it, e.g. in the shell}}" for name in secrets}

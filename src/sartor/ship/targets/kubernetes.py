@@ -126,10 +126,9 @@ class Kubernetes:
                 " answer only in the pod that gave it, and keys added with `sartor keys add` are"
                 " not there. Set postgres=true where feedback matters."
             )
-        if self.network_policy and self._needs_network(parcel) is False:
+        if self.network_policy and not self._needs_network(parcel):
             found.append(
-                "The network policy lets a pod open no connection, which this bundle does not need."
-                " Set network_policy=false to send traces."
+                "The network policy lets a pod open no connection: this bundle needs none."
             )
         return tuple(found)
 
@@ -145,8 +144,10 @@ class Kubernetes:
 
     def _container(self, parcel: Parcel, secrets: tuple[str, ...]) -> dict[str, Any]:
         memory = f"{self._memory(parcel)}Mi"
-        env: list[dict[str, Any]] = [{"name": "PORT", "value": str(self.port)}]
-        env += [{"name": key, "value": value} for key, value in parcel.variables.items()]
+        # PORT is the image's: Knative allows nobody else to set it.
+        env: list[dict[str, Any]] = [
+            {"name": key, "value": value} for key, value in parcel.variables.items()
+        ]
         for secret in secrets:
             place = {"name": f"{parcel.name}-secrets", "key": secret}
             env.append({"name": secret, "valueFrom": {"secretKeyRef": place}})
@@ -170,8 +171,16 @@ class Kubernetes:
                 {"name": "data", "mountPath": "/data"},
                 {"name": "tmp", "mountPath": "/tmp"},
             ],
-            "livenessProbe": _probe("/healthz", 10, 3),
-            "readinessProbe": _probe("/readyz", 5, 2),
+            "livenessProbe": self._probe("/healthz", 10, 3),
+            "readinessProbe": self._probe("/readyz", 5, 2),
+        }
+
+    def _probe(self, path: str, seconds: int, failures: int) -> dict[str, Any]:
+        return {
+            "httpGet": {"path": path, "port": self.port},
+            "periodSeconds": seconds,
+            "timeoutSeconds": 3,
+            "failureThreshold": failures,
         }
 
     def _deployment(self, parcel: Parcel, secrets: tuple[str, ...]) -> dict[str, Any]:
@@ -179,7 +188,7 @@ class Kubernetes:
             "name": "model",
             **self._container(parcel, secrets),
             "ports": [{"name": "http", "containerPort": self.port}],
-            "startupProbe": _probe("/readyz", 2, 60),
+            "startupProbe": self._probe("/readyz", 2, 60),
             # Balancers go on sending for a moment after a pod was told to stop.
             "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
         }
@@ -266,8 +275,6 @@ class Kubernetes:
         predictor = {
             "minReplicas": self.min_replicas,
             "maxReplicas": self.max_replicas,
-            "scaleMetric": "cpu",
-            "scaleTarget": self.target_cpu,
             "model": model,
         }
         head = _head("serving.kserve.io/v1beta1", "InferenceService", parcel)
@@ -286,15 +293,6 @@ def _selector(parcel: Parcel) -> dict[str, str]:
 def _labels(parcel: Parcel) -> dict[str, str]:
     more = {"app.kubernetes.io/version": parcel.tag, "app.kubernetes.io/managed-by": "sartor"}
     return {**_selector(parcel), **more}
-
-
-def _probe(path: str, seconds: int, failures: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": seconds,
-        "timeoutSeconds": 3,
-        "failureThreshold": failures,
-    }
 
 
 def _volumes() -> list[dict[str, Any]]:

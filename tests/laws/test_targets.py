@@ -1,0 +1,3 @@
+"""Every registered target obeys the shipped laws."""
+
+from sartor.testing.targets import *  # noqa: F403
