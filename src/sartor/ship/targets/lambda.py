@@ -217,11 +217,15 @@ class AwsLambda:
         secrets = self._secrets(parcel)
         given = " ".join(f'{_logical(name)}="${name}"' for name in secrets)
         rows = json.dumps({"rows": json.loads(parcel.question)["inputs"]}, ensure_ascii=False)
+        # Beside the folder, which so stays one that only `sartor ship` has written.
+        built = f"../{parcel.name}-sam/build"
         steps = (
-            Step("sam build", "put together what the function needs"),
+            Step(f"sam build --build-dir={built}", "put together what the function needs"),
             *new_key(secrets),
             Step(
-                f"sam deploy --guided --stack-name {parcel.name}"
+                f"sam deploy --template-file={built}/template.yaml --stack-name {parcel.name}"
+                " --resolve-s3 --capabilities CAPABILITY_IAM"
+                + (" --resolve-image-repos" if self.form == "container" else "")
                 + (f" --parameter-overrides {given}" if given else ""),
                 "deploy it",
             ),
