@@ -27,6 +27,8 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "kill9_training": (),
         "feedback_durability": (),
         "install_size": (),
+        "functions": (),
+        "targets_alike": (),
         "kill9_run": (),
         "top_layers": ("--rows", "400"),
         "lora_speed": (),

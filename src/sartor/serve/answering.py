@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from starlette.background import BackgroundTask
 
-from sartor.core.errors import RequestError
 from sartor.core.tables import now
-from sartor.core.texts import Text, parts_of
 from sartor.serve.batcher import Answer, Timing
+from sartor.serve.caps import capped
 from sartor.serve.exchange import Exchange
 from sartor.serve.limits import charge
 from sartor.serve.metrics import Metrics
@@ -77,7 +76,7 @@ class Answering:
         """
         request_id, timing = exchange.own_id(), Timing()
         with self.versions.leased(about.user or request_id, only) as version:
-            texts = self._texts(version.runtime, rows)
+            texts = capped(version.runtime, rows, self.settings)
             if exchange.bucket:
                 charge(exchange.bucket, len(texts) - 1)
             exchange.timing = timing
@@ -105,22 +104,3 @@ class Answering:
             len(outputs), sum(found.by.brief(one).label is None for one in outputs)
         )
         return found
-
-    def _texts(self, runtime: Runtime, rows: Sequence[Mapping[str, str]]) -> list[Text]:
-        most, longest = self.settings.max_rows, self.settings.max_text_chars
-        if len(rows) > most:
-            raise RequestError(
-                f"{len(rows)} rows in one request; at most {most} are taken.",
-                fix="send them in several requests.",
-                status=413,
-            )
-        texts = runtime.texts(rows)
-        for row, text in enumerate(texts):
-            most_chars = max(map(len, parts_of(text)))
-            if most_chars > longest:
-                raise RequestError(
-                    f"Row {row} has {most_chars:,} characters; at most {longest:,} are taken.",
-                    fix="shorten the text.",
-                    status=413,
-                )
-        return texts

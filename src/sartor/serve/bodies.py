@@ -44,6 +44,15 @@ class PredictBody(BaseModel):
     """A group to report on, e.g. a country or a plan."""
 
 
+class RowsBody(BaseModel):
+    """Rows of a program that calls a function without HTTP."""
+
+    model_config = _STRICT
+
+    rows: list[str | dict[str, Any]] = Field(min_length=1)
+    """Texts, or mappings from the model's input keys to values."""
+
+
 class FeedbackBody(BaseModel):
     """What the right answer was."""
 
@@ -153,6 +162,18 @@ def parse(kind: type[_Body], raw: bytes) -> _Body:
     """
     try:
         return kind.model_validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(kind, error.errors(include_url=False)[0]) from None
+
+
+def checked(kind: type[_Body], given: Any) -> _Body:
+    """Read what somebody else has read from JSON already.
+
+    Raises:
+        RequestError: 422 where it has the wrong form.
+    """
+    try:
+        return kind.model_validate(given)
     except ValidationError as error:
         raise _refusal(kind, error.errors(include_url=False)[0]) from None
 

@@ -1,7 +1,5 @@
 """What is known of one request while it is answered: for its log line, its metrics, its headers."""
 
-import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,11 +7,11 @@ from starlette.types import Scope
 
 from sartor.serve.auth import Caller
 from sartor.serve.batcher import Timing
+from sartor.serve.ids import is_sane, new_id
 from sartor.serve.limits import Bucket
 from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
 
-_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _KEY = "sartor.exchange"
 
@@ -61,7 +59,7 @@ class Exchange:
             routes: Where the path is looked up.
         """
         given = headers.get("x-request-id", "")
-        sane = _SANE.fullmatch(given) is not None
+        sane = is_sane(given)
         method = scope["method"]
         route, right = routes.find(method, scope["path"])
         known = method if method in _METHODS else "OTHER"
@@ -95,8 +93,3 @@ class Exchange:
         keep the other's answer from being recorded, or guess where feedback on it belongs.
         """
         return self.id if self.made else new_id()
-
-
-def new_id() -> str:
-    """128 random bits, 32 hex digits."""
-    return secrets.token_hex(16)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sartor.core.errors import RequestError
 from sartor.serve.auth import Gate
+from sartor.serve.caps import too_long
 from sartor.serve.exchange import Exchange
 from sartor.serve.limits import Limiter, enter
 from sartor.serve.logs import RequestLog, request_id
@@ -122,7 +123,7 @@ async def _read_body(headers: dict[str, str], receive: Receive, most: int, held:
     """The whole body, refused before it is held when it is announced too long."""
     announced = headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > most:
-        raise _too_long(most)
+        raise too_long(most)
     try:
         async with asyncio.timeout(_BODY_S):
             return await _join(receive, most, held)
@@ -141,19 +142,11 @@ async def _join(receive: Receive, most: int, held: Held) -> bytes:
             raise RequestError("The client went away.", fix="send the whole body.", status=400)
         piece = message.get("body", b"")
         if len(body) + len(piece) > most:
-            raise _too_long(most)
+            raise too_long(most)
         held.more(len(piece))
         if not message.get("more_body", False):
             return bytes(body + piece) if body else piece
         body += piece
-
-
-def _too_long(most: int) -> RequestError:
-    return RequestError(
-        f"The body is longer than {most:,} bytes.",
-        fix="send fewer or shorter rows in one request.",
-        status=413,
-    )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -15,7 +15,7 @@ from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, silent
 from sartor.llm.asker import Asker
 from sartor.serve.following import open_live
-from sartor.serve.settings import ServeSettings
+from sartor.serve.settings import KEY_VARIABLE, ServeSettings
 from sartor.serve.tls import check_tls
 from sartor.serve.traces import wanted
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sartor.serve.guard import Desk
 
-KEY_VARIABLE = "SARTOR_API_KEY"
 _BACKLOG = 2_048
 
 

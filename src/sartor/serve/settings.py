@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from sartor.core.errors import SettingError
 from sartor.core.grants import UNLIMITED, Rate
 
+KEY_VARIABLE = "SARTOR_API_KEY"
+"""Environment variable that holds a key, so that none has to stand in a command."""
 LogFormat = Literal["json", "text", "none"]
 
 

@@ -1,15 +1,17 @@
 """What a server says of its models: the live one in full, and who stands beside it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sartor.serve.following import Follower
 from sartor.serve.runtime import Runtime
-from sartor.serve.versions import Lineup
+
+# A function has no line-up, and its first answer should not wait for one.
+if TYPE_CHECKING:
+    from sartor.serve.following import Follower
+    from sartor.serve.versions import Lineup
 
 
-def tell(lineup: Lineup, follower: Follower | None) -> dict[str, Any]:
+def tell(lineup: "Lineup", follower: "Follower | None") -> dict[str, Any]:
     """The part of `bodies.ModelReply` that the line-up decides."""
-    manifest = lineup.live.runtime.bundle.manifest
     versions = [_version("live", lineup.live.runtime, 100 - lineup.share)]
     if lineup.canary:
         versions.append(_version("canary", lineup.canary.runtime, lineup.share))
@@ -25,15 +27,24 @@ def tell(lineup: Lineup, follower: Follower | None) -> dict[str, Any]:
             "wanted": report.wanted,
             "state": report.state,
         }
+    return {**_live(lineup.live.runtime), "versions": versions, "deployment": deployment}
+
+
+def tell_alone(runtime: Runtime) -> dict[str, Any]:
+    """The same of a model that nothing stands beside."""
+    versions = [_version("live", runtime, 100)]
+    return {**_live(runtime), "versions": versions, "deployment": None}
+
+
+def _live(runtime: Runtime) -> dict[str, Any]:
+    manifest = runtime.bundle.manifest
     return {
         "name": manifest.name,
         "model": manifest.id,
         "inputs": list(manifest.inputs),
-        "labels": list(lineup.live.runtime.outputs),
-        "target": lineup.live.runtime.target,
+        "labels": list(runtime.outputs),
+        "target": runtime.target,
         "released": manifest.released,
-        "versions": versions,
-        "deployment": deployment,
     }
 
 

@@ -1,0 +1,36 @@
+"""The few distributions that answering imports, for places that weigh what is deployed.
+
+Installed as pip would do it, sartor brings what its commands and its libraries' commands use: a
+third of the size, and none of it is imported on the way from a text to an answer.
+"""
+
+from sartor.core.errors import MissingExtra
+from sartor.ship.api import Parcel
+
+RUNS_WITH = (
+    "annotated-types",
+    "numpy",
+    "onnxruntime",
+    "pydantic",
+    "pydantic-core",
+    "tokenizers",
+    "typing-extensions",
+    "typing-inspection",
+)
+"""What `sartor.serve.function` imports; `tests/ship/test_lean.py` answers where nothing else is."""
+
+
+def lean_pins(parcel: Parcel) -> list[str]:
+    """`name==version` of these, as they are installed here.
+
+    Raises:
+        MissingExtra: If sartor no longer needs one of them.
+    """
+    found = [pin for pin in parcel.pins("") if pin.partition("==")[0] in RUNS_WITH]
+    if len(found) != len(RUNS_WITH):
+        missing = set(RUNS_WITH) - {pin.partition("==")[0] for pin in found}
+        raise MissingExtra(
+            f"{', '.join(sorted(missing))} is not among what sartor needs here.",
+            fix="install sartor with pip, so that what it needs is there.",
+        )
+    return found

@@ -1,0 +1,55 @@
+"""Answering needs few of the distributions that installing sartor brings."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import sartor
+from sartor.bundle import Bundle
+from sartor.core.errors import MissingExtra
+from sartor.ship import lean
+from sartor.ship.api import Parcel
+from sartor.ship.lean import RUNS_WITH, lean_pins
+from tests.ship.places import ALONE, lean_package, write
+
+_ASK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import handler
+print(json.dumps(handler.handler(json.loads(sys.argv[2]), None)))
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_a_fresh_process_answers_with_nothing_else_installed(bundle: Bundle, tmp_path: Path):
+    write("lambda", tmp_path / "shipped", Parcel.of(bundle))
+    package = lean_package(tmp_path / "shipped", tmp_path / "package")
+
+    event = json.dumps({"rows": ["money back", "tax"]})
+    ran = subprocess.run(
+        [*ALONE, "-c", _ASK, str(package), event], capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    reply, modules = map(json.loads, ran.stdout.splitlines())
+    assert reply["outputs"] == sartor.load(bundle.folder).predict(["money back", "tax"])
+    assert {"onnxruntime", "tokenizers", "numpy", "pydantic"} <= set(modules)
+    assert not {"sympy", "mpmath", "huggingface_hub", "rich", "typer", "google"} & set(modules)
+
+
+def test_the_pins_are_of_what_is_installed_here(bundle: Bundle):
+    parcel = Parcel.of(bundle)
+    found = lean_pins(parcel)
+    assert [pin.partition("==")[0] for pin in found] == sorted(RUNS_WITH)
+    assert set(found) <= set(parcel.pins(""))
+
+
+def test_one_that_sartor_no_longer_needs_is_noticed(
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(lean, "RUNS_WITH", (*RUNS_WITH, "sympy"))
+    with pytest.raises(MissingExtra, match="sympy is not among"):
+        lean_pins(Parcel.of(bundle))
