@@ -3,6 +3,7 @@
 import typer
 
 from sartor.cli import (
+    bundles,
     cost,
     data,
     deploying,
@@ -26,6 +27,7 @@ for group in (needs, serving, deploying, cost, system):
     for command in group.COMMANDS:
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")
+app.add_typer(bundles.app, name="bundle")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(search.app, name="search")

@@ -103,7 +103,7 @@ class Maker:
     learnt: Learnt | None = None
     earlier: Bundle | None = None
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
-        folder, unreleased="allow"
+        folder, unreleased="allow", verify_key=""
     )
     retrain: Retrain | None = None
     in_time: Callable[[str], bool] = lambda name: True

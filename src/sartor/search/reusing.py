@@ -49,7 +49,7 @@ class Reusing:
         began = time.monotonic()
         bundle = self.formers[candidate.key].bundle
         try:
-            served = runtime.load(bundle.folder, unreleased="allow")
+            served = runtime.load(bundle.folder, unreleased="allow", verify_key="")
             logits = served.logits([str(t) for t in self.rows.validation.inputs["text"]])
         except BundleError as error:
             return error
