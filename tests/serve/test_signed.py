@@ -44,9 +44,7 @@ def test_loading_wants_the_signature_where_a_key_is_given_or_set(
     assert sartor.load(bundle.folder).predict(["money back"])[0]["label"] == "refund"
 
 
-def test_a_server_does_not_start_on_an_unsigned_bundle(
-    bundle: Bundle, private: Path, public: str
-):
+def test_a_server_does_not_start_on_an_unsigned_bundle(bundle: Bundle, private: Path, public: str):
     settings = ServeSettings(str(bundle.folder), port=0, verify_key=public)
     with pytest.raises(BundleError, match="is not signed"):
         prepare(settings)

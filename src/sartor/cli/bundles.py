@@ -1,4 +1,4 @@
-"""A bundle between people: sign it, verify who signed it."""
+"""A bundle between people: sign, verify, export, push and pull."""
 
 import os
 import sys
@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sartor.cli.options import BundleFolder, Json
+from sartor.cli.options import HERE, BundleFolder, Json, Quiet, VerifyKey, Where
 
-app = typer.Typer(help="Bundles between people: sign, verify.", no_args_is_help=True)
+app = typer.Typer(
+    help="Bundles between people: sign, verify, export, push, pull.", no_args_is_help=True
+)
 PASSWORD_VARIABLE = "SARTOR_KEY_PASSWORD"
 
 
@@ -90,3 +92,89 @@ def verify(
         sys.stdout.write(f"{whole}. It has a signature, which only --key can check.\n")
     else:
         sys.stdout.write(f"{whole}. It is not signed.\n")
+
+
+@app.command()
+def export(
+    bundle: BundleFolder,
+    transformers: Annotated[
+        Path, typer.Option(help="New folder for weights and tokenizer, as transformers loads them.")
+    ],
+    workspace: Where = HERE,
+    json: Json = False,
+) -> None:
+    """Write the model that a bundle was made of as a folder that transformers loads.
+
+    Its weights lie in the workspace that made it; sentence-transformers loads the folder too where
+    the model reads its top layer alone.
+    """
+    from sartor.cli.drawing import write_json
+    from sartor.core.workspace import Workspace
+    from sartor.search.exporting import export_pretrained
+
+    found = export_pretrained(bundle, transformers, Workspace.open(workspace))
+    if json:
+        write_json(
+            {
+                "folder": str(found.folder),
+                "sentence_transformers": found.sentence_transformers,
+                "difference": found.difference,
+            }
+        )
+        return
+    also = " and sentence-transformers" if found.sentence_transformers else ""
+    sys.stdout.write(f"{found.folder}: transformers{also} can load it; README.md says how.\n")
+    sys.stdout.write(
+        f"Probabilities on made-up texts lie within {found.difference:.2g} of the bundle's.\n"
+    )
+
+
+@app.command()
+def push(
+    bundle: BundleFolder,
+    address: Annotated[
+        str, typer.Argument(help="s3://bucket/prefix, oci://host/name:tag, or a shared folder.")
+    ],
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Send a bundle, its signature too, to where others can pull it; only what is missing there.
+
+    Who asks comes from the environment: AWS_ACCESS_KEY_ID and its like, or SARTOR_OCI_USER and
+    SARTOR_OCI_PASSWORD.
+    """
+    from dataclasses import asdict
+
+    from sartor.cli.drawing import drawing, write_json
+    from sartor.ship.transfer import push as send
+
+    with drawing(quiet=quiet or json) as emit:
+        done = send(bundle, address, emit)
+    if json:
+        write_json(asdict(done))
+        return
+    sys.stdout.write(f"{done.address}\n")
+
+
+@app.command()
+def pull(
+    address: Annotated[
+        str, typer.Argument(help="Where it was pushed; oci://host/name@sha256:… takes that one.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="New folder for the bundle.")],
+    verify_key: VerifyKey = None,
+    most_gb: Annotated[float, typer.Option(help="Refuse a bundle that is larger.")] = 20.0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Get a bundle and verify every file of it before it is put in place."""
+    from sartor.cli.drawing import drawing, write_json
+    from sartor.ship.transfer import pull as get
+
+    with drawing(quiet=quiet or json) as emit:
+        found = get(address, folder, verify_key=verify_key, most_gb=most_gb, emit=emit)
+    if json:
+        said = {"bundle": str(folder), "id": found.manifest.id}
+        write_json({**said, "released": found.manifest.released})
+        return
+    sys.stdout.write(f"{folder}\n")

@@ -49,5 +49,7 @@ EXTRAS = {
     "postgres": ("psycopg",),
     "ray": ("ray",),
     "sign": ("cryptography",),
+    "s3": ("boto3", "botocore"),
+    "oci": ("httpx",),
 }
 """Install tier to the modules it brings."""
