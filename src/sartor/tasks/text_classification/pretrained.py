@@ -21,6 +21,9 @@ from transformers import PreTrainedTokenizerFast
 from sartor.core.errors import ModelError
 from sartor.models.loading import load_tokenizer
 from sartor.tasks.text_classification import heads, predict_exported
+from sartor.tasks.text_classification.entailment import EntailmentClassifier
+from sartor.tasks.text_classification.prompted import PromptedClassifier
+from sartor.tasks.text_classification.static import StaticClassifier
 from sartor.tasks.text_classification.train import TextClassifier, load
 
 _PADS = ("[PAD]", "<pad>", "<|pad|>")
@@ -33,6 +36,11 @@ _SPECIAL: Mapping[str, tuple[str, ...]] = {
 }
 _MODULE = "sentence_transformers.models."
 _IDENTITY, _GELU = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU"
+_KINDS: Mapping[type, str] = {
+    StaticClassifier: "a table of word scores (static)",
+    EntailmentClassifier: "a model of pairs, asked about every label (entailment)",
+    PromptedClassifier: "a language model behind a prompt (prompted)",
+}
 PREDICT, HEAD, WEIGHTS = "predict.py", "head.json", "head.safetensors"
 
 
@@ -77,7 +85,7 @@ def write_pretrained(fit: Path, told: Told, folder: Path) -> bool:
     """
     model = load(fit)
     if not isinstance(model, TextClassifier):
-        raise _no_class(type(model).__name__)
+        raise _no_class(_KINDS.get(type(model), type(model).__name__))
     if model.added:
         raise _no_class("an encoder with added layers (adapter, prefix or prompt)")
     if "sizes" in json.loads((fit / "classifier.json").read_text(encoding="utf-8")):
