@@ -52,6 +52,12 @@ class Bundle:
             )
         return self.folder / name
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every file of the folder: those that the manifest lists, itself, and any signature."""
+        signed = (SIGNATURE,) if is_signed(self.folder) else ()
+        return (*self.manifest.files, MANIFEST, *signed)
+
     def learnt(self) -> Learnt | None:
         """Which rows it learnt from; None for a bundle that does not say.
 

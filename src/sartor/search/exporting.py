@@ -8,6 +8,7 @@ against the bundle before it gets its name.
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sartor.core.errors import ModelError, SettingError
 from sartor.core.workspace import Workspace
 from sartor.search.pricing import SAMPLE
 from sartor.serve import runtime
+from sartor.tasks import TASKS
 from sartor.tasks.text_classification.spec import softmax
 from sartor.tune.manifest import damage
 
@@ -64,7 +66,7 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     fit, manifest = _fit(bundle, place), bundle.manifest
-    writing: Any = import_module(f"sartor.tasks.{manifest.task}.pretrained")
+    writing = _writing(manifest.task)
     told = writing.Told(
         tuple(manifest.outputs),
         manifest.decision,
@@ -83,6 +85,18 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
         card = _card(bundle, difference, modules=modules)
         (staging / "README.md").write_text(card, encoding="utf-8")
     return Exported(to, modules, difference)
+
+
+def _writing(task: str) -> Any:
+    """The task's module that writes pretrained folders."""
+    TASKS.get(task)
+    name = f"sartor.tasks.{task}.pretrained"
+    if find_spec(name) is None:
+        raise ModelError(
+            f"Models of {task} cannot be exported: no stock class answers as they do.",
+            fix="serve the bundle itself.",
+        )
+    return import_module(name)
 
 
 def _fit(bundle: Bundle, place: Workspace) -> Path:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.bundle.folder import is_signed
 from sartor.bundle.manifest import MANIFEST, SIGNATURE, is_plain
 from sartor.core.durable import staged_folder
 from sartor.core.errors import MissingExtra, SettingError, TransferError
@@ -137,9 +136,7 @@ def store_of(address: str) -> Store:
 
 def _items(bundle: Bundle) -> list[Item]:
     """Every file, as it lies there now."""
-    names = [*sorted(bundle.manifest.files), MANIFEST]
-    names += [SIGNATURE] if is_signed(bundle.folder) else []
-    places = [bundle.folder / name for name in names]
+    places = [bundle.folder / name for name in bundle.names]
     return [Item(p.name, file_sha256(p), p.stat().st_size) for p in places]
 
 
