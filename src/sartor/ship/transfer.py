@@ -9,6 +9,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,15 +56,15 @@ def push(folder: Path, address: str, emit: Emit = silent) -> Pushed:
         TransferError: If the other side does not take it; what was sent is kept there.
         MissingExtra: If the library for such addresses is not installed.
     """
-    store = store_of(address)
     items = _items(open_bundle(folder, verify_key=key_asked(None)))
-    emit(StageStarted("push", len(items), "files"))
     sent: list[Item] = []
-    for done, item in enumerate(items, 1):
-        if store.send(item, folder / item.name):
-            sent.append(item)
-        emit(StageProgress("push", done, len(items), item.name))
-    found = store.publish(items)
+    with closing(store_of(address)) as store:
+        emit(StageStarted("push", len(items), "files"))
+        for done, item in enumerate(items, 1):
+            if store.send(item, folder / item.name):
+                sent.append(item)
+            emit(StageProgress("push", done, len(items), item.name))
+        found = store.publish(items)
     size = sum(item.bytes for item in sent)
     emit(StageDone("push", f"{len(sent)} of {len(items)} files sent, {size / 1e6:.1f} MB"))
     return Pushed(found, len(sent), len(items) - len(sent), size)
@@ -95,11 +96,10 @@ def pull(
     """
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
-    store = store_of(address)
-    items = _checked(store.listed(), address, most_gb)
     key = key_asked(verify_key)
-    emit(StageStarted("pull", len(items), "files"))
-    with staged_folder(to) as staging:
+    with closing(store_of(address)) as store, staged_folder(to) as staging:
+        items = _checked(store.listed(), address, most_gb)
+        emit(StageStarted("pull", len(items), "files"))
         _room(items, staging)
         for done, item in enumerate(items, 1):
             _receive(store, item, staging / item.name, address)

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,9 @@ def test_only_what_is_missing_is_sent(place: Place, bundle: Bundle, tmp_path: Pa
 def test_a_push_that_was_cut_off_is_not_found_and_goes_on(
     place: Place, bundle: Bundle, tmp_path: Path
 ):
-    store, graph = store_of(place.address), bundle.folder / "model.onnx"
-    assert store.send(Item("model.onnx", sha_of(graph), graph.stat().st_size), graph)
+    graph = bundle.folder / "model.onnx"
+    with closing(store_of(place.address)) as store:
+        assert store.send(Item("model.onnx", sha_of(graph), graph.stat().st_size), graph)
     with pytest.raises(TransferError):
         pull(place.address, tmp_path / "got")
     assert not (tmp_path / "got").exists()
@@ -69,8 +71,9 @@ def test_the_old_bundle_is_pulled_until_the_new_one_is_whole(
 ):
     push(bundle.folder, place.address)
     new = make(tmp_path / "new", b"another graph")
-    store, graph = store_of(place.address), new.folder / "model.onnx"
-    store.send(Item("model.onnx", sha_of(graph), graph.stat().st_size), graph)
+    graph = new.folder / "model.onnx"
+    with closing(store_of(place.address)) as store:
+        store.send(Item("model.onnx", sha_of(graph), graph.stat().st_size), graph)
     assert pull(place.address, tmp_path / "first").manifest.id == bundle.manifest.id
     push(new.folder, place.address)
     assert pull(place.address, tmp_path / "second").manifest.id == new.manifest.id
@@ -175,7 +178,7 @@ def published(
 ) -> list[Item]:
     """The bundle's files there, under a list that was tampered with."""
     push(bundle.folder, place.address)
-    store = store_of(place.address)
-    changed = change(store.listed())
-    store.publish(changed)
+    with closing(store_of(place.address)) as store:
+        changed = change(store.listed())
+        store.publish(changed)
     return changed

@@ -47,6 +47,10 @@ class Store(Protocol):
         """A file's content in pieces, which may be anything."""
         ...
 
+    def close(self) -> None:
+        """Leave the other side's connections."""
+        ...
+
 
 STORES: Registry[Store] = Registry(
     "kind of address", package="sartor.ship.stores", group="sartor.stores"

@@ -66,6 +66,8 @@ class Folder:
             while piece := file.read(_PIECE):
                 yield piece
 
+    def close(self) -> None: ...
+
     @contextmanager
     def _usable(self) -> Generator[None]:
         try:

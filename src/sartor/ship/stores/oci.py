@@ -152,6 +152,9 @@ class Repository:
             with self._reached():
                 yield from reply.iter_raw(_PIECE)
 
+    def close(self) -> None:
+        self._http.close()
+
     def _send(self, sha256: str, size: int, content: Path | bytes, name: str) -> bool:
         what, digest = f"send {name}", f"sha256:{sha256}"
         there = self._ask("HEAD", self._base.join(f"blobs/{digest}"))

@@ -84,11 +84,12 @@ class Bucket:
             with closing(found["Body"]) as body:
                 yield from body.iter_chunks(_PIECE)
 
+    def close(self) -> None:
+        self._client.close()
+
     @cached_property
     def _client(self) -> Any:
-        config = Config(
-            connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 4}
-        )
+        config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
         return boto3.client("s3", config=config)
 
     def _key(self, name: str) -> str:
