@@ -2,9 +2,11 @@
 
 from sartor.bundle.folder import (
     Bundle,
+    key_asked,
     open_bundle,
     read_manifest,
     record_verdicts,
+    sign_bundle,
     write_bundle,
 )
 from sartor.bundle.learnt import Learnt
@@ -16,8 +18,10 @@ __all__ = [
     "Manifest",
     "Preprocess",
     "Windows",
+    "key_asked",
     "open_bundle",
     "read_manifest",
     "record_verdicts",
+    "sign_bundle",
     "write_bundle",
 ]

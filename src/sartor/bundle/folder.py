@@ -12,13 +12,14 @@ from sartor.bundle.learnt import Learnt, pack, unpack
 from sartor.bundle.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
+    SIGNATURE,
     FileEntry,
     Manifest,
     is_plain,
     parse_manifest,
 )
 from sartor.core.durable import staged_folder, write_durably
-from sartor.core.errors import BundleError
+from sartor.core.errors import BundleError, MissingExtra
 from sartor.core.hashing import file_sha256
 from sartor.need.verdict import Verdict
 
@@ -28,6 +29,8 @@ CARD = "README.md"
 NEED = "need.yaml"
 LEARNT = "learnt.bin"
 CHOSE = "chose.bin"
+KEY_VARIABLE = "SARTOR_VERIFY_KEY"
+"""Environment variable with the path of a public key: only what it signed is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ class Bundle:
                 f"{self.folder} has no {name}.", fix="build the bundle again with `sartor run`."
             )
         return self.folder / name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every file of the folder: those that the manifest lists, itself, and any signature."""
+        signed = (SIGNATURE,) if is_signed(self.folder) else ()
+        return (*self.manifest.files, MANIFEST, *signed)
 
     def learnt(self) -> Learnt | None:
         """Which rows it learnt from; None for a bundle that does not say.
@@ -70,7 +79,8 @@ class Bundle:
 
     @property
     def size_mb(self) -> float:
-        """All files and the manifest, in MB of 1,000,000 bytes."""
+        """All files and the manifest, in MB of 1,000,000 bytes; not a signature, which is put
+        there when the size was judged already."""
         total = sum(entry.bytes for entry in self.manifest.files.values())
         return (total + (self.folder / MANIFEST).stat().st_size) / 1e6
 
@@ -145,18 +155,73 @@ def record_verdicts(bundle: Bundle, verdicts: Sequence[Verdict], *, released: bo
     return Bundle(bundle.folder, sealed)
 
 
-def open_bundle(path: Path | str) -> Bundle:
+def open_bundle(path: Path | str, *, verify_key: str | Path = "") -> Bundle:
     """Verify every file against the manifest, then hand the bundle out.
 
+    Args:
+        path: Its folder.
+        verify_key: PEM file of the public key that must have signed it (see `key_asked`); empty:
+            a signature is not looked at.
+
     Raises:
-        BundleError: Names the file that is missing, extra, a link, or differs.
+        BundleError: Names the file that is missing, extra, a link, or differs; or says that it is
+            not signed, or not by that key.
+        SettingError: If the key cannot be used.
+        MissingExtra: If a key is given and `sartor[sign]` is not installed.
     """
     folder = Path(path)
-    manifest = read_manifest(folder)
+    data = _manifest_bytes(folder)
+    manifest = _manifest(data, folder)
     _verify_listing(folder, manifest)
-    for name, entry in manifest.files.items():
-        _verify_file(folder / name, entry)
+    found = {name: _verify_file(folder / name, entry) for name, entry in manifest.files.items()}
+    if verify_key:
+        # The very bytes that were read: whatever replaces the file meanwhile is not what is used.
+        found[MANIFEST] = hashlib.sha256(data).hexdigest()
+        _check_signature(folder, found, Path(verify_key))
     return Bundle(folder, manifest)
+
+
+def key_asked(given: str | Path | None) -> str:
+    """The public key that bundles must be signed with; empty for none.
+
+    Args:
+        given: By the caller, "" where it wants none; SARTOR_VERIFY_KEY decides when None.
+    """
+    return os.environ.get(KEY_VARIABLE, "") if given is None else str(given)
+
+
+def sign_bundle(path: Path | str, key: Path | str, password: bytes | None = None) -> str:
+    """Put a signature over every file into the folder, in the place of any that is there.
+
+    Whatever is recorded later, verdicts too, is not what was signed: sign last.
+
+    Args:
+        path: The bundle's folder.
+        key: PEM file of the private key.
+        password: Of an encrypted key.
+
+    Returns:
+        SHA-256 of the public key, 64 hex digits.
+
+    Raises:
+        BundleError: If the bundle is damaged.
+        SettingError: If the key cannot be used.
+        ModuleNotFoundError: Without `sartor[sign]`.
+    """
+    from sartor.bundle import signing
+
+    folder = Path(path)
+    bundle = open_bundle(folder)
+    # Hashed once more: of a card, the manifest may name two states.
+    files = {name: file_sha256(folder / name) for name in (*bundle.manifest.files, MANIFEST)}
+    data, by = signing.sign(files, folder.resolve().name, Path(key), password)
+    write_durably(folder / SIGNATURE, data, beside=folder.absolute().parent)
+    return by
+
+
+def is_signed(path: Path | str) -> bool:
+    """Whether a bundle has a signature, whoever made it."""
+    return (Path(path) / SIGNATURE).exists()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -165,6 +230,10 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         BundleError: If there is no manifest, or it is not of its form, newer, or edited.
     """
+    return _manifest(_manifest_bytes(folder), folder)
+
+
+def _manifest_bytes(folder: Path) -> bytes:
     place = folder / MANIFEST
     if place.is_symlink() or not place.is_file():
         raise BundleError(
@@ -176,7 +245,45 @@ def read_manifest(folder: Path) -> Manifest:
             f"{place} is larger than {MAX_MANIFEST_BYTES / 1e6:.0f} MB.",
             fix="build the bundle again with `sartor run`.",
         )
-    return parse_manifest(_utf8(place), str(place))
+    return place.read_bytes()
+
+
+def _manifest(data: bytes, folder: Path) -> Manifest:
+    place = folder / MANIFEST
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise BundleError(f"{place} is not UTF-8.", fix="copy the whole folder again.") from None
+    return parse_manifest(text, str(place))
+
+
+def _signature(folder: Path) -> bytes | None:
+    place = folder / SIGNATURE
+    if not place.exists():
+        return None
+    if place.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"{place} is larger than {MAX_MANIFEST_BYTES / 1e6:.0f} MB.",
+            fix="sign the bundle again with `sartor bundle sign`.",
+        )
+    return place.read_bytes()
+
+
+def _check_signature(folder: Path, files: Mapping[str, str], key: Path) -> None:
+    if (data := _signature(folder)) is None:
+        raise BundleError(
+            f"{folder} is not signed, and only what {key} signed is to be used.",
+            fix=f"sign it with `sartor bundle sign`; to use it unsigned, unset {KEY_VARIABLE} and"
+            " leave --verify-key out.",
+        )
+    try:
+        from sartor.bundle import signing
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"A signature is checked with {error.name}, which is not installed.",
+            fix="pip install 'sartor[sign]'.",
+        ) from error
+    signing.check(data, files, folder, key)
 
 
 def _card(manifest: Manifest) -> bytes:
@@ -190,6 +297,9 @@ def _entry(path: Path, *, content: bool) -> FileEntry:
 
 def _verify_listing(folder: Path, manifest: Manifest) -> None:
     present = {entry.name for entry in os.scandir(folder)} - {MANIFEST}
+    if SIGNATURE in present:
+        _verify_plain(folder / SIGNATURE)
+    present -= {SIGNATURE}
     listed = set(manifest.files)
     if odd := sorted(present - listed):
         raise BundleError(
@@ -202,11 +312,16 @@ def _verify_listing(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _verify_file(path: Path, entry: FileEntry) -> None:
+def _verify_plain(path: Path) -> None:
     if path.is_symlink() or not path.is_file():
         raise BundleError(f"{path} is not a plain file.", fix="copy the whole folder again.")
+
+
+def _verify_file(path: Path, entry: FileEntry) -> str:
+    """Its SHA-256, which is one that the manifest names."""
+    _verify_plain(path)
     if entry.before and file_sha256(path) == entry.before:
-        return
+        return entry.before
     size = path.stat().st_size
     if size != entry.bytes:
         raise BundleError(
@@ -218,10 +333,4 @@ def _verify_file(path: Path, entry: FileEntry) -> None:
             f"{path} differs from what was judged: its SHA-256 does not match the manifest.",
             fix="copy the whole folder again, or rebuild it with `sartor run`.",
         )
-
-
-def _utf8(path: Path) -> str:
-    try:
-        return path.read_bytes().decode()
-    except UnicodeDecodeError:
-        raise BundleError(f"{path} is not UTF-8.", fix="copy the whole folder again.") from None
+    return entry.sha256

@@ -2,7 +2,8 @@
 
 `id` is the SHA-256 of what decides an answer (task, outputs, decision, preprocessing and the
 content files). Verdicts are added after judging, so they lie outside the id; `seal` covers
-everything, so a later edit by hand is noticed. It guards against accidents, not against a forger.
+everything, so a later edit by hand is noticed. It guards against accidents, not against a forger:
+that is for a signature (`bundle.signing`).
 """
 
 import json
@@ -26,13 +27,15 @@ from sartor.core.hashing import digest
 FORMAT = 2
 """The newest that is read. What does not need it is written as 1, which every version reads."""
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"
+"""Covers every other file, the manifest too, so it is the one that no manifest lists."""
 MAX_MANIFEST_BYTES = 8_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def is_plain(name: str) -> bool:
     """Whether a file of a bundle may have that name: one that stays inside on every system."""
-    return _PLAIN.fullmatch(name) is not None and name != MANIFEST
+    return _PLAIN.fullmatch(name) is not None and name not in (MANIFEST, SIGNATURE)
 
 
 class FileEntry(BaseModel):

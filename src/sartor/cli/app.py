@@ -7,6 +7,7 @@ import typer
 
 from sartor import __version__
 from sartor.cli import (
+    bundles,
     cost,
     data,
     deploying,
@@ -48,6 +49,7 @@ for group in (needs, serving, deploying, shipping, cost, system):
     for command in group.COMMANDS:
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")
+app.add_typer(bundles.app, name="bundle")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(search.app, name="search")

@@ -16,6 +16,7 @@ from sartor.cli.options import (
     On,
     Quiet,
     RunNumber,
+    VerifyKey,
     Where,
 )
 
@@ -136,6 +137,7 @@ def judge(
         Path | None, typer.Option(help="Answers of anything else, one JSON object a line.")
     ] = None,
     allow_llm: AllowLlm = None,
+    verify_key: VerifyKey = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
@@ -151,7 +153,13 @@ def judge(
             " `sartor judge need.yaml --predictions answers.jsonl`.",
         )
     if labels is not None:
-        found = judge_bundle(subject, labels, workspace=workspace, allow_llm=allow_llm or ())
+        found = judge_bundle(
+            subject,
+            labels,
+            workspace=workspace,
+            allow_llm=allow_llm or (),
+            verify_key=verify_key,
+        )
     else:
         assert predictions is not None
         found = judge_predictions(subject, predictions, workspace=workspace)

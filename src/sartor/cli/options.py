@@ -30,6 +30,13 @@ AllowLlm = Annotated[
         " where it needs a key; may be repeated."
     ),
 ]
+VerifyKey = Annotated[
+    str | None,
+    typer.Option(
+        help="PEM file of the public key that must have signed the bundle;"
+        " default SARTOR_VERIFY_KEY."
+    ),
+]
 Tenant = Annotated[str | None, typer.Option(help="Only what belongs to this tenant; default all.")]
 HERE = Path()
 EXTRAS = {
@@ -41,5 +48,8 @@ EXTRAS = {
     ),
     "postgres": ("psycopg",),
     "ray": ("ray",),
+    "sign": ("cryptography",),
+    "s3": ("boto3", "botocore"),
+    "oci": ("httpx",),
 }
 """Install tier to the modules it brings."""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sartor.cli.options import HERE, AllowLlm, BundleFolder, Json, Tenant, Unreleased, Where
+from sartor.cli.options import (
+    HERE,
+    AllowLlm,
+    BundleFolder,
+    Json,
+    Tenant,
+    Unreleased,
+    VerifyKey,
+    Where,
+)
 
 if TYPE_CHECKING:
     from sartor.serve.settings import LogFormat
@@ -21,6 +30,7 @@ def predict(
     file: Annotated[Path, typer.Argument(help="One JSON object a line, or a text a line.")],
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
     allow_llm: AllowLlm = None,
+    verify_key: VerifyKey = None,
     json: Json = False,
 ) -> None:
     """Answer a file: one JSON object an input line, in order.
@@ -35,7 +45,7 @@ def predict(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnreleasedWarning)
-        runtime = load(bundle, threads=threads, allow_llm=allow_llm or ())
+        runtime = load(bundle, threads=threads, allow_llm=allow_llm or (), verify_key=verify_key)
     for warning in caught:
         console().print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
     try:
@@ -78,6 +88,7 @@ def serve(
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
     allow_llm: AllowLlm = None,
+    verify_key: VerifyKey = None,
     max_wait: Annotated[
         float, typer.Option(help="Seconds; a request that would wait longer is turned away.")
     ] = 2.0,
@@ -124,6 +135,7 @@ def serve(
         cache_mb=cache_mb,
         allowed_hosts=tuple(allowed_host or ()),
         allow_llm=tuple(allow_llm or ()),
+        verify_key=verify_key,
         store_texts=store_texts,
         retention_days=retention_days,
         max_wait_s=max_wait,

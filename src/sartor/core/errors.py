@@ -11,6 +11,7 @@ SartorError
 ├── BundleError         a bundle is damaged, edited or too new
 ├── DeploymentError     a deployment has nothing to do that with, or clients would break
 ├── WorkspaceError      .sartor/ is damaged, too new, busy or out of space
+├── TransferError       a bucket, a registry or a shared folder did not do as asked
 ├── LlmError            a language model behind a URL did not answer as agreed
 ├── MissingExtra        an optional dependency is not installed
 ├── WorkerDied          the process that fitted a candidate is gone
@@ -108,6 +109,9 @@ class DeploymentError(SartorError, ValueError): ...
 
 
 class WorkspaceError(SartorError, RuntimeError): ...
+
+
+class TransferError(SartorError, RuntimeError): ...
 
 
 class LlmError(SartorError, RuntimeError): ...

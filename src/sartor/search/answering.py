@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.bundle import Bundle
+from sartor.bundle import Bundle, open_bundle
 from sartor.core.events import Emit, silent
 from sartor.core.texts import Text
 from sartor.core.workspace import Workspace
@@ -43,12 +43,12 @@ class Answering:
         return Answering.within(place, () if llm is None else (llm.allowance,), emit)
 
     def load(self, folder: Path) -> runtime.Runtime:
-        """The bundle, released or not.
+        """The bundle, released or not, signed or not.
 
         Raises:
             BundleError: If it is damaged, or asks what is not allowed.
         """
-        return runtime.load(folder, unreleased="allow", allow_llm=self.allowed, asks=self.asks)
+        return runtime.start(open_bundle(folder), allow_llm=self.allowed, asks=self.asks)
 
     def time(
         self, bundle: Bundle, texts: Sequence[Text], most: int = _TIMED_REQUESTS

@@ -104,7 +104,7 @@ class Maker:
     learnt: Learnt | None = None
     earlier: Bundle | None = None
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
-        folder, unreleased="allow"
+        folder, unreleased="allow", verify_key=""
     )
     retrain: Retrain | None = None
     in_time: Callable[[str], bool] = lambda name: True
@@ -162,6 +162,10 @@ class Maker:
                 forms[chain] = product.written(stage(name, product.write))
             return forms[chain]
 
+        def fit_of(chain: Chain) -> Path | None:
+            # What a compressor of graphs leaves is still that model, in fewer bytes.
+            return form(chain).fit or (fit_of(chain[:-1]) if chain else None)
+
         maker, held_against, exported = self, before, None
         if self.manifest.preprocess.windows is not None and self.earlier is None:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
@@ -169,7 +173,7 @@ class Maker:
         def make(chain: Chain) -> Artefact:
             name = title(chain, product.form)
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
-            return maker._measure(name, _content(form(chain)), held_against)
+            return maker._measure(name, _content(form(chain)), held_against, fit_of(chain))
 
         first = make(())
         if exported is not None:
@@ -252,7 +256,11 @@ class Maker:
             return self.load(draft.folder).logits(texts)
 
     def _measure(
-        self, name: str, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]]
+        self,
+        name: str,
+        content: Mapping[str, Path],
+        before: Sequence[Mapping[str, Any]],
+        fit: Path | None = None,
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.texts)
         logits = self._logits(content, texts)
@@ -260,7 +268,7 @@ class Maker:
         manifest = self.manifest.model_copy(
             update={
                 "decision": decision,
-                "lineage": self._lineage(name, decision),
+                "lineage": self._lineage(name, decision, fit),
             }
         )
         bundle = write_bundle(self.scratch / name, manifest, content, self.need_text, self.learnt)
@@ -285,9 +293,11 @@ class Maker:
             tuple(answers),
         )
 
-    def _lineage(self, name: str, decision: Mapping[str, Any]) -> dict[str, Any]:
+    def _lineage(self, name: str, decision: Mapping[str, Any], fit: Path | None) -> dict[str, Any]:
         """Where it comes from; an earlier bundle that came out the same comes from where it did."""
         lineage: dict[str, Any] = {**self.manifest.lineage, "artefact": name}
+        if fit is not None and fit.is_relative_to(self.bundles.parent):
+            lineage["fit"] = fit.relative_to(self.bundles.parent).as_posix()
         if self.earlier is not None and decision != self.earlier.manifest.decision:
             told = self.earlier.manifest
             lineage["earlier"] = {"id": told.id, "name": told.name}

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from sartor.bundle import Bundle, Learnt, Manifest, open_bundle, read_manifest
+from sartor.bundle import Bundle, Learnt, Manifest, key_asked, open_bundle, read_manifest
 from sartor.core.errors import BundleError
 from sartor.core.events import Emit, Note
 from sartor.core.texts import Text, length_of
@@ -149,7 +149,9 @@ def look(asked: Asked, emit: Emit) -> list[dict[str, Any]]:
             if len(found) == MOST and manifest.id not in found and named is None:
                 break
             if manifest.id not in found or found[manifest.id]["why"]:
-                why = _why_not(open_bundle(folder), asked)
+                # The workspace's own are made here, and signed when they leave it.
+                key = "" if named is None else key_asked(None)
+                why = _why_not(open_bundle(folder, verify_key=key), asked)
                 stops = named is not None or _may_stop(manifest, asked)
                 entry = {"path": path, "id": manifest.id, "why": why, "stops": stops}
                 found[manifest.id] = entry

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sartor.bundle import Bundle, open_bundle
+from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import DataError, WorkspaceError
 from sartor.core.hashing import digest
 from sartor.core.phrases import Phrase
@@ -75,7 +75,12 @@ class Judged:
 
 
 def judge_bundle(
-    folder: Path, labels: Path, *, workspace: str | Path = ".", allow_llm: Sequence[str] = ()
+    folder: Path,
+    labels: Path,
+    *,
+    workspace: str | Path = ".",
+    allow_llm: Sequence[str] = (),
+    verify_key: str | None = None,
 ) -> Judged:
     """Judge a bundle on fresh labelled rows against the criteria of its own need.
 
@@ -84,11 +89,12 @@ def judge_bundle(
         labels: File with the columns that the need names.
         workspace: Its ledger counts the looks at these rows.
         allow_llm: URLs of language models that the bundle may send the texts to.
+        verify_key: Public key that must have signed it; SARTOR_VERIFY_KEY decides when None.
 
     Raises:
         SartorError: If the bundle is damaged, or the rows cannot be used.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, verify_key=key_asked(verify_key))
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
     task = TASKS.get(need.task)()
     columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)

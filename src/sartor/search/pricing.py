@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sartor.bundle import open_bundle
+from sartor.bundle import key_asked, open_bundle
 from sartor.core.errors import SettingError, UnknownName
 from sartor.core.near import near_miss
 from sartor.core.texts import Text
@@ -64,7 +64,7 @@ def cost_of_bundle(
         UnknownName: If there are no prices for the target.
     """
     asked = asked or Asked()
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, verify_key=key_asked(None))
     need = parse_need(bundle.path("need.yaml").read_text("utf-8"), f"{folder}/need.yaml", roles_of)
     book = _book(need.costs, asked)
     made_up = tuple(texts) == SAMPLE

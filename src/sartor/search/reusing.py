@@ -50,7 +50,7 @@ class Reusing:
         began = time.monotonic()
         bundle = self.formers[candidate.key].bundle
         try:
-            served = runtime.load(bundle.folder, unreleased="allow")
+            served = runtime.load(bundle.folder, unreleased="allow", verify_key="")
             logits = served.logits(self.rows.validation.texts)
         except BundleError as error:
             return error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sartor.bundle import Bundle, open_bundle
+from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import SettingError, WorkspaceError
 from sartor.core.workspace import Workspace
 from sartor.need.criterion import Criterion
@@ -58,7 +58,7 @@ def smaller(folder: Path, to: Sequence[str], place: Workspace, need: Path | None
         SettingError: If there is none, or one is about the answers.
         WorkspaceError: If no run of the workspace made the bundle and no need file is named.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, verify_key=key_asked(None))
     wanted = _criteria(to)
     if need is None:
         text = bundle.path(_NEED).read_text("utf-8")

@@ -8,7 +8,7 @@ the canary and the shadow, which were weighed against the one that was live then
 from pathlib import Path
 from typing import Literal
 
-from sartor.bundle import Manifest, open_bundle
+from sartor.bundle import Manifest, key_asked, open_bundle
 from sartor.bundle.folder import read_manifest
 from sartor.core.errors import BundleError, DeploymentError, SettingError
 from sartor.serve.deployment import Change, Deployment, Placed, Step, contract
@@ -122,16 +122,17 @@ def verify(folder: Path, *, unreleased: bool) -> Manifest:
     A bundle that asks a language model is only read: whether it may ask is the server's to say.
 
     Raises:
-        BundleError: If it is damaged, does not run here, or is unreleased and not allowed.
+        BundleError: If it is damaged, does not run here, is unreleased and not allowed, or is not
+            signed by the key that SARTOR_VERIFY_KEY names.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, verify_key=key_asked(None))
     if not bundle.manifest.released and not unreleased:
         raise BundleError(
             f"{folder} is not released: its need is unmet or unproven.",
             fix="add --unreleased to deploy it all the same.",
         )
     if not asks_llm(bundle):
-        load(folder, unreleased="allow").answer(["."])
+        load(folder, unreleased="allow", verify_key="").answer(["."])
     return bundle.manifest
 
 

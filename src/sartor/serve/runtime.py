@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from sartor.bundle import Bundle, open_bundle
+from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, written
@@ -44,8 +44,8 @@ def load(
     threads: int | None = None,
     unreleased: Literal["warn", "allow", "refuse"] = "warn",
     allow_llm: Collection[str] = (),
-    asks: "Asks | None" = None,
     cache_mb: float | None = None,
+    verify_key: str | Path | None = None,
 ) -> "Runtime":
     """Verify a bundle and make it ready to answer.
 
@@ -55,24 +55,52 @@ def load(
         unreleased: What to do about a bundle whose need is unmet or unproven.
         allow_llm: URLs of language models that it may send texts to, beside those in
             SARTOR_ALLOW_LLM; see `llm.access`.
-        asks: How a language model is asked; without a memory when None.
         cache_mb: Memory for answers, so that a text which comes again is not computed again;
             nothing is kept when None. See `serve.cache` for what that gives away.
+        verify_key: PEM file of the public key that must have signed it; that in SARTOR_VERIFY_KEY
+            when None, and "" for none.
 
     Raises:
-        BundleError: If it is damaged, edited, too new, refused as unreleased, or wants to ask a
-            server that is not allowed.
-        SettingError: If `threads` is below 1, the cache has no room, or a server's key is missing.
+        BundleError: If it is damaged, edited, too new, not signed by the key that is asked for,
+            refused as unreleased, or wants to ask a server that is not allowed.
+        SettingError: If `threads` is below 1, the cache has no room, a server's key is missing, or
+            the public key cannot be used.
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
     # Hashing leaves the interpreter free: ONNX Runtime is imported meanwhile.
-    opening = beside(lambda: open_bundle(path))
-    from sartor.serve.graph import open_graph
+    opening = beside(lambda: open_bundle(path, verify_key=key_asked(verify_key)))
+    import sartor.serve.graph  # noqa: F401
 
     bundle = opening()
     if not bundle.manifest.released:
         _unreleased(bundle, unreleased)
+    return start(bundle, threads=threads, allow_llm=allow_llm, cache_mb=cache_mb)
+
+
+def start(
+    bundle: Bundle,
+    *,
+    threads: int | None = None,
+    allow_llm: Collection[str] = (),
+    asks: "Asks | None" = None,
+    cache_mb: float | None = None,
+) -> "Runtime":
+    """Make a bundle that was verified ready to answer, released or not.
+
+    Args:
+        bundle: From `open_bundle`.
+        threads: See `load`, as for the others.
+        allow_llm: URLs of language models that it may send texts to.
+        asks: How a language model is asked; without a memory when None.
+        cache_mb: Memory for answers.
+
+    Raises:
+        BundleError: If it cannot be run, or wants to ask a server that is not allowed.
+        SettingError: If the cache has no room, or a server's key is missing.
+    """
+    from sartor.serve.graph import open_graph
+
     count = threads or cores()
     cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
     if asks_llm(bundle):
@@ -112,6 +140,7 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         unreleased=how,
         allow_llm=settings.allow_llm,
         cache_mb=settings.cache_mb,
+        verify_key=settings.verify_key,
     )
     # The first pass allocates memory; better now than in a user's request. Another's server is
     # asked for users alone.

@@ -41,6 +41,8 @@ class ServeSettings:
     """Keep the texts that are sent, so that corrections can be learnt from."""
     retention_days: int = 90
     """Days after which kept texts are deleted."""
+    verify_key: str | None = None
+    """PEM file of the public key that must have signed a bundle; SARTOR_VERIFY_KEY when None."""
     deployment: str | None = None
     """Folder of a deployment to follow, instead of a bundle."""
     max_body_bytes: int = 1_000_000

@@ -1,0 +1,198 @@
+"""A bundle as a folder of pretrained weights, for those who go on with transformers.
+
+A bundle holds a graph, not weights that can be trained on: those lie in the workspace, where its
+manifest says which fit it was made of. What is written is loaded again with stock classes and held
+against the bundle before it gets its name.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor.bundle import Bundle, key_asked, open_bundle
+from sartor.core.durable import staged_folder
+from sartor.core.errors import ModelError, SettingError
+from sartor.core.workspace import Workspace
+from sartor.search.pricing import SAMPLE
+from sartor.serve import runtime
+from sartor.tasks import TASKS
+from sartor.tasks.text_classification.spec import softmax
+from sartor.tune.manifest import damage
+
+TOLERANCE = 0.25
+"""Of a probability, between the float model and the bundle, which may be in 8 bits: another fit's
+differ by more on some text."""
+_FIT = re.compile(r"(fits|stages)(/[A-Za-z0-9][A-Za-z0-9._-]*){2,4}")
+_WORDS = 50
+"""Of a text that is compared: longer ones a bundle may read in windows."""
+_AGAIN = "run its need again: what was fitted is found again, not redone."
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written.
+
+    Args:
+        folder: Where.
+        sentence_transformers: Whether that library loads it too.
+        difference: Largest one of a probability, before weights and abstention, on made-up texts.
+    """
+
+    folder: Path
+    sentence_transformers: bool
+    difference: float
+
+
+def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
+    """Write the model that a bundle was made of as a folder for stock libraries.
+
+    Args:
+        folder: The bundle.
+        to: New folder.
+        place: Workspace that made the bundle.
+
+    Raises:
+        BundleError: If the bundle is damaged.
+        ModelError: If no stock class holds its model, or the fit is gone or is another's.
+        SettingError: If `to` holds something.
+        MissingExtra: Without `sartor[train]`.
+    """
+    bundle = open_bundle(folder, verify_key=key_asked(None))
+    if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
+        raise SettingError(f"{to} holds something already.", fix="name a new folder.")
+    fit, manifest = _fit(bundle, place), bundle.manifest
+    writing = _writing(manifest.task)
+    told = writing.Told(
+        tuple(manifest.outputs),
+        manifest.decision,
+        manifest.preprocess.prefix,
+        manifest.preprocess.max_length,
+    )
+    with staged_folder(to) as staging:
+        modules = bool(writing.write_pretrained(fit, told, staging))
+        texts = [text for text in SAMPLE if len(text.split()) <= _WORDS]
+        difference = _difference(bundle, writing.logits_of(staging, texts), texts)
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"{fit} does not answer as {folder}: a probability differs by {difference:.3f}.",
+                fix=_AGAIN,
+            )
+        card = _card(bundle, difference, modules=modules)
+        (staging / "README.md").write_text(card, encoding="utf-8")
+    return Exported(to, modules, difference)
+
+
+def _writing(task: str) -> Any:
+    """The task's module that writes pretrained folders."""
+    TASKS.get(task)
+    name = f"sartor.tasks.{task}.pretrained"
+    if find_spec(name) is None:
+        raise ModelError(
+            f"Models of {task} cannot be exported: no stock class answers as they do.",
+            fix="serve the bundle itself.",
+        )
+    return import_module(name)
+
+
+def _fit(bundle: Bundle, place: Workspace) -> Path:
+    """The fit that the bundle was made of.
+
+    A stranger may have written the manifest: only a plain path inside the workspace is followed.
+    """
+    told = bundle.manifest.lineage
+    if runtime.asks_llm(bundle):
+        raise ModelError(
+            f"{bundle.folder} holds a prompt: a language model behind a URL answers (prompted).",
+            fix="there are no weights to export; take the prompt from its prompt.json.",
+        )
+    if "members" in told and "fit" not in told:
+        raise ModelError(
+            f"{bundle.folder} is made of several models, which no one class of transformers holds.",
+            fix="run the need with `prefer: {ensemble: false}` for a bundle of one.",
+        )
+    named = told.get("fit")
+    if not isinstance(named, str) or not _FIT.fullmatch(named):
+        raise ModelError(
+            f"{bundle.folder} does not say which fit it was made of: an earlier version built it.",
+            fix=_AGAIN,
+        )
+    fit = place.folder / named
+    if not fit.resolve().is_relative_to(place.folder.resolve()) or not fit.is_dir():
+        raise ModelError(
+            f"The fit that {bundle.folder} was made of is not in {place.folder}: there is no"
+            f" {named}.",
+            fix="name the workspace of the run with --workspace, or " + _AGAIN,
+        )
+    # Students are not sealed as fits are; the comparison of answers covers those.
+    if (fit / "manifest.json").exists() and (fault := damage(fit)) is not None:
+        raise ModelError(f"{fit} is damaged: {fault}.", fix=_AGAIN)
+    return fit
+
+
+def _difference(bundle: Bundle, logits: Any, texts: list[str]) -> float:
+    served = runtime.start(bundle)
+    return float(np.abs(softmax(served.logits(texts)) - softmax(logits)).max())
+
+
+def _card(bundle: Bundle, difference: float, *, modules: bool) -> str:
+    manifest = bundle.manifest
+    licence = str(manifest.lineage.get("backbone_licence") or "").lower()
+    head = ["---", "pipeline_tag: text-classification"]
+    head += [f"library_name: {'sentence-transformers' if modules else 'transformers'}"]
+    head += [f"license: {licence}"] if re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", licence) else []
+    rule, read = manifest.decision, manifest.preprocess
+    weights = {k: v for k, v in rule.get("weights", {}).items() if v != 1}
+    lines = [
+        *head,
+        "---",
+        "",
+        "The weights, in float32, of the model that the bundle below was made of"
+        f" (`{manifest.id[:12]}`). On made-up texts its probabilities lie within"
+        f" {difference:.2g} of the bundle's. What the verdicts say was measured on the bundle.",
+        "",
+        "## Use",
+        "",
+        "```sh",
+        'python predict.py "a text"   # needs torch and transformers; answers by the rule below',
+        "```",
+        "",
+        "```python",
+        "from transformers import AutoModel, AutoTokenizer",
+        "",
+        "encoder = AutoModel.from_pretrained(folder)  # the head is in head.safetensors",
+        "```",
+        "",
+    ]
+    if modules:
+        lines += [
+            "```python",
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            "logits = SentenceTransformer(folder).encode(texts)  # (texts, labels)",
+            "```",
+            "",
+        ]
+    lines += [
+        "There is no `AutoModelForSequenceClassification` for it: those read one token through a"
+        " pooler, and this reads the mean over the tokens.",
+        "",
+        "## Decision rule",
+        "",
+        "No library applies it by itself; `predict.py` does.",
+        "",
+        f"- p = softmax(logits / {rule.get('temperature', 1.0):.6g})",
+        f"- best = the label with the largest weight · p; weights {weights or 'are all 1'}",
+        f"- no label where p of best is below {rule.get('abstain_below', 0.0):.6g}",
+        f"- `{read.prefix}` is put before every text" if read.prefix else "- no prefix",
+        f"- texts are cut after {read.max_length:,} tokens"
+        + (", where the bundle reads on in windows" if read.windows else ""),
+        "",
+        bundle.path("README.md").read_text(encoding="utf-8").partition("\n## Use\n")[0].rstrip(),
+        "",
+    ]
+    return "\n".join(lines)

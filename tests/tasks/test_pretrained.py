@@ -1,0 +1,144 @@
+"""An exported folder answers as the model did, whichever stock library loads it."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sartor.core.errors import ModelError
+from sartor.models.catalogue import find_backbone
+from sartor.models.loading import load_text_backbone
+from sartor.tasks.text_classification.added import install
+from sartor.tasks.text_classification.added.adapter import Adapter
+from sartor.tasks.text_classification.pretrained import Told, logits_of, write_pretrained
+from sartor.tasks.text_classification.static import StaticClassifier
+from sartor.tasks.text_classification.train import TextClassifier
+from tests.tiny import make_tiny_bert, tiny_tokenizer
+
+OUTPUTS = ("refund", "invoice", "其他")
+RULE = {"temperature": 1.7, "weights": {"refund": 2.0, "invoice": 1.0}, "abstain_below": 0.4}
+TOLD = Told(OUTPUTS, RULE, "order ", 16)
+TEXTS = ["refund please", "the invoice was late and " * 20, "", "退款 谢谢 this is my order"]
+HEADS: dict[str, dict[str, Any]] = {
+    "linear": {},
+    "hidden": {"kind": "hidden", "hidden": 7},
+    "cosine": {"kind": "cosine"},
+}
+
+
+def fitted(folder: Path, layers: tuple[int, ...], head: Mapping[str, Any]) -> TextClassifier:
+    """A model with drawn weights, and its folder as a fit leaves it."""
+    encoder, _ = load_text_backbone(find_backbone(str(make_tiny_bert(folder / "tiny"))))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = TextClassifier(encoder, len(OUTPUTS), layers, head).eval()
+        for parameter in model.head.parameters():
+            torch.nn.init.normal_(parameter)
+        for name, buffer in model.head.named_buffers():
+            buffer.copy_(torch.randn(buffer.shape) if name == "centre" else torch.tensor(4.0))
+    leave(model, folder / "fit")
+    return model
+
+
+def leave(model: Any, folder: Path) -> None:
+    model.save(folder)
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+
+
+def wanted(model: TextClassifier) -> np.ndarray:
+    """(texts, labels) logits as the fit computes them, each text alone."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(TOLD.max_length)
+    rows = [tokenizer.encode(TOLD.prefix + text).ids for text in TEXTS]
+    with torch.inference_mode():
+        found = [
+            model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)) for ids in rows
+        ]
+    return torch.cat(found).numpy()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SARTOR_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("layers", [(2,), (1,), (1, 2)], ids=str)
+def test_stock_classes_give_the_fits_logits(tmp_path: Path, layers: tuple[int, ...], head: str):
+    model = fitted(tmp_path, layers, HEADS[head])
+    (tmp_path / "out").mkdir()
+    alone = write_pretrained(tmp_path / "fit", TOLD, tmp_path / "out")
+    assert alone == (len(layers) == 1)
+    expected = wanted(model)
+    assert np.ptp(expected, axis=0).min() > 0.01, "the texts are answered alike: nothing is shown"
+    np.testing.assert_allclose(logits_of(tmp_path / "out", TEXTS), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_sentence_transformers_encodes_to_logits(tmp_path: Path, head: str):
+    library = pytest.importorskip("sentence_transformers")
+    model = fitted(tmp_path, (2,), HEADS[head])
+    (tmp_path / "out").mkdir()
+    write_pretrained(tmp_path / "fit", TOLD, tmp_path / "out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        found = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(found, wanted(model), atol=1e-4)
+
+
+def test_the_script_in_the_folder_answers_by_the_decision_rule_without_sartor(tmp_path: Path):
+    from sartor.tasks.text_classification.spec import TextClassification
+
+    model = fitted(tmp_path, (2,), {})
+    (tmp_path / "out").mkdir()
+    write_pretrained(tmp_path / "fit", TOLD, tmp_path / "out")
+    code = "import sys; sys.modules['sartor'] = None; sys.argv.pop(0); import runpy;"
+    code += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out" / "predict.py"), *TEXTS],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    said = [json.loads(line) for line in ran.stdout.splitlines()]
+    expected = TextClassification().decode(wanted(model), OUTPUTS, RULE)
+    assert [a["label"] for a in said] == [a["label"] for a in expected]
+    assert [a["best"] for a in said] == [a["best"] for a in expected]
+    for a, b in zip(said, expected, strict=True):
+        assert a["probabilities"] == pytest.approx(b["probabilities"], abs=1e-4)
+
+
+def test_the_folder_names_its_labels_and_no_place_of_this_machine(tmp_path: Path):
+    fitted(tmp_path, (2,), {})
+    (tmp_path / "out").mkdir()
+    write_pretrained(tmp_path / "fit", TOLD, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["id2label"] == {str(i): name for i, name in enumerate(OUTPUTS)}
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path.name
+
+
+def test_what_no_stock_class_holds_is_refused_by_kind(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    leave(StaticClassifier(50, 3), tmp_path / "static")
+    with pytest.raises(ModelError, match=r"a table of word scores \(static\)"):
+        write_pretrained(tmp_path / "static", TOLD, tmp_path / "out")
+    model = fitted(tmp_path, (2,), {})
+    at = ("encoder.encoder.layer.0.output.dense",)
+    install(model, Adapter(at=at, bottleneck=4, activation="gelu"))
+    leave(model, tmp_path / "adapted")
+    with pytest.raises(ModelError, match="added layers"):
+        write_pretrained(tmp_path / "adapted", TOLD, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
