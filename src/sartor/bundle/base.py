@@ -1,0 +1,106 @@
+"""What adapters stand on: a bundle's graph, made adaptable, under the root that holds them.
+
+    ROOT/base/base.json     which bundle it is of, and what fits it
+    ROOT/base/model.onnx    the same answers; beside them what the head reads, and inputs for LoRA
+
+The bundle itself stays what was judged: nothing of this lies in it.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sartor.bundle.manifest import FileEntry
+from sartor.bundle.plain import alone, read_form
+from sartor.core.durable import disk_space, fsync_folder, write_durably
+from sartor.core.errors import BundleError
+from sartor.core.hashing import file_sha256
+
+FOLDER, BASE, GRAPH = "base", "base.json", "model.onnx"
+FORMAT = 1
+MAX_RANK = 256
+HEX = r"^[0-9a-f]{64}$"
+
+
+class Base(BaseModel):
+    """The contents of `base.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: int = FORMAT
+    bundle: str = Field(pattern=HEX)
+    """Content id of the bundle whose graph it is."""
+    source: str = Field(pattern=HEX)
+    """SHA-256 of the bundle's own graph."""
+    graph: FileEntry
+    outputs: int = Field(ge=1, le=100_000)
+    features: int = Field(default=0, ge=0, le=1_000_000)
+    """Width of what the head reads; 0 where the head is none that can be replaced."""
+    rank: int = Field(default=0, ge=0, le=MAX_RANK)
+    """Highest rank of a LoRA; 0 where no layer takes one."""
+    linears: dict[str, tuple[int, int]] = Field(
+        default_factory=dict[str, tuple[int, int]], max_length=10_000
+    )
+    """Layer that takes a LoRA to its (in, out)."""
+
+
+def read_base(root: Path | str) -> Base:
+    """What a root's adapters stand on; the graph itself is not read.
+
+    Raises:
+        BundleError: If there is none, or it is damaged or too new.
+    """
+    try:
+        return read_form(Base, Path(root) / FOLDER / BASE, FORMAT)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{root} holds no adapters: it has no base.",
+            fix="give the folder that `sartor personalize` writes to.",
+        ) from None
+
+
+def verified_base(root: Path | str, bundle: str, source: str) -> tuple[Base, Path]:
+    """The base and its graph, whose hash was checked.
+
+    Args:
+        root: Of the adapters.
+        bundle: Content id of the bundle that is to answer.
+        source: SHA-256 of its graph.
+
+    Raises:
+        BundleError: If the base is of another bundle, or its graph is not the one that was made.
+    """
+    base, graph = read_base(root), Path(root) / FOLDER / GRAPH
+    if (base.bundle, base.source) != (bundle, source):
+        raise BundleError(
+            f"The adapters in {root} belong to the bundle {base.bundle[:12]}, not {bundle[:12]}.",
+            fix="serve that bundle, or make adapters for this one with `sartor personalize`.",
+        )
+    whole = not graph.is_symlink() and graph.is_file()
+    if not whole or file_sha256(graph) != base.graph.sha256:
+        raise BundleError(
+            f"{graph} is not the graph that {BASE} describes.",
+            fix="copy the whole folder again, or make the base anew with `sartor personalize`.",
+        )
+    return base, graph
+
+
+def write_base(root: Path | str, base: Base, graph: bytes) -> None:
+    """Put a base under a root's adapters; those of another bundle are refused from then on.
+
+    Args:
+        root: Made where it does not exist.
+        base: Describes `graph`.
+        graph: The adaptable graph's file.
+
+    Raises:
+        WorkspaceError: If the disk is full.
+    """
+    folder = Path(root) / FOLDER
+    with disk_space(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(Path(root)):
+            # A kill between the two leaves a graph that its description refuses, not a wrong one.
+            write_durably(folder / GRAPH, graph)
+            write_durably(folder / BASE, base.model_dump_json(indent=1).encode())
+            fsync_folder(Path(root))
