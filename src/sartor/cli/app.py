@@ -10,6 +10,7 @@ from sartor.cli import (
     keys,
     models,
     needs,
+    personal,
     search,
     serving,
     system,
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="A need in, a verdict and a served model out. Start with `sartor init DATA.csv`.",
 )
-for group in (needs, serving, deploying, cost, system):
+for group in (needs, serving, deploying, personal, cost, system):
     for command in group.COMMANDS:
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")
