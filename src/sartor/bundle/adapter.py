@@ -12,7 +12,6 @@ head:  logits = W_u f + b_u,   f the base's features
 lora:  y = W x + B_u A_u x     for each adapted linear layer (Hu et al. 2021, arXiv:2106.09685)
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,8 +24,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.bundle.base import HEX, Base, read_base
-from sartor.bundle.manifest import FileEntry
+from sartor.bundle.base import BIAS, HEX, WEIGHT, Base, read_base
+from sartor.bundle.manifest import FileEntry, entry_of
 from sartor.bundle.plain import alone, first_fault, read_bytes, read_form
 from sartor.bundle.tensors import Tensors, pack_tensors, unpack_tensors
 from sartor.core.durable import disk_space, fsync_folder, write_durably
@@ -34,7 +33,6 @@ from sartor.core.errors import BundleError, UnknownName
 from sartor.core.hashing import digest
 
 ADAPTER = "adapter.json"
-WEIGHT, BIAS = "head.weight", "head.bias"
 FORMAT = 1
 MAX_ADAPTER_BYTES = 100_000_000
 Kind = Literal["head", "lora"]
@@ -132,7 +130,7 @@ def write_adapter(root: Path | str, tenant: str | None, user: str, adapter: Adap
             user=user,
             created=adapter.created,
             verdict=dict(adapter.verdict),
-            tensors=FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)),
+            tensors=entry_of(data),
         )
         text = manifest.model_dump_json(indent=1).encode()
     except ValueError as error:  # pydantic's errors, and half of a surrogate pair
@@ -153,14 +151,22 @@ def write_adapter(root: Path | str, tenant: str | None, user: str, adapter: Adap
     return folder
 
 
-def read_adapter(root: Path | str, tenant: str | None, user: str) -> Adapter:
+def read_adapter(
+    root: Path | str, tenant: str | None, user: str, base: Base | None = None
+) -> Adapter:
     """A user's adapter, verified against its manifest and the base.
+
+    Args:
+        root: Holds the adapters.
+        tenant: Of the user.
+        user: As `write_adapter` was told.
+        base: What it must fit; the root's own where None.
 
     Raises:
         UnknownName: If the user has none.
         BundleError: If it is damaged, another's, or of another base.
     """
-    base = read_base(root)
+    base = base or read_base(root)
     folder = adapter_folder(root, tenant, user)
     for _ in range(_AGAIN):
         manifest = _manifest(folder, tenant, user)
@@ -169,8 +175,7 @@ def read_adapter(root: Path | str, tenant: str | None, user: str) -> Adapter:
             data = read_bytes(place, MAX_ADAPTER_BYTES)
         except FileNotFoundError:
             continue
-        entry = manifest.tensors
-        if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+        if entry_of(data).sha256 != manifest.tensors.sha256:
             raise BundleError(
                 f"{place} differs from what was written for {user!r:.100}: its SHA-256 does not"
                 f" match {ADAPTER}.",
@@ -212,6 +217,14 @@ def stored_adapters(root: Path | str) -> Iterator[AdapterManifest]:
         yield read_form(AdapterManifest, place, FORMAT)
 
 
+def no_adapter(user: str) -> UnknownName:
+    """The error for a user without one, in the same words for one of another tenant."""
+    return UnknownName(
+        f"There is no adapter for the user {user!r:.200}.",
+        fix="leave the user out for the answer that all get; `sartor personalize` makes adapters.",
+    )
+
+
 def _hashed(kind: str, name: str | None) -> str:
     return digest(kind, name)[:32]
 
@@ -220,10 +233,7 @@ def _manifest(folder: Path, tenant: str | None, user: str) -> AdapterManifest:
     try:
         found = read_form(AdapterManifest, folder / ADAPTER, FORMAT)
     except (FileNotFoundError, NotADirectoryError):
-        raise UnknownName(
-            f"There is no adapter for the user {user!r:.200}.",
-            fix="leave the user out for the answer that all get, or make one: sartor personalize.",
-        ) from None
+        raise no_adapter(user) from None
     if (found.tenant, found.user) != (tenant, user):
         raise BundleError(
             f"{folder / ADAPTER} is the adapter of {found.user!r:.100}, not of {user!r:.100}.",

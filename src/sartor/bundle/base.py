@@ -2,6 +2,7 @@
 
     ROOT/base/base.json     which bundle it is of, and what fits it
     ROOT/base/model.onnx    the same answers; beside them what the head reads, and inputs for LoRA
+    ROOT/base/head.safetensors    the head that all users share: where a user's own may start
 
 The bundle itself stays what was judged: nothing of this lies in it.
 """
@@ -10,13 +11,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.bundle.manifest import FileEntry
-from sartor.bundle.plain import alone, read_form
+from sartor.bundle.manifest import FileEntry, entry_of
+from sartor.bundle.plain import alone, read_bytes, read_form
+from sartor.bundle.tensors import Tensors, unpack_tensors
 from sartor.core.durable import disk_space, fsync_folder, write_durably
 from sartor.core.errors import BundleError
 from sartor.core.hashing import file_sha256
 
-FOLDER, BASE, GRAPH = "base", "base.json", "model.onnx"
+FOLDER, BASE, GRAPH, HEAD = "base", "base.json", "model.onnx", "head.safetensors"
+WEIGHT, BIAS = "head.weight", "head.bias"
+MAX_HEAD_BYTES = 100_000_000
 FORMAT = 1
 MAX_RANK = 256
 HEX = r"^[0-9a-f]{64}$"
@@ -36,8 +40,12 @@ class Base(BaseModel):
     outputs: int = Field(ge=1, le=100_000)
     features: int = Field(default=0, ge=0, le=1_000_000)
     """Width of what the head reads; 0 where the head is none that can be replaced."""
+    head: FileEntry | None = None
+    """The head itself; None where it cannot be replaced."""
     rank: int = Field(default=0, ge=0, le=MAX_RANK)
     """Highest rank of a LoRA; 0 where no layer takes one."""
+    where: str = Field(default="*", max_length=1_000)
+    """Glob that chose the layers."""
     linears: dict[str, tuple[int, int]] = Field(
         default_factory=dict[str, tuple[int, int]], max_length=10_000
     )
@@ -85,13 +93,38 @@ def verified_base(root: Path | str, bundle: str, source: str) -> tuple[Base, Pat
     return base, graph
 
 
-def write_base(root: Path | str, base: Base, graph: bytes) -> None:
+def base_head(root: Path | str) -> Tensors:
+    """The head that all users share: `head.weight` (outputs, features), `head.bias` (outputs,).
+
+    Raises:
+        BundleError: If the base has none that can be replaced, or its file is damaged.
+    """
+    base, place = read_base(root), Path(root) / FOLDER / HEAD
+    if base.head is None:
+        raise BundleError(
+            f"The base in {root} has no head that can be replaced.",
+            fix="adapt layers instead, or take a bundle whose last layer is linear.",
+        )
+    try:
+        data = read_bytes(place, MAX_HEAD_BYTES)
+    except FileNotFoundError:
+        data = b""
+    if entry_of(data).sha256 != base.head.sha256:
+        raise BundleError(
+            f"{place} is not the head that {BASE} describes.",
+            fix="copy the whole folder again, or make the base anew with `sartor personalize`.",
+        )
+    return unpack_tensors(data, str(place))
+
+
+def write_base(root: Path | str, base: Base, graph: bytes, head: bytes = b"") -> None:
     """Put a base under a root's adapters; those of another bundle are refused from then on.
 
     Args:
         root: Made where it does not exist.
-        base: Describes `graph`.
-        graph: The adaptable graph's file.
+        base: Describes the files.
+        graph: The adaptable graph's.
+        head: The shared head's, where `base.head` describes one.
 
     Raises:
         WorkspaceError: If the disk is full.
@@ -100,7 +133,9 @@ def write_base(root: Path | str, base: Base, graph: bytes) -> None:
     with disk_space(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(Path(root)):
-            # A kill between the two leaves a graph that its description refuses, not a wrong one.
+            # A kill on the way leaves files that the description refuses, not wrong ones.
             write_durably(folder / GRAPH, graph)
+            if base.head is not None:
+                write_durably(folder / HEAD, head)
             write_durably(folder / BASE, base.model_dump_json(indent=1).encode())
             fsync_folder(Path(root))

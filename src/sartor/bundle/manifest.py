@@ -5,6 +5,7 @@ content files). Verdicts are added after judging, so they lie outside the id; `s
 everything, so a later edit by hand is noticed. It guards against accidents, not against a forger.
 """
 
+import hashlib
 import json
 import re
 from typing import Any, Literal
@@ -46,6 +47,11 @@ class FileEntry(BaseModel):
     before: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """SHA-256 the card had before the verdicts were recorded: manifest and card are two files, and
     a kill between them leaves the old card beside the new manifest."""
+
+
+def entry_of(data: bytes) -> FileEntry:
+    """The entry of a file that holds `data`."""
+    return FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 class Windows(BaseModel):

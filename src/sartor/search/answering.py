@@ -47,7 +47,8 @@ class Answering:
         Raises:
             BundleError: If it is damaged, or asks what is not allowed.
         """
-        return runtime.load(folder, unreleased="allow", allow_llm=self.allowed, asks=self.asks)
+        found = runtime.load(folder, unreleased="allow", allow_llm=self.allowed)
+        return found.asking(self.asks)
 
     def time(
         self, bundle: Bundle, texts: Sequence[str], most: int = _TIMED_REQUESTS

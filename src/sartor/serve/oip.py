@@ -94,7 +94,7 @@ class Protocol:
         wanted, key = _wanted(body), _input(runtime)
         given = _texts(body.inputs[0], key)
         said = body.parameters
-        about = About(said.user, said.segment) if said else About()
+        about = About(said.user, said.segment, said.fallback) if said else About()
         rows = [{key: text} for text in given]
         only = request.path_params.get("version")
         found = await self.answering.answer(Exchange.of(request.scope), rows, about, only)
@@ -142,7 +142,7 @@ def _content(
         "model_name": name,
         "model_version": found.model,
         "id": found.request_id if body.id is None else body.id,
-        "parameters": {"request_id": found.request_id},
+        "parameters": {"request_id": found.request_id, **found.personally},
         "outputs": [_OUTPUTS[output](found.outputs, found.by.outputs) for output in wanted],
     }
 

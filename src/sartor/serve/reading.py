@@ -35,12 +35,16 @@ class Reading:
     pieces: Sequence[Sequence[int]]
     starts: NDArray[np.intp]
 
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """(texts,) pieces of each text."""
+        return np.diff(np.append(self.starts, len(self.pieces)))
+
     def joined(self, logits: Floats) -> Floats:
         """(pieces, outputs) to (texts, outputs): the mean over the pieces of a text."""
         if len(self.starts) == len(self.pieces):
             return logits
-        counts = np.diff(np.append(self.starts, len(self.pieces)))
-        return (np.add.reduceat(logits, self.starts) / counts[:, None]).astype(np.float32)
+        return (np.add.reduceat(logits, self.starts) / self.counts[:, None]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

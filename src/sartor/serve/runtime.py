@@ -8,10 +8,10 @@ import html
 import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from sartor.bundle import Bundle, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
@@ -28,6 +28,8 @@ from sartor.tasks import TASKS, Task
 # tenth of the time to the first answer.
 if TYPE_CHECKING:
     from sartor.llm.asker import Asker, Asks
+    from sartor.serve.adapters.graph import AdaptedGraph, Whose
+    from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
     from sartor.serve.sharing import Sharing
 
@@ -42,8 +44,8 @@ def load(
     threads: int | None = None,
     unreleased: Literal["warn", "allow", "refuse"] = "warn",
     allow_llm: Collection[str] = (),
-    asks: "Asks | None" = None,
     cache_mb: float | None = None,
+    adapters: "Adapters | str | Path | None" = None,
 ) -> "Runtime":
     """Verify a bundle and make it ready to answer.
 
@@ -53,14 +55,15 @@ def load(
         unreleased: What to do about a bundle whose need is unmet or unproven.
         allow_llm: URLs of language models that it may send texts to, beside those in
             SARTOR_ALLOW_LLM; see `llm.access`.
-        asks: How a language model is asked; without a memory when None.
         cache_mb: Memory for answers, so that a text which comes again is not computed again;
             nothing is kept when None. See `serve.cache` for what that gives away.
+        adapters: Where the adapters of its users lie; all get the same answers when None.
 
     Raises:
         BundleError: If it is damaged, edited, too new, refused as unreleased, or wants to ask a
-            server that is not allowed.
-        SettingError: If `threads` is below 1, the cache has no room, or a server's key is missing.
+            server that is not allowed; if the adapters are another bundle's.
+        SettingError: If `threads` is below 1, the cache or the adapters have no room, or a server's
+            key is missing.
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
@@ -73,12 +76,15 @@ def load(
         _unreleased(bundle, unreleased)
     count = threads or cores()
     cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
-    if asks_llm(bundle):
-        model: Model = _asker(bundle, allow_llm, asks)
+    adapted: AdaptedGraph | None = None
+    if adapters is not None:
+        model: Model = (adapted := _adapted(bundle, adapters, count, cache))
+    elif asks_llm(bundle):
+        model = _asker(bundle, allow_llm)
     else:
         model = open_graph(bundle, count, cache)
     task = TASKS.get(bundle.manifest.task)()
-    return Runtime(bundle=bundle, threads=count, model=model, _task=task, cache=cache)
+    return Runtime(bundle, count, model, _task=task, cache=cache, adapted=adapted)
 
 
 def asks_llm(bundle: Bundle) -> bool:
@@ -86,15 +92,25 @@ def asks_llm(bundle: Bundle) -> bool:
     return prompt.FILE in bundle.manifest.files
 
 
-def _asker(bundle: Bundle, allowed: Collection[str], asks: "Asks | None") -> "Asker":
+def _adapted(
+    bundle: Bundle, adapters: "Adapters | str | Path", threads: int, cache: Cache | None
+) -> "AdaptedGraph":
+    from sartor.serve.adapters.graph import open_adapted
+    from sartor.serve.adapters.store import Adapters
+
+    given = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
+    return open_adapted(bundle, given, threads, cache)
+
+
+def _asker(bundle: Bundle, allowed: Collection[str]) -> "Asker":
     from sartor.llm.access import check_access
-    from sartor.llm.asker import Asker, Asks
+    from sartor.llm.asker import Asker
     from sartor.llm.chat import Chat
 
     found = prompt.read_prompt(bundle.path(prompt.FILE))
     check_access(found, bundle.folder, allowed)
     outputs = tuple(bundle.manifest.outputs)
-    return Asker(found, outputs, Chat(found.url, found.model, found.key), asks or Asks())
+    return Asker(found, outputs, Chat(found.url, found.model, found.key))
 
 
 def open_runtime(settings: ServeSettings) -> "Runtime":
@@ -104,12 +120,18 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         BundleError: If it is damaged, or unreleased without `settings.unreleased`.
     """
     how = "allow" if settings.unreleased else "refuse"
+    adapters = None
+    if settings.adapters is not None:
+        from sartor.serve.adapters.store import Adapters
+
+        adapters = Adapters(settings.adapters, settings.adapters_mb)
     runtime = load(
         settings.bundle,
         threads=settings.threads,
         unreleased=how,
         allow_llm=settings.allow_llm,
         cache_mb=settings.cache_mb,
+        adapters=adapters,
     )
     # The first pass allocates memory; better now than in a user's request. Another's server is
     # asked for users alone.
@@ -135,6 +157,8 @@ class Runtime:
     model: Model
     _task: Task
     cache: Cache | None = None
+    adapted: "AdaptedGraph | None" = None
+    """The model where users may have adapters of their own."""
 
     @property
     def id(self) -> str:
@@ -154,18 +178,39 @@ class Runtime:
     def released(self) -> bool:
         return self.bundle.manifest.released
 
-    def predict(self, rows: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def predict(
+        self,
+        rows: Sequence[str | Mapping[str, Any]],
+        *,
+        user: str | None = None,
+        users: Sequence[str | None] = (),
+        tenant: str | None = None,
+    ) -> list[dict[str, Any]]:
         """One answer a row, in order: label, best, probabilities, and reason where it abstains.
 
         Args:
             rows: Texts, or mappings such as {"text": "…"}.
+            user: By whose adapter; None for the answer that all get.
+            users: The user of each row, where they are not the same; None as of `user`.
+            tenant: Whose user they are.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
+            UnknownName: If a user has no adapter.
+            BundleError: If an adapter is damaged, another's, or of another bundle.
+            SettingError: If users are named and no adapters were loaded.
         """
-        return self.answer(self.texts(rows))
+        texts = self.texts(rows)
+        return self.answer(texts, self._whose(users or [user] * len(texts), tenant, len(texts)))
 
-    async def predict_async(self, rows: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    async def predict_async(
+        self,
+        rows: Sequence[str | Mapping[str, Any]],
+        *,
+        user: str | None = None,
+        users: Sequence[str | None] = (),
+        tenant: str | None = None,
+    ) -> list[dict[str, Any]]:
         """What `predict` gives, computed in a worker thread: the event loop stays free.
 
         Callers that wait on the same loop share batches: while one batch is computed the others
@@ -174,11 +219,17 @@ class Runtime:
 
         Args:
             rows: Texts, or mappings such as {"text": "…"}.
+            user: As of `predict`.
+            users: As of `predict`.
+            tenant: As of `predict`.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
+            UnknownName: As of `predict`, as are BundleError and SettingError.
         """
-        return await self._sharing.submit(self.texts(rows))
+        texts = self.texts(rows)
+        named = users or [user] * len(texts)
+        return await self._sharing.submit(texts, self._whose(named, tenant, len(texts)))
 
     def batcher(self, max_wait_s: float = math.inf, rate: float = 0.0) -> "Batcher":
         """What lets concurrent callers on one event loop share batches.
@@ -198,11 +249,32 @@ class Runtime:
             self.answer, workers=workers, max_wait_s=max_wait_s, longest=longest, rate=rate
         )
 
+    def asking(self, asks: "Asks") -> "Runtime":
+        """The same, whose language model is asked like that; itself where it asks none."""
+        if not asks_llm(self.bundle):
+            return self
+        return replace(self, model=replace(cast("Asker", self.model), asks=asks))
+
     @cached_property
     def _sharing(self) -> "Sharing":
         from sartor.serve.sharing import Sharing
 
         return Sharing(self.batcher)
+
+    def _whose(self, users: Sequence[str | None], tenant: str | None, rows: int) -> "Whose":
+        if isinstance(users, str) or len(users) != rows:
+            raise RequestError(
+                f"{rows} rows and users {users!r:.100}.", fix="name as many users as rows."
+            )
+        if all(user is None for user in users):
+            return ()
+        if self.adapted is None:
+            raise SettingError(
+                "Users are named, and no adapters were loaded.",
+                fix='say where they lie: load(path, adapters="…").',
+            )
+        store = self.adapted.store
+        return [None if user is None else store.get(tenant, user) for user in users]
 
     def texts(self, rows: Sequence[str | Mapping[str, Any]]) -> list[str]:
         """The text of each row, checked.
@@ -218,8 +290,12 @@ class Runtime:
         (key,) = self.bundle.manifest.inputs
         return [_text(row, index, key) for index, row in enumerate(rows)]
 
-    def answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def answer(self, texts: Sequence[str], whose: "Whose" = ()) -> list[dict[str, Any]]:
         """Answers to texts that were checked.
+
+        Args:
+            texts: Of any users.
+            whose: The adapter of each; empty where there is none at all.
 
         Raises:
             RequestError: If a language model that the bundle asks does not answer.
@@ -227,13 +303,15 @@ class Runtime:
         if not texts:
             return []
         try:
-            logits = self.logits(texts)
+            logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
         return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
 
-    def logits(self, texts: Sequence[str]) -> Floats:
+    def logits(self, texts: Sequence[str], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
+        if self.adapted is not None:
+            return self.adapted.logits(texts, whose)
         cache, model = self.cache, self.model
         if cache is None or not asks_llm(self.bundle):
             return model.logits(texts)

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sartor.serve.batcher import Answer, Batcher
+
+if TYPE_CHECKING:
+    from sartor.serve.adapters.graph import Whose
 
 
 class Sharing:
@@ -19,9 +23,14 @@ class Sharing:
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
         self._lock = Lock()
 
-    async def submit(self, texts: Sequence[str]) -> list[Answer]:
-        """Answers to the texts, in order; computed in a worker thread."""
-        return await self._here().submit(texts)
+    async def submit(self, texts: Sequence[str], whose: "Whose" = ()) -> list[Answer]:
+        """Answers to the texts, in order; computed in a worker thread.
+
+        Args:
+            texts: Checked.
+            whose: See `Batcher.submit`.
+        """
+        return await self._here().submit(texts, whose=whose)
 
     def _here(self) -> Batcher:
         loop = asyncio.get_running_loop()
