@@ -74,10 +74,14 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
     model = read_graph(graph)
     head = find_head(model)
     chosen = linears(model, where, () if head is None else head.nodes) if rank else {}
+    if rank and not chosen:
+        raise NothingToTune(
+            f"{graph} has no linear layer called {where!r}.",
+            fix="give another pattern, e.g. *; or no rank, for heads alone.",
+        )
     if head is None and not chosen:
         raise NothingToTune(
-            f"{graph} has no linear head that could be a user's own"
-            + (f", and no linear layer called {where!r}." if rank else "."),
+            f"{graph} has no linear head that could be a user's own.",
             fix="take a single model, no cascade and no ensemble; or give a rank, to adapt layers.",
         )
     shared = None if head is None else _shared_head(model, head)
@@ -94,7 +98,7 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
         outputs=len(bundle.manifest.outputs),
         features=features,
         head=entry_of(packed) if shared else None,
-        rank=rank if chosen else 0,
+        rank=rank,
         where=where,
         linears={name: (one.width, one.height) for name, one in chosen.items()},
     )
