@@ -12,13 +12,12 @@ from sartor.bundle.adapter import (
     read_adapter,
     write_adapter,
 )
-from sartor.bundle.base import BASE, BIAS, FOLDER, WEIGHT, base_head
+from sartor.bundle.base import BASE, BIAS, FOLDER, WEIGHT, base_head, read_base
 from sartor.core.errors import BundleError, UnknownName
 from sartor.core.protocols import Floats
 from sartor.core.workspace import Workspace
 from sartor.listen.by_user import Who
-from sartor.serve.adapters.graph import AdaptedGraph
-from sartor.serve.runtime import load
+from sartor.serve.runtime import Runtime, load
 from sartor.tasks import TASKS
 from sartor.tune.personal import Shared
 
@@ -44,16 +43,19 @@ def open_model(folder: Path, place: Workspace, root: Path | None = None) -> "Mod
     if root is None:
         root = place.folder / "adapters" / f"{manifest.name}-{manifest.id[:_ID]}"
     if not (root / FOLDER / BASE).exists():
+        # Users without onnx can go on where the base was made.
         from sartor.shrink.adaptable import make_base
 
         make_base(bundle, root)
+    elif (other := read_base(root).bundle) != manifest.id:
+        raise BundleError(
+            f"{root} holds adapters of the bundle {other[:_ID]}, not of {manifest.id[:_ID]}.",
+            fix="name another folder, or leave it out: each bundle then gets one of its own.",
+        )
     runtime = load(folder, unreleased="allow", adapters=root, cache_mb=_CACHE_MB)
-    if runtime.adapted is None:
-        raise BundleError(f"{root} holds no adapters.", fix="name another folder.")
     head = base_head(root)
     temperature = float(manifest.decision.get("temperature", 1.0))
-    shared = Shared(head[WEIGHT], head[BIAS], temperature)
-    return Model(bundle, root, shared, runtime.adapted)
+    return Model(bundle, root, Shared(head[WEIGHT], head[BIAS], temperature), runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,13 @@ class Model:
         bundle: What all share.
         root: Folder of the adapters.
         head: The bundle's.
-        graph: Runs it.
+        runtime: Answers by it.
     """
 
     bundle: Bundle
     root: Path
     head: Shared
-    graph: AdaptedGraph
+    runtime: Runtime
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -78,7 +80,9 @@ class Model:
 
     def read(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """(texts, features), what the head reads, and (texts, outputs), the logits as served."""
-        return self.graph.features(texts), self.graph.logits(texts)
+        if self.runtime.adapted is None:
+            raise BundleError(f"{self.root} holds no adapters.", fix="name another folder.")
+        return self.runtime.adapted.features(texts), self.runtime.logits(texts)
 
     def best(self, logits: Floats) -> list[str]:
         """The forced answer of each row, by the bundle's decision rule."""

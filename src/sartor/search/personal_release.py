@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sartor.bundle.adapter import BIAS, WEIGHT, Adapter
+from sartor.bundle.adapter import Adapter
+from sartor.bundle.base import BIAS, WEIGHT
 from sartor.core.store import Store
 from sartor.core.tables import looks
 from sartor.core.types import Examples
