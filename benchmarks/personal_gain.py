@@ -44,6 +44,8 @@ _WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 Labels = NDArray[np.int64]
 Habit = Callable[[Labels], Labels]
 """Rows to the labels that a user means there."""
+Kind = tuple[str, Callable[[np.random.Generator], Habit]]
+"""Name, and what draws a habit of that kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,11 @@ def main() -> None:
     detail: dict[str, Any] = {"rows": options.rows, "plain": options.plain}
     for name in options.problems:
         bench = prepared(encoded(name, options.cache, 6_000))
-        last = options.rows[-1]
+        last, kinds = options.rows[-1], habits(bench)
         for words, manners in (("all answers said", ALL), ("7 of 10 wrong ones corrected", SOME)):
-            users = [with_habit(bench, number, options.rows, manners) for number in range(USERS)]
+            users = [
+                with_habit(bench, kinds, number, options.rows, manners) for number in range(USERS)
+            ]
             gained = [100 * (user["with"] - user["without"]) for user in users]
             about = f"{name}, {words}"
             lines += [
@@ -132,8 +136,7 @@ def prepared(world: World) -> Bench:
     return Bench(world, Shared(fit.weight, fit.bias), stream, fresh)
 
 
-def habits(bench: Bench) -> list[tuple[str, Callable[[np.random.Generator], Habit]]]:
-    """Name, and what draws a habit of that kind."""
+def habits(bench: Bench) -> list[Kind]:
     labels, frequent = bench.world.labels, np.argsort(-np.bincount(bench.world.labels))
     some = bench.world.features[bench.stream]
     subjects = KMeans(_SUBJECTS, n_init=1, random_state=0).fit(some)
@@ -170,8 +173,9 @@ def habits(bench: Bench) -> list[tuple[str, Callable[[np.random.Generator], Habi
     ]
 
 
-def with_habit(bench: Bench, number: int, sizes: Sequence[int], manners: Manners) -> dict[str, Any]:
-    kinds = habits(bench)
+def with_habit(
+    bench: Bench, kinds: Sequence[Kind], number: int, sizes: Sequence[int], manners: Manners
+) -> dict[str, Any]:
     kind, drawn = kinds[number % len(kinds)]
     habit = drawn(np.random.default_rng([4, number]))
     head, looks = lived(bench, f"habit {number}", habit, sizes, manners)

@@ -1,4 +1,4 @@
-"""Served, corrected by one user, and from then on answered as that user means it, until forgotten."""
+"""Served, corrected by one user, then answered as that user means it, until they are forgotten."""
 
 import json
 import threading

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sartor.core.errors import BundleError, DataError, Interrupted, SettingError
-from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
+from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted, silent
 from sartor.core.hashing import digest, sources_sha256
 from sartor.core.store import Store
 from sartor.core.workspace import Workspace
@@ -108,9 +108,13 @@ def personalise(
         desk = _Desk(store, model, rule or Rule(), Records(place))
         emit(StageStarted("personal", len(wanted), "users"))
         done: list[Outcome] = []
+
+        def wait() -> None:
+            emit(Note("Waiting for another process that tunes for a user, or forgets one."))
+
         try:
             for who in wanted:
-                with turn(desk.records.lock, lambda: None):
+                with turn(desk.records.lock, wait):
                     done.append(desk.outcome(who) if whom.users else desk.tolerant(who))
                 emit(StageProgress("personal", len(done), len(wanted)))
         except KeyboardInterrupt:
@@ -189,8 +193,9 @@ def _summary(done: Sequence[Outcome]) -> str:
     released = sum(one.state == "released" for one in done)
     kept = sum(one.state == "kept" for one in done)
     again = sum(one.again for one in done)
+    users = "1 user" if len(done) == 1 else f"{len(done):,} users"
     return (
-        f"{len(done):,} users: {released:,} released, {kept:,} kept theirs,"
-        f" {len(done) - released - kept:,} stay with the shared model"
+        f"{users}: {released:,} released, {kept:,} kept,"
+        f" {len(done) - released - kept:,} with the shared model"
         + (f" ({again:,} unchanged since last time)" if again else "")
     )
