@@ -40,6 +40,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "joining": (),
         "compressors": (),
         "students": (),
+        "adapters": (),
         "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
     }
