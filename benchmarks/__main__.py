@@ -40,6 +40,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "joining": (),
         "compressors": (),
         "students": (),
+        "adapters": (),
         "personal_gain": ("--plain", "20"),
         "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
