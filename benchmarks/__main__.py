@@ -42,6 +42,8 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "joining": (),
         "compressors": (),
         "students": (),
+        "adapters": (),
+        "personal_gain": ("--plain", "20"),
         "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
     }

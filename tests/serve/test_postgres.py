@@ -18,6 +18,7 @@ from sartor.core.errors import WorkspaceError
 from sartor.core.grants import Grant
 from sartor.core.store import Store
 from sartor.core.tables import metadata
+from sartor.listen.by_user import Who, heard, users
 from sartor.listen.export import corrections, delete_user
 from sartor.listen.feedback import draw_audit, summary
 from sartor.serve.records import Keeping, Recorder, Said, Served
@@ -132,6 +133,9 @@ def test_served_answers_and_feedback_through_the_whole_way(url: str):
         assert found.confused == (("refund", "other", 1),)
         assert found.audit is not None
         assert [c["label"] for c in corrections(store)] == ["other", "refund"]
+        assert users(store) == [Who(None, "u1"), Who(None, "u2")]
+        (theirs,) = heard(store, Who(None, "u2")).rows
+        assert (theirs.label, theirs.best, theirs.named) == ("refund", "refund", True)
         deleted = delete_user(store, "u1")
         assert (deleted.predictions, deleted.feedback) == (1, 1)
         assert [c["user"] for c in corrections(store)] == ["u2"]

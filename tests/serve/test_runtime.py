@@ -47,7 +47,7 @@ def test_answers_keep_the_order_of_the_rows_across_batches(loaded: Runtime, monk
 @pytest.mark.parametrize("seed", range(20))
 def test_batches_hold_every_row_once_within_the_budget(seed: int):
     lengths = np.random.default_rng(seed).integers(1, 3_000, 200).tolist()
-    batches = graph._batches(lengths)
+    batches = graph.batches(lengths)
     assert sorted(row for batch in batches for row in batch) == list(range(200))
     for batch in batches:
         padded = len(batch) * max(lengths[row] for row in batch)

@@ -6,6 +6,7 @@ everything, so a later edit by hand is noticed. It guards against accidents, not
 that is for a signature (`bundle.signing`).
 """
 
+import hashlib
 import json
 import re
 from typing import Any, Literal
@@ -49,6 +50,11 @@ class FileEntry(BaseModel):
     before: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """SHA-256 the card had before the verdicts were recorded: manifest and card are two files, and
     a kill between them leaves the old card beside the new manifest."""
+
+
+def entry_of(data: bytes) -> FileEntry:
+    """The entry of a file that holds `data`."""
+    return FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 class Windows(BaseModel):

@@ -15,6 +15,7 @@ from sartor.cli import (
     keys,
     models,
     needs,
+    personal,
     search,
     serving,
     shipping,
@@ -45,7 +46,7 @@ def main(
     """What can be asked without a command."""
 
 
-for group in (needs, serving, deploying, shipping, cost, system):
+for group in (needs, serving, deploying, shipping, personal, cost, system):
     for command in group.COMMANDS:
         app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(system.starters, name="starters")

@@ -55,19 +55,29 @@ def audit(
 def delete(
     user: Annotated[str, typer.Option(help="The user to forget.")],
     tenant: Tenant = None,
+    adapters: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of adapters outside the workspace; may be repeated."),
+    ] = None,
     workspace: Where = HERE,
     json: Json = False,
 ) -> None:
-    """Delete everything that is kept of a user."""
-    from sartor.cli.drawing import write_json
-    from sartor.listen.export import delete_user
+    """Delete everything that is kept of a user, and every model of their own.
 
-    with _store(workspace) as store:
-        gone = delete_user(store, user, tenant)
+    What remains is a line in the store that says when, under which tenant and how much, not whose.
+    """
+    from sartor.cli.drawing import write_json
+    from sartor.core.workspace import Workspace
+    from sartor.search.forgetting import forget_user
+
+    gone = forget_user(Workspace.open(workspace), user, tenant, adapters or ())
     if json:
         write_json(asdict(gone))
     else:
-        sys.stdout.write(f"Deleted {gone.predictions:,} answers and {gone.feedback:,} opinions.\n")
+        sys.stdout.write(
+            f"Deleted {gone.predictions:,} answers, {gone.feedback:,} opinions"
+            f" and {gone.adapters:,} adapters.\n"
+        )
 
 
 def _store(workspace: Path) -> "Store":

@@ -84,6 +84,13 @@ def serve(
         float | None,
         typer.Option(help="Memory for answers to texts that come again; default none."),
     ] = None,
+    adapters: Annotated[
+        Path | None,
+        typer.Option(help="Folder with users' own adapters: see `sartor personalize`."),
+    ] = None,
+    adapters_mb: Annotated[
+        float, typer.Option(help="Most memory for adapters; those asked for last stay in it.")
+    ] = 256.0,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="Name under which browsers may reach the server.")
     ] = None,
@@ -133,6 +140,8 @@ def serve(
         unreleased=unreleased,
         threads=threads,
         cache_mb=cache_mb,
+        adapters=str(adapters) if adapters else None,
+        adapters_mb=adapters_mb,
         allowed_hosts=tuple(allowed_host or ()),
         allow_llm=tuple(allow_llm or ()),
         verify_key=verify_key,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0003"
+VERSION = "0004"
 """Revision of the newest migration; a store of a later one is refused."""
 
 
@@ -131,6 +131,16 @@ audits = sa.Table(
     sa.Column("row", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("drawn", UtcTime, nullable=False),
     sa.ForeignKeyConstraint(["request_id", "row"], _SERVED_ROW, ondelete="CASCADE"),
+)
+
+deletions = sa.Table(
+    "deletions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("time", UtcTime, nullable=False),
+    sa.Column("tenant", sa.Text),
+    # What went, by kind. Whose it was is what had to go: it is not here.
+    sa.Column("gone", sa.JSON, nullable=False),
 )
 
 api_keys = sa.Table(

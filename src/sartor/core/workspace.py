@@ -10,6 +10,8 @@
       runs/N/            need.yaml, facts.json, result.json, report.html
       bundles/NAME-ID/   what ships
       deployments/NAME/  what is served under a name, and how it came to be (see `serve.deployment`)
+      adapters/NAME-ID/  heads of users' own beside a bundle (see `bundle.adapter`)
+      personal/          what became of each user when they were last tried
 
 A stage result is built under a staging name, flushed, then renamed: it is whole or absent. Two
 processes on one workspace may build the same result; one of them wins, both read the same bytes.

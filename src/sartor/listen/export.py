@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -18,7 +18,16 @@ import sqlalchemy as sa
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError
 from sartor.core.store import Store
-from sartor.core.tables import audits, feedback, predictions
+from sartor.core.tables import (
+    audits,
+    deletions,
+    feedback,
+    look_rows,
+    looks,
+    now,
+    predictions,
+)
+from sartor.listen.by_user import Who
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -40,10 +49,19 @@ class Correction(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """Rows that a deletion removed."""
+    """What a deletion removed.
+
+    Args:
+        predictions: Answers, with their texts.
+        feedback: What the user said, and what was said of their texts.
+        looks: Comparisons of a model of their own with the one that all share.
+        adapters: Such models.
+    """
 
     predictions: int
     feedback: int
+    looks: int = 0
+    adapters: int = 0
 
 
 def corrections(
@@ -119,16 +137,20 @@ def write_dataset(rows: Sequence[Correction], path: Path) -> None:
     write_durably(path, content.encode("utf-8", "replace"))
 
 
-def delete_user(store: Store, user: str, tenant: str | None = None) -> Deleted:
+def delete_user(
+    store: Store, user: str, tenant: str | None = None, adapters: Sequence[str | None] = ()
+) -> Deleted:
     """Delete everything of a user: answers, texts and what was said, by them or about their texts.
 
-    The rows are overwritten on disk, not only unlinked; backups are not reached.
+    The rows are overwritten on disk, not only unlinked; backups are not reached. That something was
+    deleted, when, and how much is written down, without whose it was.
 
     Args:
         store: Where answers and feedback were recorded.
         user: As requests named them.
         tenant: Only their rows under this tenant; under every one when None, since two tenants may
             mean two people by the same name.
+        adapters: The tenant of each model of their own that was deleted just before.
     """
     served_to, said_by = predictions.c.user == user, feedback.c.user == user
     if tenant is not None:
@@ -137,10 +159,25 @@ def delete_user(store: Store, user: str, tenant: str | None = None) -> Deleted:
     theirs = sa.select(predictions.c.request_id).where(served_to)
     about = sa.or_(said_by, feedback.c.request_id.in_(theirs))
     with store.write() as connection:
+        under = {tenant, *adapters}
+        under.update(connection.scalars(sa.select(predictions.c.tenant).where(served_to)))
+        under.update(connection.scalars(sa.select(feedback.c.tenant).where(said_by)))
         said = connection.execute(sa.delete(feedback).where(about)).rowcount
         served = connection.execute(sa.delete(predictions).where(served_to)).rowcount
+        looked = sum(_forget_looks(connection, Who(each, user)) for each in under)
+        gone = Deleted(served, said, looked, len(adapters))
+        if any(asdict(gone).values()):
+            line = {"time": now(), "tenant": tenant, "gone": asdict(gone)}
+            connection.execute(sa.insert(deletions).values(line))
     store.scrub()
-    return Deleted(predictions=served, feedback=said)
+    return gone
+
+
+def _forget_looks(connection: sa.Connection, who: Who) -> int:
+    """Marks of the user's texts and how their model fared on them; how many looks went."""
+    theirs = sa.select(looks.c.id).where(looks.c.bundle.startswith(who.book, autoescape=True))
+    connection.execute(sa.delete(look_rows).where(look_rows.c.look.in_(theirs)))
+    return connection.execute(sa.delete(looks).where(looks.c.id.in_(theirs))).rowcount
 
 
 def _line(row: Correction) -> str:

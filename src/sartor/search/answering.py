@@ -48,7 +48,7 @@ class Answering:
         Raises:
             BundleError: If it is damaged, or asks what is not allowed.
         """
-        return runtime.start(open_bundle(folder), allow_llm=self.allowed, asks=self.asks)
+        return runtime.start(open_bundle(folder), allow_llm=self.allowed).asking(self.asks)
 
     def time(
         self, bundle: Bundle, texts: Sequence[Text], most: int = _TIMED_REQUESTS

@@ -15,6 +15,7 @@ from sartor.core.events import Emit, silent
 from sartor.core.near import near_miss
 from sartor.core.store import Store
 from sartor.serve import page
+from sartor.serve.adapters.figures import Personal
 from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse, said_text
@@ -102,6 +103,7 @@ class Service:
         )
         self.metrics.add(versions.figures)
         self.metrics.add(Hits(lambda: [v.runtime.cache for v in versions.lineup.versions]))
+        self.metrics.add(Personal(lambda: versions.lineup.live.runtime.adapted))
         self.metrics.counted(
             "sartor_log_lines_dropped",
             "Lines that the log's reader did not take in time.",
@@ -167,11 +169,10 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())
-        about = About(body.user, body.segment)
+        about = About(body.user, body.segment, body.fallback)
         found = await self._answering.answer(Exchange.of(request.scope), body.inputs, about)
-        response = reply(
-            {"outputs": found.outputs, "model": found.model, "request_id": found.request_id}
-        )
+        said = {"outputs": found.outputs, "model": found.model, "request_id": found.request_id}
+        response = reply(said | found.personally)
         response.background = found.background
         return response
 
@@ -194,6 +195,7 @@ class Service:
         keeps = {
             "feedback": self._recorder is not None,
             "texts_kept": self._settings.store_texts and self._recorder is not None,
+            "personal": self._settings.adapters is not None,
         }
         return reply(tell(self._versions.lineup, self._follower) | keeps)
 

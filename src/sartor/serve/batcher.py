@@ -13,14 +13,31 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sartor.core.errors import RequestError
 from sartor.core.texts import Text, length_of
 from sartor.serve.room import Busy
 
+if TYPE_CHECKING:
+    from sartor.serve.adapters.graph import Whose
+
 Answer = dict[str, Any]
-Answers = Callable[[Sequence[Text]], Sequence[Answer]]
+
+
+class Answers(Protocol):
+    """How a batch is answered."""
+
+    def __call__(self, texts: Sequence[Text], whose: "Whose" = (), /) -> Sequence[Answer]:
+        """One answer a text, in order.
+
+        Args:
+            texts: Of any requests.
+            whose: The adapter of each; left out where there is none at all.
+        """
+        ...
+
 
 BATCH_CHARS = 2_048
 """Characters in one batch: about 500 tokens of English. On a CPU larger ones only add latency."""
@@ -47,6 +64,7 @@ class _Job:
     texts: Sequence[Text]
     done: "asyncio.Future[list[Answer]]"
     timing: Timing
+    whose: "Whose" = ()
     taken: int = 0
     answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
 
@@ -93,12 +111,15 @@ class Batcher:
         """Seconds of work that wait, at the present rate."""
         return self._waiting / (self._rate * self._workers) if self._rate else 0.0
 
-    async def submit(self, texts: Sequence[Text], timing: Timing | None = None) -> list[Answer]:
+    async def submit(
+        self, texts: Sequence[Text], timing: Timing | None = None, whose: "Whose" = ()
+    ) -> list[Answer]:
         """Answers to the texts, in order.
 
         Args:
             texts: At least one, else the answer is empty.
             timing: Filled in.
+            whose: The adapter of each; empty where there is none at all.
 
         Raises:
             Busy: When too much waits already.
@@ -116,7 +137,7 @@ class Batcher:
                 fix=f"try again in {self.retry_after_s} s.",
                 where="model",
             )
-        job = _Job(texts, asyncio.get_running_loop().create_future(), timing or Timing())
+        job = _Job(texts, asyncio.get_running_loop().create_future(), timing or Timing(), whose)
         job.timing.asked = time.perf_counter()
         self._jobs.append(job)
         self._waiting += sum(map(self._cost, texts))
@@ -177,9 +198,11 @@ class Batcher:
 
     async def _run(self, parts: list[tuple[_Job, int]]) -> None:
         texts = [job.texts[row] for job, row in parts]
+        whose = [job.whose[row] if job.whose else None for job, row in parts]
+        given = (texts, whose) if any(one is not None for one in whose) else (texts,)
         start = time.perf_counter()
         loop = asyncio.get_running_loop()
-        ran = loop.run_in_executor(self._pool, self._answers, texts)
+        ran = loop.run_in_executor(self._pool, partial(self._answers, *given))
         await asyncio.wait({ran})
         error = ran.exception()
         if error is not None:

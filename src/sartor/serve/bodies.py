@@ -39,7 +39,10 @@ class PredictBody(BaseModel):
     )
     """One mapping a row, from the model's input keys to values."""
     user: _Name | None = None
-    """Whose text it is: lets feedback be grouped, and everything of a user be deleted."""
+    """Whose text it is: lets feedback be grouped, and everything of a user be deleted. Where users
+    have adapters, all rows are answered by this user's."""
+    fallback: Literal["global"] | None = None
+    """What answers for a user who has no adapter: the model that all share, where it is said."""
     segment: _Name | None = None
     """A group to report on, e.g. a country or a plan."""
 
@@ -92,6 +95,8 @@ class PredictReply(BaseModel):
     outputs: list[Answer]
     model: str
     request_id: str
+    personal: bool | None = None
+    """Whether the user's own adapter answered; left out where no user can have one."""
 
 
 class FeedbackReply(BaseModel):
@@ -137,6 +142,8 @@ class ModelReply(BaseModel):
     """Whether feedback is taken here."""
     texts_kept: bool
     """Whether texts that are sent for an answer are kept."""
+    personal: bool
+    """Whether users can have adapters here."""
     versions: list[VersionReply]
     deployment: DeploymentReply | None
 

@@ -78,24 +78,27 @@ class Graph:
 
         def forward(session: Session, rows: list[int]) -> None:
             sides = zip(*(pieces[row] for row in rows), strict=True)
-            result[rows] = session.run(*(array for side in sides for array in self._padded(side)))
+            found = (array for side in sides for array in padded(side, self.reader.pad))
+            result[rows] = session.run(*found)
 
-        batches = _batches([sum(map(len, piece)) for piece in pieces])
-        if self.lanes is not None and self.lanes.takes(len(batches)):
-            self.lanes.run(batches, forward)
+        parts = batches([sum(map(len, piece)) for piece in pieces])
+        if self.lanes is not None and self.lanes.takes(len(parts)):
+            self.lanes.run(parts, forward)
         else:
-            for rows in batches:
+            for rows in parts:
                 forward(self.session, rows)
         return result
 
-    def _padded(self, pieces: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
-        longest = max(1, max(map(len, pieces)))
-        ids = np.full((len(pieces), longest), self.reader.pad, np.int64)
-        mask = np.zeros((len(pieces), longest), np.int64)
-        for row, found in enumerate(pieces):
-            ids[row, : len(found)] = found
-            mask[row, : len(found)] = 1
-        return ids, mask
+
+def padded(pieces: Sequence[Sequence[int]], pad: int) -> tuple[Ids, Ids]:
+    """(pieces, longest) token ids filled up with `pad`, and their mask: 1 for a token."""
+    longest = max(1, max(map(len, pieces)))
+    ids = np.full((len(pieces), longest), pad, np.int64)
+    mask = np.zeros((len(pieces), longest), np.int64)
+    for row, found in enumerate(pieces):
+        ids[row, : len(found)] = found
+        mask[row, : len(found)] = 1
+    return ids, mask
 
 
 def _content(piece: Piece) -> bytes:
@@ -104,11 +107,11 @@ def _content(piece: Piece) -> bytes:
     return b"".join([first.tobytes(), *(_BETWEEN + ids.tobytes() for ids in others)])
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
+def batches(lengths: Sequence[int]) -> list[list[int]]:
     """Rows by length, cut where rows × longest would pass the token budget."""
-    batches: list[list[int]] = []
+    found: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not batches or (len(batches[-1]) + 1) * lengths[row] > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
+        if not found or (len(found[-1]) + 1) * lengths[row] > BATCH_TOKENS:
+            found.append([])
+        found[-1].append(row)
+    return found

@@ -96,7 +96,7 @@ class Protocol:
         wanted = _wanted(body)
         rows = _rows(body.inputs, runtime.inputs)
         said = body.parameters
-        about = About(said.user, said.segment) if said else About()
+        about = About(said.user, said.segment, said.fallback) if said else About()
         only = request.path_params.get("version")
         found = await self.answering.answer(Exchange.of(request.scope), rows, about, only)
         response = reply(_content(body, found, runtime.name, wanted))
@@ -138,7 +138,7 @@ def _content(
         "model_name": name,
         "model_version": found.model,
         "id": found.request_id if body.id is None else body.id,
-        "parameters": {"request_id": found.request_id},
+        "parameters": {"request_id": found.request_id, **found.personally},
         "outputs": [_OUTPUTS[output](found.outputs, found.by) for output in wanted],
     }
 

@@ -46,6 +46,8 @@ class RequestParameters(BaseModel):
 
     user: _Name | None = None
     """As in /v1/predict."""
+    fallback: Literal["global"] | None = None
+    """As in /v1/predict."""
     segment: _Name | None = None
     """As in /v1/predict."""
     binary_data_output: _False | None = None

@@ -41,12 +41,16 @@ class Reading:
     starts: NDArray[np.intp]
     others: Sequence[Sequence[int]] | None = None
 
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """(texts,) pieces of each text."""
+        return np.diff(np.append(self.starts, len(self.pieces)))
+
     def joined(self, logits: Floats) -> Floats:
         """(pieces, outputs) to (texts, outputs): the mean over the pieces of a text."""
         if len(self.starts) == len(self.pieces):
             return logits
-        counts = np.diff(np.append(self.starts, len(self.pieces)))
-        return (np.add.reduceat(logits, self.starts) / counts[:, None]).astype(np.float32)
+        return (np.add.reduceat(logits, self.starts) / self.counts[:, None]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,13 @@ A bundle without a graph holds a prompt: its answers are those of a language mod
 which is asked only where the user allows it.
 """
 
-import html
 import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
@@ -30,6 +29,8 @@ from sartor.tasks import TASKS, Brief, Task
 # tenth of the time to the first answer.
 if TYPE_CHECKING:
     from sartor.llm.asker import Asker, Asks
+    from sartor.serve.adapters.graph import AdaptedGraph, Whose
+    from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
     from sartor.serve.sharing import Sharing
 
@@ -46,6 +47,7 @@ def load(
     allow_llm: Collection[str] = (),
     cache_mb: float | None = None,
     verify_key: str | Path | None = None,
+    adapters: "Adapters | str | Path | None" = None,
 ) -> "Runtime":
     """Verify a bundle and make it ready to answer.
 
@@ -59,12 +61,14 @@ def load(
             nothing is kept when None. See `serve.cache` for what that gives away.
         verify_key: PEM file of the public key that must have signed it; that in SARTOR_VERIFY_KEY
             when None, and "" for none.
+        adapters: Where the adapters of its users lie; all get the same answers when None.
 
     Raises:
         BundleError: If it is damaged, edited, too new, not signed by the key that is asked for,
-            refused as unreleased, or wants to ask a server that is not allowed.
-        SettingError: If `threads` is below 1, the cache has no room, a server's key is missing, or
-            the public key cannot be used.
+            refused as unreleased, or wants to ask a server that is not allowed; if the adapters are
+            another bundle's.
+        SettingError: If `threads` is below 1, the cache or the adapters have no room, a server's
+            key is missing, or the public key cannot be used.
     """
     if threads is not None and threads < 1:
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
@@ -75,7 +79,7 @@ def load(
     bundle = opening()
     if not bundle.manifest.released:
         _unreleased(bundle, unreleased)
-    return start(bundle, threads=threads, allow_llm=allow_llm, cache_mb=cache_mb)
+    return start(bundle, threads=threads, allow_llm=allow_llm, cache_mb=cache_mb, adapters=adapters)
 
 
 def start(
@@ -83,8 +87,8 @@ def start(
     *,
     threads: int | None = None,
     allow_llm: Collection[str] = (),
-    asks: "Asks | None" = None,
     cache_mb: float | None = None,
+    adapters: "Adapters | str | Path | None" = None,
 ) -> "Runtime":
     """Make a bundle that was verified ready to answer, released or not.
 
@@ -92,23 +96,27 @@ def start(
         bundle: From `open_bundle`.
         threads: See `load`, as for the others.
         allow_llm: URLs of language models that it may send texts to.
-        asks: How a language model is asked; without a memory when None.
         cache_mb: Memory for answers.
+        adapters: Of its users.
 
     Raises:
-        BundleError: If it cannot be run, or wants to ask a server that is not allowed.
-        SettingError: If the cache has no room, or a server's key is missing.
+        BundleError: If it cannot be run, or wants to ask a server that is not allowed; if the
+            adapters are another bundle's.
+        SettingError: If the cache or the adapters have no room, or a server's key is missing.
     """
     from sartor.serve.graph import open_graph
 
     count = threads or cores()
     cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
-    if asks_llm(bundle):
-        model: Model = _asker(bundle, allow_llm, asks)
+    adapted: AdaptedGraph | None = None
+    if adapters is not None:
+        model: Model = (adapted := _adapted(bundle, adapters, count, cache))
+    elif asks_llm(bundle):
+        model = _asker(bundle, allow_llm)
     else:
         model = open_graph(bundle, count, cache)
     task = TASKS.get(bundle.manifest.task)()
-    return Runtime(bundle=bundle, threads=count, model=model, _task=task, cache=cache)
+    return Runtime(bundle, count, model, _task=task, cache=cache, adapted=adapted)
 
 
 def asks_llm(bundle: Bundle) -> bool:
@@ -116,15 +124,25 @@ def asks_llm(bundle: Bundle) -> bool:
     return prompt.FILE in bundle.manifest.files
 
 
-def _asker(bundle: Bundle, allowed: Collection[str], asks: "Asks | None") -> "Asker":
+def _adapted(
+    bundle: Bundle, adapters: "Adapters | str | Path", threads: int, cache: Cache | None
+) -> "AdaptedGraph":
+    from sartor.serve.adapters.graph import open_adapted
+    from sartor.serve.adapters.store import Adapters
+
+    given = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
+    return open_adapted(bundle, given, threads, cache)
+
+
+def _asker(bundle: Bundle, allowed: Collection[str]) -> "Asker":
     from sartor.llm.access import check_access
-    from sartor.llm.asker import Asker, Asks
+    from sartor.llm.asker import Asker
     from sartor.llm.chat import Chat
 
     found = prompt.read_prompt(bundle.path(prompt.FILE))
     check_access(found, bundle.folder, allowed)
     outputs = tuple(bundle.manifest.outputs)
-    return Asker(found, outputs, Chat(found.url, found.model, found.key), asks or Asks())
+    return Asker(found, outputs, Chat(found.url, found.model, found.key))
 
 
 def open_runtime(settings: ServeSettings) -> "Runtime":
@@ -134,6 +152,11 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         BundleError: If it is damaged, or unreleased without `settings.unreleased`.
     """
     how = "allow" if settings.unreleased else "refuse"
+    adapters = None
+    if settings.adapters is not None:
+        from sartor.serve.adapters.store import Adapters
+
+        adapters = Adapters(settings.adapters, settings.adapters_mb)
     runtime = load(
         settings.bundle,
         threads=settings.threads,
@@ -141,6 +164,7 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         allow_llm=settings.allow_llm,
         cache_mb=settings.cache_mb,
         verify_key=settings.verify_key,
+        adapters=adapters,
     )
     # The first pass allocates memory; better now than in a user's request. Another's server is
     # asked for users alone.
@@ -171,6 +195,8 @@ class Runtime:
     model: Model
     _task: Task
     cache: Cache | None = None
+    adapted: "AdaptedGraph | None" = None
+    """The model where users may have adapters of their own."""
 
     @property
     def id(self) -> str:
@@ -212,19 +238,40 @@ class Runtime:
     def released(self) -> bool:
         return self.bundle.manifest.released
 
-    def predict(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    def predict(
+        self,
+        rows: Sequence[Row],
+        *,
+        user: str | None = None,
+        users: Sequence[str | None] = (),
+        tenant: str | None = None,
+    ) -> list[dict[str, Any]]:
         """One answer a row, in order: e.g. label, best, probabilities, a reason where it abstains.
 
         Args:
             rows: Texts, or mappings such as {"text": "…"}; of a model that reads several texts,
                 tuples or mappings.
+            user: By whose adapter; None for the answer that all get.
+            users: The user of each row, where they are not the same; None as of `user`.
+            tenant: Whose user they are.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
+            UnknownName: If a user has no adapter.
+            BundleError: If an adapter is damaged, another's, or of another bundle.
+            SettingError: If users are named and no adapters were loaded.
         """
-        return self.answer(self.texts(rows))
+        texts = self.texts(rows)
+        return self.answer(texts, self._whose(users or [user] * len(texts), tenant, len(texts)))
 
-    async def predict_async(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    async def predict_async(
+        self,
+        rows: Sequence[Row],
+        *,
+        user: str | None = None,
+        users: Sequence[str | None] = (),
+        tenant: str | None = None,
+    ) -> list[dict[str, Any]]:
         """What `predict` gives, computed in a worker thread: the event loop stays free.
 
         Callers that wait on the same loop share batches: while one batch is computed the others
@@ -234,11 +281,17 @@ class Runtime:
         Args:
             rows: Texts, or mappings such as {"text": "…"}; of a model that reads several texts,
                 tuples or mappings.
+            user: As of `predict`.
+            users: As of `predict`.
+            tenant: As of `predict`.
 
         Raises:
             RequestError: Names the row and the key that cannot be used.
+            UnknownName: As of `predict`, as are BundleError and SettingError.
         """
-        return await self._sharing.submit(self.texts(rows))
+        texts = self.texts(rows)
+        named = users or [user] * len(texts)
+        return await self._sharing.submit(texts, self._whose(named, tenant, len(texts)))
 
     def batcher(self, max_wait_s: float = math.inf, rate: float = 0.0) -> "Batcher":
         """What lets concurrent callers on one event loop share batches.
@@ -258,11 +311,32 @@ class Runtime:
             self.answer, workers=workers, max_wait_s=max_wait_s, longest=longest, rate=rate
         )
 
+    def asking(self, asks: "Asks") -> "Runtime":
+        """The same, whose language model is asked like that; itself where it asks none."""
+        if not asks_llm(self.bundle):
+            return self
+        return replace(self, model=replace(cast("Asker", self.model), asks=asks))
+
     @cached_property
     def _sharing(self) -> "Sharing":
         from sartor.serve.sharing import Sharing
 
         return Sharing(self.batcher)
+
+    def _whose(self, users: Sequence[str | None], tenant: str | None, rows: int) -> "Whose":
+        if isinstance(users, str) or len(users) != rows:
+            raise RequestError(
+                f"{rows} rows and users {users!r:.100}.", fix="name as many users as rows."
+            )
+        if all(user is None for user in users):
+            return ()
+        if self.adapted is None:
+            raise SettingError(
+                "Users are named, and no adapters were loaded.",
+                fix='say where they lie: load(path, adapters="…").',
+            )
+        store = self.adapted.store
+        return [None if user is None else store.get(tenant, user) for user in users]
 
     def texts(self, rows: Sequence[Row]) -> list[Text]:
         """What the model reads of each row, checked.
@@ -277,8 +351,12 @@ class Runtime:
             )
         return [text_of(row, index, self.inputs) for index, row in enumerate(rows)]
 
-    def answer(self, texts: Sequence[Text]) -> list[dict[str, Any]]:
+    def answer(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
         """Answers to texts that were checked.
+
+        Args:
+            texts: Of any users.
+            whose: The adapter of each; empty where there is none at all.
 
         Raises:
             RequestError: If a language model that the bundle asks does not answer.
@@ -286,13 +364,15 @@ class Runtime:
         if not texts:
             return []
         try:
-            logits = self.logits(texts)
+            logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
         return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
 
-    def logits(self, texts: Sequence[Text]) -> Floats:
+    def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
+        if self.adapted is not None:
+            return self.adapted.logits(texts, whose)
         cache, model = self.cache, self.model
         if cache is None or not asks_llm(self.bundle):
             return model.logits(texts)
@@ -305,20 +385,9 @@ class Runtime:
         return f"<Runtime {self.name} {self.id[:12]}, {len(self.outputs)} labels, {state}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the verdicts, and how to ask."""
-        manifest = self.bundle.manifest
-        state = "released" if self.released else "unreleased: its need was not shown to be met"
-        rows = "".join(
-            f"<tr><td>{html.escape(str(v['criterion']))}</td><td>{v['value']:.4g}</td>"
-            f"<td>{v['low']:.4g} – {v['high']:.4g}</td><td>{html.escape(str(v['state']))}</td></tr>"
-            for v in manifest.verdicts
-        )
-        head = "<tr><th>criterion</th><th>value</th><th>interval</th><th>verdict</th></tr>"
-        labels = ", ".join(map(html.escape, self.outputs[:20]))
-        return (
-            f"<b>{html.escape(self.name)}</b> ({manifest.id[:12]}, {state})<br>labels: {labels}"
-            + (f"<table>{head}{rows}</table>" if rows else "")
-        )
+        from sartor.serve.notebook import shown
+
+        return shown(self.bundle.manifest, self.outputs)
 
 
 def _unreleased(bundle: Bundle, how: Literal["warn", "allow", "refuse"]) -> None:

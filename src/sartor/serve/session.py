@@ -2,7 +2,7 @@
 # ONNX Runtime ships no types; this file is the border.
 """One ONNX graph, ready to run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ class Session:
 
     inputs: Sequence[str]
     _session: ort.InferenceSession
+    also: Sequence[str] = ()
+    """Inputs beside the token ids."""
 
     @property
     def apart(self) -> bool:
@@ -38,8 +40,13 @@ class Session:
         return "other_ids" in self.inputs
 
     @staticmethod
-    def open(path: Path, threads: int) -> "Session":
+    def open(path: Path, threads: int, also: Sequence[str] = ()) -> "Session":
         """
+        Args:
+            path: The graph.
+            threads: Of one pass.
+            also: Inputs beside the token ids that `all` will be given.
+
         Raises:
             BundleError: If ONNX Runtime cannot run the file, or it wants other inputs.
         """
@@ -58,12 +65,12 @@ class Session:
                 fix="upgrade onnxruntime, or build the bundle again with `sartor run`.",
             ) from error
         names = [found.name for found in session.get_inputs()]
-        if odd := sorted(set(names) - set(_GIVEN)):
+        if odd := sorted(set(names) - {*_GIVEN, *also}):
             raise BundleError(
                 f"{path} asks for the input {odd[0]!r}, which this runtime does not make.",
                 fix="build the bundle again with `sartor run`.",
             )
-        return Session(names, session)
+        return Session([name for name in names if name in _GIVEN], session, also)
 
     def run(self, *tokens: NDArray[np.int64]) -> Floats:
         """
@@ -77,3 +84,17 @@ class Session:
         given = dict(zip(_GIVEN, tokens, strict=False))
         found = self._session.run(None, {name: given[name] for name in self.inputs})
         return np.asarray(found[0], np.float32)
+
+    def all(
+        self, ids: NDArray[np.int64], mask: NDArray[np.int64], more: Mapping[str, Floats]
+    ) -> list[Floats]:
+        """Every output of the graph, in its order; (batch, …) each.
+
+        Args:
+            ids: As of `run`.
+            mask: As of `run`.
+            more: The inputs named by `also`.
+        """
+        given = {"input_ids": ids, "attention_mask": mask}
+        feeds = {name: given[name] for name in self.inputs} | dict(more)
+        return [np.asarray(one, np.float32) for one in self._session.run(None, feeds)]

@@ -31,6 +31,10 @@ class ServeSettings:
     """Threads of one forward pass; all cores this process may use when None."""
     cache_mb: float | None = None
     """Memory for answers to texts that come again; None keeps nothing."""
+    adapters: str | None = None
+    """Folder with the adapters of the bundle's users; None answers all alike."""
+    adapters_mb: float = 256.0
+    """Most memory for adapters; those asked for last stay in it."""
     key: str | None = None
     """A bearer token that opens every route, beside those in the store."""
     allowed_hosts: tuple[str, ...] = ()
@@ -81,6 +85,11 @@ class ServeSettings:
             raise SettingError(
                 "Nothing to serve: neither a bundle nor a deployment is named.",
                 fix="name a bundle's folder, or a deployment.",
+            )
+        if self.adapters is not None and self.deployment is not None:
+            raise SettingError(
+                "Adapters belong to one bundle, and a deployment goes from one to the next.",
+                fix="serve the bundle itself: sartor serve BUNDLE --adapters FOLDER.",
             )
         if not self.max_wait_s >= 0:
             raise SettingError(

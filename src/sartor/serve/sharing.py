@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sartor.core.texts import Text
 from sartor.serve.batcher import Answer, Batcher
+
+if TYPE_CHECKING:
+    from sartor.serve.adapters.graph import Whose
 
 
 class Sharing:
@@ -20,9 +24,14 @@ class Sharing:
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
         self._lock = Lock()
 
-    async def submit(self, texts: Sequence[Text]) -> list[Answer]:
-        """Answers to the texts, in order; computed in a worker thread."""
-        return await self._here().submit(texts)
+    async def submit(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[Answer]:
+        """Answers to the texts, in order; computed in a worker thread.
+
+        Args:
+            texts: Checked.
+            whose: See `Batcher.submit`.
+        """
+        return await self._here().submit(texts, whose=whose)
 
     def _here(self) -> Batcher:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,115 @@
+"""The model that all users share, with what the heads of users' own stand on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sartor.bundle import Bundle, open_bundle
+from sartor.bundle.adapter import (
+    Adapter,
+    adapter_version,
+    delete_adapter,
+    read_adapter,
+    write_adapter,
+)
+from sartor.bundle.base import BASE, BIAS, FOLDER, WEIGHT, base_head, read_base
+from sartor.core.errors import BundleError, UnknownName
+from sartor.core.protocols import Floats
+from sartor.core.workspace import Workspace
+from sartor.listen.by_user import Who
+from sartor.serve.runtime import Runtime, load
+from sartor.tasks import TASKS
+from sartor.tune.personal import Shared
+
+_ID = 12
+_CACHE_MB = 64.0
+"""Texts are read for what the head reads and for the logits; the second time costs nothing."""
+
+
+def open_model(folder: Path, place: Workspace, root: Path | None = None) -> "Model":
+    """A bundle that users can have heads of their own for; its base is made the first time.
+
+    Args:
+        folder: The bundle.
+        place: Workspace, where the adapters lie by default.
+        root: Folder of the adapters elsewhere.
+
+    Raises:
+        BundleError: If it is damaged, has no linear head, or `root` is another bundle's.
+        MissingExtra: If the base must be made and onnx is not installed.
+    """
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    if root is None:
+        root = place.folder / "adapters" / f"{manifest.name}-{manifest.id[:_ID]}"
+    if not (root / FOLDER / BASE).exists():
+        # Users without onnx can go on where the base was made.
+        from sartor.shrink.adaptable import make_base
+
+        make_base(bundle, root)
+    elif (other := read_base(root).bundle) != manifest.id:
+        raise BundleError(
+            f"{root} holds adapters of the bundle {other[:_ID]}, not of {manifest.id[:_ID]}.",
+            fix="name another folder, or leave it out: each bundle then gets one of its own.",
+        )
+    runtime = load(folder, unreleased="allow", adapters=root, cache_mb=_CACHE_MB)
+    head = base_head(root)
+    temperature = float(manifest.decision.get("temperature", 1.0))
+    return Model(bundle, root, Shared(head[WEIGHT], head[BIAS], temperature), runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A `SharedModel`, and the heads of users' own beside it.
+
+    Args:
+        bundle: What all share.
+        root: Folder of the adapters.
+        head: The bundle's.
+        runtime: Answers by it.
+    """
+
+    bundle: Bundle
+    root: Path
+    head: Shared
+    runtime: Runtime
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        return self.bundle.manifest.outputs
+
+    def read(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+        """(texts, features), what the head reads, and (texts, outputs), the logits as served."""
+        if self.runtime.adapted is None:
+            raise BundleError(f"{self.root} holds no adapters.", fix="name another folder.")
+        return self.runtime.adapted.features(texts), self.runtime.logits(texts)
+
+    def best(self, logits: Floats) -> list[str]:
+        """The forced answer of each row, by the bundle's decision rule."""
+        manifest = self.bundle.manifest
+        task = TASKS.get(manifest.task)()
+        return [str(one["best"]) for one in task.decode(logits, self.outputs, manifest.decision)]
+
+    def own(self, who: Who) -> Adapter | None:
+        """The head that the user has; None where there is none that could be replaced by another.
+
+        Raises:
+            BundleError: If it is damaged.
+        """
+        try:
+            found = read_adapter(self.root, who.tenant, who.user)
+        except UnknownName:
+            return None
+        return found if found.kind == "head" else None
+
+    def version(self, who: Who) -> tuple[int, int, int] | None:
+        """Changes whenever the user's head does."""
+        return adapter_version(self.root, who.tenant, who.user)
+
+    def release(self, who: Who, adapter: Adapter) -> None:
+        """Answer the user by this head from their next request on."""
+        write_adapter(self.root, who.tenant, who.user, adapter)
+
+    def withdraw(self, who: Who) -> None:
+        """Answer the user by the shared model again."""
+        delete_adapter(self.root, who.tenant, who.user)

@@ -1,0 +1,89 @@
+"""Served, corrected by one user, then answered as that user means it, until they are forgotten."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from sartor.cli.app import app
+from sartor.core.errors import SettingError
+from sartor.core.workspace import Workspace
+from sartor.serve.run import prepare
+from sartor.serve.settings import ServeSettings
+from tests.search.personal import TOPICS, make_bundle, right, text_of
+
+
+@contextmanager
+def serving(bundle: Path, place: Workspace, **more: object) -> Iterator[httpx.Client]:
+    given = {"bundle": str(bundle), "port": 0, "store": place.store, **more}
+    server, listener = prepare(ServeSettings(**given))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+
+
+def sartor(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.stdout
+
+
+def habit(topic: int) -> str:
+    return "refund" if right(topic) == "invoice" else right(topic)
+
+
+def test_what_one_user_means_is_learnt_served_to_them_alone_and_forgotten(tmp_path: Path):
+    bundle, place = make_bundle(tmp_path / "made").folder, Workspace.open(tmp_path)
+    topics = [number % len(TOPICS) for number in range(90)]
+    asked = {
+        "inputs": [{"text": text_of(topic, n)} for n, topic in enumerate(topics)],
+        "user": "ana",
+    }
+    with serving(bundle, place, store_texts=True) as client:
+        answered = client.post("/v1/predict", json=asked).json()
+        assert [one["best"] for one in answered["outputs"]] == [right(topic) for topic in topics]
+        for row, topic in enumerate(topics):
+            said = {"request_id": answered["request_id"], "row": row, "label": habit(topic)}
+            reply = client.post("/v1/feedback", json=said | {"user": "ana"})
+            assert reply.status_code == 201, reply.text
+
+    (line,) = sartor(
+        "personalize", str(bundle), "--user", "ana", "--workspace", str(tmp_path), "--json", "-q"
+    ).splitlines()
+    assert json.loads(line)["state"] == "released"
+    (again,) = sartor(
+        "personalize", str(bundle), "--all-users", "--workspace", str(tmp_path), "-q"
+    ).splitlines()
+    assert again.startswith("ana: released, ")
+    assert "points (" in again
+
+    (root,) = (place.folder / "adapters").iterdir()
+    fresh = {"inputs": [{"text": text_of(1, 5_000)}]}
+    with serving(bundle, place, adapters=str(root)) as client:
+        mine = client.post("/v1/predict", json=fresh | {"user": "ana"}).json()
+        assert mine["outputs"][0]["best"] == habit(1) == "refund"
+        everybodys = client.post("/v1/predict", json=fresh).json()
+        assert everybodys["outputs"][0]["best"] == right(1) == "invoice"
+        assert client.post("/v1/predict", json=fresh | {"user": "ben"}).status_code == 404
+
+        told = sartor("feedback", "delete", "--user", "ana", "--workspace", str(tmp_path))
+        assert "91 answers, 90 opinions and 1 adapters" in told
+        assert client.post("/v1/predict", json=fresh | {"user": "ana"}).status_code == 404
+
+
+@pytest.mark.parametrize("whom", [[], ["--user", "ana", "--all-users"]])
+def test_it_must_be_said_for_whom_and_only_once(tmp_path: Path, whom: list[str]):
+    with pytest.raises(SettingError, match="not both"):
+        sartor("personalize", str(tmp_path), *whom, "--workspace", str(tmp_path))
