@@ -35,11 +35,19 @@ def open_model(folder: Path, place: Workspace, root: Path | None = None) -> "Mod
         root: Folder of the adapters elsewhere.
 
     Raises:
-        BundleError: If it is damaged, has no linear head, or `root` is another bundle's.
+        BundleError: If it is damaged, has no linear head, does another task than one label a text,
+            or `root` is another bundle's.
         MissingExtra: If the base must be made and onnx is not installed.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
+    roles = TASKS.get(manifest.task)().roles
+    if len(roles.inputs) != 1 or list(roles.targets.values()) != ["label"]:
+        raise BundleError(
+            f"{folder} does the task {manifest.task}: users can have heads of their own where one"
+            " text gets one label.",
+            fix="give a bundle of text_classification.",
+        )
     if root is None:
         root = place.folder / "adapters" / f"{manifest.name}-{manifest.id[:_ID]}"
     if not (root / FOLDER / BASE).exists():
