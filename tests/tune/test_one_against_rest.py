@@ -17,7 +17,7 @@ from sartor.tune.regularise import consistency
 
 
 def rows(count=160, features=12, labels=5, seed=0):
-    """Features, and marks that depend on them; a label has from a half to a twentieth of the rows."""
+    """Features, and marks that depend on them: of half of the rows to a twentieth."""
     rng = np.random.default_rng(seed)
     x = (rng.normal(size=(count, features)) * rng.uniform(0.2, 3, features)).astype(np.float32)
     odds = x @ rng.normal(size=(features, labels)) / 3 + np.linspace(0, -3, labels)
