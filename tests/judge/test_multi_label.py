@@ -1,5 +1,6 @@
 """Metrics of several labels a row are scikit-learn's, and their intervals are over rows."""
 
+import json
 import warnings
 
 import numpy as np
@@ -8,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from sartor.core.errors import DataError
 from sartor.core.types import Examples
 from sartor.judge.api import CannotMeasure, Subject
 from sartor.judge.checks.multi_label import METRICS, MultiLabel, by_label, mean_average_precision
 from sartor.judge.intervals import clopper_pearson
 from sartor.judge.planning import more_rows
 from sartor.judge.resolve import check_of, metrics
+from sartor.judge.rival import compare, read_predictions
 from sartor.judge.verdicts import RowsBehind, gather, judge
 from sartor.need.grammar import parse_criterion
 
@@ -248,3 +251,26 @@ def test_what_is_unproven_says_how_many_rows_would_decide():
     (part,) = found.parts
     assert part.statistic.n == 60
     assert more_rows(part, (0.6, 0.9), 0.05, 0.03) is not None
+
+
+def test_a_rivals_sets_are_read_and_compared(tmp_path):
+    truth, stated = noisy(40)
+    ours = subject(truth, stated)
+    path = tmp_path / "answers.jsonl"
+    lines = [json.dumps({"id": name, "labels": ["a"]}) for name in ours.examples.ids]
+    path.write_text("\n".join(lines))
+    read = read_predictions(path, ours.examples, NAMES, "labels")
+    assert read[0] == {"labels": ["a"]}
+    rival = Subject(ours.examples, read, NAMES, target="labels")
+    asked = [parse_criterion("f1_micro >= 0.1"), parse_criterion("map >= 0.1")]
+    sets, ranks = compare(ours, rival, asked)
+    assert sets.low < sets.value < sets.high
+    assert (ranks.n, "probabilities" in ranks.note) == (0, True)
+    (alike,) = compare(ours, subject(truth, stated), asked[1:])
+    assert (alike.value, alike.low <= 0 <= alike.high) == (0, True)
+    path.write_text(lines[0].replace("labels", "label").replace('["a"]', '"a"'))
+    with pytest.raises(DataError, match="labels: Field required"):
+        read_predictions(path, ours.examples, NAMES, "labels")
+    path.write_text(lines[0].replace('["a"]', '["aa"]'))
+    with pytest.raises(DataError, match="no label is called 'aa'"):
+        read_predictions(path, ours.examples, NAMES, "labels")
