@@ -35,6 +35,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "pooled_masks": (),
         "backbone_ranking": (),
         "label_forecast": (),
+        "label_heads": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

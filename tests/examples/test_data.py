@@ -71,3 +71,13 @@ def test_the_chinese_reviews_are_balanced_distinct_and_chinese():
     assert Counter(rows["label"]) == {"正面": 1_000, "负面": 1_000}
     assert rows["text"].n_unique() == 2_000
     assert rows["text"].str.contains(r"\p{Han}").sum() > 0.99 * len(rows)
+
+
+def test_half_of_the_weaknesses_have_several_labels():
+    rows = read("topics/weaknesses.csv")
+    sets = [cell.split("; ") for cell in rows["scopes"].to_list()]
+    assert len(rows) == rows["id"].n_unique() == 916
+    assert 0.4 < sum(len(labels) > 1 for labels in sets) / len(sets) < 0.6
+    counts = Counter(label for labels in sets for label in labels)
+    assert len(counts) == 9
+    assert min(counts.values()) >= 10

@@ -1,10 +1,13 @@
 """The matrix may be folded; its sums may not change."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sartor.report.confusion import MOST_LABELS, matrix
+from sartor.report.page import render
 from sartor.report.result import Confusion
+from tests.report.samples import full_result
 
 
 @given(st.integers(1, 25).flatmap(
@@ -39,3 +42,22 @@ def test_a_matrix_that_is_not_square_is_not_drawn():
     assert matrix(Confusion(("a", "b"), ((1, 2),))) is None
     assert matrix(Confusion(("a", "b"), ((1, 2), (3,)))) is None
     assert matrix(Confusion()) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "rows given it"), ("zh", "被判为此标签的行")]
+)
+def test_labels_of_rows_with_several_are_counted_one_by_one(language, said):
+    found = full_result() | {
+        "confusion": {},
+        "by_label": [
+            {"label": "<late>", "true": 40, "said": 30, "hits": 24},
+            {"label": "never", "true": 0, "said": 0, "hits": 0},
+        ],
+    }
+    page = render(found, language=language)
+    assert said in page
+    assert "&lt;late&gt;" in page
+    for share in ("0.80", "0.60", "0.69"):
+        assert f"<td>{share}</td>" in page
+    assert page.count("<td>–</td>") == 3

@@ -14,7 +14,7 @@ TRUTH = np.arange(COUNT) % 2
 def rows(groups: list[str] | None = None) -> Rows:
     texts = tuple(map(str, range(COUNT)))
     labels = tuple(("no", "yes")[t] for t in TRUTH)
-    return Rows(Examples(texts, {"text": texts}, labels), ("no", "yes"), groups)
+    return Rows(Examples(texts, {"text": texts}, labels), TRUTH, groups)
 
 
 def heads(skill: float, seed: int = 0, count: int = 1) -> list[np.ndarray]:

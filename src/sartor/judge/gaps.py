@@ -27,6 +27,19 @@ class Score:
     n: int
 
 
+def values(criteria: Sequence[Criterion], subject: Subject) -> dict[str, float]:
+    """Criterion text to value alone, without the interval that a bootstrap would take time for.
+
+    Criteria that cannot be measured are left out.
+    """
+    found: dict[str, float] = {}
+    for criterion in criteria:
+        behind = gather(criterion, subject)
+        if isinstance(behind, RowsBehind) and behind.parts[0].statistic.n:
+            found[criterion.text] = behind.parts[0].statistic.observed
+    return found
+
+
 def gaps(
     criteria: Sequence[Criterion], parts: Mapping[str, Subject], *, seed: int = 0
 ) -> dict[str, dict[str, Score]]:

@@ -1,7 +1,7 @@
 """Judge anything that left its answers in a file: today's rules, an LLM's answers, a competitor.
 
 One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
-n. A label of null is an abstention.
+n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
-from sartor.core.types import Examples
+from sartor.core.types import Examples, TargetKind
 from sartor.judge.alpha import two_sided
 from sartor.judge.api import Subject
 from sartor.judge.intervals import bootstrap
@@ -32,7 +32,8 @@ class _Line(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
     id: str | int | None = None
-    label: str | None
+    label: str | None = None
+    labels: list[str] | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -62,7 +63,7 @@ class Difference:
 
 
 def read_predictions(
-    path: Path, examples: Examples, outputs: Sequence[str]
+    path: Path, examples: Examples, outputs: Sequence[str], target: TargetKind = "label"
 ) -> list[dict[str, object]]:
     """Answers in the order of the examples, in the task's response form.
 
@@ -70,12 +71,19 @@ def read_predictions(
         path: JSON Lines, UTF-8.
         examples: The rows that were answered.
         outputs: The labels; any other is refused with the near miss.
+        target: The form of the answers, and the key that every line has.
 
     Raises:
         DataError: If a line is no such object, or the lines and the examples do not match.
     """
     lines = list(_lines(path))
     for number, line in lines:
+        if target not in line.model_fields_set:
+            example = '["refund", "late"]' if target == "labels" else '"refund"'
+            raise DataError(
+                f"{path}, line {number:,}: {target}: Field required.",
+                fix=f'write e.g. {{"id": "7", "{target}": {example}}}.',
+            )
         _known(path, number, line, outputs)
     with_id = [line for _, line in lines if line.id is not None]
     if with_id and len(with_id) < len(lines):
@@ -84,7 +92,7 @@ def read_predictions(
             fix="give every line an id, or none and keep the order of the rows.",
         )
     ordered = _by_id(path, lines, examples) if with_id else _in_order(path, lines, examples)
-    return [_answer(line) for line in ordered]
+    return [_set(line) if target == "labels" else _answer(line) for line in ordered]
 
 
 def compare(
@@ -162,7 +170,7 @@ def _parsed(path: Path, number: int, raw: bytes) -> _Line:
 
 
 def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None:
-    for label in [line.label, *(line.probabilities or ())]:
+    for label in [line.label, *(line.labels or ()), *(line.probabilities or ())]:
         if label is not None and label not in outputs:
             raise DataError(
                 f"{path}, line {number:,}: no label is called {label!r}.",
@@ -197,6 +205,11 @@ def _in_order(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples
             fix="write one line a row, in their order, or give each line the id of its row.",
         )
     return [line for _, line in lines]
+
+
+def _set(line: _Line) -> dict[str, object]:
+    stated = {"probabilities": line.probabilities} if line.probabilities else {}
+    return {"labels": line.labels, **stated}
 
 
 def _answer(line: _Line) -> dict[str, object]:

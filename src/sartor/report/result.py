@@ -163,6 +163,28 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """One label of rows that may have several: rows that have it, were given it, and both."""
+
+    label: Word = ""
+    true: int = 0
+    said: int = 0
+    hits: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        return self.hits / self.said if self.said else None
+
+    @property
+    def recall(self) -> float | None:
+        return self.hits / self.true if self.true else None
+
+    @property
+    def f1(self) -> float | None:
+        return 2 * self.hits / (self.true + self.said) if self.true + self.said else None
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """One metric on the three parts of the data."""
 
@@ -281,6 +303,7 @@ class Result:
     candidates: tuple[Candidate, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
     confusion: Confusion = Confusion()
+    by_label: tuple[Found, ...] = ()
     gap: Gap = Gap()
     errors: tuple[Mistake, ...] = ()
     next_steps: tuple[NextStep, ...] = ()

@@ -21,7 +21,7 @@ from sartor.core.texts import Text
 from sartor.core.types import Examples
 from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
-from sartor.judge.gaps import Score, gaps
+from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held, of_the_artefact, timed
@@ -289,7 +289,7 @@ class Maker:
             bundle.size_mb,
             verdicts,
             chance.overall,
-            {c: parts["validation"].value for c, parts in _scores(held, subject).items()},
+            values(held.criteria, subject),
             tuple(answers),
         )
 
@@ -340,10 +340,6 @@ def _content(form: Form) -> dict[str, Path]:
 
 def _short(size: float) -> str:
     return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
-
-
-def _scores(held: Held, subject: Subject) -> dict[str, dict[str, Score]]:
-    return gaps(held.criteria, {"validation": subject}, seed=held.seed)
 
 
 def _holds(artefact: Artefact, best: float) -> bool:

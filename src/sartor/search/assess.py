@@ -12,7 +12,7 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Candidate, Examples, TargetKind, Use
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
-from sartor.judge.gaps import gaps
+from sartor.judge.gaps import values
 from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
@@ -135,12 +135,7 @@ class Held:
         answers = self.task.decode(logits, self.outputs, decision)
         subject = self.subject(examples, answers)
         chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
-        scores = {
-            criterion: parts["validation"].value
-            for criterion, parts in gaps(
-                self.criteria, {"validation": subject}, seed=self.seed
-            ).items()
-        }
+        scores = values(self.criteria, subject)
         right = [
             self.task.likelihood(answer, target)
             for answer, target in zip(answers, examples.target, strict=True)

@@ -193,7 +193,8 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     with Store.open(place.store) as store:
         test, outputs = held_out(need, need_file.parent, store)
         _bind(need, str(need_file), outputs, test)
-        rival = _subject(need, test, outputs, read_predictions(answers, test, outputs))
+        kind = target_kind(TASKS.get(need.task)())
+        rival = _subject(need, test, outputs, read_predictions(answers, test, outputs, kind))
         look = Ledger(store, _now).look(
             # A rival's looks say nothing of our bundles: they are counted apart.
             row_set(test, need, book="rival"),

@@ -16,6 +16,7 @@ from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
 from sartor.judge.api import Subject
 from sartor.judge.checks.cost import METRICS as COSTS
+from sartor.judge.checks.multi_label import by_label
 from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.outcomes import outcomes
@@ -142,6 +143,7 @@ def describe(
         "candidates": [_candidate(t, climb) for t in climb.tried],
         "artefacts": [_artefact(a) for a in artefacts],
         "confusion": _confusion(subject),
+        "by_label": by_label(subject) if subject.target == "labels" else [],
         "gap": _gap(held, climb, setting.rows, subject),
         "errors": _errors(held.task, test, answers, need.data.id),
         "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb, labels)],

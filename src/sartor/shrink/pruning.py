@@ -6,7 +6,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from sartor.core.types import Examples
+from sartor.shrink.api import Bench
 from sartor.shrink.students import Batch, Whole
+from sartor.tasks import TASKS
 from sartor.tasks._encoder.model import TextClassifier, layer_stack
 from sartor.tasks._encoder.sizes import Part
 
@@ -60,8 +63,7 @@ def importance(whole: Whole, parts: Sequence[Part], most: int) -> list[Tensor]:
         return hook
 
     rows = whole.sample(whole.bench.train, most)
-    index = {name: i for i, name in enumerate(whole.bench.outputs)}
-    labels = torch.tensor([index.get(str(x), -1) for x in rows.target or [None] * len(rows)])
+    labels = _truth(rows, whole.bench)
     total = [torch.zeros(part.units) for part in parts]
     handles = [p.reader.register_forward_pre_hook(look(i)) for i, p in enumerate(parts)]
     try:
@@ -102,8 +104,20 @@ def _order(scores: Sequence[Tensor]) -> list[int]:
     return owners[torch.argsort(torch.cat(list(scores)), descending=True, stable=True)].tolist()
 
 
+def _truth(rows: Examples, bench: Bench) -> Tensor:
+    """The rows' truth (see `core.likelihood`), −1 throughout for a row without one."""
+    known = [i for i, target in enumerate(rows.target) if target is not None]
+    told = torch.from_numpy(TASKS.get(bench.task)().truth(rows.take(known), bench.outputs))
+    found = torch.full((len(rows), *told.shape[1:]), -1, dtype=told.dtype)
+    found[known] = told
+    return found
+
+
 def _loss(model: TextClassifier, batch: Batch, labels: Tensor) -> Tensor:
     logits = model(batch.ids, batch.mask)
+    if labels.ndim == 2:
+        wanted = torch.where(labels < 0, (logits > 0).float(), labels)
+        return nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
     wanted = torch.where(labels < 0, logits.argmax(1), labels)
     return nn.functional.cross_entropy(logits, wanted, reduction="sum")
 

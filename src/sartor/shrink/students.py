@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from sartor.core.errors import Diverged, ModelError, NothingToShrink
 from sartor.core.protocols import Floats
@@ -20,6 +21,7 @@ from sartor.models.loading import load_tokenizer
 from sartor.models.packed import Packed, tokenise
 from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
+from sartor.tasks import TASKS
 from sartor.tasks._encoder.model import TextClassifier, layer_stack
 
 _ROWS = 32
@@ -102,6 +104,17 @@ class Whole:
     def of(self, model: TextClassifier) -> "Whole":
         """The same bench, with another model on it."""
         return replace(self, model=model)
+
+    @property
+    def one_label(self) -> bool:
+        """Whether its outputs compete; else each is a yes or no of its own."""
+        return "label" in TASKS.get(self.bench.task)().roles.targets.values()
+
+    def said(self, logits: Tensor) -> Tensor:
+        """(rows, answers) log-probabilities of all answers there are to its questions."""
+        if self.one_label:
+            return logits.log_softmax(-1)
+        return torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
 
     def layers(self) -> nn.ModuleList:
         """The encoder's, bottom first.

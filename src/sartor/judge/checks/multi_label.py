@@ -76,6 +76,17 @@ class MultiLabel:
         return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold, of),)
 
 
+def by_label(subject: Subject) -> list[dict[str, object]]:
+    """For each label the rows that have it, that were given it, and that are both, as JSON."""
+    truth, names = _truth(subject)
+    said = _marks([answer.get("labels") or () for answer in subject.answers], names)
+    sums = (truth.sum(0), said.sum(0), (truth & said).sum(0))
+    return [
+        {"label": name, "true": int(true), "said": int(given), "hits": int(hits)}
+        for name, true, given, hits in zip(names, *sums, strict=True)
+    ]
+
+
 def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
     truth, names = _truth(subject)
     if criterion.metric not in _NEEDS_PROBABILITIES:

@@ -15,7 +15,6 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
-from torch import nn
 
 from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.students import Whole, answers
@@ -86,18 +85,15 @@ def _least_missed(whole: Whole, count: int) -> list[int]:
     bench = whole.bench
     rows = whole.sample(bench.validation if len(bench.validation) else bench.train, _ROWS)
     batches = whole.batches(rows)
-    wanted = answers(whole.model, batches).log_softmax(-1)
+    wanted = whole.said(answers(whole.model, batches))
     kept = list(range(len(whole.layers())))
     while len(kept) > count:
-        missed = [
-            _farness(wanted, with_layers(whole.model, [k for k in kept if k != gone]), batches)
-            for gone in kept
-        ]
+        missed = [_farness(wanted, whole, [k for k in kept if k != gone], batches) for gone in kept]
         del kept[min(range(len(kept)), key=missed.__getitem__)]
     return kept
 
 
-def _farness(wanted: torch.Tensor, student: nn.Module, batches: list) -> float:
-    """Mean KL of the student's answers from the wanted ones, in nats."""
-    found = answers(student, batches).log_softmax(-1)
+def _farness(wanted: torch.Tensor, whole: Whole, kept: Sequence[int], batches: list) -> float:
+    """Mean KL of the answers with some layers from the wanted ones, in nats."""
+    found = whole.said(answers(with_layers(whole.model, kept), batches))
     return float((wanted.exp() * (wanted - found)).sum(1).mean())

@@ -48,6 +48,8 @@ class StaticStudent:
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         whole = Whole.opened("static_student", source, bench)
+        if not whole.one_label:
+            raise whole.nothing("its table is fitted to one label a row")
         embedding: Any = whole.model.encoder.get_input_embeddings()
         words: Wide = embedding.weight.detach().numpy().astype(np.float64)
         counted = np.ones(len(words), np.bool_)

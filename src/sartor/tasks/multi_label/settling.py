@@ -63,7 +63,6 @@ def calibrate(logits: Floats, truth: Truth) -> Calibration:
     if not len(z):
         return Calibration(1.0, np.zeros(z.shape[1]))
     middle = z.mean(0)
-    # Without the spread of a constant logit the slope would be anything.
     weight = np.ones((len(z) + 2, 1))
     weight[-2:] = 0.5
     z = np.vstack([z, middle, middle])

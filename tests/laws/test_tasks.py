@@ -1,0 +1,50 @@
+"""Every task obeys the laws of `testing.tasks`; a new one brings a sample of its own."""
+
+import pytest
+
+from sartor.core.types import Examples
+from sartor.tasks import TASKS
+from sartor.testing.tasks import LAWS, Sample
+
+ROWS = 60
+
+
+def examples(*targets):
+    """Rows that take the targets in turn."""
+    ids = tuple(f"row {i}" for i in range(ROWS))
+    return Examples(ids, {"text": ids}, tuple(targets[i % len(targets)] for i in range(ROWS)))
+
+
+SAMPLES = {
+    "text_classification": Sample(
+        "text_classification",
+        examples("refund", "invoice", "other"),
+        [(" refund ", "refund"), ("a; b", "a; b"), ("cafe\u0301", "café")],
+    ),
+    "multi_label": Sample(
+        "multi_label",
+        examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),
+        [
+            ("refund", ("refund",)),
+            ("refund; invoice", ("invoice", "refund")),
+            ("refund|invoice|", ("invoice", "refund")),
+            ("refund, invoice", ("invoice", "refund")),
+            ('["refund", "invoice", "refund"]', ("invoice", "refund")),
+            ("['refund', 'late']", ("late", "refund")),
+            ('["a, b", "c; d"]', ("a, b", "c; d")),
+            ("[]", ()),
+            ("[1, 2]", ("1", "2")),
+            ('["cafe\u0301"]', ("café",)),
+        ],
+    ),
+}
+
+
+def test_every_task_has_a_sample():
+    assert set(SAMPLES) == set(TASKS.names())
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("task", TASKS.names())
+def test_law(task, law):
+    law(SAMPLES[task])
