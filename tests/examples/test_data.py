@@ -71,3 +71,18 @@ def test_the_chinese_reviews_are_balanced_distinct_and_chinese():
     assert Counter(rows["label"]) == {"正面": 1_000, "负面": 1_000}
     assert rows["text"].n_unique() == 2_000
     assert rows["text"].str.contains(r"\p{Han}").sum() > 0.99 * len(rows)
+
+
+def test_every_request_of_the_duplicates_stands_in_one_pair():
+    rows = read("duplicates/duplicates.csv")
+    texts = [text.casefold() for name in ("request", "earlier") for text in rows[name]]
+    assert len(texts) == len(set(texts)) == 2 * len(rows) > 5_000
+
+
+def test_the_duplicates_are_balanced_in_every_cell():
+    rows = read("duplicates/duplicates.csv")
+    counts = Counter(zip(rows["cell"], rows["label"], strict=True))
+    cells = {cell for cell, _ in counts}
+    assert len(cells) > 100
+    # A sentence that stands in two cells is left out of both.
+    assert sum(abs(counts[c, "same"] - counts[c, "different"]) for c in cells) < 0.1 * len(rows)

@@ -27,13 +27,16 @@ def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
+    task: Annotated[
+        str, typer.Option(help="What is predicted, e.g. text_pair for two texts a row.")
+    ] = "text_classification",
     json: Json = False,
 ) -> None:
     """Look at data and write a need file to start from."""
     from sartor.cli.drawing import write_json
     from sartor.search.beginning import begin
 
-    found = begin(data, to, force=force)
+    found = begin(data, to, force=force, task=task)
     if json:
         write_json({"need": str(to), "said": found})
         return

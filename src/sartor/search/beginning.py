@@ -3,27 +3,31 @@
 import json
 from pathlib import Path
 
+import polars as pl
+
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
-from sartor.data.profile import guess, profile
+from sartor.data.profile import Guess, further_texts, guess, profile
 from sartor.data.read import read
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS
 
-_TASK = "text_classification"
+TASK = "text_classification"
+"""Where nothing else is said."""
 _SCHEMA = "need.schema.json"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
 
 
-def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
+def begin(data: str, to: Path, *, force: bool = False, task: str = TASK) -> list[str]:
     """Guess columns and write a need file and its JSON Schema beside it.
 
     Args:
         data: File, folder or hub id.
         to: The need file; its folder is where `data` is written relative to.
         force: Replace a file that is there.
+        task: Its name; of one that reads several texts, as many columns are looked for.
 
     Returns:
         Lines for the user: what was found, what was written, what it can prove.
@@ -31,7 +35,9 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
     Raises:
         DataError: If the data cannot be read or no text and label columns are found.
         SettingError: If `to` exists and `force` is not given.
+        UnknownName: If there is no such task.
     """
+    roles = list(TASKS.get(task)().roles.inputs)
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
@@ -42,7 +48,8 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
             f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
             fix=f"write {to} by hand and name the columns under data.text and data.label.",
         )
-    seen = profile(table.frame, found.text, found.label)
+    texts = _texts(table.frame, found, data, roles)
+    seen = profile(table.frame, list(texts.values()), found.label)
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
@@ -50,10 +57,10 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
-        f"task: {_TASK}",
+        f"task: {task}",
         "data:",
         f"  train: {_quoted(_relative(data, to))}",
-        f"  text: {_quoted(found.text)}",
+        *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
         f"  label: {_quoted(found.label)}",
         *([f"  group: {_quoted(found.group)}"] if found.group else []),
         *(
@@ -75,15 +82,35 @@ def begin(data: str, to: Path, *, force: bool = False) -> list[str]:
     write_durably(to.parent / _SCHEMA, text.encode())
     write_durably(to, "\n".join(lines).encode())
     languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
+    read = ", ".join(f"{role} = {column}" for role, column in texts.items())
     group = f", {found.group} looks like a group" if found.group else ""
     return [
-        f"{data}: {len(table):,} rows, {len(table.columns)} columns. text = {found.text}"
+        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {read}"
         f" ({languages}), label = {found.label} ({len(seen.labels)} values){group}.",
         *found.reasons,
-        f"Wrote {to}: task {_TASK}, 3 criteria to start from. A test set of {test:,} can prove"
+        f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
         f" accuracy >= {proof:.2f} if the truth is {_TRUTH} or better.",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
+
+
+def _texts(frame: pl.DataFrame, found: Guess, data: str, roles: list[str]) -> dict[str, str]:
+    """Role to column of every text, in the order of the file.
+
+    Raises:
+        DataError: If there are fewer columns of texts than roles.
+    """
+    assert found.text is not None
+    taken = [name for name in (found.text, found.label, found.group, found.time) if name]
+    more = further_texts(frame, taken, len(roles) - 1)
+    columns = sorted([found.text, *more], key=frame.columns.index)
+    if len(columns) < len(roles):
+        raise DataError(
+            f"{data}: {len(columns)} column looks like a text ({', '.join(columns)}), and the task"
+            f" reads {len(roles)}.",
+            fix=f"write the need by hand and name the columns under {', '.join(roles)}.",
+        )
+    return dict(zip(roles, columns, strict=True))
 
 
 def _name(data: str) -> str:
