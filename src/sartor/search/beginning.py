@@ -82,10 +82,10 @@ def begin(data: str, to: Path, *, force: bool = False, task: str = TASK) -> list
     write_durably(to.parent / _SCHEMA, text.encode())
     write_durably(to, "\n".join(lines).encode())
     languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
-    read = ", ".join(f"{role} = {column}" for role, column in texts.items())
+    named = ", ".join(f"{role} = {column}" for role, column in texts.items())
     group = f", {found.group} looks like a group" if found.group else ""
     return [
-        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {read}"
+        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {named}"
         f" ({languages}), label = {found.label} ({len(seen.labels)} values){group}.",
         *found.reasons,
         f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
