@@ -81,3 +81,18 @@ def test_half_of_the_weaknesses_have_several_labels():
     counts = Counter(label for labels in sets for label in labels)
     assert len(counts) == 9
     assert min(counts.values()) >= 10
+
+
+def test_every_request_of_the_duplicates_stands_in_one_pair():
+    rows = read("duplicates/duplicates.csv")
+    texts = [text.casefold() for name in ("request", "earlier") for text in rows[name]]
+    assert len(texts) == len(set(texts)) == 2 * len(rows) > 5_000
+
+
+def test_the_duplicates_are_balanced_in_every_cell():
+    rows = read("duplicates/duplicates.csv")
+    counts = Counter(zip(rows["cell"], rows["label"], strict=True))
+    cells = {cell for cell, _ in counts}
+    assert len(cells) > 100
+    # A sentence that stands in two cells is left out of both.
+    assert sum(abs(counts[c, "same"] - counts[c, "different"]) for c in cells) < 0.1 * len(rows)

@@ -279,3 +279,18 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Path):
     graph = lookup(tmp_path / "g.onnx", rows=odd.get_vocab_size())
     with pytest.raises(NothingToShrink, match="of the kind BPE"):
         trimmed(Form(graph, tmp_path / "tokenizer.json"), tmp_path / "s", WORDS)
+
+
+def test_an_id_that_the_graph_compares_with_gets_its_new_number(tmp_path: Path, bench: Workbench):
+    tokenizer = Tokenizer.from_file(str(bench.form.tokenizer))
+    size, order = tokenizer.get_vocab_size(), tokenizer.token_to_id("order")
+    node = helper.make_node("Equal", ["input_ids", "highest"], ["is"])
+    path = lookup(tmp_path / "g.onnx", node, rows=size)
+    model = onnx.load(path)
+    asked = next(tensor for tensor in model.graph.initializer if tensor.name == "highest")
+    asked.CopyFrom(numpy_helper.from_array(np.array(order), "highest"))
+    onnx.save(model, path)
+    left = trimmed(Form(path, bench.form.tokenizer), tmp_path / "small", ["the order"], spare=0.0)
+    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(left.graph).graph.initializer}
+    now = Tokenizer.from_file(str(left.tokenizer)).token_to_id("order")
+    assert (int(weights["highest"]), now != order) == (now, True)

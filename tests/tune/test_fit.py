@@ -47,10 +47,10 @@ class Activations:
         model.head = torch.nn.Identity()
         return score(model, Tokens([e.ids for e in tokenizer.encode_batch(list(texts))], 0))
 
-    def states(self, texts: Any, layer: int) -> TokenStates:
+    def states(self, texts: Any, layer: int, separator: int | None = None) -> TokenStates:
         settings = EncodeSettings(max_length=64)
         encoder = TextEncoder(self.backbone, None, precision=Precision(), settings=settings)
-        return encoder.states(texts, layer)
+        return encoder.states(texts, layer, separator)
 
 
 @pytest.fixture(scope="module")

@@ -51,15 +51,25 @@ def card(manifest: Manifest) -> str:
         "",
         "```python",
         "import sartor",
-        'sartor.load("this folder").predict(["a text"])',
+        f'sartor.load("this folder").predict([{_example(manifest)}])',
         "```",
         "",
     ]
     return "\n".join(lines)
 
 
+def _example(manifest: Manifest) -> str:
+    """A row to ask about."""
+    if len(manifest.inputs) == 1:
+        return '"a text"'
+    return "{" + ", ".join(f'"{name}": "a text"' for name in manifest.inputs) + "}"
+
+
 def _reading(manifest: Manifest) -> str:
     read = manifest.preprocess
+    if len(manifest.inputs) > 1:
+        named = " and ".join(manifest.inputs)
+        return f"{named}; what is longer than {read.max_length:,} tokens is cut, the longer first."
     if (windows := read.windows) is None:
         return f"Longer texts are cut after {read.max_length:,} tokens."
     return (

@@ -31,6 +31,9 @@ def init(
         str, typer.Option(help="What is to be predicted, e.g. multi_label.")
     ] = "text_classification",
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
+    task: Annotated[
+        str, typer.Option(help="What is predicted, e.g. text_pair for two texts a row.")
+    ] = "text_classification",
     json: Json = False,
 ) -> None:
     """Look at data and write a need file to start from."""

@@ -181,6 +181,23 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     return Guess(text, label, group.name if group else None, time, tuple(reasons))
 
 
+def further_texts(frame: pl.DataFrame, taken: Sequence[str], count: int) -> list[str]:
+    """Columns that look like further texts of a row, in the order of the file; at most `count`.
+
+    Args:
+        frame: As read.
+        taken: Columns that play a part already.
+        count: How many are looked for.
+    """
+    left = [frame[name] for name in frame.columns if name not in (*OURS, *taken)]
+    columns = [_column(column) for column in left]
+    # Short texts look like categories or ids; a text is told from those by its spaces or its name.
+    texts = [c for c in columns if c.modality == "text"]
+    named = [c for c in columns if _named(c.name, "text") and c not in texts]
+    found = [c.name for c in (*texts, *named)]
+    return sorted(found[:count], key=frame.columns.index)
+
+
 def _best(columns: Sequence[ColumnProfile], part: str, reasons: list[str]) -> str | None:
     wanted: Modality = "text" if part == "text" else "category"
     fitting = [c for c in columns if c.modality == wanted]

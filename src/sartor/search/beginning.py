@@ -3,30 +3,33 @@
 import json
 from pathlib import Path
 
+import polars as pl
+
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
 from sartor.data.marks import join_marks
-from sartor.data.profile import counted, guess, profile
+from sartor.data.profile import Guess, counted, further_texts, guess, profile
 from sartor.data.read import read
 from sartor.data.table import Columns
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS
 
+TASK = "text_classification"
+"""Where nothing else is said."""
 _SCHEMA = "need.schema.json"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
 
 
-def begin(
-    data: str, to: Path, *, task: str = "text_classification", force: bool = False
-) -> list[str]:
+def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list[str]:
     """Guess columns and write a need file and its JSON Schema beside it.
 
     Args:
         data: File, folder or hub id.
         to: The need file; its folder is where `data` is written relative to.
-        task: What is to be predicted.
+        task: What is to be predicted; of one that reads several texts, as many columns are looked
+            for.
         force: Replace a file that is there.
 
     Returns:
@@ -38,6 +41,7 @@ def begin(
         UnknownName: If there is no such task.
     """
     asked = TASKS.get(task)()
+    roles = list(asked.roles.inputs)
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
@@ -50,7 +54,8 @@ def begin(
         )
     joined = join_marks(table, Columns(found.text, found.label, target=asked.target))
     counts = counted(joined.frame, found.label, asked.target)
-    seen = profile(table.frame, found.text)
+    texts = _texts(table.frame, found, data, roles)
+    seen = profile(table.frame, list(texts.values()))
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
@@ -63,7 +68,7 @@ def begin(
         f"task: {task}",
         "data:",
         f"  train: {_quoted(_relative(data, to))}",
-        f"  text: {_quoted(found.text)}",
+        *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
         f"  label: {_quoted(found.label)}",
         *([f"  group: {_quoted(found.group)}"] if found.group else []),
         *(
@@ -82,15 +87,35 @@ def begin(
     write_durably(to.parent / _SCHEMA, text.encode())
     write_durably(to, "\n".join(lines).encode())
     languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
+    named = ", ".join(f"{role} = {column}" for role, column in texts.items())
     group = f", {found.group} looks like a group" if found.group else ""
     return [
-        f"{data}: {len(table):,} rows, {len(table.columns)} columns. text = {found.text}"
+        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {named}"
         f" ({languages}), label = {found.label} ({len(counts)} values){group}.",
         *found.reasons,
         f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
         f" {first} >= {proof:.2f} if the truth is {_TRUTH} or better.",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
+
+
+def _texts(frame: pl.DataFrame, found: Guess, data: str, roles: list[str]) -> dict[str, str]:
+    """Role to column of every text, in the order of the file.
+
+    Raises:
+        DataError: If there are fewer columns of texts than roles.
+    """
+    assert found.text is not None
+    taken = [name for name in (found.text, found.label, found.group, found.time) if name]
+    more = further_texts(frame, taken, len(roles) - 1)
+    columns = sorted([found.text, *more], key=frame.columns.index)
+    if len(columns) < len(roles):
+        raise DataError(
+            f"{data}: {len(columns)} column looks like a text ({', '.join(columns)}), and the task"
+            f" reads {len(roles)}.",
+            fix=f"write the need by hand and name the columns under {', '.join(roles)}.",
+        )
+    return dict(zip(roles, columns, strict=True))
 
 
 def _name(data: str) -> str:

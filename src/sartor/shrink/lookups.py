@@ -1,7 +1,8 @@
 """Where a graph looks token ids up, so that rows of its tables can be left out.
 
-Ids flow from `input_ids`, and from the `other_ids` of a second text, through nodes that move them about; a table is what they index. Any other
-use of an id as a number would change its meaning with the numbering, and is refused.
+Ids flow from `input_ids`, and from the `other_ids` of a second text, through nodes that move them
+about; a table is what they index. Any other use of an id as a number would change its meaning with
+the numbering, and is refused.
 """
 
 from dataclasses import dataclass, field
@@ -27,10 +28,15 @@ class Lookups:
     Args:
         tables: Names of the weights whose rows they choose.
         compared: Ids that they are compared with, such as that of the padding.
+        constants: Names of the weights that hold such ids and are used for nothing else.
+        pinned: Those of the compared ids that must keep their number, since the weight that holds
+            them is also used otherwise.
     """
 
     tables: dict[str, list[NodeProto]] = field(default_factory=dict[str, list[NodeProto]])
     compared: set[int] = field(default_factory=set[int])
+    constants: set[str] = field(default_factory=set[str])
+    pinned: set[int] = field(default_factory=set[int])
 
 
 def find_lookups(model: ModelProto) -> Lookups:
@@ -58,17 +64,22 @@ def find_lookups(model: ModelProto) -> Lookups:
                 raise _as_numbers(node)
             found.tables.setdefault(table, []).append(node)
         elif node.op_type in _COMPARES and len(fed) == 1 and node.input[1 - fed[0]] in weights:
-            other = numpy_helper.to_array(weights[node.input[1 - fed[0]]])
-            found.compared.update(int(value) for value in other.ravel())
+            found.constants.add(node.input[1 - fed[0]])
         else:
             raise _as_numbers(node)
+    _sort_compared(model, found, ids)
     _only_looked_up(model, found, stored)
     return found
 
 
 def keep_rows(model: ModelProto, found: Lookups, kept: NDArray[np.int64]) -> None:
-    """Leave the rows `kept` in every table, in that order."""
+    """Leave the rows `kept` in every table, in that order; compared ids are all among them."""
     weights = every_weight(model.graph)
+    number = {int(old): new for new, old in enumerate(kept)}
+    for name in found.constants:
+        before = numpy_helper.to_array(weights[name])
+        after = np.array([number[int(old)] for old in before.ravel()], before.dtype)
+        replace_weight(weights[name], numpy_helper.from_array(after.reshape(before.shape)))
     for name in found.tables:
         tensor = weights[name]
         rows = numpy_helper.to_array(tensor)[kept]
@@ -84,6 +95,22 @@ def rows_of(model: ModelProto, found: Lookups) -> int:
     """Rows that every table has."""
     weights = every_weight(model.graph)
     return min(int(weights[name].dims[0]) for name in found.tables)
+
+
+def _sort_compared(model: ModelProto, found: Lookups, ids: set[str]) -> None:
+    """Tell constants that may be renumbered from those that something else reads as numbers."""
+    weights = every_weight(model.graph)
+    values = {
+        name: {int(value) for value in numpy_helper.to_array(weights[name]).ravel()}
+        for name in found.constants
+    }
+    found.compared.update(*values.values())
+    for node in every_node(model.graph):
+        compares = node.op_type in _COMPARES and bool(ids.intersection(node.input))
+        if not compares:
+            for name in found.constants.intersection(node.input):
+                found.pinned |= values[name]
+                found.constants.discard(name)
 
 
 def _only_looked_up(model: ModelProto, found: Lookups, stored: dict[str, str]) -> None:

@@ -80,7 +80,12 @@ class Task(Protocol):
 
     @property
     def roles(self) -> Roles:
-        """Which columns the task reads and what it predicts."""
+        """Which columns the task reads and what it predicts.
+
+        Several inputs of texts are read side by side, in their order (`core.texts`); how a model
+        reads them, the training half says: `reads` and `on` for heads on cached activations,
+        `build` for what is trained.
+        """
         ...
 
     @property

@@ -7,7 +7,6 @@ https://arxiv.org/abs/2305.15020
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -22,7 +21,7 @@ from sartor.core.errors import NothingToShrink
 from sartor.core.texts import flat
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Eased, Form, Place
 from sartor.shrink.graphs import read_graph, write_graph
-from sartor.shrink.lookups import find_lookups, keep_rows, rows_of
+from sartor.shrink.lookups import Lookups, find_lookups, keep_rows, rows_of
 from sartor.shrink.vocabulary import (
     Pieces,
     characters,
@@ -67,7 +66,7 @@ class TrimVocabulary:
                 f"trim_vocabulary: the texts use all {len(kept):,} tokens of the vocabulary.",
                 fix="set a smaller spare or a larger min_count, or leave it out.",
             )
-        _refuse_moved(found.compared, kept)
+        _refuse_moved(found, kept)
         keep_rows(model, found, kept)
         trimmed = json.dumps(trim(document, kept), ensure_ascii=False)
         _refuse_misread(trimmed, document, kept)
@@ -103,10 +102,11 @@ def _counts(tokenizer: Path, size: int, bench: Bench) -> NDArray[np.int64]:
     return counts
 
 
-def _refuse_moved(compared: Sequence[int] | set[int], kept: NDArray[np.int64]) -> None:
-    """Refuse where the graph compares ids with one that would get another number."""
-    for number in sorted(compared):
-        if number >= len(kept) or kept[number] != number:
+def _refuse_moved(found: Lookups, kept: NDArray[np.int64]) -> None:
+    """Refuse where the graph compares ids with one that goes, or cannot be given its new number."""
+    there = {int(old): new for new, old in enumerate(kept)}
+    for number in sorted(found.compared):
+        if number not in there or (number in found.pinned and there[number] != number):
             raise NothingToShrink(
                 f"trim_vocabulary: the graph asks for token {number} by its number, which would"
                 " change.",

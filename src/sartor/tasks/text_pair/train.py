@@ -28,6 +28,7 @@ from sartor.tasks._encoder.heads import build_head
 from sartor.tasks._encoder.model import TextClassifier, pooled
 from sartor.tasks._encoder.segments import separator_of
 from sartor.tasks.text_classification.train import TextClassification
+from sartor.tasks.text_pair import static
 from sartor.tasks.text_pair.comparing import PairSource, Source, compared, parts
 from sartor.tasks.text_pair.similarity import KIND as SIMILARITY
 from sartor.tasks.text_pair.similarity import Similarity
@@ -119,7 +120,10 @@ class PairClassifier(nn.Module):
         return torch.cat(blocks, dim=-1).flatten(1)
 
 
-def load(folder: Path) -> "PairClassifier | one_text.Classifier":
+Classifier = PairClassifier | static.StaticPairClassifier | one_text.Classifier
+
+
+def load(folder: Path) -> Classifier:
     """Rebuild what was saved, whichever way it reads its pairs, in eval mode.
 
     Raises:
@@ -127,6 +131,8 @@ def load(folder: Path) -> "PairClassifier | one_text.Classifier":
     """
     try:
         shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
+        if shape.get("kind") == static.KIND:
+            return static.rebuild(shape, load_file(folder / _WEIGHTS)).eval()
         if shape.get("kind") != KIND:
             return one_text.load(folder)
         encoder, head = one_text.read_encoder(folder), shape.get("head", {})

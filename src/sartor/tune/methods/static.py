@@ -23,10 +23,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sartor.core.protocols import Floats
+from sartor.core.texts import parts_of
 from sartor.core.types import Backbone
 from sartor.models.loading import load_encoder, load_tokenizer
 from sartor.models.packed import Packed, tokenise
 from sartor.tasks._encoder.static import StaticClassifier
+from sartor.tasks.text_pair.comparing import compared
+from sartor.tasks.text_pair.static import StaticPairClassifier
 from sartor.tune.api import METHODS, Choice, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.heads import HeadData, HeadFit, HeadSetting, fit_heads
@@ -97,11 +100,12 @@ class Static:
 
     @staticmethod
     def pair_obstacle(outputs: Sequence[str]) -> str:
-        return "its table of scores adds up single tokens, and compares no two texts"
+        return ""
 
     @staticmethod
     def pair_portfolio() -> Sequence[Mapping[str, Any]]:
-        return Static.portfolio()
+        strengths = (0.01, 0.001, 0.1)
+        return [{"strength": c, "symmetric": s} for c in strengths for s in (False, True)]
 
     @staticmethod
     def space() -> Mapping[str, Dimension]:
@@ -117,15 +121,16 @@ class _Words:
     """The rows as tokens.
 
     Args:
-        train: Token ids of each training text.
+        train: Token ids of each training text; of pairs those of the first texts, then those of the
+            second.
         validation: The same of the validation texts.
         names: Every token of the vocabulary, by id.
         counts: (vocabulary,) occurrences in the training texts.
         special: (vocabulary,) whether every text has the token, such as [CLS].
     """
 
-    train: Packed
-    validation: Packed
+    train: Sequence[Packed]
+    validation: Sequence[Packed]
     names: Sequence[str]
     counts: NDArray[np.int64]
     special: NDArray[np.bool_]
@@ -136,10 +141,13 @@ class _Words:
         tokenizer.enable_truncation(frozen.source.max_length)
 
         prefix = frozen.backbone.prefix
-        train, held = (tokenise(tokenizer, t, prefix) for t in (frozen.train, frozen.validation))
+        train, held = (
+            [tokenise(tokenizer, side, prefix) for side in zip(*map(parts_of, texts), strict=True)]
+            for texts in (frozen.train, frozen.validation)
+        )
         size = tokenizer.get_vocab_size()
         names = [tokenizer.id_to_token(i) or "" for i in range(size)]
-        counts = np.bincount(train.flat, minlength=size)
+        counts = sum(np.bincount(side.flat, minlength=size) for side in train)
         special = np.isin(np.arange(size), tokenizer.encode("").ids)
         return _Words(train, held, names, counts, special)
 
@@ -151,16 +159,29 @@ def _fit_alike(frozen: Frozen, words: _Words, points: Sequence[Point]) -> list[C
     if method.sif:
         shares = words.counts / max(int(words.counts.sum()), 1)
         vectors *= (method.sif / (method.sif + shares)).astype(np.float32)[:, None]
-    train, held = (_mean(vectors, counted, rows) for rows in (words.train, words.validation))
-    directions = _directions(train, method)
+    train, held = (
+        [_mean(vectors, counted, side) for side in rows] for rows in (words.train, words.validation)
+    )
+    directions = _directions(train[0] if len(train) == 1 else np.concatenate(train), method)
+    symmetric = bool(getattr(frozen.rows, "symmetric", False))
+
+    def features(sides: Sequence[Floats]) -> Floats:
+        if len(sides) == 1:
+            return sides[0] @ directions
+        one, other = (side @ directions for side in sides)
+        return np.concatenate(compared(one, other, symmetric), axis=1)
+
     data = HeadData(
-        train=lambda _: train @ directions,
-        validation=lambda _: held @ directions,
+        train=lambda _: features(train),
+        validation=lambda _: features(held),
         labels=frozen.labels,
         outputs=len(frozen.outputs),
     )
     grid = [HeadSetting((0,), p.method.strength, p.weights) for p in points]
-    return [_closed(fit, (vectors @ directions, counted)) for fit in fit_heads(data, grid)]
+    table, fits = (vectors @ directions, counted), fit_heads(data, grid)
+    if frozen.pairs:
+        return [_closed_pair(fit, table, symmetric) for fit in fits]
+    return [_closed(fit, table) for fit in fits]
 
 
 def _vectors(frozen: Frozen, words: _Words, point: Point) -> tuple[Floats, NDArray[np.bool_]]:
@@ -218,6 +239,21 @@ def _closed(fit: HeadFit, of: tuple[Floats, NDArray[np.bool_]]) -> ClosedFit:
         with torch.no_grad():
             model.scores.copy_(torch.from_numpy(vectors @ fit.weight.T))
             model.bias.copy_(torch.from_numpy(fit.bias))
+            model.counted.copy_(torch.from_numpy(counted))
+        return model
+
+    return ClosedFit(fit.validation_logits, fit.train_logits, build)
+
+
+def _closed_pair(fit: HeadFit, of: tuple[Floats, NDArray[np.bool_]], symmetric: bool) -> ClosedFit:
+    vectors, counted = of
+
+    def build(encoder: PreTrainedModel) -> nn.Module:
+        model = StaticPairClassifier(*vectors.shape, len(fit.bias), symmetric)
+        with torch.no_grad():
+            model.table.copy_(torch.from_numpy(np.ascontiguousarray(vectors)))
+            model.head.weight.copy_(torch.from_numpy(fit.weight))
+            model.head.bias.copy_(torch.from_numpy(fit.bias))
             model.counted.copy_(torch.from_numpy(counted))
         return model
 
