@@ -88,6 +88,7 @@ def test_a_base_answers_as_its_bundle_does(graphs: dict[str, Path], form: str, t
     assert features.shape == (5, base.features) == (5, 32)
     assert (base.outputs, base.rank) == (3, RANK)
     assert len(base.linears) == 12, "six in each of two layers"
+    assert not base.shared, "below the first layer there is nothing worth it"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -178,7 +179,7 @@ def test_layers_below_the_adapted_ones_run_once_a_text(
         for layer in (0, 1)
     }
     assert all(not upper.intersection(node.output) for node in named[0])
-    assert all(upper.intersection(node.output) for node in named[1])
+    assert any(upper.intersection(node.output) for node in named[1])
 
 
 def test_layers_are_chosen_by_a_glob(graphs: dict[str, Path], tmp_path: Path):

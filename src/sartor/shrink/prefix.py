@@ -50,7 +50,8 @@ def share_prefix(model: ModelProto, tables: Collection[str], probes: Sequence[Pr
     upper = [node for node in graph.node if above.intersection(node.output)]
     lower = [node for node in graph.node if not above.intersection(node.output)]
     stored = {tensor.name for tensor in graph.initializer}
-    if not any(node.op_type in _PRODUCTS for node in lower):
+    read = {node.input[0] for node in upper if len(node.input) > 1 and node.input[1] in tables}
+    if not any(node.op_type in _PRODUCTS for node in _behind(read, lower)):
         return False
     crossing = [name for node in upper for name in node.input if name]
     crossing = [n for n in dict.fromkeys(crossing) if n not in above and n not in stored]
@@ -67,6 +68,16 @@ def share_prefix(model: ModelProto, tables: Collection[str], probes: Sequence[Pr
     # What was said of shapes named the texts; now some of it has rows.
     del graph.value_info[:]
     return True
+
+
+def _behind(names: Collection[str], nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Those of some nodes, in the order in which they run, that values are computed from."""
+    needed, found = set(names), list[NodeProto]()
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            found.append(node)
+    return found
 
 
 def _seen(
