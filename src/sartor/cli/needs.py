@@ -28,12 +28,9 @@ def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
     task: Annotated[
-        str, typer.Option(help="What is to be predicted, e.g. multi_label.")
+        str, typer.Option(help="What is predicted: multi_label, or text_pair for two texts a row.")
     ] = "text_classification",
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
-    task: Annotated[
-        str, typer.Option(help="What is predicted, e.g. text_pair for two texts a row.")
-    ] = "text_classification",
     json: Json = False,
 ) -> None:
     """Look at data and write a need file to start from."""
