@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from benchmarks import page
 from benchmarks.__main__ import NAMES, SHORT
-from benchmarks._harness import ROOT, Interval, Line, gate, median_ratio, paired
+from benchmarks._harness import ROOT, Interval, Line, _portable, gate, median_ratio, paired
 
 FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py") if path.stem != "page")
@@ -65,3 +65,24 @@ def test_the_page_shows_results_and_no_trace_of_a_peer(tmp_path):
 def test_the_page_says_how_each_of_them_is_measured():
     text = page.PAGE.read_text(encoding="utf-8").partition(page.BEGIN)[0]
     assert set(NAMES) <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_a_committed_result_names_no_path_of_the_machine_it_was_measured_on():
+    for place in (FOLDER / "results").glob("*.json"):
+        command = (
+            json.loads(place.read_text(encoding="utf-8")).get("machine", {}).get("command", "")
+        )
+        assert not re.search(r"(^|[\s'\"])/", command), f"{place.name}: {command}"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("--rounds", "--rounds"),
+        (".sartor/bundles/a-1", ".sartor/bundles/a-1"),
+        ("/home/someone/work/.sartor/bundles/a-1", ".sartor/bundles/a-1"),
+        ("/home/someone/peer/bin/python", "python"),
+    ],
+)
+def test_a_result_names_a_place_in_a_workspace_or_only_a_name(given, shown):
+    assert _portable(given) == shown
