@@ -21,6 +21,8 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "first_answer": (),
         "serving_load": (),
+        "serving_overhead": (),
+        "serving_peers": (),
         "cost_prediction": (),
         "offline_throughput": (),
         "soak": (),

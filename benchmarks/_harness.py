@@ -271,4 +271,14 @@ def _commit() -> str:
 
 def _command() -> str:
     script = Path(sys.argv[0]).stem
-    return shlex.join(["python", "-m", f"benchmarks.{script}", *sys.argv[1:]])
+    return shlex.join(["python", "-m", f"benchmarks.{script}", *map(_portable, sys.argv[1:])])
+
+
+def _portable(argument: str) -> str:
+    """A path of this machine says nothing to a reader: what is left is its place in a workspace,
+    or its last name."""
+    place = Path(argument)
+    if not place.is_absolute():
+        return argument
+    inside = place.parts.index(".sartor") if ".sartor" in place.parts else -1
+    return str(Path(*place.parts[inside:]))

@@ -30,8 +30,8 @@ def free_port() -> int:
 
 
 def cpu_seconds(process: int) -> float:
-    """User and system time of a process and its children, from /proc."""
-    total = 0.0
+    """User and system time of a process and of all that it started and still run, from /proc."""
+    found: dict[int, tuple[int, int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -39,9 +39,15 @@ def cpu_seconds(process: int) -> float:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if int(entry.name) == process or int(fields[1]) == process:
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
+        found[int(entry.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    total = sum(ticks for one, (_, ticks) in found.items() if _descends(one, process, found))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _descends(one: int, process: int, found: dict[int, tuple[int, int]]) -> bool:
+    while one != process and one in found:
+        one = found[one][0]
+    return one == process
 
 
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -20,7 +20,7 @@ compared with the whole of the peer's search, as somebody who waits for its 32 t
 which is stricter, with the moment from which on the peer's best trial so far was as good as the one
 it ended with. The peer was run once, so the interval knows only the spread of our rounds. A ratio
 counts only where our median score is at least the peer's, less half a point. Recording takes about
-15 minutes on two quiet cores; five rounds of ours about as long.
+25 minutes on two quiet cores; five rounds of ours 17.
 """
 
 import argparse

@@ -1,0 +1,137 @@
+"""Servers side by side: Sartor's, and those of peers in a Python of their own."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks._harness import ROOT
+from benchmarks._server import connect, exchange, free_port, post
+
+from sartor.bundle import open_bundle
+
+OURS = "sartor"
+PEERS = {"fastapi": "FastAPI", "litserve": "LitServe", "ray": "Ray Serve"}
+_SIDE = Path(__file__).with_name("_serving_side.py")
+_NEEDS = {"fastapi": "fastapi", "litserve": "litserve", "ray": "ray.serve"}
+_READY_S, _STOP_S = 90.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A server that answers.
+
+    Args:
+        name: `OURS`, or a key of `PEERS`.
+        port: It listens on, at 127.0.0.1.
+        process: Whose descendants it consists of.
+    """
+
+    name: str
+    port: int
+    process: int
+
+    def request(self, text: str) -> bytes:
+        """A whole request that asks for one text."""
+        if self.name == OURS:
+            return post("/v1/predict", {"inputs": [{"text": text}]})
+        return post("/predict", {"text": text})
+
+    def label(self, body: bytes) -> str:
+        """What the reply to `request` answers."""
+        reply = json.loads(body)
+        return str(reply["outputs"][0]["best"] if self.name == OURS else reply["label"])
+
+
+def usable(python: str) -> list[str]:
+    """The peers that a Python can import."""
+
+    def has(module: str) -> bool:
+        asked = [python, "-c", f"import {module}, onnxruntime, tokenizers"]
+        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+    return [name for name, module in _NEEDS.items() if has(module)]
+
+
+def lay_out(bundle: str, folder: Path) -> Path:
+    """Put a bundle's graph and tokenizer where a peer's server reads them."""
+    found = open_bundle(bundle)
+    for name in ("model.onnx", "tokenizer.json"):
+        shutil.copyfile(found.path(name), folder / name)
+    read = found.manifest.preprocess
+    told = {"prefix": read.prefix, "max_length": read.max_length}
+    told |= {"labels": list(found.manifest.outputs)}
+    (folder / "side.json").write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
+Command = Callable[[int], list[str]]
+"""From the port that a server is to listen on to what starts it."""
+
+
+@contextmanager
+def running(name: str, command: Command, **environment: str) -> Iterator[Side]:
+    """Start a server, wait until it answers one text, and stop all of it at the end.
+
+    Args:
+        name: Of the side.
+        command: What starts it.
+        environment: Variables beside those of this process.
+
+    Raises:
+        SystemExit: If it does not answer in a minute and a half.
+    """
+    port = free_port()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command(port),
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        side = Side(name, port, process.pid)
+        try:
+            try:
+                asyncio.run(asyncio.wait_for(_answers(side), _READY_S))
+            except (TimeoutError, OSError):
+                said.seek(0)
+                sys.stderr.buffer.write(said.read())
+                raise SystemExit(f"{name} does not answer") from None
+            yield side
+        finally:
+            _stop(process)
+
+
+def peer(name: str, python: str, folder: str, threads: int) -> Command:
+    """A peer's server; folder "-" serves a constant."""
+    return lambda port: [python, str(_SIDE), name, str(port), folder, str(threads)]
+
+
+async def _answers(side: Side) -> None:
+    while True:
+        reader, writer = await connect(side.port)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            status, _ = await exchange(reader, writer, side.request("It works."))
+            if status == 200:
+                return writer.close()
+        writer.close()
+        await asyncio.sleep(0.2)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Its whole session: Ray's and LitServe's workers are processes too."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_S)
