@@ -105,8 +105,9 @@ $("ask").addEventListener("submit", (event) => {
   const text = $("text").value;
   attempt(async () => {
     const reply = await call("/v1/predict", { inputs: [{ text }] });
-    last = { id: reply.request_id, text, best: several ? reply.outputs[0].labels || [] : reply.outputs[0].best };
-    drawAnswer(reply.outputs[0]);
+    const [output] = reply.outputs;
+    last = { id: reply.request_id, text, best: several ? output.labels || [] : output.best };
+    drawAnswer(output);
   });
 });
 
