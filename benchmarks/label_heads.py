@@ -56,14 +56,15 @@ def main() -> None:
     fault = gate(apart <= CLOSE, f"probabilities differ by {apart:.3f}")
     peer = "scikit-learn, one after another"
     lines = [
-        Line.of(f"{what}, speed{fault}", faster(**_sides(seconds)), "times", against=peer),
+        Line.of(
+            f"{what}, speed{fault}",
+            faster(seconds["ours"], seconds["theirs"]),
+            "times",
+            against=peer,
+        ),
         Line("Largest difference of a probability on held-out rows", apart, ""),
     ]
     finish("label_heads", facts, lines, {"seconds": seconds, "strengths": options.strengths})
-
-
-def _sides(seconds: dict[str, list[float]]) -> dict[str, list[float]]:
-    return {"mine": seconds["ours"], "other": seconds["theirs"]}
 
 
 def encoded(cache: Path) -> tuple[Floats, NDArray[np.float32]]:

@@ -251,9 +251,8 @@ def _one_against_rest(
     several = len(weights) // outputs
     C = np.repeat([s.C for s in group], len(kept) * outputs).astype(np.float64)
     label = np.tile(np.arange(outputs), several)
-    having = np.einsum("pn,pn->p", weights, yes[label], dtype=np.float64)
-    without = weights.sum(1, dtype=np.float64) - having
     # Where all rows say the same the bias would run away: half a row is taken to say otherwise.
+    having, without = (np.tile((kept @ side.T).ravel(), len(group)) for side in (yes, 1 - yes))
     told = np.flatnonzero((having > 0) & (without > 0))
     weight = np.zeros((len(weights), rotated.basis.shape[0]))
     bias = np.where(having > 0, 1.0, -1.0) * np.log(2.0 * rows)

@@ -131,8 +131,9 @@ $("ask").addEventListener("submit", (event) => {
   const row = readRow();
   attempt(async () => {
     const reply = await call("/v1/predict", { inputs: [row] });
-    last = { id: reply.request_id, row, best: several ? reply.outputs[0].labels || [] : reply.outputs[0].best };
-    drawAnswer(reply.outputs[0]);
+    const [output] = reply.outputs;
+    last = { id: reply.request_id, row, best: several ? output.labels || [] : output.best };
+    drawAnswer(output);
   });
 });
 
