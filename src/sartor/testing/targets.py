@@ -288,9 +288,8 @@ def _everything(folder: Path) -> Iterator[tuple[str, bytes]]:
 def _own(folder: Path) -> Iterator[Path]:
     """What the target itself wrote: neither the bundle nor sartor's code."""
     bundles = [place.parent for place in folder.rglob("manifest.json")]
-    code = [place.parent for place in folder.rglob("sartor/py.typed")]
     for path in sorted(folder.rglob("*")):
-        inside = any(path.is_relative_to(place) for place in (*bundles, *code))
+        inside = any(path.is_relative_to(place) for place in bundles)
         if path.is_file() and not inside and not is_zipfile(path) and path.name != LIST:
             yield path
 
