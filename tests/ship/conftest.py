@@ -56,7 +56,7 @@ def pip_install(environment: Path, words: Sequence[str], where: Path) -> None:
         where: The current folder.
     """
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "python"), "install"]
-    quiet = ["--no-index", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
+    quiet = ["--no-index", "--no-compile", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, *quiet, *words], cwd=where, capture_output=True, text=True, check=False, timeout=120
     )
