@@ -88,6 +88,7 @@ def test_a_base_answers_as_its_bundle_does(graphs: dict[str, Path], form: str, t
     assert features.shape == (5, base.features) == (5, 32)
     assert (base.outputs, base.rank) == (3, RANK)
     assert len(base.linears) == 12, "six in each of two layers"
+    assert not base.shared, "below the first layer there is nothing worth it"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -149,6 +150,36 @@ def _merge(model: onnx.ModelProto, base: Base, own: dict[str, np.ndarray]) -> No
         tensor = weights[product.input[1]]
         merged = numpy_helper.to_array(tensor) + own[f"{name}.A"] @ own[f"{name}.B"]
         tensor.CopyFrom(numpy_helper.from_array(merged, tensor.name))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_layers_below_the_adapted_ones_run_once_a_text(
+    graphs: dict[str, Path], form: str, tmp_path: Path
+):
+    bundle = bundle_of(formed(graphs["top"], form, tmp_path), tmp_path / "b")
+    base = make_base(bundle, tmp_path / "root", rank=RANK, where="*.layer.1.*")
+    assert (base.shared, len(base.linears)) == (True, 6)
+    graph, rows = tmp_path / "root" / "base" / GRAPH, np.array([0, 1, 2, 3, 4, 0, 3, 3])
+    given = tables(base, len(rows), np.random.default_rng(1))
+    mixed, _ = run(graph, **given, adapter_rows=rows)
+    for at, row in enumerate(rows):
+        own = {name: table[at : at + 1] for name, table in given.items()}
+        alone, _ = run(graph, **own, adapter_rows=np.arange(5))
+        np.testing.assert_allclose(mixed[at], alone[row], atol=1e-5)
+    assert np.abs(mixed[0] - mixed[5]).max() > 1e-2, "one text, two users, one answer"
+    (wanted,) = run(bundle.path("model.onnx"))
+    plain, _ = run(graph, **tables(base, 1), adapter_rows=rows)
+    np.testing.assert_array_equal(plain, wanted[rows])
+    model, upper = onnx.load(graph), {"adapter_rows"}
+    for node in model.graph.node:
+        if upper.intersection(node.input):
+            upper.update(node.output)
+    named = {
+        layer: [n for n in model.graph.node if any(f"layer.{layer}." in i for i in n.input)]
+        for layer in (0, 1)
+    }
+    assert all(not upper.intersection(node.output) for node in named[0])
+    assert any(upper.intersection(node.output) for node in named[1])
 
 
 def test_layers_are_chosen_by_a_glob(graphs: dict[str, Path], tmp_path: Path):

@@ -20,6 +20,8 @@ from sartor.core.hashing import file_sha256
 
 FOLDER, BASE, GRAPH, HEAD = "base", "base.json", "model.onnx", "head.safetensors"
 WEIGHT, BIAS = "head.weight", "head.bias"
+ROWS = "adapter_rows"
+"""Input that says which text each row is about, where the graph's lower part runs once a text."""
 MAX_HEAD_BYTES = 100_000_000
 FORMAT = 1
 MAX_RANK = 256
@@ -46,6 +48,8 @@ class Base(BaseModel):
     """Highest rank of a LoRA; 0 where no layer takes one."""
     where: str = Field(default="*", max_length=1_000)
     """Glob that chose the layers."""
+    shared: bool = False
+    """Whether the graph reads each different text once, and takes the input `ROWS`."""
     linears: dict[str, tuple[int, int]] = Field(
         default_factory=dict[str, tuple[int, int]], max_length=10_000
     )

@@ -5,6 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -81,7 +82,7 @@ class Session:
         return np.asarray(found[0], np.float32)
 
     def all(
-        self, ids: NDArray[np.int64], mask: NDArray[np.int64], more: Mapping[str, Floats]
+        self, ids: NDArray[np.int64], mask: NDArray[np.int64], more: Mapping[str, NDArray[Any]]
     ) -> list[Floats]:
         """Every output of the graph, in its order; (batch, …) each.
 

@@ -6,16 +6,19 @@ one that all share; where a rank is asked for, every linear layer takes low-rank
 and is not written unless it answers as the bundle does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from sartor.bundle import Bundle
-from sartor.bundle.base import BIAS, MAX_RANK, WEIGHT, Base, verified_base, write_base
+from sartor.bundle.base import BIAS, MAX_RANK, ROWS, WEIGHT, Base, verified_base, write_base
 from sartor.bundle.manifest import entry_of
 from sartor.bundle.tensors import pack_tensors
 from sartor.core.errors import BundleError, ModelError, NothingToTune, SettingError
@@ -23,9 +26,10 @@ from sartor.core.protocols import Floats
 from sartor.shrink.api import GRAPH
 from sartor.shrink.graphs import inner_graphs, read_graph
 from sartor.shrink.lowrank import Linear, add_tables, linears
+from sartor.shrink.prefix import share_prefix
 
 FEATURES = "adapter_features"
-_INPUTS = ("input_ids", "attention_mask")
+_CANNOT_RUN = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.RuntimeException)
 _SAME = 1e-6
 """Largest change of a logit, as a share of the largest logit."""
 _AFFINE = 0.05
@@ -88,8 +92,10 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
     if head is not None:
         _give_features(model, head)
     add_tables(model, chosen, rank)
+    tables = _zeros(chosen, rank)
+    once = bool(chosen) and share_prefix(model, tables, [_probe(3), _probe(5)])
     data = model.SerializeToString(deterministic=True)
-    features = _check_same(graph, data, chosen, rank)
+    features = _check_same(graph, data, tables, once)
     packed = b"" if shared is None else pack_tensors(shared)
     base = Base(
         bundle=bundle.manifest.id,
@@ -100,6 +106,7 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
         head=entry_of(packed) if shared else None,
         rank=rank,
         where=where,
+        shared=once,
         linears={name: (one.width, one.height) for name, one in chosen.items()},
     )
     write_base(root, base, data, packed)
@@ -200,31 +207,43 @@ def _give_features(model: ModelProto, head: Head) -> None:
     model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, shape))
 
 
-def _check_same(graph: Path, made: bytes, chosen: dict[str, Linear], rank: int) -> int:
+def _check_same(graph: Path, made: bytes, tables: Mapping[str, Floats], once: bool) -> int:
     """Columns of the features.
+
+    Args:
+        graph: The bundle's.
+        made: What was made of it.
+        tables: That change nothing.
+        once: Whether it reads each text once: then some are asked about twice.
 
     Raises:
         ModelError: If the graph that was made does not run, or answers otherwise.
     """
-    tables: dict[str, Floats] = {}
-    for name, one in chosen.items():
-        tables[f"{name}.A"] = np.zeros((1, one.width, rank), np.float32)
-        tables[f"{name}.B"] = np.zeros((1, rank, one.height), np.float32)
-    before = _run(_session(graph), {})[0]
+    (before,) = _run(_session(graph), {})
+    rows = np.array([0, 2, 1, 0]) if once else np.arange(len(before))
     try:
-        after, *features = _run(_session(made), tables)
-    except ort.capi.onnxruntime_pybind11_state.Fail as error:
+        after, *features = _run(_session(made), {**tables, ROWS: rows} if once else tables)
+    except _CANNOT_RUN as error:
         raise ModelError(
             f"What was made of {graph} cannot be run: {error}.",
             fix="make heads alone: this architecture's layers take no tables.",
         ) from error
-    if np.abs(after - before).max() > _SAME * max(1.0, float(np.abs(before).max())):
+    apart = float(np.abs(after - before[rows]).max())
+    if apart > _SAME * max(1.0, float(np.abs(before).max())):
         raise ModelError(
-            f"What was made of {graph} does not answer as it does: logits differ by"
-            f" {np.abs(after - before).max():.1e}.",
+            f"What was made of {graph} does not answer as it does: logits differ by {apart:.1e}.",
             fix="make heads alone; please report this with the bundle's manifest.",
         )
     return features[0].shape[1] if features else 0
+
+
+def _zeros(chosen: Mapping[str, Linear], rank: int) -> dict[str, Floats]:
+    """Tables that change nothing, by the names of their inputs."""
+    found: dict[str, Floats] = {}
+    for name, one in chosen.items():
+        found[f"{name}.A"] = np.zeros((1, one.width, rank), np.float32)
+        found[f"{name}.B"] = np.zeros((1, rank, one.height), np.float32)
+    return found
 
 
 def _session(model: Path | bytes) -> ort.InferenceSession:
@@ -234,10 +253,13 @@ def _session(model: Path | bytes) -> ort.InferenceSession:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _run(session: ort.InferenceSession, more: dict[str, Floats]) -> list[Any]:
-    """Of token ids that every vocabulary has, with padding."""
-    ids = np.arange(21, dtype=np.int64).reshape(3, 7) % 6
-    mask = (np.arange(7) < [[7], [4], [1]]).astype(np.int64)
-    given = {"input_ids": ids, "attention_mask": mask}
+def _probe(texts: int) -> dict[str, NDArray[np.int64]]:
+    """Token ids that every vocabulary has, and a mask with padding; the first text is whole."""
+    ids = np.arange(texts * 7, dtype=np.int64).reshape(texts, 7) % 6
+    lengths = np.array([7, 4, 1, 6, 2])[:texts, None]
+    return {"input_ids": ids, "attention_mask": (np.arange(7) < lengths).astype(np.int64)}
+
+
+def _run(session: ort.InferenceSession, more: Mapping[str, NDArray[Any]]) -> list[Any]:
     names = {value.name for value in session.get_inputs()}
-    return session.run(None, {n: v for n, v in given.items() if n in names} | more)
+    return session.run(None, {n: v for n, v in _probe(3).items() if n in names} | dict(more))

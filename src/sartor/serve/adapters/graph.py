@@ -12,11 +12,13 @@ passes, so there is no slot in which one user could find another's numbers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
-from sartor.bundle.base import Base, verified_base
+from sartor.bundle.base import ROWS, Base, verified_base
 from sartor.core.protocols import Floats
 from sartor.serve.adapters.store import Adapters, AdapterStore, Loaded
 from sartor.serve.beside import beside
@@ -47,7 +49,8 @@ def open_adapted(
     source = bundle.manifest.files[MODEL].sha256 if MODEL in bundle.manifest.files else ""
     base, path = verified_base(adapters.root, bundle.manifest.id, source)
     store = AdapterStore(adapters, base)
-    opening = beside(lambda: Session.open(path, threads, also=table_names(base)))
+    also = [*table_names(base), *([ROWS] if base.shared else [])]
+    opening = beside(lambda: Session.open(path, threads, also))
     reader = Reader.open(bundle)
     return AdaptedGraph(opening(), reader, base, store, _zeros(base), cache)
 
@@ -120,9 +123,16 @@ class AdaptedGraph:
     def _computed(self, pieces: Sequence[Sequence[int]], given: Whose) -> Floats:
         result = np.empty((len(pieces), self.base.outputs + self.base.features), np.float32)
         for rows in batches([len(ids) for ids in pieces]):
-            ids, mask = padded([pieces[row] for row in rows], self.reader.pad)
-            tables = self._tables([given[row] for row in rows])
-            found = self.session.all(ids, mask, dict(zip(self.session.also, tables, strict=True)))
+            part = [tuple(pieces[row]) for row in rows]
+            more: dict[str, NDArray[Any]] = dict(
+                zip(table_names(self.base), self._tables([given[row] for row in rows]), strict=True)
+            )
+            if self.base.shared:
+                # What no table touches runs once for a text that several of these rows are about.
+                texts = {ids: place for place, ids in enumerate(dict.fromkeys(part))}
+                more[ROWS] = np.array([texts[ids] for ids in part], np.int64)
+                part = list(texts)
+            found = self.session.all(*padded(part, self.reader.pad), more)
             result[rows] = np.concatenate(found, axis=1)
         return result
 
