@@ -30,8 +30,22 @@ def test_fewer_differing_rows_than_the_fewest_never_show_anything(confidence, lo
 def test_a_worse_challenger_is_told_and_rows_that_do_not_differ_tell_nothing():
     assert better(Pairs(40, 0, 9), 0.95, 1, "").state == "unmet"
     verdict = better(Pairs(40, 0, 0), 0.95, 1, "")
-    assert (verdict.state, verdict.value, verdict.low, verdict.high) == ("unproven", 0, 0, 0)
+    assert (verdict.state, verdict.value) == ("unproven", 0)
+    # Clopper and Pearson: none of 40 leaves up to 8.8 %.
+    assert (verdict.low, verdict.high) == pytest.approx((-0.0881, 0.0881), abs=1e-4)
     assert Pairs(0, 0, 0).gain == 0
+    assert Pairs(0, 0, 0).ends(0.05) == (-1, 1)
+
+
+@pytest.mark.parametrize(("differ", "win"), [(0.1, 0.5), (0.3, 0.7), (0.2, 0.95), (0.5, 0.4)])
+def test_the_interval_of_the_gain_covers_the_truth_as_often_as_it_says(differ, win):
+    draw = np.random.default_rng(3)
+    truth, inside = differ * (2 * win - 1), 0
+    for differing in draw.binomial(60, differ, 1_000).tolist():
+        wins = int(draw.binomial(differing, win))
+        low, high = Pairs(60, wins, differing - wins).ends(0.05)
+        inside += low <= truth <= high
+    assert inside >= 945
 
 
 def test_rows_that_were_looked_at_too_often_show_nothing_more():

@@ -22,9 +22,9 @@ def texts(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shared(temperature: float = 1.0) -> Shared:
-    """Right on nearly all of `texts`."""
-    weight = CENTRES - CENTRES.mean(0)
-    bias = -(weight @ (CENTRES.mean(0) + 3)) - np.square(weight).sum(1) / 2
+    """Right on nearly all of `texts`, and about as sure as a calibrated model is."""
+    weight = 0.05 * (CENTRES - CENTRES.mean(0))
+    bias = -(weight @ (CENTRES.mean(0) + 3)) - 10 * np.square(weight).sum(1)
     return Shared(weight * temperature, (bias * temperature).astype(np.float32), temperature)
 
 

@@ -6,8 +6,9 @@ row would be a fair coin, so of d of them the challenger is right on w with
     p = P(Binomial(d, ½) ≥ w)
 
 This is exact for any d (the sign test on McNemar's table: McNemar 1947, doi:10.1007/BF02295996).
-Its interval is that of w / d (Clopper–Pearson) put into points of accuracy, d/n · (2 w/d − 1), so
-the lower end is above 0 exactly where the test says so.
+In points of accuracy the gain is q · (2 s − 1), q being how often the two differ and s how often
+the challenger wins then. Its interval takes the worst corners of the Clopper–Pearson intervals of
+d / n and w / d, so the lower end is above 0 exactly where the test says so.
 """
 
 from dataclasses import dataclass
@@ -48,16 +49,18 @@ class Pairs:
         return (self.wins - self.losses) / self.n if self.n else 0.0
 
     def ends(self, alpha: float) -> tuple[float, float]:
-        """Interval of `gain`, given how many rows differ; (0, 0) where none does.
+        """Interval of `gain`; (-1, 1) without rows.
 
         Args:
-            alpha: Two-sided error.
+            alpha: Two-sided error; that of the sign is exact.
         """
-        if not self.differing:
-            return 0.0, 0.0
-        low, high = clopper_pearson(float(self.wins), float(self.differing), alpha)
-        share = self.differing / self.n
-        return share * (2 * float(low) - 1), share * (2 * float(high) - 1)
+        rare, often = clopper_pearson(float(self.differing), float(self.n), alpha)
+        worst, best = clopper_pearson(float(self.wins), float(self.differing), alpha)
+        low, high = 2 * float(worst) - 1, 2 * float(best) - 1
+        return (
+            low * float(rare if low > 0 else often),
+            high * float(often if high > 0 else rare),
+        )
 
 
 def fewest(confidence: float, look: int) -> int:
