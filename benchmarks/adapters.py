@@ -44,7 +44,7 @@ from sartor.serve.runtime import load
 from sartor.shrink.adaptable import make_base
 from sartor.shrink.api import GRAPH, TOKENIZER
 from sartor.shrink.export import to_onnx
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tasks.text_classification.train import load as load_classifier
 
 LABELS = ("a", "b", "c", "d", "e")

@@ -24,7 +24,7 @@ from sartor.shrink.eight_bits import in_eight_bits, products
 from sartor.shrink.export import to_onnx
 from sartor.shrink.lowrank import linears
 from sartor.shrink.merge import merge_graphs
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
 from tests.tiny import make_tiny_bert, tiny_tokenizer
 
 RANK = 2

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sartor.tasks.text_classification.added import install
-from sartor.tasks.text_classification.added.adapter import Adapter
-from sartor.tasks.text_classification.static import StaticClassifier
 
 from sartor.core.errors import ModelError
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
+from sartor.tasks._encoder.added import install
+from sartor.tasks._encoder.added.adapter import Adapter
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tasks.text_classification.pretrained import Told, logits_of, write_pretrained
-from sartor.tasks.text_classification.train import TextClassifier
 from tests.tiny import make_tiny_bert, tiny_tokenizer
 
 OUTPUTS = ("refund", "invoice", "其他")

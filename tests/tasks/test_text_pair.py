@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sartor.tasks.text_classification.segments import segments, separator_of
 
 from sartor.core.errors import ModelError
 from sartor.core.types import Examples
 from sartor.models.loading import load_model
 from sartor.tasks import TASKS
-from sartor.tasks.text_classification.train import TextClassifier
+from sartor.tasks._encoder.model import TextClassifier
+from sartor.tasks._encoder.segments import segments, separator_of
 from sartor.tasks.text_pair.comparing import PairSource
 from sartor.tasks.text_pair.train import PairClassifier, TextPair, load
 from tests.tiny import make_tiny_bert, tiny_tokenizer

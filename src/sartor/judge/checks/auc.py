@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import Fault
 from sartor.core.near import near_miss
+from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, Part, Subject
-from sartor.judge.checks.classification import label_of
 from sartor.judge.outcomes import outcomes, probabilities
 from sartor.judge.statistic import Floats, Statistic, divide
 from sartor.need.criterion import Bound, Criterion
@@ -36,13 +36,14 @@ class Auc:
     """Ranks rows by the probability of a label; of two labels, either gives the same."""
 
     metrics: Mapping[str, str] = field(default_factory=lambda: METRICS)
+    target: TargetKind | None = "label"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
         found = _value_fault(criterion) or _label_fault(criterion, outputs)
         return None if found is None else Fault(criterion.line, *found)
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
-        label = label_of(criterion, subject.outputs) or subject.outputs[-1]
+        label = criterion.label(subject.outputs) or subject.outputs[-1]
         table = probabilities(subject, criterion.metric)
         place = list(subject.outputs).index(label)
         others = np.delete(table, place, axis=1).max(1, initial=0.0)
@@ -117,7 +118,7 @@ def _label_fault(criterion: Criterion, outputs: Sequence[str]) -> tuple[str, str
         if name != "label" or isinstance(bound, Bound):
             first = outputs[0] if outputs else "name"
             return f"{text!r}: auc takes no parameter like that.", f"write auc[label={first}]."
-    label = label_of(criterion, outputs)
+    label = criterion.label(outputs)
     if label is None and len(outputs) > 2:
         return (
             f"{text!r} does not say of which of {len(outputs)} labels.",

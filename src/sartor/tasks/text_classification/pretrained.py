@@ -20,11 +20,12 @@ from transformers import PreTrainedTokenizerFast
 
 from sartor.core.errors import ModelError
 from sartor.models.loading import load_tokenizer
-from sartor.tasks.text_classification import heads, predict_exported
-from sartor.tasks.text_classification.entailment import EntailmentClassifier
-from sartor.tasks.text_classification.prompted import PromptedClassifier
-from sartor.tasks.text_classification.static import StaticClassifier
-from sartor.tasks.text_classification.train import TextClassifier, load
+from sartor.tasks._encoder import heads
+from sartor.tasks._encoder.entailment import EntailmentClassifier
+from sartor.tasks._encoder.model import TextClassifier, load
+from sartor.tasks._encoder.prompted import PromptedClassifier
+from sartor.tasks._encoder.static import StaticClassifier
+from sartor.tasks.text_classification import predict_exported
 
 _PADS = ("[PAD]", "<pad>", "<|pad|>")
 _SPECIAL: Mapping[str, tuple[str, ...]] = {
