@@ -19,6 +19,7 @@ from sartor.need.model import Data
 ROLES = {"text": "question", "text_pair": "answer"}
 INPUTS = tuple(ROLES)
 DATA = Data(train=["pairs.csv"], roles={**ROLES, "label": "fits"})
+COLUMNS = columns_of(DATA, INPUTS)
 FILLER = [
     ("where is my parcel from monday", "it left the warehouse this morning", "yes"),
     ("how do i get my money back", "fill in the form under refunds", "yes"),
@@ -33,7 +34,7 @@ def table_of(rows, split=None):
 
 
 def cleaned(*rows, **settings):
-    return clean(table_of([*rows, *FILLER]), text=ROLES, label="fits", **settings)
+    return clean(table_of([*rows, *FILLER]), COLUMNS, **settings)
 
 
 def told(found):
@@ -65,7 +66,7 @@ def test_only_a_row_both_of_whose_texts_come_again_is_a_duplicate():
     question, answer, _ = FILLER[0]
     found = cleaned((question, "not before friday", "no"), ("is it lost", answer, "no"))
     assert not found.dropped
-    again = clean(table_of([*FILLER, FILLER[0]]), text=ROLES, label="fits")
+    again = clean(table_of([*FILLER, FILLER[0]]), COLUMNS)
     assert told(again) == {(5, "duplicate")}
 
 
@@ -136,7 +137,7 @@ def many(count: int, seed: int = 0):
 
 def test_no_text_stands_on_both_sides_of_a_split(tmp_path):
     gathered = gather(
-        DATA, tmp_path, known={}, inputs=INPUTS, objects={"train": [table_rows(many(240))]}
+        DATA, tmp_path, known={}, columns=columns_of(DATA, INPUTS), objects={"train": [table_rows(many(240))]}
     )
     rows = divide(gathered, wanted_test=50, seed=0, known={})
     sides = [set(flat(part.texts)) for part in (rows.train, rows.validation, rows.test)]
@@ -158,7 +159,7 @@ def test_a_training_row_that_shares_a_text_with_an_official_test_row_is_dropped(
         DATA,
         tmp_path,
         known={},
-        inputs=INPUTS,
+        columns=columns_of(DATA, INPUTS),
         objects={"train": [table_rows(rows)], "test": [table_rows(test)]},
     )
     divided = divide(gathered, wanted_test=10, seed=0, known={})
@@ -187,6 +188,6 @@ def test_a_correction_of_a_pair_finds_its_row_or_becomes_a_new_one():
 
 def test_fresh_rows_need_both_texts_and_the_label(tmp_path):
     rows = [{"question": "a", "answer": None, "fits": "yes"}, *table_rows(FILLER)]
-    assert len(examples_of(rows, DATA, tmp_path, INPUTS)) == len(FILLER)
+    assert len(examples_of(rows, DATA, tmp_path, columns_of(DATA, INPUTS))) == len(FILLER)
     with pytest.raises(DataError, match="no row has 'question', 'answer' and 'fits'"):
-        examples_of(rows[:1], DATA, tmp_path, INPUTS)
+        examples_of(rows[:1], DATA, tmp_path, columns_of(DATA, INPUTS))

@@ -23,7 +23,8 @@ def by_id(rows, result):
 
 def shuffled(rows, order):
     def pick(column):
-        return None if column is None else [column[i] for i in order]
+        # What is said of all rows, such as how they are near, has no order.
+        return [column[i] for i in order] if isinstance(column, list) else column
 
     return Rows(*(pick(getattr(rows, name)) for name in Rows.__slots__))
 

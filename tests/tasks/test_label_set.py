@@ -1,6 +1,7 @@
 """Sets of labels, however a file writes them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -84,13 +85,9 @@ WELL = ("late", "refund", "invoice", "[]", "late; refund", "late", "invoice", "r
 
 def gathered(rows, label="topics"):
     objects = {"train": [rows]}
-    return prepare.gather(
-        data(label=label),
-        None,
-        known={},
-        objects=objects,
-        target=LabelSet(),  # type: ignore
-    )
+    found = data(label=label)
+    columns = prepare.columns_of(found, target=LabelSet())
+    return prepare.gather(found, Path(), known={}, columns=columns, objects=objects)
 
 
 def test_sets_are_read_and_counted_label_by_label():

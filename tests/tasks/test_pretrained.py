@@ -72,15 +72,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("layers", [(2,), (1,), (1, 2)], ids=str)
-def test_stock_classes_give_the_fits_logits(tmp_path: Path, layers: tuple[int, ...], head: str):
+@pytest.mark.parametrize("layers", [(2,), (1,), (0,), (1, 2)], ids=str)
+def test_stock_classes_give_the_fits_logits(
+    tmp_path: Path, layers: tuple[int, ...], head: str, capfd: pytest.CaptureFixture[str]
+):
     model = fitted(tmp_path, layers, HEADS[head])
+    capfd.readouterr()
     (tmp_path / "out").mkdir()
     alone = write_pretrained(tmp_path / "fit", TOLD, tmp_path / "out")
     assert alone == (len(layers) == 1)
     expected = wanted(model)
     assert np.ptp(expected, axis=0).min() > 0.01, "the texts are answered alike: nothing is shown"
     np.testing.assert_allclose(logits_of(tmp_path / "out", TEXTS), expected, atol=1e-4)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("head", HEADS)

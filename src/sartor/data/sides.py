@@ -22,11 +22,12 @@ def misplaced(rows: Labelled, inputs: Mapping[str, Sequence[str]]) -> list[Label
     """
     if len(inputs) < 2:
         return []
-    counts = Counter(rows.labels)
+    counts = Counter(name for names in rows.labels for name in names)
     usual = {label for label, count in counts.items() if count > 1}
     found: list[LabelFault] = []
-    for i, label in enumerate(rows.labels):
-        if label in usual:
+    for i, names in enumerate(rows.labels):
+        label = "; ".join(names)
+        if usual.issuperset(names):
             continue
         for role, texts in inputs.items():
             if texts[i] in usual:

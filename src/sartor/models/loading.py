@@ -114,7 +114,7 @@ def _loaded(
     architecture, config = kind
     # The attention is not named: transformers takes torch's own, and DeBERTa, which has none,
     # would be refused.
-    with _quiet():
+    with quiet():
         try:
             loaded = architecture.from_pretrained(
                 folder,
@@ -149,7 +149,7 @@ def draw_model(folder: Path, seed: int) -> "PreTrainedModel":
     architecture, config = _architecture(folder)
     import torch
 
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _without_pooler(architecture(config))
 
@@ -176,7 +176,7 @@ def empty_model(folder: Path) -> "PreTrainedModel":
     from transformers.initialization import no_init_weights
 
     try:
-        with _quiet(), no_init_weights(), torch.device("meta"):
+        with quiet(), no_init_weights(), torch.device("meta"):
             model = architecture(config)
     # torch asserts some of what a configuration must be.
     except (AssertionError, ValueError, TypeError, ZeroDivisionError, RuntimeError) as error:
@@ -201,7 +201,7 @@ def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
     config.vocab_size, config.pad_token_id = 32, 0
     # Ten times the usual: with less, a layer hardly changes what passes through it.
     config.initializer_range = 0.2
-    with _quiet():
+    with quiet():
         try:
             model = architecture(config)
         except (ValueError, TypeError, LookupError, RuntimeError) as error:
@@ -255,7 +255,7 @@ def _architecture(
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """No progress bar, no report, no warning: and everything as it was afterwards."""
     from transformers.utils import logging
 

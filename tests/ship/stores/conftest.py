@@ -92,6 +92,7 @@ def moto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     try:
         host, port = running.get_host_and_port()
         asked_as(monkeypatch, f"http://{host}:{port}")
+        httpx.post(f"http://{host}:{port}/moto-api/reset")  # what it holds is the process's
         client = boto3.client("s3")
         client.create_bucket(Bucket="models")
         yield Place(

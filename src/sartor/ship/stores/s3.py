@@ -90,7 +90,8 @@ class Bucket:
     @cached_property
     def _client(self) -> Any:
         config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
-        return boto3.client("s3", config=config)
+        # Not the default session, which keeps the account that it found first.
+        return boto3.Session().client("s3", config=config)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}"

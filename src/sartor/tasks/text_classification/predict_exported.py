@@ -18,8 +18,9 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.about = json.loads((folder / "head.json").read_text(encoding="utf-8"))
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        # A pooler that the folder lacks is drawn at random, and not used below.
-        self.encoder = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        # Otherwise a pooler is drawn at random, and warned of: the mean needs none.
+        without = self.about["without_pooler"]
+        self.encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, **without).eval()
         self.head = load_file(folder / "head.safetensors")
 
     @torch.inference_mode()
@@ -34,13 +35,15 @@ class Model:
             return_tensors="pt",
         )
         ids, mask = read["input_ids"], read["attention_mask"]
-        found = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-        states, layers = found.hidden_states, about["layers"]
-        if layers == [len(states) - 1]:
+        layers, top = about["layers"], self.encoder.config.num_hidden_layers
+        found = self.encoder(
+            input_ids=ids, attention_mask=mask, output_hidden_states=layers != [top]
+        )
+        if layers == [top]:
             # Some encoders normalise their last state once more.
             chosen = [found.last_hidden_state]
         else:
-            chosen = [states[layer] for layer in layers]
+            chosen = [found.hidden_states[layer] for layer in layers]
         real = mask.unsqueeze(-1).to(torch.float32)
         means = [(state.float() * real).sum(1) / real.sum(1).clamp(min=1) for state in chosen]
         return self._headed(torch.cat(means, dim=-1))

@@ -9,6 +9,7 @@ whose `encode` then gives logits; and the head alone, with forty lines of Python
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from sartor.core.errors import ModelError
-from sartor.models.loading import load_tokenizer
+from sartor.models.loading import load_tokenizer, quiet
 from sartor.tasks._encoder import heads
 from sartor.tasks._encoder.entailment import EntailmentClassifier
 from sartor.tasks._encoder.model import TextClassifier, load
@@ -91,7 +92,8 @@ def write_pretrained(fit: Path, told: Told, folder: Path) -> bool:
         raise _no_class("an encoder with added layers (adapter, prefix or prompt)")
     if "sizes" in json.loads((fit / "classifier.json").read_text(encoding="utf-8")):
         raise _no_class("an encoder whose layers differ in heads or neurons (pruned)")
-    _write_encoder(model, fit, told, folder)
+    with quiet():
+        _write_encoder(model, fit, told, folder)
     steps = _steps(model.head)
     _write_head(model, steps, told, folder)
     alone = model.layers == (model.encoder.config.num_hidden_layers,)
@@ -102,7 +104,8 @@ def write_pretrained(fit: Path, told: Told, folder: Path) -> bool:
 
 def logits_of(folder: Path, texts: list[str]) -> Any:
     """(texts, outputs) float32 array: what the folder answers when stock classes load it."""
-    return predict_exported.Model(folder).logits(texts).numpy()
+    with quiet():
+        return predict_exported.Model(folder).logits(texts).numpy()
 
 
 def _no_class(what: str) -> ModelError:
@@ -163,10 +166,12 @@ def _linear(weight: Tensor, bias: Tensor) -> _Step:
 
 
 def _write_head(model: TextClassifier, steps: list[_Step], told: Told, folder: Path) -> None:
+    pooled = "add_pooling_layer" in signature(type(model.encoder)).parameters
     about = {
         "prefix": told.prefix,
         "max_length": told.max_length,
         "layers": list(model.layers),
+        "without_pooler": {"add_pooling_layer": False} if pooled else {},
         "head": [
             {"kind": step.kind, **({"name": str(at)} if step.tensors else {})}
             for at, step in enumerate(steps)
