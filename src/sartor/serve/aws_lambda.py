@@ -6,7 +6,6 @@ invoke the function itself, `{"rows": ["a text", {"text": "another"}]}`.
 """
 
 import base64
-import binascii
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -138,13 +137,14 @@ def _asked(event: Any, most: int) -> Asked:
 def _body(event: _Event, most: int) -> bytes:
     told = event.body or ""
     if not event.encoded:
-        return told.encode()
+        # Half of a surrogate pair is no UTF-8: as bytes it is refused like any other such body.
+        return told.encode("utf-8", "surrogatepass")
     # Four characters hold three bytes: what is longer need not be decoded to be refused.
     if len(told) > 4 * (most // 3 + 1):
         raise too_long(most)
     try:
         return base64.b64decode(told, validate=True)
-    except binascii.Error:
+    except ValueError:  # also for letters beyond ASCII
         raise RequestError(
             "The body is said to be base64 and is not.", fix="send it as it is.", status=400
         ) from None
