@@ -23,6 +23,7 @@ from sartor.serve.session import Session
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
+from sartor.shrink.students import Whole
 from sartor.tasks.text_pair.train import load
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.similarity import fit_threshold
@@ -43,7 +44,13 @@ FITS: dict[str, tuple[str, dict[str, Any]]] = {
     "top_layers": ("top_layers", {"top": 1, "head_lr": 1e-2, **LOOP}),
     "full": ("full", {"head_lr": 5e-3, **LOOP}),
 }
+QUICK = ("head", "static", "lora", "top_layers")
+"""Exported in every run of the tests; an export takes seconds."""
 APART = ("head", "symmetric head", "hidden head", "static", "symmetric static", "zero_shot")
+
+
+_SAID = WORDS[:28]
+"""The others are never used, so that a vocabulary has something to lose."""
 
 
 def pairs(count: int, seed: int) -> Examples:
@@ -51,9 +58,9 @@ def pairs(count: int, seed: int) -> Examples:
     draw = random.Random(seed)
     one, other, target = [], [], []
     for _ in range(count):
-        words = draw.sample(WORDS, draw.choice((3, 4, 6, 9)))
+        words = draw.sample(_SAID, draw.choice((3, 4, 6, 9)))
         label = draw.choice(OUTPUTS)
-        others = draw.sample(words, len(words)) if label == "same" else draw.sample(WORDS, 4)
+        others = draw.sample(words, len(words)) if label == "same" else draw.sample(_SAID, 4)
         one.append(" ".join(words))
         other.append(" ".join(others))
         target.append(label)
@@ -108,7 +115,9 @@ def forms(tuner: Tuner, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return form
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FITS]
+)
 def test_the_served_graph_answers_pairs_as_the_fit_did(forms, name):
     form, said = forms(name)
     graph = served(form)
@@ -116,7 +125,8 @@ def test_the_served_graph_answers_pairs_as_the_fit_did(forms, name):
     inputs = {given.name for given in onnxruntime.InferenceSession(form.graph).get_inputs()}
     apart = {"other_ids", "other_mask"} if name in APART else set()
     assert inputs == {"input_ids", "attention_mask"} | apart
-    np.testing.assert_allclose(graph.logits(HELD.texts), said, atol=2e-3)
+    # Cached activations are rounded to half precision.
+    np.testing.assert_allclose(graph.logits(HELD.texts), said, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["head", "symmetric head", "symmetric static", "zero_shot"])
@@ -161,11 +171,14 @@ def bench() -> Bench:
     )
 
 
-@pytest.mark.parametrize("name", ["head", "static", "lora"])
-@pytest.mark.parametrize("compressor", ["int8_dynamic", "int8_static", "trim_vocabulary"])
-def test_a_graph_of_pairs_is_made_smaller(forms, tmp_path, name, compressor):
+@pytest.mark.parametrize("name", ["head", "lora"])
+@pytest.mark.parametrize(
+    ("compressor", "settings"),
+    [("int8_dynamic", {}), ("int8_static", {}), ("trim_vocabulary", {"spare": 0.0})],
+)
+def test_a_graph_of_pairs_is_made_smaller(forms, tmp_path, name, compressor, settings):
     form, said = forms(name)
-    COMPRESSORS.get(compressor)().compress(form, tmp_path, bench())
+    COMPRESSORS.get(compressor)(**settings).compress(form, tmp_path, bench())
     left = form.left_in(tmp_path)
     assert left.graph.stat().st_size < form.graph.stat().st_size
     exact = compressor == "trim_vocabulary"
@@ -178,13 +191,13 @@ def test_two_heads_that_read_apart_are_one_graph(forms, tmp_path):
     (one, said), (other, told) = forms("head"), forms("symmetric head")
     merge_graphs([(one.graph, 0.5), (other.graph, 2.0)], tmp_path / GRAPH)
     found = served(Form(tmp_path / GRAPH, one.tokenizer)).logits(HELD.texts)
-    np.testing.assert_allclose(found, 0.5 * said + 2.0 * told, atol=5e-3)
+    np.testing.assert_allclose(found, 0.5 * said + 2.0 * told, atol=3e-2)
 
 
-def test_a_student_of_a_model_that_reads_apart_is_refused_with_its_reason(forms, tmp_path):
+def test_a_student_of_a_model_that_reads_apart_is_refused_with_its_reason(forms):
     form, _ = forms("head")
     with pytest.raises(NothingToShrink, match="PairClassifier"):
-        COMPRESSORS.get("static_student")().compress(form, tmp_path, bench())
+        Whole.read("drop_layers", form, bench())
 
 
 def test_the_ladder_of_pairs_is_the_usual_one_without_what_cannot_compare_two_texts(backbone):

@@ -17,6 +17,7 @@ from sartor.core.errors import NothingToTune
 from sartor.core.types import Backbone
 from sartor.models.loading import sketch_model
 from sartor.tasks._encoder.model import TextClassifier, layer_stack, pooled
+from sartor.tasks._encoder.segments import segments
 
 _TOLERANCE = 1e-4
 
@@ -42,7 +43,7 @@ class Upper(nn.Module):
         self.layers = tuple(layer - below for layer in model.layers)
         tokens = _probe(model.encoder)
         # Before the cut: asking for hidden states puts hooks on the layers, once for all of them.
-        states = _hidden_states(model.encoder, tokens)
+        states = _hidden_states(model.encoder, _told_apart(tokens, model.separator))
         self.encoder = _cut(model.encoder, below)
         self.dropout, self.head = model.dropout, model.head
         _check_equal(self, model, (states[below], tokens))
@@ -108,6 +109,13 @@ def _probe(encoder: PreTrainedModel) -> Mapping[str, Tensor]:
     mask[1, 4:] = 0
     device = next(encoder.parameters()).device
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def _told_apart(tokens: Mapping[str, Tensor], separator: int | None) -> Mapping[str, Tensor]:
+    """With the segments of two texts, as the classifier and the cached states have them."""
+    if separator is None:
+        return tokens
+    return {**tokens, "token_type_ids": segments(tokens["input_ids"], separator)}
 
 
 def _hidden_states(encoder: PreTrainedModel, tokens: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
