@@ -135,7 +135,8 @@ def test_the_http_reference_lists_every_route_and_status():
     from tests.serve.test_auth import PUBLIC
 
     page = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
-    paths = json.loads(document(Facts("tickets", "9c1f", ("text",), ("a", "b"), 9, 99)))["paths"]
+    facts = Facts("tickets", "9c1f", ("text",), ("a", "b"), 9, 99, "label", "{}")
+    paths = json.loads(document(facts))["paths"]
     routes = {f"{method.upper()} {path}" for path in paths for method in paths[path]}
     # One sentence says that a model's routes exist with its version too.
     assert "`/v2/models/{name}/versions/{version}…`" in page

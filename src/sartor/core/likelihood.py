@@ -9,6 +9,7 @@ so that whoever compares, pools or calibrates logits need not know the task.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from sartor.core.protocols import Floats
 
 Doubles = NDArray[np.float64]
-Truth = NDArray[np.int64] | NDArray[np.intp] | NDArray[np.float32]
+Truth = NDArray[Any]
+"""Integers or float32, in one of the forms above."""
 
 
 def losses(logits: Floats | Doubles, truth: Truth) -> Doubles:

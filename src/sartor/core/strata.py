@@ -6,14 +6,14 @@ number, that no rows share.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 
 def names_of(answer: Any) -> tuple[str, ...]:
     """The labels of one answer, none where it has no labels."""
     if isinstance(answer, str):
         return (answer,)
-    return tuple(answer) if isinstance(answer, tuple) else ()
+    return cast("tuple[str, ...]", answer) if isinstance(answer, tuple) else ()
 
 
 def strata(answers: Sequence[Any]) -> list[str]:

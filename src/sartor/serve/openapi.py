@@ -54,11 +54,11 @@ class Facts:
     version: str
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
+    max_rows: int
+    max_text_chars: int
     target: TargetKind
     answer: str
     """JSON Schema of an answer, as JSON."""
-    max_rows: int
-    max_text_chars: int
 
 
 @lru_cache(maxsize=8)

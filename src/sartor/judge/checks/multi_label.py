@@ -251,7 +251,7 @@ def calibration(stated: Floats, truth: Marks) -> Statistic:
     def binned(values: Floats) -> Floats:
         """(rows, bins) sums over a row's labels."""
         found = np.bincount(place, weights=values.ravel(), minlength=rows * _BINS)
-        return found.reshape(rows, _BINS)
+        return found.astype(np.float64).reshape(rows, _BINS)
 
     counts = binned(np.ones_like(stated))
     gaps = binned(truth - stated)

@@ -127,10 +127,11 @@ class MultiLabel:
         )
         least = np.array([thresholds.get(name, 0.5) for name in outputs], np.float64)
         answers: list[dict[str, Any]] = []
-        for row, failed in zip(rule.probabilities(scores), broken.tolist(), strict=True):
-            given = [
-                name for name, yes in zip(outputs, (row >= least).tolist(), strict=True) if yes
-            ]
+        rows = rule.probabilities(scores)
+        for row, said, failed in zip(
+            rows, np.greater_equal(rows, least), broken.tolist(), strict=True
+        ):
+            given = [name for name, yes in zip(outputs, said, strict=True) if yes]
             answer: dict[str, Any] = {
                 "labels": None if failed else given,
                 "probabilities": {
