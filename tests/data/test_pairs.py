@@ -138,7 +138,11 @@ def many(count: int, seed: int = 0):
 
 def test_no_text_stands_on_both_sides_of_a_split(tmp_path):
     gathered = gather(
-        DATA, tmp_path, known={}, columns=columns_of(DATA, INPUTS), objects={"train": [table_rows(many(240))]}
+        DATA,
+        tmp_path,
+        known={},
+        columns=columns_of(DATA, INPUTS),
+        objects={"train": [table_rows(many(240))]},
     )
     rows = divide(gathered, wanted_test=50, seed=0, known={})
     sides = [set(flat(part.texts)) for part in (rows.train, rows.validation, rows.test)]

@@ -217,6 +217,7 @@ class Runtime:
         """What a row holds, in the order in which the model reads it."""
         return tuple(self.bundle.manifest.inputs)
 
+    @property
     def target(self) -> TargetKind:
         """The form of its answers."""
         (kind,) = self._task.roles.targets.values()
