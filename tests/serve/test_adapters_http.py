@@ -13,7 +13,8 @@ from sartor.core.grants import Grant
 from sartor.core.store import Store
 from sartor.serve.runtime import load
 from sartor.serve.settings import ServeSettings
-from tests.serve.adapted import own_head, root_of, write_adaptable
+from sartor.shrink.adaptable import make_base
+from tests.serve.adapted import own_head, write_adaptable
 from tests.serve.conftest import Running, Serving
 from tests.serve.test_auth import bearer
 
@@ -30,9 +31,9 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def root(bundle: Bundle) -> Path:
-    root = root_of(bundle, rank=0)
-    base, seed = read_base(root), 10
+def root(bundle: Bundle, tmp_path: Path) -> Path:
+    root = tmp_path / "adapters"
+    base, seed = make_base(bundle, root), 10
     for user, owners in OWNERS.items():
         for owner in owners:
             write_adapter(root, owner, user, own_head(base, seed := seed + 1))

@@ -1,7 +1,9 @@
 """Plain files that nobody vouches for: bounded when they are read, strict when they are parsed."""
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,15 +28,26 @@ def read_bytes(place: Path, most: int) -> bytes:
         FileNotFoundError: If there is no such file.
         BundleError: If it is a link or no file, or larger.
     """
-    if place.is_symlink() or (place.exists() and not place.is_file()):
-        raise BundleError(f"{place} is not a plain file.", fix="copy the whole folder again.")
-    with place.open("rb") as file:
+    # Opened once and then looked at: between two looks by name it could become something else.
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _no_plain_file(place) from None
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise _no_plain_file(place)
         data = file.read(most + 1)
     if len(data) > most:
         raise BundleError(
             f"{place} is larger than {most / 1e6:,.0f} MB.", fix="copy it again, or make it anew."
         )
     return data
+
+
+def _no_plain_file(place: Path) -> BundleError:
+    return BundleError(f"{place} is not a plain file.", fix="copy the whole folder again.")
 
 
 def read_form(kind: type[_Form], place: Path, newest: int) -> _Form:

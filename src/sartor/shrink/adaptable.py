@@ -25,7 +25,7 @@ from sartor.core.errors import BundleError, ModelError, NothingToTune, SettingEr
 from sartor.core.protocols import Floats
 from sartor.shrink.api import GRAPH
 from sartor.shrink.graphs import inner_graphs, read_graph
-from sartor.shrink.lowrank import Linear, add_tables, linears
+from sartor.shrink.lowrank import Linear, add_tables, linears, mixes_rows
 from sartor.shrink.prefix import share_prefix
 
 FEATURES = "adapter_features"
@@ -61,7 +61,8 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
     Raises:
         BundleError: If the bundle holds no graph.
         SettingError: If the rank is none.
-        NothingToTune: If the graph has neither a head that can be replaced nor such layers.
+        NothingToTune: If the graph has neither a head that can be replaced nor such layers, or
+            users' low-rank updates would not stay apart in it.
         ModelError: If what was made of the graph does not answer as the graph does.
         WorkspaceError: If the disk is full.
     """
@@ -93,6 +94,12 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
         _give_features(model, head)
     add_tables(model, chosen, rank)
     tables = _zeros(chosen, rank)
+    if mixes_rows(model.graph, tables):
+        raise NothingToTune(
+            f"{graph} rounds the values of a whole batch to one range: one user's low-rank updates"
+            " would move another's answers.",
+            fix="give no rank, for heads alone; or take a bundle in float or int8_static.",
+        )
     once = bool(chosen) and share_prefix(model, tables, [_probe(3), _probe(5)])
     data = model.SerializeToString(deterministic=True)
     features = _check_same(graph, data, tables, once)

@@ -4,17 +4,19 @@ y = W x + b  →  y + (x A_i) B_i,   A: (1 or batch, in, rank),  B: (1 or batch,
 
 Each row of a batch has tables of its own, so one pass answers many users. With zeros for B a layer
 gives what it gave. Layers in 8 bits take the float value that is rounded for them, and add to what
-they give: the product in 8 bits stays as it was judged.
+they give: the product in 8 bits stays as it was judged. That goes where ranges are fixed. Where
+they are those of the batch at hand (dynamic int8), one user's tables would move another's answers.
 
 Hu et al. 2021, https://arxiv.org/abs/2106.09685
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+_DYNAMIC = "DynamicQuantizeMatMul"
 _BIAS = 6
 """Place of the bias among the inputs of MatMulIntegerToFloat."""
 
@@ -41,8 +43,8 @@ def linears(
 ) -> dict[str, Linear]:
     """Name to linear layer of the outermost graph, in order.
 
-    A layer is called as the module that it was exported from, by its bias's name; where that is not
-    known, by its place.
+    A layer is called as the module that it was exported from, by its bias's name. Where it has
+    none, or shares it (the exporter stores equal values once), it is called by its place.
 
     Args:
         model: Exported, in float or in 8 bits.
@@ -55,7 +57,7 @@ def linears(
     for node in model.graph.node:
         if node.output[0] not in left_out and (one := reading.linear(node)) is not None:
             name, linear = one
-            found[name if name not in found else f"linear.{len(found)}"] = linear
+            found[name or f"linear.{len(found)}"] = linear
     return {name: linear for name, linear in found.items() if fnmatchcase(name, where)}
 
 
@@ -93,6 +95,23 @@ def add_tables(model: ModelProto, chosen: Mapping[str, Linear], rank: int) -> No
     graph.node.extend(nodes)
 
 
+def downstream(graph: GraphProto, names: Iterable[str]) -> set[str]:
+    """Values of the outermost graph that depend on some, those themselves included."""
+    found = set(names)
+    for node in graph.node:
+        if found.intersection(node.input):
+            found.update(node.output)
+    return found
+
+
+def mixes_rows(graph: GraphProto, tables: Collection[str]) -> bool:
+    """Whether tables of one row move the answer of another: values that depend on tables are
+    rounded to the range that they have over a whole batch."""
+    above = downstream(graph, tables)
+    dynamic = (n for n in graph.node if n.op_type in ("DynamicQuantizeLinear", _DYNAMIC))
+    return any(above.intersection(node.output) for node in dynamic)
+
+
 class _Reading:
     """Finds its way through a graph."""
 
@@ -108,20 +127,21 @@ class _Reading:
                 self.readers.setdefault(name, []).append(node)
 
     def linear(self, node: NodeProto) -> tuple[str, Linear] | None:
-        """A layer and its name, where the node is one's product with stored weights."""
+        """A layer, where the node is one's product with stored weights; its name, or ""."""
         reads = self._multiplied(node)
         shape = self.shapes.get(node.input[1], ()) if reads else ()
         last = self._scaled(node)
         if reads is None or last is None or len(shape) != 2 or reads in self.shapes:
             return None
-        stored = node.input[1]
+        stored = ""
         if node.op_type == "MatMulIntegerToFloat" and len(node.input) > _BIAS:
             stored = node.input[_BIAS]
         elif (added := self._reader(last.output[0], "Add")) is not None:
             bias = [name for name in added.input if len(self.shapes.get(name, ())) == 1]
             if bias:
                 last, stored = added, bias[0]
-        name = stored.removesuffix(".bias").removesuffix(".weight")
+        known = stored.endswith(".bias") and len(self.readers[stored]) == 1
+        name = stored.removesuffix(".bias") if known else ""
         return name, Linear(reads, last.output[0], *shape)
 
     def _multiplied(self, node: NodeProto) -> str | None:

@@ -20,6 +20,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from sartor.bundle.base import ROWS
 from sartor.shrink.graphs import drop_unread, inner_graphs
+from sartor.shrink.lowrank import downstream
 
 _PRODUCTS = ("MatMul", "MatMulInteger", "MatMulIntegerToFloat", "MultiHeadAttention")
 _MOST_COPIES = 60
@@ -43,10 +44,7 @@ def share_prefix(model: ModelProto, tables: Collection[str], probes: Sequence[Pr
     graph = model.graph
     if any(inner_graphs(node) for node in graph.node):
         return False
-    above = set(tables)
-    for node in graph.node:
-        if above.intersection(node.input):
-            above.update(node.output)
+    above = downstream(graph, tables)
     upper = [node for node in graph.node if above.intersection(node.output)]
     lower = [node for node in graph.node if not above.intersection(node.output)]
     stored = {tensor.name for tensor in graph.initializer}
