@@ -33,8 +33,15 @@ _ASKED = 20
 class SharedModel(Protocol):
     """What all users share, and how its answers are read."""
 
-    outputs: Sequence[str]
-    head: Shared
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Labels, in the order of the logits."""
+        ...
+
+    @property
+    def head(self) -> Shared:
+        """The last layer, in float32."""
+        ...
 
     def read(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """(texts, features), what the head reads, and (texts, outputs), the logits as served."""

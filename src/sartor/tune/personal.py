@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from sartor.core.errors import DataError, SettingError
 from sartor.core.protocols import Floats
 
-GRID = (math.inf, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+GRID = (math.inf, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """λ, strongest first: of two that do equally well the stronger is taken."""
 ALL_OUT = 20
 """Up to so many rows each is left out by itself; more are left out in ten parts."""
