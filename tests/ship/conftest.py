@@ -11,7 +11,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def pip_install(environment: Path, words: Sequence[str], where: Path) -> None:
         where: The current folder.
     """
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "python"), "install"]
-    quiet = ["--no-index", "--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
+    quiet = ["--no-index", "--no-compile", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*pip, *quiet, *words], cwd=where, capture_output=True, text=True, check=False, timeout=120
     )
@@ -73,7 +73,12 @@ def free_port() -> int:
 def started(command: Sequence[str], environment: Mapping[str, str], where: Path) -> Iterator[Any]:
     """A process that is told to stop when the block ends, and must then end well by itself."""
     with subprocess.Popen(
-        command, env=environment, cwd=where, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        cwd=where,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             yield process
@@ -81,7 +86,8 @@ def started(command: Sequence[str], environment: Mapping[str, str], where: Path)
             _, said = process.communicate(timeout=30)
             assert process.returncode == 0, said
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):  # whatever a shell in front left running
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def until_ready(url: str, process: Any) -> None:

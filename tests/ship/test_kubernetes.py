@@ -91,7 +91,7 @@ def test_memory_follows_from_the_bundle_unless_it_was_measured(bundle, tmp_path)
         return container_of(read(out / "kubernetes.yaml"))["resources"]
 
     estimated, told = memory("a"), memory("b", memory_mib="900", cpus="2")
-    assert estimated["requests"]["memory"] == estimated["limits"]["memory"] == "320Mi"
+    assert estimated["requests"]["memory"] == estimated["limits"]["memory"] == "256Mi"
     assert told["requests"] == {"cpu": "2", "memory": "900Mi"}
     assert "--threads 2" in (tmp_path / "b" / "image" / "Dockerfile").read_text()
 

@@ -16,7 +16,7 @@ from sartor.llm import prompt
 from sartor.llm.access import VARIABLE
 from sartor.ship.archive import write_archive
 from sartor.ship.pins import pins
-from sartor.ship.wheel import write_code, write_wheel
+from sartor.ship.wheel import write_wheel
 
 KEY = "SARTOR_API_KEY"
 """Environment variable that a server reads its key from."""
@@ -73,10 +73,6 @@ class Parcel:
     def put_wheel(self, folder: Path) -> str:
         """Write the wheel of the running sartor into `folder`; the file's name is returned."""
         return write_wheel(folder)
-
-    def put_code(self, folder: Path) -> None:
-        """Write what that wheel holds into `folder`, as files to be put on Python's path."""
-        write_code(folder)
 
     def pins(self, extra: str, *more: str) -> list[str]:
         """The `name==version` of all that `sartor[extra]` and `more` need, sartor left out.

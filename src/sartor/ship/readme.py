@@ -15,9 +15,8 @@ def readme(target: str, parcel: Parcel, handed: Handed) -> str:
     lines = [
         f"# {parcel.name} on {target}",
         "",
-        f"Written by `sartor ship --to {target}` for the bundle {parcel.tag} ({state}), which is in"
-        " this folder whole. What was judged is what runs: the same bundle, the same sartor, the"
-        " same versions of everything else.",
+        f"Written by `sartor ship --to {target}` for the bundle {parcel.tag} ({state}). What was"
+        " judged is what runs: the same bundle and the same sartor, both in this folder whole.",
         "",
         "```sh",
         *(line for step in handed.steps for line in (f"# {step.what}", step.command)),

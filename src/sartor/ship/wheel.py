@@ -36,18 +36,6 @@ def write_wheel(folder: Path) -> str:
     return name
 
 
-def write_code(folder: Path) -> None:
-    """Write what the wheel holds into `folder`, as files: for places where pip does not come.
-
-    Raises:
-        SettingError: As `write_wheel` does.
-    """
-    held, _ = _held()
-    for place, content in held.items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_bytes(content)
-
-
 def _held() -> tuple[dict[str, bytes], str]:
     """Place in the wheel to content, RECORD last, and what the wheel's name begins with."""
     try:

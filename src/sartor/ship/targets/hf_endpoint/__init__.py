@@ -32,7 +32,7 @@ tags:
 ---
 
 """
-_LARGE = "*.zip filter=lfs diff=lfs merge=lfs -text\n"
+_LARGE = "*.zip filter=lfs diff=lfs merge=lfs -text\n*.whl filter=lfs diff=lfs merge=lfs -text\n"
 
 
 @TARGETS.add
@@ -56,8 +56,7 @@ class HfEndpoint:
     def write(self, folder: Path, parcel: Parcel) -> Handed:
         self._check()
         parcel.put_bundle_archive(folder / "bundle.zip")
-        (folder / "lib").mkdir()
-        parcel.put_code(folder / "lib")
+        parcel.put_wheel(folder)
         handler = (files(__name__) / "handler.py").read_bytes()
         (folder / "handler.py").write_bytes(handler)
         needed = [*bounds(*SHARED), f"onnxruntime=={version('onnxruntime')}"]

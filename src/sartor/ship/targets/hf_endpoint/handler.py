@@ -20,16 +20,19 @@ class EndpointHandler:
             path: Folder of the repository; this file's when empty.
         """
         here = Path(path) if path else Path(__file__).parent
+        # Kept as long as the handler: the graph is read again where a second copy pays.
+        self._folder = TemporaryDirectory(prefix="sartor-")
+        inside = Path(self._folder.name)
+        (wheel,) = here.glob("sartor-*.whl")
+        for archive, place in ((wheel, "code"), (here / "bundle.zip", "bundle")):
+            with ZipFile(archive) as held:
+                held.extractall(inside / place)
         # Before anything that is installed: this is the code that judged the bundle.
-        sys.path.insert(0, str(here / "lib"))
+        sys.path.insert(0, str(inside / "code"))
         import sartor
 
-        # Kept as long as the handler: the graph is read again where a second copy pays.
-        self._folder = TemporaryDirectory(prefix="bundle-")
-        with ZipFile(here / "bundle.zip") as archive:
-            archive.extractall(self._folder.name)
         # Every file's hash is checked against the manifest, and the manifest against its seal.
-        self._model = sartor.load(self._folder.name)
+        self._model = sartor.load(inside / "bundle")
 
     def __call__(self, data: Mapping[str, Any]) -> Any:
         """
