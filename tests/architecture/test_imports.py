@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 TORCH_FREE = "core,need,data,judge,bundle,llm,serve,ship,listen,report,studio"
 GUARD = """
@@ -146,6 +148,18 @@ assert not heavy, heavy
 def test_importing_sartor_does_nothing_else():
     done = python(QUIET)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("wish", "found"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_reports_to_nobody_unless_the_user_wishes_it(wish, found):
+    name = "ORT_DISABLE_TELEMETRY"
+    environment = {k: v for k, v in os.environ.items() if k != name}
+    environment |= {} if wish is None else {name: wish}
+    code = f"import os, sartor.serve.session; print(os.environ[{name!r}])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == found
 
 
 def test_the_lazy_names_of_sartor_resolve_and_a_wrong_one_is_an_attribute_error():
