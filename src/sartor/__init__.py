@@ -1,15 +1,10 @@
 """Sartor: a need in, a verdict and a served model out."""
 
-import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["load", "run"]  # pyright: ignore[reportUnsupportedDunderAll]  # by __getattr__
-
-# ONNX Runtime's official builds report to their maker unless this is set before they are loaded
-# (its Privacy.md). Whoever wants that sets it to 0.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _LAZY = {"run": "sartor.pipeline", "load": "sartor.serve.runtime"}
 

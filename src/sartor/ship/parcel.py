@@ -12,6 +12,7 @@ from sartor.bundle import Bundle, open_bundle
 from sartor.bundle.manifest import MANIFEST
 from sartor.core.addresses import origin
 from sartor.core.errors import BundleError
+from sartor.core.telemetry import SILENCE
 from sartor.llm import prompt
 from sartor.llm.access import VARIABLE
 from sartor.ship.archive import write_archive
@@ -20,9 +21,6 @@ from sartor.ship.wheel import write_wheel
 
 KEY = "SARTOR_API_KEY"
 """Environment variable that a server reads its key from."""
-SILENCE = "ORT_DISABLE_TELEMETRY"
-"""Keeps ONNX Runtime from reporting to its makers, which its builds do unless they are told not to
-before they start: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md"""
 _LONGEST = 40
 """Of a name: a DNS label holds 63 characters, and targets append words of their own."""
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
