@@ -108,7 +108,7 @@ def sign(
     statement = json.dumps(_statement(files, name), indent=1).encode()
     found = key.sign(_pre_authentication(statement), ec.ECDSA(keys.CURVES[key.curve.name]))
     by = keys.hint(key.public_key())
-    bundle = {
+    bundle: dict[str, Any] = {
         "mediaType": _MEDIA,
         "verificationMaterial": {
             "publicKey": {"hint": by},

@@ -7,8 +7,6 @@ against the bundle before it gets its name.
 
 import re
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from sartor.core.errors import ModelError, SettingError
 from sartor.core.workspace import Workspace
 from sartor.search.pricing import SAMPLE
 from sartor.serve import runtime
+from sartor.shrink.pretrained import Told, logits_of, write_pretrained
 from sartor.tasks import TASKS
 from sartor.tasks.text_classification.spec import softmax
 from sartor.tune.manifest import damage
@@ -66,17 +65,18 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     fit, manifest = _fit(bundle, place), bundle.manifest
-    writing = _writing(manifest.task)
-    told = writing.Told(
+    TASKS.get(manifest.task)
+    told = Told(
+        manifest.task,
         tuple(manifest.outputs),
         manifest.decision,
         manifest.preprocess.prefix,
         manifest.preprocess.max_length,
     )
     with staged_folder(to) as staging:
-        modules = bool(writing.write_pretrained(fit, told, staging))
+        modules = write_pretrained(fit, told, staging)
         texts = [text for text in SAMPLE if len(text.split()) <= _WORDS]
-        difference = _difference(bundle, writing.logits_of(staging, texts), texts)
+        difference = _difference(bundle, logits_of(staging, manifest.task, texts), texts)
         if not difference <= TOLERANCE:
             raise ModelError(
                 f"{fit} does not answer as {folder}: a probability differs by {difference:.3f}.",
@@ -85,18 +85,6 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
         card = _card(bundle, difference, modules=modules)
         (staging / "README.md").write_text(card, encoding="utf-8")
     return Exported(to, modules, difference)
-
-
-def _writing(task: str) -> Any:
-    """The task's module that writes pretrained folders."""
-    TASKS.get(task)
-    name = f"sartor.tasks.{task}.pretrained"
-    if find_spec(name) is None:
-        raise ModelError(
-            f"Models of {task} cannot be exported: no stock class answers as they do.",
-            fix="serve the bundle itself.",
-        )
-    return import_module(name)
 
 
 def _fit(bundle: Bundle, place: Workspace) -> Path:
@@ -135,8 +123,9 @@ def _fit(bundle: Bundle, place: Workspace) -> Path:
 
 
 def _difference(bundle: Bundle, logits: Any, texts: list[str]) -> float:
-    served = runtime.start(bundle)
-    return float(np.abs(softmax(served.logits(texts)) - softmax(logits)).max())
+    heat = float(bundle.manifest.decision.get("temperature", 1.0))
+    ours = runtime.start(bundle).logits(texts)
+    return float(np.abs(softmax(ours / heat) - softmax(logits / heat)).max())
 
 
 def _card(bundle: Bundle, difference: float, *, modules: bool) -> str:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -74,8 +75,7 @@ def load(
         raise SettingError(f"threads must be at least 1. Got {threads}.", fix="leave it out.")
     # Hashing leaves the interpreter free: ONNX Runtime is imported meanwhile.
     opening = beside(lambda: open_bundle(path, verify_key=key_asked(verify_key)))
-    import sartor.serve.graph  # noqa: F401
-
+    import_module("sartor.serve.graph")
     bundle = opening()
     if not bundle.manifest.released:
         _unreleased(bundle, unreleased)

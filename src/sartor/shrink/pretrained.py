@@ -9,6 +9,8 @@ whose `encode` then gives logits; and the head alone, with forty lines of Python
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from shutil import copyfile
@@ -23,10 +25,9 @@ from sartor.core.errors import ModelError
 from sartor.models.loading import load_tokenizer, quiet
 from sartor.tasks._encoder import heads
 from sartor.tasks._encoder.entailment import EntailmentClassifier
-from sartor.tasks._encoder.model import TextClassifier, load
+from sartor.tasks._encoder.model import TextClassifier
 from sartor.tasks._encoder.prompted import PromptedClassifier
 from sartor.tasks._encoder.static import StaticClassifier
-from sartor.tasks.text_classification import predict_exported
 
 _PADS = ("[PAD]", "<pad>", "<|pad|>")
 _SPECIAL: Mapping[str, tuple[str, ...]] = {
@@ -51,12 +52,14 @@ class Told:
     """What the bundle says of the model.
 
     Args:
+        task: Name in the tasks registry.
         outputs: Names of the labels, in the order of the logits.
         decision: Temperature, weights and the confidence below which it abstains.
         prefix: Put before every text.
         max_length: Tokens a text is cut at.
     """
 
+    task: str
     outputs: tuple[str, ...]
     decision: Mapping[str, Any]
     prefix: str
@@ -83,9 +86,11 @@ def write_pretrained(fit: Path, told: Told, folder: Path) -> bool:
         Whether sentence-transformers loads it too; it has no way to read several layers.
 
     Raises:
-        ModelError: If no stock class can hold such a model, or the fit is damaged.
+        ModelError: If no stock class can hold such a model, the task has no script that answers,
+            or the fit is damaged.
     """
-    model = load(fit)
+    script = _script(told.task)
+    model = import_module(f"sartor.tasks.{told.task}.train").load(fit)
     if not isinstance(model, TextClassifier):
         raise _no_class(_KINDS.get(type(model), type(model).__name__))
     if model.added:
@@ -96,16 +101,32 @@ def write_pretrained(fit: Path, told: Told, folder: Path) -> bool:
         _write_encoder(model, fit, told, folder)
     steps = _steps(model.head)
     _write_head(model, steps, told, folder)
+    copyfile(script, folder / PREDICT)
     alone = model.layers == (model.encoder.config.num_hidden_layers,)
     if alone:
         _write_modules(model, steps, told, folder)
     return alone
 
 
-def logits_of(folder: Path, texts: list[str]) -> Any:
+def logits_of(folder: Path, task: str, texts: list[str]) -> Any:
     """(texts, outputs) float32 array: what the folder answers when stock classes load it."""
     with quiet():
-        return predict_exported.Model(folder).logits(texts).numpy()
+        return import_module(_module(task)).Model(folder).logits(texts).numpy()
+
+
+def _module(task: str) -> str:
+    """What answers by the head and the decision rule of a task, with stock libraries alone."""
+    return f"sartor.tasks.{task}.predict_exported"
+
+
+def _script(task: str) -> str:
+    found = find_spec(_module(task))
+    if found is None or found.origin is None:
+        raise ModelError(
+            f"Models of {task} cannot be exported: there is no script that answers as they do.",
+            fix="serve the bundle itself.",
+        )
+    return found.origin
 
 
 def _no_class(what: str) -> ModelError:
@@ -190,7 +211,6 @@ def _write_head(model: TextClassifier, steps: list[_Step], told: Told, folder: P
     }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     _write_json(folder / HEAD, about)
-    copyfile(predict_exported.__file__, folder / PREDICT)
 
 
 def _write_modules(model: TextClassifier, steps: list[_Step], told: Told, folder: Path) -> None:

@@ -16,16 +16,17 @@ import torch
 from sartor.core.errors import ModelError
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
+from sartor.shrink.pretrained import Told, logits_of, write_pretrained
 from sartor.tasks._encoder.added import install
 from sartor.tasks._encoder.added.adapter import Adapter
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tasks._encoder.static import StaticClassifier
-from sartor.tasks.text_classification.pretrained import Told, logits_of, write_pretrained
 from tests.tiny import make_tiny_bert, tiny_tokenizer
 
 OUTPUTS = ("refund", "invoice", "其他")
 RULE = {"temperature": 1.7, "weights": {"refund": 2.0, "invoice": 1.0}, "abstain_below": 0.4}
-TOLD = Told(OUTPUTS, RULE, "order ", 16)
+TASK = "text_classification"
+TOLD = Told(TASK, OUTPUTS, RULE, "order ", 16)
 TEXTS = ["refund please", "the invoice was late and " * 20, "", "退款 谢谢 this is my order"]
 HEADS: dict[str, dict[str, Any]] = {
     "linear": {},
@@ -83,7 +84,7 @@ def test_stock_classes_give_the_fits_logits(
     assert alone == (len(layers) == 1)
     expected = wanted(model)
     assert np.ptp(expected, axis=0).min() > 0.01, "the texts are answered alike: nothing is shown"
-    np.testing.assert_allclose(logits_of(tmp_path / "out", TEXTS), expected, atol=1e-4)
+    np.testing.assert_allclose(logits_of(tmp_path / "out", TASK, TEXTS), expected, atol=1e-4)
     assert capfd.readouterr() == ("", "")
 
 
