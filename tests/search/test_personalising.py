@@ -1,13 +1,16 @@
 """Heads of users' own: released where they are better, and nothing changes for anybody else."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from sartor.bundle import Bundle
-from sartor.bundle.adapter import read_adapter
+from sartor.bundle.adapter import Adapter, read_adapter, write_adapter
 from sartor.core.errors import BundleError, DataError, Interrupted, SettingError, UnknownName
 from sartor.core.events import Event, StageProgress
 from sartor.core.store import Store
@@ -19,6 +22,7 @@ from sartor.search.personal_record import Outcome
 from sartor.search.personal_rows import halves
 from sartor.search.personalising import Rule, Whom, personalise
 from sartor.serve.runtime import load
+from sartor.shrink.adaptable import make_base
 from tests.search.personal import TOPICS, Manners, make_bundle, right, text_of, told
 
 ANA, BEN = Who(None, "ana"), Who(None, "ben")
@@ -255,6 +259,35 @@ def test_adapters_of_another_bundle_are_not_written_over(
     with pytest.raises(BundleError, match=bundle.manifest.id[:12]):
         tuned(other, tmp_path, "ana")
     assert answers(bundle, tmp_path, "ana")[1] == "refund"
+
+
+def test_updates_of_another_kind_are_not_replaced_by_a_head(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, habit, range(90))
+    root = tmp_path / "adapters"
+    base = make_base(bundle, root, rank=2)
+    ((name, (width, height)),) = base.linears.items()
+    tables = {f"{name}.A": np.ones((1, width)), f"{name}.B": np.zeros((height, 1))}
+    write_adapter(root, None, "ana", Adapter(bundle.manifest.id, "lora", tables))
+    with pytest.raises(BundleError, match="'lora'"):
+        tuned(bundle, tmp_path, "ana")
+    assert read_adapter(root, None, "ana").kind == "lora"
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("personalising", ("torch", "transformers", "onnx")),
+        ("forgetting", ("torch", "scipy", "sklearn", "onnx", "onnxruntime")),
+    ],
+)
+def test_who_only_serves_can_forget_and_tuning_takes_no_trainer(module: str, without: tuple):
+    code = f"import sys, sartor.search.{module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert not set(without) & set(loaded.stdout.split())
 
 
 @pytest.mark.parametrize("wrong", [{"confidence": 0.4}, {"confidence": 1.0}, {"silence": "maybe"}])
