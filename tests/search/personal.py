@@ -1,7 +1,7 @@
 """A real bundle that is small, and users of it whose habits are known.
 
 A text is a word that says its topic and words that say nothing. The graph looks each word up,
-takes the mean, and a linear head finds the topic's label.
+passes it through one layer, takes the mean, and a linear head finds the topic's label.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts, write_bundle
+from sartor.bundle import Bundle, Learnt, Manifest, Preprocess, record_verdicts, write_bundle
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
 from sartor.listen.by_user import Who
@@ -35,7 +35,9 @@ def right(topic: int) -> str:
     return LABELS[topic % 3]
 
 
-def make_bundle(folder: Path, *, name: str = "tickets", seed: int = 0) -> Bundle:
+def make_bundle(
+    folder: Path, *, name: str = "tickets", seed: int = 0, learnt: Learnt | None = None
+) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
     vocabulary = {"[PAD]": 0, "[UNK]": 1}
@@ -64,13 +66,14 @@ def make_bundle(folder: Path, *, name: str = "tickets", seed: int = 0) -> Bundle
         lineage={},
     )
     content = {file: folder / file for file in ("model.onnx", "tokenizer.json")}
-    bundle = write_bundle(folder / "bundle", manifest, content, f"name: {name}\n")
+    bundle = write_bundle(folder / "bundle", manifest, content, f"name: {name}\n", learnt)
     return record_verdicts(bundle, [], released=True)
 
 
 def _graph(table: np.ndarray, weight: np.ndarray) -> onnx.ModelProto:
     nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Gather", ["table", "input_ids"], ["found"]),
+        helper.make_node("MatMul", ["found", "layer"], ["rows"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["wide"]),
         helper.make_node("Mul", ["rows", "wide"], ["kept"]),
@@ -82,6 +85,7 @@ def _graph(table: np.ndarray, weight: np.ndarray) -> onnx.ModelProto:
     ]
     constants = {
         "table": table,
+        "layer": np.eye(table.shape[1], dtype=np.float32),
         "last": np.array([2]),
         "middle": np.array([1]),
         "one": np.array([1.0], np.float32),
@@ -116,12 +120,14 @@ class Manners:
         confirms: Chance that a right one is confirmed.
         named: Whether requests name the user; feedback always does.
         texts: Whether texts are kept of answers that nothing is said of.
+        served: Topic to the label that was served.
     """
 
     corrects: float = 1.0
     confirms: float = 1.0
     named: bool = True
     texts: bool = True
+    served: Callable[[int], str] = right
 
 
 USUAL = Manners()
@@ -147,7 +153,7 @@ def told(
     served, said = [], []
     for number in rows:
         topic = number % len(TOPICS)
-        best, label, text = right(topic), means(topic), text_of(topic, number)
+        best, label, text = manners.served(topic), means(topic), text_of(topic, number)
         speaks = draw.random() < (manners.confirms if best == label else manners.corrects)
         request = f"{who.name[:12]}-{number}"
         answer = {"label": best, "best": best, "probabilities": dict.fromkeys(LABELS, 1 / 3)}

@@ -1,13 +1,16 @@
 """Heads of users' own: released where they are better, and nothing changes for anybody else."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from sartor.bundle import Bundle
-from sartor.bundle.adapter import read_adapter
+from sartor.bundle import Bundle, Learnt
+from sartor.bundle.adapter import Adapter, delete_adapter, read_adapter, write_adapter
 from sartor.core.errors import BundleError, DataError, Interrupted, SettingError, UnknownName
 from sartor.core.events import Event, StageProgress
 from sartor.core.store import Store
@@ -15,10 +18,11 @@ from sartor.core.tables import deletions, feedback, look_rows, looks
 from sartor.core.workspace import Workspace
 from sartor.listen.by_user import Who, heard
 from sartor.search.forgetting import forget_user
-from sartor.search.personal_record import Outcome
-from sartor.search.personal_rows import halves
+from sartor.search.personal_record import Outcome, Records
+from sartor.search.personal_rows import halves, name_of
 from sartor.search.personalising import Rule, Whom, personalise
 from sartor.serve.runtime import load
+from sartor.shrink.adaptable import make_base
 from tests.search.personal import TOPICS, Manners, make_bundle, right, text_of, told
 
 ANA, BEN = Who(None, "ana"), Who(None, "ben")
@@ -224,6 +228,42 @@ def test_a_head_that_still_does_better_is_kept(bundle: Bundle, store: Store, tmp
     assert answers(bundle, tmp_path, "ana")[1] == "refund"
 
 
+def test_a_head_does_not_speak_for_itself_by_answers_that_were_let_stand(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, habit, range(90))
+    (before,) = tuned(bundle, tmp_path, "ana")
+    assert before.state == "released"
+    # Its own answers, all of them let stand; where it answers as the shared one they count.
+    told(store, ANA, habit, range(90, 180), Manners(0, 0, served=habit))
+    (after,) = tuned(bundle, tmp_path, "ana")
+    assert after.state == "kept"
+    assert after.differing == before.differing
+    assert after.n - before.n in range(20, 41)  # two thirds of the half of 90
+    assert after.ask == ()
+
+
+def test_a_call_that_was_killed_between_look_and_release_releases_without_another_look(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, habit, range(90))
+    (first,) = tuned(bundle, tmp_path, "ana")
+    delete_adapter(tmp_path / "adapters", None, "ana")
+    Records(Workspace.open(tmp_path)).forget(ANA)
+    (second,) = tuned(bundle, tmp_path, "ana")
+    assert (second.state, second.look, second.again) == ("released", 1, False)
+    assert second.gain == first.gain
+    assert looked(store) == 1
+
+
+def test_rows_that_the_bundle_was_fitted_on_judge_nothing(store: Store, tmp_path: Path):
+    told(store, ANA, habit, range(90))
+    ids = [name_of(row) for row in heard(store, ANA).rows]
+    bundle = make_bundle(tmp_path / "fitted", learnt=Learnt.of(ids))
+    (outcome,) = tuned(bundle, tmp_path, "ana")
+    assert (outcome.state, outcome.reason, outcome.n) == ("shared", "too few", 0)
+
+
 def test_a_label_that_the_bundle_lacks_is_named_and_costs_the_others_nothing(
     bundle: Bundle, store: Store, tmp_path: Path
 ):
@@ -255,6 +295,35 @@ def test_adapters_of_another_bundle_are_not_written_over(
     with pytest.raises(BundleError, match=bundle.manifest.id[:12]):
         tuned(other, tmp_path, "ana")
     assert answers(bundle, tmp_path, "ana")[1] == "refund"
+
+
+def test_updates_of_another_kind_are_not_replaced_by_a_head(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, habit, range(90))
+    root = tmp_path / "adapters"
+    base = make_base(bundle, root, rank=2)
+    ((name, (width, height)),) = base.linears.items()
+    tables = {f"{name}.A": np.ones((1, width)), f"{name}.B": np.zeros((height, 1))}
+    write_adapter(root, None, "ana", Adapter(bundle.manifest.id, "lora", tables))
+    with pytest.raises(BundleError, match="'lora'"):
+        tuned(bundle, tmp_path, "ana")
+    assert read_adapter(root, None, "ana").kind == "lora"
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("personalising", ("torch", "transformers", "onnx")),
+        ("forgetting", ("torch", "scipy", "sklearn", "onnx", "onnxruntime")),
+    ],
+)
+def test_who_only_serves_can_forget_and_tuning_takes_no_trainer(module: str, without: tuple):
+    code = f"import sys, sartor.search.{module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert not set(without) & set(loaded.stdout.split())
 
 
 @pytest.mark.parametrize("wrong", [{"confidence": 0.4}, {"confidence": 1.0}, {"silence": "maybe"}])

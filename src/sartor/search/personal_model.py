@@ -99,16 +99,22 @@ class Model:
         return [str(one["best"]) for one in task.decode(logits, self.outputs, manifest.decision)]
 
     def own(self, who: Who) -> Adapter | None:
-        """The head that the user has; None where there is none that could be replaced by another.
+        """The head that the user has, if any.
 
         Raises:
-            BundleError: If it is damaged.
+            BundleError: If it is damaged, or the user has low-rank updates instead: those were not
+                made by this command, so it does not put a head in their place.
         """
         try:
             found = read_adapter(self.root, who.tenant, who.user)
         except UnknownName:
             return None
-        return found if found.kind == "head" else None
+        if found.kind != "head":
+            raise BundleError(
+                f"The user {who.user!r:.100} has an adapter of the kind {found.kind!r}.",
+                fix="delete its folder, or tune for others: a head would take its place.",
+            )
+        return found
 
     def version(self, who: Who) -> tuple[int, int, int] | None:
         """Changes whenever the user's head does."""

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from sartor.core.durable import write_durably
 from sartor.core.workspace import Workspace
 from sartor.listen.by_user import Who
-from sartor.search.personal_trial import Open
 
 _FOLDER = "personal"
 _BYTES = 1_000_000
@@ -30,6 +29,16 @@ Reason = Literal[
     "withdrawn",
     "refused",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A silent answer that a head of the user's own would change: worth asking about."""
+
+    request_id: str
+    row: int
+    shared: str
+    own: str
 
 
 @dataclass(frozen=True, slots=True)

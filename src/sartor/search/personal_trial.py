@@ -19,6 +19,7 @@ from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.judge.paired import Pairs
 from sartor.listen.by_user import Row
+from sartor.search.personal_record import Open
 from sartor.search.personal_rows import Halves
 from sartor.tune.personal import PersonalHead, Said, Shared, fit_personal
 
@@ -50,16 +51,6 @@ class SharedModel(Protocol):
     def best(self, logits: Floats) -> list[str]:
         """The forced answer of each row, by the bundle's decision rule."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A silent answer that a head of the user's own would change: worth asking about."""
-
-    request_id: str
-    row: int
-    shared: str
-    own: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
