@@ -2,6 +2,7 @@
 
 import json as jsons
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -197,7 +198,7 @@ def listen(
 COMMANDS = (predict, serve, listen)
 
 
-def read_row(line: bytes, number: int, file: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def read_row(line: bytes, number: int, file: Path, keys: Sequence[str]) -> dict[str, Any]:
     from sartor.core.errors import DataError
 
     try:

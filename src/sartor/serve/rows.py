@@ -34,7 +34,8 @@ def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:
     # Callers in notebooks are not type-checked.
     if not isinstance(row, Mapping):
         what = "a text or a mapping" if len(keys) == 1 else f"{len(keys)} texts or a mapping"
-        raise _wrong(f"Row {index} is {type(row).__name__}, not {what}.", f"write {form}.")
+        kind = type(cast("object", row)).__name__
+        raise _wrong(f"Row {index} is {kind}, not {what}.", f"write {form}.")
     given = cast("Mapping[object, object]", row)
     for name in given:
         if name not in keys:

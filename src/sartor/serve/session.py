@@ -23,7 +23,7 @@ _CANNOT_RUN = (
     state.NotImplemented,
     state.RuntimeException,
 )
-_GIVEN = ("input_ids", "attention_mask", "other_ids", "other_mask")
+_GIVEN: tuple[str, ...] = ("input_ids", "attention_mask", "other_ids", "other_mask")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def find_lookups(model: ModelProto) -> Lookups:
         for node in every_node(model.graph)
         if node.op_type == "Cast" and node.input[0] in weights
     }
-    found, ids, columns = Lookups(), set(IDS), set[str]()
+    found, ids, columns = Lookups(), set[str](IDS), set[str]()
     for node in every_node(model.graph):
         fed = [index for index, name in enumerate(node.input) if name in ids]
         if not fed or node.op_type in _MEASURES:

@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel
 
 from sartor.core.events import silent
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.search.retraining import Retraining
 from sartor.serve.graph import Graph
@@ -54,7 +55,7 @@ class Workbench:
         return self.bench.answers(form, self.bench.validation.texts)
 
 
-def answers(form: Form, texts: Sequence[str]) -> Floats:
+def answers(form: Form, texts: Sequence[Text]) -> Floats:
     """(texts, outputs) logits, through the serving runtime on one thread."""
     tokenizer = Tokenizer.from_file(str(form.tokenizer))
     tokenizer.no_padding()

@@ -8,15 +8,12 @@ Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, parts_of
-
-Numbers = TypeVar("Numbers", Floats, Tensor)
 
 
 def parts(symmetric: bool) -> int:
@@ -24,7 +21,7 @@ def parts(symmetric: bool) -> int:
     return 3 if symmetric else 4
 
 
-def compared(u: Numbers, v: Numbers, symmetric: bool) -> tuple[Numbers, ...]:
+def compared(u: Any, v: Any, symmetric: bool) -> tuple[Any, ...]:
     """The blocks, each shaped as `u` and `v`, which are (…, width); NumPy's or torch's."""
     first = (u + v,) if symmetric else (u, v)
     return (*first, abs(u - v), u * v)

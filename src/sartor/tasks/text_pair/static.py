@@ -85,6 +85,7 @@ def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StaticPa
     found = tensors["table"].shape
     if tuple(found) != (shape["vocabulary"], shape["width"]):
         raise RuntimeError(f"the table is {tuple(found)}, which classifier.json does not say")
-    model = StaticPairClassifier(*found, shape["outputs"], shape["symmetric"])
+    vocabulary, width = found
+    model = StaticPairClassifier(vocabulary, width, shape["outputs"], shape["symmetric"])
     model.load_state_dict(dict(tensors))
     return model

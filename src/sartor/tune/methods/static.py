@@ -147,7 +147,7 @@ class _Words:
         )
         size = tokenizer.get_vocab_size()
         names = [tokenizer.id_to_token(i) or "" for i in range(size)]
-        counts = sum(np.bincount(side.flat, minlength=size) for side in train)
+        counts = np.sum([np.bincount(side.flat, minlength=size) for side in train], axis=0)
         special = np.isin(np.arange(size), tokenizer.encode("").ids)
         return _Words(train, held, names, counts, special)
 
@@ -249,7 +249,8 @@ def _closed_pair(fit: HeadFit, of: tuple[Floats, NDArray[np.bool_]], symmetric: 
     vectors, counted = of
 
     def build(encoder: PreTrainedModel) -> nn.Module:
-        model = StaticPairClassifier(*vectors.shape, len(fit.bias), symmetric)
+        vocabulary, width = vectors.shape
+        model = StaticPairClassifier(vocabulary, width, len(fit.bias), symmetric)
         with torch.no_grad():
             model.table.copy_(torch.from_numpy(np.ascontiguousarray(vectors)))
             model.head.weight.copy_(torch.from_numpy(fit.weight))
