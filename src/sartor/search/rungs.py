@@ -43,9 +43,10 @@ def reads_pairs(task: str) -> bool:
 
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     """The portfolio of a method for a task."""
+    found = method
     if isinstance(method, MindsPairs) and reads_pairs(task):
         return method.pair_portfolio()
-    return method.portfolio()
+    return found.portfolio()
 
 
 Remember = Callable[[str, Callable[[], str]], str]

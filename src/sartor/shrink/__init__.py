@@ -1,2 +1,3 @@
-# Before anything of the package loads ONNX Runtime.
-import sartor.core.telemetry  # noqa: F401
+from sartor.core.telemetry import silence
+
+silence()  # before anything of the package loads ONNX Runtime

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sartor.bundle import Bundle
 from sartor.bundle.base import ROWS, Base, verified_base
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.serve.adapters.store import Adapters, AdapterStore, Loaded
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
@@ -81,7 +82,7 @@ class AdaptedGraph:
     zeros: tuple[Floats, ...]
     cache: Cache | None = None
 
-    def logits(self, texts: Sequence[str], whose: Whose = ()) -> Floats:
+    def logits(self, texts: Sequence[Text], whose: Whose = ()) -> Floats:
         """(texts, outputs), in the order of the texts.
 
         Args:
@@ -95,7 +96,7 @@ class AdaptedGraph:
         rows = self._rows(reading.pieces, given)
         return reading.joined(_with_heads(rows, given, self.base.outputs))
 
-    def features(self, texts: Sequence[str]) -> Floats:
+    def features(self, texts: Sequence[Text]) -> Floats:
         """(texts, features): what the head reads; of a text in windows, their mean."""
         reading = self.reader.read(texts)
         rows = self._rows(reading.pieces, [None] * len(reading.pieces))
