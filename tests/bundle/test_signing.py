@@ -61,6 +61,12 @@ def test_a_signed_bundle_opens_with_the_key_and_without(bundle, pair):
     assert by == hashlib.sha256(public.read_bytes()).hexdigest()
 
 
+def test_a_bundle_names_every_file_of_its_folder(bundle, pair):
+    assert sorted(bundle.names) == sorted(ALL)
+    sign_bundle(bundle.folder, pair[0])
+    assert {*bundle.names} == {path.name for path in bundle.folder.iterdir()} == {*ALL, SIGNATURE}
+
+
 def test_a_copy_of_the_folder_under_another_name_is_signed_too(bundle, pair, tmp_path):
     sign_bundle(bundle.folder, pair[0])
     copy = shutil.copytree(bundle.folder, tmp_path / "elsewhere" / "other")

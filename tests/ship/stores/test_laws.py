@@ -95,6 +95,13 @@ def test_content_that_is_not_what_was_listed_is_refused_by_name(
     assert list((tmp_path / "got").iterdir()) == []
 
 
+def test_content_that_is_gone_is_named(bundle: Bundle, tmp_path: Path):
+    push(bundle.folder, f"{tmp_path}/share")
+    (tmp_path / "share" / "blobs" / sha_of(bundle.folder / "model.onnx")).unlink()
+    with pytest.raises(TransferError, match=r"lists model\.onnx, and .* is gone"):
+        pull(f"{tmp_path}/share", tmp_path / "got")
+
+
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/b", "..", ".hidden", "", "con\n"])
 def test_a_name_that_leaves_the_folder_is_refused(
     place: Place, bundle: Bundle, tmp_path: Path, name: str

@@ -62,7 +62,13 @@ class Folder:
             return read_listing(file.read(MOST_BYTES + 1), str(place))
 
     def fetch(self, item: Item) -> Iterator[bytes]:
-        with self._usable(), (self.folder / blob(item)).open("rb") as file:
+        place = self.folder / blob(item)
+        if not place.is_file():
+            raise TransferError(
+                f"{self.folder} lists {item.name}, and {place} is gone.",
+                fix="push the bundle again.",
+            )
+        with self._usable(), place.open("rb") as file:
             while piece := file.read(_PIECE):
                 yield piece
 
@@ -72,10 +78,6 @@ class Folder:
     def _usable(self) -> Generator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise TransferError(
-                f"{error.filename} is gone: {self.folder} lists it.", fix="push the bundle again."
-            ) from None
         except OSError as error:
             raise TransferError(
                 f"{error.filename or self.folder} cannot be used: {error.strerror or error}.",

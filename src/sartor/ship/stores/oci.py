@@ -203,9 +203,10 @@ class Repository:
         headers: dict[str, str] | None,
     ) -> httpx.Response:
         body = _pieces(content) if isinstance(content, Path) else content
-        return self._http.request(
-            method, url, content=body, headers={**(headers or {}), **self._told(url)}
-        )
+        told = {**(headers or {}), **self._told(url)}
+        with self._http.stream(method, url, content=body, headers=told) as reply:
+            self._capped(reply)  # so that the connection serves again
+        return reply
 
     @contextmanager
     def _streamed(self, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
@@ -256,12 +257,13 @@ class Repository:
                 fix="use a registry whose tokens are given over HTTPS.",
             )
         wanted = {key: asked[key] for key in ("service", "scope") if key in asked}
-        reply = self._http.get(realm, params=wanted, auth=known)
+        with self._http.stream("GET", realm, params=wanted, auth=known) as reply:
+            data = self._capped(reply)
         if reply.status_code in (401, 403):
             raise self._unknown()
         self._expect(reply, 200, "give a token")
         try:
-            found = _Token.model_validate_json(reply.content[:_MOST_BYTES])
+            found = _Token.model_validate_json(data)
         except ValidationError:
             raise self._unknown() from None
         self._authorisation = f"Bearer {found.token or found.access_token}"
@@ -299,7 +301,7 @@ class Repository:
                 data += piece
                 if len(data) > _MOST_BYTES:
                     raise TransferError(
-                        f"The manifest of {self.address} is longer than"
+                        f"What {self.host} says of {self.address} is longer than"
                         f" {_MOST_BYTES / 1e6:.0f} MB.",
                         fix="check the address, or push the bundle again.",
                     )
