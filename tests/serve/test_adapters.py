@@ -6,7 +6,9 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from sartor.bundle import Bundle
 from sartor.bundle.adapter import ADAPTER, adapter_folder, delete_adapter, write_adapter
@@ -14,7 +16,9 @@ from sartor.bundle.base import read_base
 from sartor.core.errors import BundleError, RequestError, SettingError, UnknownName
 from sartor.core.protocols import Floats
 from sartor.serve.adapters.store import Adapters, AdapterStore
+from sartor.serve.graph import Graph
 from sartor.serve.runtime import Runtime, load
+from sartor.serve.session import Session
 from tests.serve.adapted import LAYER, TEXTS, own_head, own_tables, root_of, write_adaptable
 
 USERS = (None, "ann", "bob", "cy", "di")
@@ -59,9 +63,6 @@ def test_a_head_of_ones_own_answers_in_the_place_of_the_shared_one(runtime: Runt
 
 
 def test_tables_of_ones_own_answer_as_the_merged_weights_do(bundle: Bundle, root: Path):
-    import onnx
-    from onnx import numpy_helper
-
     runtime = load(bundle.folder, adapters=root)
     for user, seed, rank in (("cy", 3, 3), ("di", 4, 1)):
         tensors = own_tables(read_base(root), seed, rank).tensors
@@ -78,9 +79,6 @@ def test_tables_of_ones_own_answer_as_the_merged_weights_do(bundle: Bundle, root
 
 
 def _logits_of(graph: Path, runtime: Runtime, text: str) -> Floats:
-    from sartor.serve.graph import Graph
-    from sartor.serve.session import Session
-
     assert runtime.adapted is not None
     reader = runtime.adapted.reader
     return Graph(Session.open(graph, 1), reader, len(runtime.outputs)).logits([text])[0]
@@ -114,11 +112,9 @@ def test_neither_padding_nor_company_moves_an_answer(runtime: Runtime):
             np.testing.assert_allclose(mixed, logits(runtime, "bill", user), atol=1e-5)
 
 
-def test_what_heads_read_is_computed_once_for_a_text_that_many_ask(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-):
-    from sartor.serve.session import Session
-
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of each pass through the graph."""
     seen: list[int] = []
     run = Session.all
 
@@ -127,25 +123,29 @@ def test_what_heads_read_is_computed_once_for_a_text_that_many_ask(
         return run(session, ids, mask, more)
 
     monkeypatch.setattr(Session, "all", counted)
+    return seen
+
+
+def test_what_heads_read_is_computed_once_for_a_text_that_many_ask(
+    runtime: Runtime, passes: list[int]
+):
     answers = runtime.predict(["bill"] * 4, users=["ann", "bob", None, "ann"])
-    assert seen == [1]
+    assert passes == [1]
     assert answers[0] == answers[3] != answers[1]
     runtime.predict(["bill"] * 3, users=["cy", "di", "cy"])
-    assert seen == [1, 2]
+    assert passes == [1, 2]
 
 
-def test_concurrent_callers_of_different_users_share_a_batch(runtime: Runtime):
-    sizes: list[int] = []
+def test_concurrent_callers_of_different_users_share_a_pass(runtime: Runtime, passes: list[int]):
+    asked = [(text, user) for text in TEXTS for user in USERS]
 
     async def story() -> list[list[dict]]:
-        asked = [runtime.predict_async(["bill"], user=user) for user in USERS * 3]
-        return await asyncio.gather(*asked)
+        return await asyncio.gather(*(runtime.predict_async([t], user=u) for t, u in asked))
 
-    for _ in range(2):
-        found = asyncio.run(story())
-    sizes.append(len(found))
-    for user, (answer,) in zip(USERS * 3, found, strict=True):
-        (alone,) = runtime.predict(["bill"], user=user)
+    found = asyncio.run(story())
+    assert max(passes) > len(USERS)
+    for (text, user), (answer,) in zip(asked, found, strict=True):
+        (alone,) = runtime.predict([text], user=user)
         assert answer["best"] == alone["best"]
         for label, p in alone["probabilities"].items():
             assert answer["probabilities"][label] == pytest.approx(p, rel=1e-4)
