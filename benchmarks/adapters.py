@@ -1,6 +1,6 @@
 """One base, a thousand users' LoRAs on all linear layers: texts a second, ours beside peft.
 
-    python -m benchmarks.adapters [--adapters 1000] [--peer-adapters 1000] [--rank 8] [--rounds 5]
+    python -m benchmarks.adapters [--adapters 1000] [--peer-adapters 200] [--rank 8] [--rounds 5]
         [--batches 12] [--megabytes 256] [--work FOLDER]
 
 MiniLM with a head, in float32 on both sides. Each batch holds 8 or 32 texts of as many users, drawn
@@ -8,9 +8,9 @@ uniformly without repetition. Ours: all adapters in memory; and as many as fit i
 others read from the disk and verified. Ours with one adapter for the whole batch is what mixing is
 held against. The peers are peft's mixed batches (`adapter_names`), all of its adapters loaded, and
 a plain cache in peft that holds 64 adapters, loads what it lacks and drops the one asked longest
-ago. Sides take turns on the same texts and users; answers of the peers and ours to the same batch
-are compared first. Writing a thousand adapters takes a minute and 1.5 GB of disk, loading them into
-peft several; with --work they are kept.
+ago; they get fewer users, since what loading one takes grows with those that are loaded. Sides take
+turns on the same texts; answers of the peers and ours to the same batch are compared first. Writing
+a thousand adapters takes a minute and 1.5 GB of disk; with --work they are kept.
 """
 
 import argparse
@@ -62,7 +62,7 @@ Answers = Callable[[Sequence[str], Sequence[str]], Floats]
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--adapters", type=int, default=1_000)
-    parser.add_argument("--peer-adapters", type=int, default=1_000, help="users of the peers")
+    parser.add_argument("--peer-adapters", type=int, default=200, help="users of the peers")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, default=12, help="of each size in a round")

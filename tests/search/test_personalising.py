@@ -160,6 +160,17 @@ def test_where_answers_that_stood_are_not_known_nothing_is_judged(
     assert (outcome.state, outcome.reason) == ("shared", "hidden")
 
 
+def test_feedback_on_requests_that_named_nobody_teaches_and_does_not_judge(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, right, range(90))
+    (before,) = tuned(bundle, tmp_path, "ana")
+    told(store, ANA, habit, range(90, 180), Manners(named=False))
+    (after,) = tuned(bundle, tmp_path, "ana")
+    assert after.n == before.n
+    assert after.corrections > before.corrections == 0
+
+
 def test_the_next_look_waits_until_the_judging_rows_have_doubled(
     bundle: Bundle, store: Store, tmp_path: Path
 ):

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
-from onnxruntime.capi import onnxruntime_pybind11_state as state
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[reportAttributeAccessIssue]
 
 from sartor.bundle import Bundle
 from sartor.bundle.base import BIAS, MAX_RANK, ROWS, WEIGHT, Base, verified_base, write_base
@@ -183,7 +183,8 @@ def _shared_head(model: ModelProto, head: Head) -> dict[str, Floats]:
     session = _session(tail.SerializeToString())
 
     def of(rows: Floats) -> Floats:
-        return session.run(None, {head.reads: rows})[0]
+        found: Any = session.run(None, {head.reads: rows})
+        return found[0]
 
     width = _width(model, head)
     bias = of(np.zeros((1, width), np.float32))[0]
@@ -269,4 +270,5 @@ def _probe(texts: int) -> dict[str, NDArray[np.int64]]:
 
 def _run(session: ort.InferenceSession, more: Mapping[str, NDArray[Any]]) -> list[Any]:
     names = {value.name for value in session.get_inputs()}
-    return session.run(None, {n: v for n, v in _probe(3).items() if n in names} | dict(more))
+    given = {n: v for n, v in _probe(3).items() if n in names}
+    return [*session.run(None, {**given, **more})]

@@ -96,13 +96,12 @@ def _seen(
         copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     wanted = {value.name for value in given}
-    first, second = (
-        dict(
-            zip(inside, session.run(None, {n: v for n, v in p.items() if n in wanted}), strict=True)
-        )
-        | dict(p)
-        for p in probes
-    )
+
+    def run(probe: Probe) -> dict[str, NDArray[Any]]:
+        found: Any = session.run(None, {n: v for n, v in probe.items() if n in wanted})
+        return {**dict(zip(inside, found, strict=True)), **probe}
+
+    first, second = (run(probe) for probe in probes)
     return {name: (first[name], second[name]) for name in names}
 
 
