@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import sqlalchemy as sa
 
@@ -83,6 +84,17 @@ def test_a_habit_is_released_to_its_user_and_to_nobody_else(
     verdict = read_adapter(tmp_path / "adapters", None, "ana").verdict
     assert verdict["gain"] == pytest.approx(outcome.gain)
     assert verdict["n"] == outcome.n
+
+
+def test_a_bundle_in_8_bits_is_tuned_as_it_is_served(store: Store, tmp_path: Path):
+    bundle = make_bundle(tmp_path / "small", int8=True)
+    graph = onnx.load(bundle.path("model.onnx")).graph
+    assert "MatMulInteger" in {node.op_type for node in graph.node}
+    told(store, ANA, habit, range(90))
+    (outcome,) = tuned(bundle, tmp_path, "ana")
+    assert outcome.state == "released"
+    assert answers(bundle, tmp_path, "ana") == [habit(topic) for topic in range(len(TOPICS))]
+    assert answers(bundle, tmp_path, None) == [right(topic) for topic in range(len(TOPICS))]
 
 
 def test_rows_that_judge_taught_nothing(bundle: Bundle, store: Store, tmp_path: Path):
