@@ -21,6 +21,7 @@ from sartor.bundle import Bundle, Learnt, Manifest, Preprocess, record_verdicts,
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
 from sartor.listen.by_user import Who
+from tests.shrink.runs import compressed
 
 LABELS = ("refund", "invoice", "other")
 TOPICS = tuple(f"topic{number}" for number in range(9))
@@ -36,7 +37,7 @@ def right(topic: int) -> str:
 
 
 def make_bundle(
-    folder: Path, *, name: str = "tickets", seed: int = 0, learnt: Learnt | None = None
+    folder: Path, *, seed: int = 0, learnt: Learnt | None = None, int8: bool = False
 ) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
@@ -52,10 +53,14 @@ def make_bundle(
     table = np.vstack([np.zeros((2, WIDTH)), 8 * topics, words]).astype(np.float32)
     weight = np.stack([topics[label::3].sum(0) for label in range(len(LABELS))])
     onnx.save(_graph(table, weight), folder / "model.onnx")
+    if int8:
+        compressed("int8_dynamic", folder / "model.onnx", folder / "int8").replace(
+            folder / "model.onnx"
+        )
     manifest = Manifest(
         format=1,
         id="",
-        name=name,
+        name="tickets",
         task="text_classification",
         inputs={"text": "text"},
         outputs=list(LABELS),
@@ -66,7 +71,7 @@ def make_bundle(
         lineage={},
     )
     content = {file: folder / file for file in ("model.onnx", "tokenizer.json")}
-    bundle = write_bundle(folder / "bundle", manifest, content, f"name: {name}\n", learnt)
+    bundle = write_bundle(folder / "bundle", manifest, content, "name: tickets\n", learnt)
     return record_verdicts(bundle, [], released=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import sqlalchemy as sa
 
@@ -85,6 +86,17 @@ def test_a_habit_is_released_to_its_user_and_to_nobody_else(
     assert verdict["n"] == outcome.n
 
 
+def test_a_bundle_in_8_bits_is_tuned_as_it_is_served(store: Store, tmp_path: Path):
+    bundle = make_bundle(tmp_path / "small", int8=True)
+    graph = onnx.load(bundle.path("model.onnx")).graph
+    assert "MatMulInteger" in {node.op_type for node in graph.node}
+    told(store, ANA, habit, range(90))
+    (outcome,) = tuned(bundle, tmp_path, "ana")
+    assert outcome.state == "released"
+    assert answers(bundle, tmp_path, "ana") == [habit(topic) for topic in range(len(TOPICS))]
+    assert answers(bundle, tmp_path, None) == [right(topic) for topic in range(len(TOPICS))]
+
+
 def test_rows_that_judge_taught_nothing(bundle: Bundle, store: Store, tmp_path: Path):
     """The label of a judging row can be anything: the head that is tried stays the same."""
     told(store, ANA, habit, range(90))
@@ -158,6 +170,17 @@ def test_where_answers_that_stood_are_not_known_nothing_is_judged(
     told(store, ANA, habit, range(180), Manners(1, 0.1, named, texts))
     (outcome,) = tuned(bundle, tmp_path, "ana")
     assert (outcome.state, outcome.reason) == ("shared", "hidden")
+
+
+def test_feedback_on_requests_that_named_nobody_teaches_and_does_not_judge(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, right, range(90))
+    (before,) = tuned(bundle, tmp_path, "ana")
+    told(store, ANA, habit, range(90, 180), Manners(named=False))
+    (after,) = tuned(bundle, tmp_path, "ana")
+    assert after.n == before.n
+    assert after.corrections > before.corrections == 0
 
 
 def test_the_next_look_waits_until_the_judging_rows_have_doubled(

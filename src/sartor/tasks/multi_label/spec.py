@@ -128,7 +128,7 @@ class MultiLabel:
         least = np.array([thresholds.get(name, 0.5) for name in outputs], np.float64)
         answers: list[dict[str, Any]] = []
         rows = rule.probabilities(scores)
-        said_of = np.asarray(rows >= least)
+        said_of: NDArray[np.bool_] = np.greater_equal(rows, least)
         for row, said, failed in zip(rows, said_of, broken.tolist(), strict=True):
             given = [name for name, yes in zip(outputs, said, strict=True) if yes]
             answer: dict[str, Any] = {
