@@ -183,6 +183,7 @@ def built(folder: Path) -> Path:
 def url_event(body: bytes) -> dict[str, Any]:
     """As a function URL hands on POST /v1/predict."""
     http = {"method": "POST", "path": "/v1/predict", "protocol": "HTTP/1.1"}
+    http["sourceIp"] = "203.0.113.9"
     return {
         "version": "2.0",
         "rawPath": "/v1/predict",

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 from sartor.bundle import Bundle, open_bundle
-from sartor.bundle.manifest import MANIFEST
 from sartor.core.addresses import origin
 from sartor.core.errors import BundleError
 from sartor.core.telemetry import SILENCE
@@ -53,7 +52,7 @@ class Parcel:
             BundleError: If the bundle changed since it was opened.
         """
         folder.mkdir(parents=True)
-        for name in (MANIFEST, *self.bundle.manifest.files):
+        for name in self.bundle.names:
             shutil.copyfile(self.bundle.folder / name, folder / name)
         if open_bundle(folder).manifest != self.bundle.manifest:
             raise BundleError(
@@ -68,7 +67,7 @@ class Parcel:
         """
         if open_bundle(self.bundle.folder).manifest != self.bundle.manifest:
             raise BundleError(f"{self.bundle.folder} changed.", fix="run the command again.")
-        names = (MANIFEST, *self.bundle.manifest.files)
+        names = self.bundle.names
         write_archive(path, {name: self.bundle.folder / name for name in names})
 
     def put_wheel(self, folder: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, cast
 
-from sartor.bundle import Bundle, open_bundle
+from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.durable import staged_folder
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.hashing import file_sha256
@@ -73,7 +73,7 @@ def ship(
         WorkspaceError: If the disk is full.
     """
     chosen = read_target(target, settings or {})
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, verify_key=key_asked(None))
     parcel = Parcel.of(opened, unreleased=unreleased)
     _check_use(opened, parcel, allow_llm)
     place = out or Path(f"{parcel.name}-{target}")

@@ -117,7 +117,7 @@ class AwsLambda:
     summary: ClassVar[str] = "AWS Lambda, as a zip or a container image, by AWS SAM"
 
     form: Literal["zip", "container"] = "zip"
-    """A zip starts faster; a container image may hold 10 GB."""
+    """A zip of at most 250 MiB, unpacked, or a container image of at most 10 GB."""
     python: Literal["3.12", "3.13"] = "3.12"
     """Version that runs the function. Older ones run on Amazon Linux 2, whose C library numpy and
     ONNX Runtime are too new for."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth
