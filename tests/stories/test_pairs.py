@@ -88,7 +88,10 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
     refused(here("predict", found["bundle"], "one.txt"), "line 1 is one text", "text_pair")
 
     settings = ServeSettings(
-        found["bundle"], store=str(place / ".sartor" / "store.db"), unreleased=True, port=0
+        str(place / found["bundle"]),
+        store=str(place / ".sartor" / "store.db"),
+        unreleased=True,
+        port=0,
     )
     server, listener = prepare(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

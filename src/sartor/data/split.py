@@ -26,7 +26,6 @@ class Rows:
         times: Sortable numbers: tests are the latest rows.
         near: Cluster of near duplicates, any integers.
         fixed: Official split of each row ("train", "validation", "test"), or None.
-        nearness: What rows of one cluster do to each other, in words.
     """
 
     ids: Sequence[str]
@@ -35,7 +34,6 @@ class Rows:
     times: Sequence[float] | None = None
     near: Sequence[int] | None = None
     fixed: Sequence[str | None] | None = None
-    nearness: str = "nearly duplicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,7 @@ def split(
     validation_rows: int,
     seed: int,
     known: Mapping[str, str] | None = None,
+    nearness: str = "nearly duplicates",
 ) -> Split:
     """Assign every row to training, validation or test, or drop it with a reason.
 
@@ -78,11 +77,12 @@ def split(
         validation_rows: Likewise.
         seed: Draws another split where nothing is known.
         known: Content id to role, from earlier runs.
+        nearness: What rows of one cluster do to each other, in words.
 
     Raises:
         DataError: If nothing would be left to train on, or a wanted set would be empty.
     """
-    work = _Work(rows, known or {}, seed)
+    work = _Work(rows, known or {}, seed, nearness)
     work.place_fixed()
     work.place_known()
     work.follow()
@@ -100,8 +100,8 @@ def split(
 class _Work:
     """Units and their roles while the split is being made."""
 
-    def __init__(self, rows: Rows, known: Mapping[str, str], seed: int) -> None:
-        self.rows, self.known, self.seed = rows, known, seed
+    def __init__(self, rows: Rows, known: Mapping[str, str], seed: int, nearness: str) -> None:
+        self.rows, self.known, self.seed, self.nearness = rows, known, seed, nearness
         self.roles: dict[int, str] = {}
         self.dropped: dict[int, str] = {}
         self.official = set(filter(None, rows.fixed or ()))
@@ -199,7 +199,7 @@ class _Work:
         if self.rows.ids[i] in {self.rows.ids[j] for j in facing}:
             return f"repeats a {side} row"
         if near is not None and near[i] in {near[j] for j in facing}:
-            return f"{self.rows.nearness} a {side} row"
+            return f"{self.nearness} a {side} row"
         return f"shares its group with a {side} row"
 
     def _drop(self, i: int, reason: str) -> None:
