@@ -32,7 +32,7 @@ class Counting:
     """A session that counts the rows it runs."""
 
     def __init__(self, session) -> None:
-        self.session, self.rows = session, 0
+        self.session, self.rows, self.apart = session, 0, False
 
     def run(self, ids, mask):
         self.rows += len(ids)

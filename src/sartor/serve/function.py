@@ -176,7 +176,8 @@ class Function:
         )
 
     def _model(self, body: bytes, id: str) -> dict[str, Any]:
-        return {**tell_alone(self.runtime), "feedback": False, "texts_kept": False}
+        nothing = dict.fromkeys(("feedback", "texts_kept", "personal"), False)
+        return {**tell_alone(self.runtime), **nothing}
 
 
 def refusal(error: RequestError) -> dict[str, Any]:
