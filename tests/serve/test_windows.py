@@ -122,6 +122,8 @@ def test_windows_of_all_texts_fill_the_batches(make: Callable[..., Bundle], monk
     shapes: list[tuple[int, ...]] = []
 
     class Watched:
+        apart = False
+
         def run(self, ids, mask):
             shapes.append(ids.shape)
             return session.run(ids, mask)
