@@ -31,6 +31,8 @@ class Model:
 class Counting:
     """A session that counts the rows it runs."""
 
+    apart = False
+
     def __init__(self, session) -> None:
         self.session, self.rows, self.apart = session, 0, False
 
