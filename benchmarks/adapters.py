@@ -247,7 +247,7 @@ def seconds(side: Answers, batches: Sequence[tuple[list[str], list[str]]]) -> fl
 
 def differences(sides: dict[str, Answers], texts: Sequence[str]) -> dict[str, float]:
     """Largest difference of a logit from ours, on a batch of eight."""
-    asked, users = drawn(texts, KEPT, 8, 1, seed=1)[0]
+    asked, users = drawn(texts, 16, 8, 1, seed=1)[0]
     wanted = sides[HOT](asked, users)
     plain = sides[ONE](asked, users)
     assert np.abs(wanted[1:] - plain[1:]).max() > APART, "the adapters answer alike"
