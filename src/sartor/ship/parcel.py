@@ -20,6 +20,9 @@ from sartor.ship.wheel import write_wheel
 
 KEY = "SARTOR_API_KEY"
 """Environment variable that a server reads its key from."""
+SILENCE = "ORT_DISABLE_TELEMETRY"
+"""Keeps ONNX Runtime from reporting to its makers, which its builds do unless they are told not to
+before they start: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md"""
 _LONGEST = 40
 """Of a name: a DNS label holds 63 characters, and targets append words of their own."""
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
@@ -113,11 +116,15 @@ class Parcel:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables with values that are no secret, for the serving process."""
+        """Environment variables with values that are no secret, for the serving process.
+
+        The server that the bundle asks comes first, where it asks one.
+        """
+        quiet = {SILENCE: "1"}
         if self.asks is None:
-            return {}
+            return quiet
         place = origin(self.asks.url)
-        return {VARIABLE: f"{place}={self.asks.key}" if self.asks.key else place}
+        return {VARIABLE: f"{place}={self.asks.key}" if self.asks.key else place, **quiet}
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from sartor.core.errors import MissingExtra, SartorError, SettingError
 from sartor.llm.access import VARIABLE
 from sartor.llm.prompt import FILE, Prompt
 from sartor.ship.api import TARGETS
+from sartor.ship.parcel import SILENCE
 from sartor.ship.settings import read_target, settings_of
 from sartor.ship.writing import LIST, README, Shipped, ship
 from sartor.testing.documented import undocumented
@@ -48,6 +49,7 @@ __all__ = [
     "test_every_setting_is_documented_and_the_summary_is_a_line",
     "test_it_writes_only_inside_its_folder",
     "test_no_secret_and_no_trace_of_this_machine_is_in_it",
+    "test_nothing_is_reported_to_the_makers_of_the_runtime",
     "test_the_bundle_and_the_code_that_judged_it_are_in_it_unchanged",
     "test_the_same_bundle_gives_the_same_bytes",
     "test_what_is_to_be_parsed_parses",
@@ -194,6 +196,11 @@ def test_the_bundle_and_the_code_that_judged_it_are_in_it_unchanged(
     code = [content for name, content in found.items() if name.endswith("sartor/ship/wheel.py")]
     assert set(code) == {(Path(sartor.__file__).parent / "ship" / "wheel.py").read_bytes()}
     assert (shipped.folder / README).stat().st_size > 200
+
+
+def test_nothing_is_reported_to_the_makers_of_the_runtime(shipped: Shipped) -> None:
+    texts = [path.read_text("utf-8", "replace") for path in _own(shipped.folder)]
+    assert any(SILENCE in text for text in texts)
 
 
 def test_what_is_to_be_parsed_parses(shipped: Shipped) -> None:

@@ -3,6 +3,7 @@
 https://huggingface.co/docs/inference-endpoints/engines/toolkit#create-a-custom-inference-handler
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ class EndpointHandler:
                 held.extractall(inside / place)
         # Before anything that is installed: this is the code that judged the bundle.
         sys.path.insert(0, str(inside / "code"))
+        # Read once, when ONNX Runtime is imported: it reports to its makers otherwise.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import sartor
 
         # Every file's hash is checked against the manifest, and the manifest against its seal.
