@@ -77,7 +77,7 @@ def test_a_url_is_open_to_nobody_unless_that_was_said(bundle: Bundle, tmp_path: 
     handed = write("lambda", tmp_path / "key", Parcel.of(bundle), access="key")
     found = properties(tmp_path / "key")
     assert found["FunctionUrlConfig"] == {"AuthType": "NONE"}
-    assert found["Environment"]["Variables"] == {"SARTOR_API_KEY": {"Ref": "SartorApiKey"}}
+    assert found["Environment"]["Variables"]["SARTOR_API_KEY"] == {"Ref": "SartorApiKey"}
     parameter = template(tmp_path / "key")["Parameters"]["SartorApiKey"]
     assert (parameter["NoEcho"], parameter["MinLength"]) == (True, 16)
     assert "Default" not in parameter
