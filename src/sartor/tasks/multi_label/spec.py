@@ -24,7 +24,7 @@ from sartor.tasks._target.label_set import LabelSet
 from sartor.tasks.multi_label.settling import Calibration, calibrate, fit_thresholds
 
 _BROKEN = "the model's output is not a number"
-_HUGE = 1e300  # stands for infinity: a slope times it stays finite where the slope is below 1
+_HUGE = 1e300  # stands for infinity: any slope times it stays finite
 _TINY = 1e-12
 
 
@@ -118,7 +118,7 @@ class MultiLabel:
             answered: it keeps the other rows of its batch from failing with it.
         """
         scores = np.asarray(logits, np.float64)
-        broken = (~np.isfinite(scores)).any(1)
+        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
         scores = np.clip(np.nan_to_num(scores, nan=-_HUGE), -_HUGE, _HUGE)
         offsets, thresholds = decision.get("offsets", {}), decision.get("thresholds", {})
         rule = Calibration(
@@ -128,9 +128,8 @@ class MultiLabel:
         least = np.array([thresholds.get(name, 0.5) for name in outputs], np.float64)
         answers: list[dict[str, Any]] = []
         rows = rule.probabilities(scores)
-        for row, said, failed in zip(
-            rows, np.greater_equal(rows, least), broken.tolist(), strict=True
-        ):
+        for at, (row, said) in enumerate(zip(rows, np.greater_equal(rows, least), strict=True)):
+            failed = at in broken
             given = [name for name, yes in zip(outputs, said, strict=True) if yes]
             answer: dict[str, Any] = {
                 "labels": None if failed else given,
