@@ -121,7 +121,14 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_run_again(tmp_path
     assert json.loads(judged.out)["verdicts"][0]["n"] > 100
 
 
-@pytest.mark.parametrize("method", ["zero_shot", "top_layers", "lora", "full", "bitfit"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "zero_shot",
+        "top_layers",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("lora", "full", "bitfit")),
+    ],
+)
 def test_a_method_of_the_ladder_learns_several_labels(method, tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", method)
     need = shop / "need.yaml"

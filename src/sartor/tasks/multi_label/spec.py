@@ -25,7 +25,7 @@ from sartor.tasks._target.label_set import LabelSet
 from sartor.tasks.multi_label.settling import Calibration, calibrate, fit_thresholds
 
 _BROKEN = "the model's output is not a number"
-_HUGE = 1e300  # stands for infinity: a slope times it stays finite where the slope is below 1
+_HUGE = 1e300  # stands for infinity: any slope times it stays finite
 _TINY = 1e-12
 
 
@@ -119,7 +119,7 @@ class MultiLabel:
             answered: it keeps the other rows of its batch from failing with it.
         """
         scores = np.asarray(logits, np.float64)
-        broken = (~np.isfinite(scores)).any(1)
+        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
         scores = np.clip(np.nan_to_num(scores, nan=-_HUGE), -_HUGE, _HUGE)
         offsets, thresholds = decision.get("offsets", {}), decision.get("thresholds", {})
         rule = Calibration(
@@ -130,7 +130,8 @@ class MultiLabel:
         answers: list[dict[str, Any]] = []
         rows = rule.probabilities(scores)
         said_of: NDArray[np.bool_] = np.greater_equal(rows, least)
-        for row, said, failed in zip(rows, said_of, broken.tolist(), strict=True):
+        for at, (row, said) in enumerate(zip(rows, said_of, strict=True)):
+            failed = at in broken
             given = [name for name, yes in zip(outputs, said, strict=True) if yes]
             answer: dict[str, Any] = {
                 "labels": None if failed else given,
