@@ -47,13 +47,13 @@ OPPOSITES = (
     ("HassGetState", "HassGetState"),
     ("HassCancelTimer", "HassCancelTimer"),
 )
-CELL = 4
+CELL = 3
 """Templates of each intent in a cell."""
 TRIES = 60
 """Pairs of each kind that are tried in a cell; most repeat a text, or two sentences are one."""
-MOST = 9
+MOST = 5
 """Pairs of each label that are kept of a cell."""
-CELLS = 12
+CELLS = 20
 """Cells of two intents, at most: timers have templates for many more."""
 
 

@@ -126,7 +126,7 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
 def test_another_rung_takes_pairs_to_a_bundle(place: Path, here: Here, method: str):
     found = ran(here, place, method)
     assert (place / found["bundle"] / "model.onnx").is_file()
-    (tried,) = {c["method"] for c in json.loads(here("report", "--json").out)["candidates"]}
+    (tried,) = {c["rung"] for c in json.loads(here("report", "--json").out)["candidates"]}
     assert tried == method
 
 

@@ -43,10 +43,9 @@ def reads_pairs(task: str) -> bool:
 
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     """The portfolio of a method for a task."""
-    found = method
-    if isinstance(method, MindsPairs) and reads_pairs(task):
-        return method.pair_portfolio()
-    return found.portfolio()
+    minds = isinstance(method, MindsPairs) and reads_pairs(task)
+    plain: Any = method
+    return plain.pair_portfolio() if minds else plain.portfolio()
 
 
 Remember = Callable[[str, Callable[[], str]], str]
