@@ -72,3 +72,40 @@ def test_artefacts_hold_no_path_of_this_machine(graph: Path, tmp_path: Path):
         content = path.read_bytes()
         for trace in (b"machine-of-mine", b"site-packages", b".py", b"/src/sartor"):
             assert trace not in content
+
+
+def test_weights_that_two_passes_share_are_stored_once_as_products_read_them(
+    tmp_path: Path,
+):
+    import onnx
+    from transformers import BertConfig, BertModel
+
+    from sartor.tasks.text_pair.train import PairClassifier
+    from sartor.tasks.text_pair.train import load as load_pair
+
+    # The exporter itself stores small weights as they are read.
+    wide = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = BertModel(BertConfig(vocab_size=99, num_hidden_layers=2, **wide))
+        model = PairClassifier(encoder, 2, (2,), symmetric=False).eval()
+    model.save(tmp_path / "pair")
+    to_onnx(tmp_path / "pair", "text_pair", tmp_path / "pair.onnx")
+    graph = onnx.load(tmp_path / "pair.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    assert not [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights]
+    read = [node.input[1] for node in products if node.input[1] in weights]
+    assert len(read) == 2 * len(set(read)) == 2 * 6 * 2  # 6 products in each of 2 layers
+    sides: dict[str, np.ndarray] = {}
+    for side, length in (("input_ids", 5), ("other_ids", 9)):
+        sides[side], sides[side.replace("ids", "mask")] = batch(3, length)
+    sides["attention_mask"] = sides.pop("input_mask")
+    session = onnxruntime.InferenceSession(tmp_path / "pair.onnx")
+    found = np.asarray(session.run(None, sides)[0])
+    names = ("input_ids", "attention_mask", "other_ids", "other_mask")
+    with torch.no_grad():
+        wanted = load_pair(tmp_path / "pair")(*(torch.from_numpy(sides[name]) for name in names))
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-4)
+    small = compressed("int8_dynamic", tmp_path / "pair.onnx", tmp_path / "small")
+    assert small.stat().st_size < 0.6 * (tmp_path / "pair.onnx").stat().st_size

@@ -14,11 +14,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
+from sartor.shrink.graphs import drop_unread
 
 OPSET = 20
 _SEQUENCES = ("sequence", "other_sequence")
@@ -62,8 +65,34 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
             f"The exported graph of {folder} is not valid ONNX: {error}.",
             fix="choose another backbone: this architecture cannot be exported.",
         ) from error
+    _fold_transposes(graph.graph)
     _without_traces(graph)
     write_durably(target, graph.SerializeToString(deterministic=True))
+
+
+def _fold_transposes(graph: onnx.GraphProto) -> None:
+    """Store weights as the products read them.
+
+    The exporter does so itself, but not for a weight that two passes share; and what multiplies a
+    computed value instead of a stored one, no compressor can quantise or fuse.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    turned = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights]
+    stored: dict[tuple[str, tuple[int, ...]], str] = {}
+    named: dict[str, str] = {}
+    for node in turned:
+        (axes,) = (tuple(each.ints) for each in node.attribute if each.name == "perm")
+        name = stored.setdefault((node.input[0], axes), node.output[0])
+        named[node.output[0]] = name
+        if name == node.output[0]:
+            found = numpy_helper.to_array(weights[node.input[0]]).transpose(axes)
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(found), name))
+        graph.node.remove(node)
+    for node in graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = named.get(name, name)
+    if turned:
+        drop_unread(graph)
 
 
 def _without_traces(graph: onnx.ModelProto) -> None:
