@@ -9,10 +9,11 @@ from sartor.testing.tasks import LAWS, Sample
 ROWS = 60
 
 
-def examples(*targets):
+def examples(*targets, roles=("text",)):
     """Rows that take the targets in turn."""
     ids = tuple(f"row {i}" for i in range(ROWS))
-    return Examples(ids, {"text": ids}, tuple(targets[i % len(targets)] for i in range(ROWS)))
+    given = tuple(targets[i % len(targets)] for i in range(ROWS))
+    return Examples(ids, dict.fromkeys(roles, ids), given)
 
 
 SAMPLES = {
@@ -20,6 +21,11 @@ SAMPLES = {
         "text_classification",
         examples("refund", "invoice", "other"),
         [(" refund ", "refund"), ("a; b", "a; b"), ("cafe\u0301", "café")],
+    ),
+    "text_pair": Sample(
+        "text_pair",
+        examples("same", "different", roles=("text", "text_pair")),
+        [(" same ", "same"), ("a; b", "a; b")],
     ),
     "multi_label": Sample(
         "multi_label",
