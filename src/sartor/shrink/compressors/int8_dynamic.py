@@ -1,6 +1,8 @@
-"""Dynamic int8: weights stored in 8 bits, activations quantised at run time, row by row.
+"""Dynamic int8: weights stored in 8 bits, activations quantised at run time, a batch at once.
 
 w ≈ scale · q,  q in [−64, 63], one scale for each output channel
+x ≈ scale · (q − zero),  one scale for all that a product reads: a text's numbers are rounded a
+little otherwise beside other texts than alone
 Jacob et al. 2018, https://arxiv.org/abs/1712.05877; ONNX Runtime's dynamic quantisation
 """
 
