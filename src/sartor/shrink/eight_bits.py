@@ -1,6 +1,7 @@
 """Matrix products and tables in 8 bits, as ONNX Runtime's own operator computes them.
 
 x ≈ s · (q − z),  q in [0, 255];   w ≈ s_c · q,  q in [−63, 63], one scale for each output channel
+row by row:  x_i ≈ m_i / 127 · (q_i − 128),  m_i the largest |x| of row i
 
 Seven bits of the weights: two products of 255 and 63 add up to less than 2¹⁵, so a processor
 without VNNI does not saturate.
@@ -16,6 +17,14 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from sartor.shrink.graphs import DOMAIN, drop_unread, every_weight, know_domain
 
 WEIGHT_TOP = 63
+_ROW_TOP, _ROW_ZERO = 127, 128
+_LEAST_ROW = 1e-12  # a row of zeros must not be divided by nothing
+_LAST_AXIS, _FLOOR, _ROW_SCALE, _ROW_MIDDLE = (
+    "rows_axis",
+    "rows_floor",
+    "rows_scale",
+    "rows_zero_point",
+)
 _TABLE_TOP = 127  # rows are looked up, not multiplied
 Limits = tuple[float, float]
 
@@ -73,6 +82,25 @@ def in_eight_bits(
     return copy
 
 
+def in_eight_bits_by_row(model: ModelProto, least: int) -> ModelProto:
+    """A copy whose products, and all large tables, are in 8 bits; each row has its own range.
+
+    Args:
+        model: In float.
+        least: Numbers a table must hold.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    rounding = _Rounding(copy)
+    for product in products(copy):
+        rounding.product_by_row(product)
+    for node in list(copy.graph.node):
+        rounding.table(node, least)
+    rounding.finish()
+    know_domain(copy)
+    return copy
+
+
 class _Rounding:
     """Collects what is put in front of the nodes of one graph."""
 
@@ -84,6 +112,8 @@ class _Rounding:
         self.behind: dict[str, list[NodeProto]] = {}
         """Value to what is computed from it at once."""
         self.rounded: dict[str, tuple[str, str, str]] = {}
+        self.behind_rows = set[str]()
+        """Values that are rounded row by row."""
         self.readers: dict[str, list[NodeProto]] = {}
         for node in model.graph.node:
             for name in node.input:
@@ -96,6 +126,16 @@ class _Rounding:
         node.input[:] = [name for pair in given for name in pair]
         node.op_type, node.domain = "MatMulIntegerToFloat", DOMAIN
         self._with_bias(node)
+
+    def product_by_row(self, product: Product) -> None:
+        node, result = self.makers[product.result], product.result
+        value, largest = self._rows(product.reads)
+        matrix, scales, zeros = self._matrix(product.weight)
+        node.input[:] = [value, matrix, _ROW_SCALE, scales, _ROW_MIDDLE, zeros]
+        node.op_type, node.domain = "MatMulIntegerToFloat", DOMAIN
+        node.output[0] = f"{result}_of_shares"
+        times = helper.make_node("Mul", [node.output[0], largest], [result], f"{result}_times")
+        self.behind.setdefault(node.output[0], []).append(times)
 
     def _with_bias(self, node: NodeProto) -> None:
         """Let the product add its bias, so that the result is written once."""
@@ -164,6 +204,32 @@ class _Rounding:
             node = helper.make_node("QuantizeLinear", [name, *ends], [quantized], quantized)
             self.behind.setdefault(name, []).append(node)
         return self.rounded[name]
+
+    def _rows(self, name: str) -> tuple[str, str]:
+        """Names of a value in 8 bits, as shares of the largest of its row, and of that largest."""
+        shares, largest = f"{name}_shares", f"{name}_largest"
+        if name not in self.behind_rows:
+            self.behind_rows.add(name)
+            sizes, found, parts = f"{name}_sizes", f"{name}_found", f"{name}_parts"
+            self._once(_LAST_AXIS, np.array([-1], np.int64))
+            self._once(_FLOOR, np.array(_LEAST_ROW, np.float32))
+            self._once(_ROW_SCALE, np.array(1 / _ROW_TOP, np.float32))
+            self._once(_ROW_MIDDLE, np.array(_ROW_ZERO, np.uint8))
+            steps = (
+                ("Abs", [name], sizes),
+                ("ReduceMax", [sizes, _LAST_AXIS], found),
+                ("Max", [found, _FLOOR], largest),
+                ("Div", [name, largest], parts),
+                ("QuantizeLinear", [parts, _ROW_SCALE, _ROW_MIDDLE], shares),
+            )
+            self.behind.setdefault(name, []).extend(
+                helper.make_node(kind, given, [result], result) for kind, given, result in steps
+            )
+        return shares, largest
+
+    def _once(self, name: str, values: NDArray[np.generic]) -> None:
+        if all(tensor.name != name for tensor in self.graph.initializer):
+            self._store(name, values)
 
     def _matrix(self, name: str) -> tuple[str, str, str]:
         """Names of a matrix in 8 bits, its columns' scales and their zero points."""

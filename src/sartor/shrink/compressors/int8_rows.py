@@ -1,0 +1,39 @@
+"""Int8 row by row: weights stored in 8 bits, each token's activations rounded by their own range.
+
+x_i ≈ m_i / 127 · (q_i − 128),  m_i the largest |x| of row i;   w in [−63, 63], a scale a column
+Yao et al. 2022, https://arxiv.org/abs/2206.01861
+
+So a text is answered alike whatever stands beside it, as `int8_dynamic`, whose range is the
+batch's, does not; and one token with large values costs the others nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from sartor.core.errors import NothingToShrink
+from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
+from sartor.shrink.eight_bits import in_eight_bits_by_row, products
+from sartor.shrink.graphs import read_graph, write_graph
+
+
+@COMPRESSORS.add
+@dataclass(frozen=True, slots=True)
+class Int8Rows:
+    """Quantises matrix products and large tables; needs no texts."""
+
+    eases: ClassVar[tuple[Eased, ...]] = ("size", "speed")
+    trains: ClassVar[bool] = False
+    place: ClassVar[Place] = "numbers"
+
+    least: int = 1_024
+    """Numbers that a table must hold to be rounded."""
+
+    def compress(self, source: Form, target: Path, bench: Bench) -> None:
+        model = read_graph(source.graph)
+        if not products(model):
+            raise NothingToShrink(
+                f"int8_rows found no product of float weights in {source.graph.name}.",
+                fix="ship the float graph, or choose another compressor.",
+            )
+        write_graph(in_eight_bits_by_row(model, self.least), target / GRAPH)
