@@ -19,6 +19,7 @@ from sartor.shrink.api import TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.compressors.fp16 import Fp16
 from sartor.shrink.compressors.int8_dynamic import Int8Dynamic
+from sartor.shrink.compressors.int8_rows import Int8Rows
 from sartor.shrink.compressors.optimise_graph import OptimiseGraph
 from sartor.shrink.eight_bits import in_eight_bits, products
 from sartor.shrink.export import to_onnx
@@ -33,6 +34,8 @@ FORMS = {
     "optimised": (OptimiseGraph(),),
     "int8": (Int8Dynamic(),),
     "optimised int8": (OptimiseGraph(), Int8Dynamic()),
+    "int8 rows": (Int8Rows(),),
+    "optimised int8 rows": (OptimiseGraph(), Int8Rows()),
     "fp16": (Fp16(),),
     "static int8": (),
     "optimised static int8": (OptimiseGraph(),),
@@ -265,3 +268,19 @@ def test_a_rank_that_is_none_and_layers_that_are_none_are_refused(drawn: Path, t
         make_base(bundle, tmp_path / "root", rank=1, where="nothing")
     with pytest.raises(BundleError, match="model"):
         make_base(Bundle(bundle.folder, bundle.manifest.model_copy(update={"files": {}})), tmp_path)
+
+
+@pytest.mark.parametrize("form", ["int8 rows", "optimised int8 rows", "static int8"])
+def test_tables_beside_rounded_products_move_answers_as_beside_float_ones(
+    drawn: Path, form: str, tmp_path: Path
+):
+    moved: list[np.ndarray] = []
+    for name in ("float", form):
+        graph = formed(drawn, name, tmp_path / name)
+        base = make_base(bundle_of(graph, tmp_path / name), tmp_path / name / "root", rank=RANK)
+        given = tables(base, 5, np.random.default_rng(1))
+        place = tmp_path / name / "root" / "base" / GRAPH
+        none = {key: np.zeros_like(table) for key, table in given.items()}
+        moved.append(run(place, **given)[0] - run(place, **none)[0])
+    assert np.abs(moved[0]).max() > 0.01
+    np.testing.assert_allclose(moved[1], moved[0], atol=0.2 * np.abs(moved[0]).max())

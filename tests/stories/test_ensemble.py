@@ -81,7 +81,7 @@ def test_an_ensemble_is_bundled_judged_and_served_as_one_model(
     assert [c["rung"] for c in report["candidates"] if c["chosen"]] == [best.rung]
     parity = {a["name"]: a["agreement"] for a in report["artefacts"]}
     assert parity["onnx"] > 0.95
-    assert "optimise_graph+int8_dynamic" in parity
+    assert "optimise_graph+int8_rows" in parity
 
     before = bundle_files(bundle.folder)
     here("run", "need.yaml")

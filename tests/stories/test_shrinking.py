@@ -49,7 +49,7 @@ def test_a_run_goes_on_from_int8_only_where_the_need_asks_for_less(shop: Finishe
     (shop.folder / "plain.yaml").write_text(plain)
     here("run", "plain.yaml")
     first = sizes(here)
-    assert list(first) == ["onnx", "optimise_graph+int8_dynamic"]
+    assert list(first) == ["onnx", "optimise_graph+int8_rows"]
 
     asked = round(0.93 * min(first.values()), 4)
     smaller = plain.replace("size_mb <= 5", f"size_mb <= {asked}")

@@ -23,7 +23,7 @@ from sartor.shrink.api import COMPRESSORS, PLACES, Compressor, Eased
 
 Chain = tuple[str, ...]
 """Names of compressors, in the order in which they are applied; none is the model as exported."""
-ALWAYS: tuple[Chain, ...] = (("optimise_graph", "int8_dynamic"), ("int8_dynamic",))
+ALWAYS: tuple[Chain, ...] = (("optimise_graph", "int8_rows"), ("int8_rows",))
 """The first of these that finds something to work on is made, whatever is lacking."""
 
 

@@ -4,8 +4,9 @@ y = W x + b  →  y + (x A_i) B_i,   A: (1 or batch, in, rank),  B: (1 or batch,
 
 Each row of a batch has tables of its own, so one pass answers many users. With zeros for B a layer
 gives what it gave. Layers in 8 bits take the float value that is rounded for them, and add to what
-they give: the product in 8 bits stays as it was judged. That goes where ranges are fixed. Where
-they are those of the batch at hand (dynamic int8), one user's tables would move another's answers.
+they give: the product in 8 bits stays as it was judged. That goes where ranges are fixed, or each
+row's own. Where they are those of the batch at hand (dynamic int8), one user's tables would move
+another's answers.
 
 Hu et al. 2021, https://arxiv.org/abs/2106.09685
 """
@@ -151,11 +152,23 @@ class _Reading:
         if node.op_type in ("MatMulInteger", "MatMulIntegerToFloat"):
             rounding = self.makers.get(node.input[0])
             if rounding is not None and rounding.op_type.endswith("QuantizeLinear"):
-                return rounding.input[0]
+                shares = self._shares(node)
+                return shares.input[0] if shares else rounding.input[0]
         return None
+
+    def _shares(self, node: NodeProto) -> NodeProto | None:
+        """Where a product in 8 bits reads each row as shares of its largest, what makes them."""
+        rounding = self.makers.get(node.input[0])
+        made = self.makers.get(rounding.input[0]) if rounding is not None else None
+        times = self._reader(node.output[0], "Mul")
+        if made is None or made.op_type != "Div" or times is None:
+            return None
+        return made if made.input[1] in times.input else None
 
     def _scaled(self, node: NodeProto) -> NodeProto | None:
         """The node whose result is a product's in float: itself, unless it lacks the scales."""
+        if node.op_type == "MatMulIntegerToFloat" and self._shares(node):
+            return self._reader(node.output[0], "Mul")
         if node.op_type != "MatMulInteger":
             return node
         cast = self._reader(node.output[0], "Cast")

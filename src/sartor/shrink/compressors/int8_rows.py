@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from onnx import ModelProto, TensorProto
+
 from sartor.core.errors import NothingToShrink
 from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
-from sartor.shrink.eight_bits import in_eight_bits_by_row, products
+from sartor.shrink.eight_bits import in_eight_bits_by_row
 from sartor.shrink.graphs import read_graph, write_graph
 
 
@@ -31,9 +33,16 @@ class Int8Rows:
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         model = read_graph(source.graph)
-        if not products(model):
+        smaller = in_eight_bits_by_row(model, self.least)
+        if _in_bytes(smaller) == _in_bytes(model):
             raise NothingToShrink(
-                f"int8_rows found no product of float weights in {source.graph.name}.",
+                f"int8_rows found no product of float weights and no large table in"
+                f" {source.graph.name}.",
                 fix="ship the float graph, or choose another compressor.",
             )
-        write_graph(in_eight_bits_by_row(model, self.least), target / GRAPH)
+        write_graph(smaller, target / GRAPH)
+
+
+def _in_bytes(model: ModelProto) -> int:
+    """How many weights are stored in 8 bits."""
+    return sum(tensor.data_type == TensorProto.INT8 for tensor in model.graph.initializer)
