@@ -34,6 +34,7 @@ from sartor.serve.settings import ServeSettings
 from sartor.serve.shadow import Shadow
 from sartor.serve.status import status
 from sartor.serve.versions import Lineup, Versions, falls_under
+from sartor.tasks import Brief
 from tests.serve.conftest import Running, Serving
 from tests.serve.deployed import deployment, metric, until_served, version
 
@@ -253,6 +254,9 @@ class Slow:
         if self.broken:
             raise ValueError("no answer")
         return [{"label": text} for text in texts]
+
+    def brief(self, answer: dict[str, str]) -> Brief:
+        return Brief(answer["label"], answer["label"], 1.0)
 
 
 @pytest.mark.parametrize("broken", [False, True])
