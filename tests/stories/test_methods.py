@@ -26,8 +26,9 @@ def test_a_run_by_one_method_ends_in_a_bundle_that_answers(new_shop: Path, here:
     (new_shop / "new.txt").write_text("a very good order thanks\nan awful broken order\n")
     answered = here("predict", bundle, "new.txt")
     assert answered.status == 0, answered.err
-    labels = [json.loads(line)["label"] for line in answered.out.splitlines()]
-    assert len(labels) == 2
-    assert set(labels) <= {"good", "bad"}
+    answers = [json.loads(line) for line in answered.out.splitlines()]
+    assert len(answers) == 2
+    assert {answer["label"] for answer in answers} <= {"good", "bad"}
     if method != "prefix":  # Frozen random layers leave a prefix little to steer.
-        assert labels == ["good", "bad"]
+        praise, blame = (answer["probabilities"]["good"] for answer in answers)
+        assert praise > blame + 0.2, "what such a layer learns must reach the bundle's answers"
