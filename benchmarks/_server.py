@@ -67,7 +67,8 @@ async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 def post(path: str, content: object) -> bytes:
     """A whole request."""
     body = json.dumps(content).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    head += f"content-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -81,24 +81,9 @@ def fastapi(port: int, folder: str, threads: int) -> None:
 
 def litserve(port: int, folder: str, threads: int) -> None:
     """LitServe with its own batching."""
-    import litserve
+    import _litserve_side
 
-    class Api(litserve.LitAPI):
-        def setup(self, device: str) -> None:
-            self.answers = Answers(folder, threads)
-
-        def decode_request(self, request: dict[str, str]) -> str:
-            return request["text"]
-
-        def predict(self, texts: list[str]) -> list[str]:
-            return self.answers(list(texts))
-
-        def encode_response(self, label: str) -> dict[str, str]:
-            return {"label": label}
-
-    api = Api(max_batch_size=MOST, batch_timeout=WAIT_S)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
-    server.run(port=port, generate_client_file=False, log_level="error")
+    _litserve_side.run(port, folder, threads)
 
 
 def ray(port: int, folder: str, threads: int) -> None:
