@@ -78,5 +78,16 @@ async def exchange(
     """Status and body of the answer."""
     writer.write(request)
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    status = int(head.split(b" ", 2)[1])
+    if b"transfer-encoding: chunked" in head:
+        return status, await _chunks(reader)
     length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
-    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
+    return status, await reader.readexactly(length)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    found = b""
+    while length := int(await reader.readuntil(b"\r\n"), 16):
+        found += (await reader.readexactly(length + 2))[:-2]
+    await reader.readuntil(b"\r\n")
+    return found

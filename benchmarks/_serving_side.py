@@ -93,6 +93,7 @@ def ray(port: int, folder: str, threads: int) -> None:
     import ray as cluster
     from ray import serve
     from starlette.requests import Request
+    from starlette.responses import JSONResponse
 
     cluster.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -106,8 +107,8 @@ def ray(port: int, folder: str, threads: int) -> None:
         async def gathered(self, texts: list[str]) -> list[str]:
             return self.answers(texts)
 
-        async def __call__(self, request: Request) -> dict[str, str]:
-            return {"label": await self.gathered((await request.json())["text"])}
+        async def __call__(self, request: Request) -> JSONResponse:
+            return JSONResponse({"label": await self.gathered((await request.json())["text"])})
 
     serve.run(Served.bind(), route_prefix="/predict")
     while True:
