@@ -3,8 +3,9 @@
     python -m benchmarks.serving_overhead [--python PYTHON] [--clients 8 32] [--requests 4000]
 
 Sartor's server with a model whose logits are zeros, no text being tokenized (its checks, batching,
-decision rule, metrics and logging at work as ever; no store, as the peers have none) beside plain FastAPI with a
-pydantic body, LitServe with batching and Ray Serve with `@serve.batch`, each answering a constant.
+decision rule, metrics and logging at work as ever; no store, as the peers have none) beside plain
+FastAPI with a pydantic body, LitServe with batching and Ray Serve with `@serve.batch`, each
+answering a constant.
 `--python` names a Python that has fastapi, litserve and ray[serve] with onnxruntime and tokenizers;
 what it lacks is left out. CPU time is that of the server and all its processes, so that it counts
 what runs beside the answering too. Closed loop, keep-alive, one text a request; sides take turns.
