@@ -50,6 +50,7 @@ def test_what_goes_leaves_smaller_matrices_that_answer_as_before(
     assert right(made) >= right(pupils.form) - 0.1
 
 
+@pytest.mark.slow
 def test_a_pruned_model_can_be_pruned_and_cut_again(pupils: School, tmp_path: Path):
     first = pupils.compressed("prune_heads", tmp_path / "one", lr=1e-3, epochs=1)
     (tmp_path / "two").mkdir()

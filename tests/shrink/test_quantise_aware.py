@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 
 from sartor.shrink.api import COMPRESSORS, Form
@@ -42,6 +43,7 @@ def test_training_computes_what_the_quantised_graph_does(pupils: School, tmp_pat
             assert np.abs(served - logits(pupils.form.graph, ids, mask)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_weights_that_learnt_under_rounding_lose_less_by_it(pupils: School, tmp_path: Path):
     """Against the same tune without rounding: how far int8 answers are from the floats'."""
     moved = {}

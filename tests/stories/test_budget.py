@@ -69,6 +69,7 @@ def test_a_head_that_cannot_be_fitted_does_not_end_those_it_shares_its_work_with
     assert second.validation_logits.shape == (60, 2)
 
 
+@pytest.mark.slow
 def test_a_fit_that_meets_the_end_of_the_budget_is_cut_and_a_later_run_goes_on_from_there(
     new_shop: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ):

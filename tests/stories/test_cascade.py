@@ -112,6 +112,7 @@ def test_a_slow_candidate_ships_behind_a_fast_one_as_one_model(
     assert bundle_files(bundle.folder) == before
 
 
+@pytest.mark.slow
 def test_a_cascade_that_is_too_slow_all_the_same_gives_way(
     new_shop: Path, here: Here, timed: dict[str, float]
 ):

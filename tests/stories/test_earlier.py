@@ -152,6 +152,7 @@ def test_only_earlier_bundles_are_tried_where_only_they_are_named(shop: Finished
     assert {c["rung"] for c in reported(here)["candidates"]} == {"earlier"}
 
 
+@pytest.mark.slow
 def test_a_killed_run_looks_at_the_bundles_it_looked_at_before(shop: Finished, here: Here):
     other_need(shop)
     need, other = shop.folder / "need.yaml", shop.folder / "other.yaml"

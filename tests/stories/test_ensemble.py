@@ -96,6 +96,7 @@ def test_a_need_that_wants_no_ensemble_gets_none(new_shop: Path, here: Here, eag
     assert eager == []
 
 
+@pytest.mark.slow
 def test_an_ensemble_too_large_for_the_need_gives_way(
     new_shop: Path, here: Here, eager: list[Climb], monkeypatch: pytest.MonkeyPatch
 ):

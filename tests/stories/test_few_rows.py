@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.stories.shop import NEED, Here, reviews, write_csv
 
 
+@pytest.mark.slow
 def test_eighty_rows_choose_by_folds_and_prove_little(new_shop: Path, here: Here):
     write_csv(new_shop / "reviews.csv", reviews(80))
     (new_shop / "need.yaml").write_text(NEED.replace("0.80", "0.93"))

@@ -70,6 +70,7 @@ def same_shop(whole: Path, folder: Path) -> Path:
     return Path(shutil.copytree(whole, folder, ignore=shutil.ignore_patterns(".sartor")))
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_two_artefacts_ends_with_the_same_bytes(
     finished: Finished, tmp_path: Path
 ):

@@ -101,6 +101,7 @@ def served(bundle: Path, llm: Llm) -> None:
         listener.close()
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_asks_asks_nothing_twice_and_ends_with_the_same_bytes(
     tmp_path: Path, llm: Llm
 ):
