@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,20 @@ from benchmarks._server import connect, exchange, free_port, post
 from sartor.bundle import open_bundle
 
 OURS = "sartor"
-PEERS = {"fastapi": "FastAPI", "litserve": "LitServe", "ray": "Ray Serve"}
+INFINITY_MODEL = "reviews"
+PEERS = {
+    "fastapi": "FastAPI",
+    "litserve": "LitServe",
+    "ray": "Ray Serve",
+    "infinity": "infinity-emb",
+}
 _SIDE = Path(__file__).with_name("_serving_side.py")
-_NEEDS = {"fastapi": "fastapi", "litserve": "litserve", "ray": "ray.serve"}
+_NEEDS = {
+    "fastapi": "fastapi, onnxruntime, tokenizers",
+    "litserve": "litserve, onnxruntime, tokenizers",
+    "ray": "ray.serve, onnxruntime, tokenizers",
+    "infinity": "infinity_emb, optimum.onnxruntime",
+}
 _READY_S, _STOP_S = 90.0, 20.0
 
 
@@ -43,22 +54,30 @@ class Side:
         """A whole request that asks for one text."""
         if self.name == OURS:
             return post("/v1/predict", {"inputs": [{"text": text}]})
+        if self.name == "infinity":
+            return post("/classify", {"model": INFINITY_MODEL, "input": [text]})
         return post("/predict", {"text": text})
 
     def label(self, body: bytes) -> str:
         """What the reply to `request` answers."""
         reply = json.loads(body)
+        if self.name == "infinity":
+            return str(max(reply["data"][0], key=lambda one: one["score"])["label"])
         return str(reply["outputs"][0]["best"] if self.name == OURS else reply["label"])
 
 
-def usable(python: str) -> list[str]:
-    """The peers that a Python can import."""
+def usable(pythons: Sequence[str]) -> dict[str, str]:
+    """Each peer that one of the Pythons can import, and the first that can."""
 
-    def has(module: str) -> bool:
-        asked = [python, "-c", f"import {module}, onnxruntime, tokenizers"]
+    def has(python: str, modules: str) -> bool:
+        asked = [python, "-c", f"import {modules}"]
         return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
-    return [name for name, module in _NEEDS.items() if has(module)]
+    found = {
+        name: next((python for python in pythons if has(python, modules)), None)
+        for name, modules in _NEEDS.items()
+    }
+    return {name: python for name, python in found.items() if python is not None}
 
 
 def lay_out(bundle: str, folder: Path) -> Path:
@@ -70,7 +89,26 @@ def lay_out(bundle: str, folder: Path) -> Path:
     told = {"prefix": read.prefix, "max_length": read.max_length}
     told |= {"labels": list(found.manifest.outputs)}
     (folder / "side.json").write_text(json.dumps(told), encoding="utf-8")
+    _lay_out_plain(folder, list(found.manifest.outputs), read.max_length)
     return folder
+
+
+def _lay_out_plain(folder: Path, labels: list[str], longest: int) -> None:
+    """What transformers reads beside the graph: infinity-emb loads the folder as such a model."""
+    config = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+    names = ("pad", "unk", "cls", "sep", "mask")
+    tokenizer = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": longest,
+        **{f"{name}_token": f"[{name.upper()}]" for name in names},
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
 Command = Callable[[int], list[str]]
@@ -113,7 +151,14 @@ def running(name: str, command: Command, **environment: str) -> Iterator[Side]:
 
 
 def peer(name: str, python: str, folder: str, threads: int) -> Command:
-    """A peer's server; folder "-" serves a constant."""
+    """A peer's server; folder "-" serves a constant, which infinity-emb cannot."""
+    if name == "infinity":
+        return lambda port: [
+            *(python, "-m", "infinity_emb", "v2", "--engine", "optimum", "--device", "cpu"),
+            *("--model-id", folder, "--served-model-name", INFINITY_MODEL),
+            *("--host", "127.0.0.1", "--port", str(port), "--no-bettertransformer"),
+            *("--log-level", "error"),
+        ]
     return lambda port: [python, str(_SIDE), name, str(port), folder, str(threads)]
 
 

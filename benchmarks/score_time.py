@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks._harness import (
+    RESULTS,
     ROOT,
     Interval,
     Line,
@@ -60,7 +61,7 @@ PEERS = {
 }
 CASES = [
     *(f"{peer}/{task}/1000" for task in ("reviews", "intents") for peer in ("trainer", "tuned")),
-    *(f"trainer/{task}/64" for task in ("reviews", "intents", "chinese_reviews")),
+    *(f"trainer/{case}" for case in ("reviews/64", "intents/8a", "chinese_reviews/64")),
     *(f"setfit/{task}/8a" for task in ("reviews", "intents", "chinese_reviews")),
 ]
 TESTED_TEMPLATES = 0.3
@@ -179,9 +180,10 @@ def main() -> None:
     parser.add_argument("--peer-seeds", type=int, default=2)
     parser.add_argument("--methods", nargs="+", default=["head"], help="what ours may climb")
     parser.add_argument("--setfit", default=sys.executable, help="a Python that has setfit")
+    parser.add_argument("--keep", action="store_true", help="other cases' recorded lines too")
     options = parser.parse_args()
-    lines: list[Line] = []
-    detail: dict[str, Any] = {"methods": options.methods}
+    lines, detail = _recorded(options.cases) if options.keep else ([], {})
+    detail["methods"] = options.methods
     ours: dict[str, list[Run]] = {}
     for text in options.cases:
         case = Case.read(text)
@@ -195,6 +197,22 @@ def main() -> None:
         }
         # After every case: an interrupted hour leaves what it measured.
         finish("score_time", facts, lines, detail)
+
+
+def _recorded(cases: list[str]) -> tuple[list[Line], dict[str, Any]]:
+    """Lines and detail of the result file that no case of now measures again.
+
+    The machine of an earlier run stays in the detail, under `earlier`.
+    """
+    place = RESULTS / "score_time.json"
+    if not place.exists():
+        return [], {}
+    found = json.loads(place.read_text(encoding="utf-8"))
+    again = {Case.read(text).where() for text in cases}
+    lines = [Line(**line) for line in found.pop("lines")]
+    kept = [line for line in lines if not any(f", {where}" in line.what for where in again)]
+    found["earlier"] = [*found.get("earlier", []), found.pop("machine")]
+    return kept, found
 
 
 def _compete(

@@ -129,17 +129,20 @@ def summary(used: Used, clients: list[int]) -> list[Line]:
 def main() -> None:
     parser = arguments(__doc__)
     takes_bundle(parser)
-    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--python", nargs="+", default=[sys.executable])
     parser.add_argument("--clients", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--requests", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     facts, served = machine(), bundle(given.bundle)
     used: Used = {}
+    # infinity-emb serves models alone, so it has no server without one.
+    pythons = {OURS: sys.executable, **usable(given.python)}
+    pythons.pop("infinity", None)
     with tempfile.TemporaryDirectory() as empty:
         os.environ["RAY_TMPDIR"] = str(Path(empty))
-        for _, name in alternate([OURS, *usable(given.python)], given.rounds):
-            with start(name, given.python, served) as side:
+        for _, name in alternate(list(pythons), given.rounds):
+            with start(name, pythons[name], served) as side:
                 for clients in given.clients:
                     found = micro_seconds(side, clients, given.requests)
                     used.setdefault((name, clients), []).append(found)

@@ -1,12 +1,14 @@
 """Requests a second at p99 ≤ 50 ms, mixed lengths, the same ONNX file: ours beside the peers'.
 
-    python -m benchmarks.serving_peers [BUNDLE] [--python PYTHON] [--seconds 6] [--rounds 3]
+    python -m benchmarks.serving_peers [BUNDLE] [--python PYTHON …] [--seconds 6] [--rounds 3]
 
 Reviews as long as reviews are, one a request. FastAPI answers each by a forward pass of its own in
 its thread pool; LitServe and Ray Serve gather batches of at most 32, as their documentation shows.
-All run the bundle's graph on ONNX Runtime with the tokenizer of the bundle, all cores, and must
-give the labels that ours gives. `--python` names a Python that has fastapi, litserve and
-ray[serve] with onnxruntime and tokenizers; what it lacks is left out.
+infinity-emb serves the graph by its `optimum` engine, with its defaults. All run the bundle's graph
+on ONNX Runtime with the tokenizer of the bundle, all cores, and must give the labels that ours
+gives. `--python` names Pythons that have fastapi, litserve and ray[serve] with onnxruntime and
+tokenizers, or infinity-emb[server] with optimum[onnxruntime] (its requirements are older than the
+others'); what they lack is left out.
 
 A closed loop of 32 clients says how much a server answers at most. Then requests arrive at random
 at a rate of their own (open loop), and that rate is halved in on until the highest is found at
@@ -61,7 +63,8 @@ def start(
 ) -> AbstractContextManager[Side]:
     if name == OURS:
         return running(name, lambda port: command(served, store, port))
-    return running(name, peer(name, python, str(laid), cores()))
+    quiet = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}  # nothing asks the network meanwhile
+    return running(name, peer(name, python, str(laid), cores()), **quiet)
 
 
 async def labels(side: Side, texts: list[str]) -> list[str]:
@@ -135,12 +138,13 @@ def summary(
 def main() -> None:
     parser = arguments(__doc__)
     takes_bundle(parser)
-    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--python", nargs="+", default=[sys.executable])
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     facts, served, texts = machine(), bundle(given.bundle), reviews()
-    names = [OURS, *usable(given.python)]
+    pythons = {OURS: sys.executable, **usable(given.python)}
+    names = list(pythons)
     rates: dict[str, list[float]] = {name: [] for name in names}
     tops: dict[str, list[float]] = {name: [] for name in names}
     agree, alone, ours = dict.fromkeys(names, 1.0), [], []
@@ -150,7 +154,7 @@ def main() -> None:
         for number, name in alternate(names, given.rounds):
             if name == OURS:
                 alone.append(ceiling(served, texts[:512]))
-            with start(name, given.python, served, laid, laid / f"{number}.db") as side:
+            with start(name, pythons[name], served, laid, laid / f"{number}.db") as side:
                 found = asyncio.run(labels(side, texts[:COMPARED]))
                 ours = found if name == OURS else ours
                 asked = [side.request(text) for text in texts]
