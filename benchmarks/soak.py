@@ -1,7 +1,7 @@
 """A served deployment under load for minutes: swaps, rollbacks, memory, then far too much load.
 
     python -m benchmarks.soak [BUNDLE] [--minutes 3] [--cycles 5] [--clients 8] [--overload 20]
-                              [--max-wait 2 0.05]
+                              [--max-wait 2]
 
 Clients in a closed loop send reviews of mixed lengths, while the real commands swap two bundles 20
 times and roll back 5 times, evenly spread. The second bundle is the first with another threshold,
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--alone", type=float, default=8, help="seconds of the unloaded client")
     parser.add_argument("--overload", type=float, default=20, help="seconds of the open loop")
     parser.add_argument(
-        "--max-wait", type=float, nargs="+", default=[2, 0.05], help="the server's, in seconds"
+        "--max-wait", type=float, nargs="+", default=[2], help="the server's, in seconds"
     )
     given = parser.parse_args()
     facts, first = machine(), Path(bundle(given.bundle))

@@ -1,8 +1,11 @@
 """Heads of users' own: released where they are better, and nothing changes for anybody else."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,14 @@ import sqlalchemy as sa
 
 from sartor.bundle import Bundle, Learnt
 from sartor.bundle.adapter import Adapter, delete_adapter, read_adapter, write_adapter
-from sartor.core.errors import BundleError, DataError, Interrupted, SettingError, UnknownName
+from sartor.core.errors import (
+    BundleError,
+    DataError,
+    Interrupted,
+    SettingError,
+    UnknownName,
+    WorkspaceError,
+)
 from sartor.core.events import Event, StageProgress
 from sartor.core.store import Store
 from sartor.core.tables import deletions, feedback, look_rows, looks
@@ -318,6 +328,54 @@ def test_adapters_of_another_bundle_are_not_written_over(
     with pytest.raises(BundleError, match=bundle.manifest.id[:12]):
         tuned(other, tmp_path, "ana")
     assert answers(bundle, tmp_path, "ana")[1] == "refund"
+
+
+def test_a_base_that_a_killed_call_left_half_made_is_made_anew(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, habit, range(90))
+    folder = tmp_path / "adapters" / "base"
+    folder.mkdir(parents=True)
+    (folder / ".model.onnx.abcd1234").write_bytes(b"half")
+    assert tuned(bundle, tmp_path, "ana")[0].state == "released"
+    assert not list(folder.glob(".*"))
+    (folder / "model.onnx").write_bytes(b"half")
+    told(store, ANA, habit, range(90, 93))
+    assert tuned(bundle, tmp_path, "ana")[0].state in ("kept", "released")
+    assert answers(bundle, tmp_path, "ana") == [habit(topic) for topic in range(len(TOPICS))]
+
+
+def test_two_calls_at_once_spend_one_look_and_end_alike(
+    bundle: Bundle, store: Store, tmp_path: Path
+):
+    told(store, ANA, habit, range(90))
+    told(store, BEN, right, range(90))
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: tuned(bundle, tmp_path), range(2))
+    assert [each.state for each in one] == [each.state for each in other]
+    assert sorted(each.again for each in (*one, *other)) == [False, False, True, True]
+    assert looked(store) == 1
+
+
+def test_a_full_disk_is_told_and_a_later_call_goes_on(
+    bundle: Bundle, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told(store, ANA, habit, range(90))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    replace = os.replace
+    for fails in ("model.onnx", "adapter.json", f"{ANA.name}.json"):
+        monkeypatch.setattr(
+            os, "replace", lambda a, b, at=fails: full() if str(b).endswith(at) else replace(a, b)
+        )
+        with pytest.raises(WorkspaceError, match="No space left"):
+            tuned(bundle, tmp_path, "ana")
+        monkeypatch.undo()
+    assert tuned(bundle, tmp_path, "ana")[0].state in ("kept", "released")
+    assert looked(store) == 1
+    assert answers(bundle, tmp_path, "ana") == [habit(topic) for topic in range(len(TOPICS))]
 
 
 def test_updates_of_another_kind_are_not_replaced_by_a_head(

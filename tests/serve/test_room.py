@@ -16,6 +16,7 @@ import pytest
 from sartor.core.errors import WorkspaceError
 from sartor.core.store import Store
 from sartor.serve import auth
+from sartor.serve.batcher import Batcher
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.room import Budget, Busy, Room
 from sartor.tasks.text_classification.spec import TextClassification
@@ -105,6 +106,29 @@ def test_work_that_waits_is_bounded_over_the_protocol_too(serving: Serving):
                 assert reply.json()["error"].startswith("The server is busy")
         shed = sum(reply.status_code == 503 for reply in replies)
         assert metric(running, 'sartor_shed_requests_total{where="model"}') == shed
+
+
+def test_where_there_is_no_room_a_request_is_refused_before_its_body_comes(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+):
+    with serving(key="k" * 20) as running:
+        known = {"authorization": f"Bearer {'k' * 20}"}
+        monkeypatch.setattr(Batcher, "full", property(lambda batcher: True))
+        host, port = running.url.removeprefix("http://").split(":")
+        for headers, status in (
+            ("", b" 401 "),
+            (f"authorization: {known['authorization']}\r\n", b" 503 "),
+        ):
+            with socket.create_connection((host, int(port)), timeout=20) as raw:
+                raw.sendall(HEAD.replace(b"\r\n\r\n", b"\r\n" + headers.encode() + b"\r\n"))
+                assert status in raw.recv(4_096)
+        assert running.client.get("/v1/model", headers=known).status_code == 200
+        reply = running.client.post(INFER, content=b"no JSON", headers=known)
+        assert reply.status_code == 503
+        assert int(reply.headers["retry-after"]) >= 1
+        monkeypatch.undo()
+        body = {"inputs": [{"text": "money"}]}
+        assert running.client.post("/v1/predict", json=body, headers=known).status_code == 200
 
 
 def test_what_a_request_held_comes_back_however_it_ends():

@@ -2,10 +2,23 @@
 
 import errno
 import json
+import multiprocessing
+import os
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sartor.core.errors import BundleError, SartorError, SettingError, UnknownName
+from sartor.core import durable
+from sartor.core.errors import (
+    BundleError,
+    SartorError,
+    SettingError,
+    UnknownName,
+    WorkspaceError,
+)
+from sartor.ship import writing
 from sartor.ship.parcel import label
 from sartor.ship.settings import read_target, settings_of
 from sartor.ship.targets.docker import Docker
@@ -108,6 +121,55 @@ def test_a_failure_leaves_what_was_there(bundle, out, monkeypatch, place):
     monkeypatch.setattr(place, fail)
     with pytest.raises(OSError, match="burns"):
         ship(bundle.folder, "docker", out, {"port": "9000"})
+
+    assert contents(out) == before
+    assert {path.name for path in out.parent.iterdir()} == {"bundle", "out"}
+
+
+@pytest.mark.parametrize("moment", ["readme", "fsync_tree"])
+def test_a_killed_call_leaves_nothing_that_the_next_does_not_remove(bundle, out, moment):
+    """While it is written, and after the earlier folder was moved aside."""
+    ship(bundle.folder, "docker", out)
+
+    def killed() -> None:
+        module = writing if moment == "readme" else durable
+        setattr(module, moment, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        ship(bundle.folder, "docker", out, {"port": "9000"})
+
+    process = multiprocessing.get_context("fork").Process(target=killed)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list(out.parent.iterdir())) > 2 - (moment == "fsync_tree")
+
+    shipped = ship(bundle.folder, "systemd", out)
+
+    assert set(shipped.files) == set(contents(out)) - {LIST}
+    assert {path.name for path in out.parent.iterdir()} == {"bundle", "out"}
+
+
+def test_calls_at_once_leave_the_folder_of_one_of_them(bundle, out):
+    ship(bundle.folder, "docker", out)
+    ports = [str(9_000 + number) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda p: ship(bundle.folder, "docker", out, {"port": p}), ports))
+
+    listed = json.loads((out / LIST).read_text())
+    assert listed["files"] in [dict(one.files) for one in found]
+    assert writing._edited(out) is None
+    assert {path.name for path in out.parent.iterdir()} == {"bundle", "out"}
+
+
+def test_a_full_disk_leaves_what_was_there_and_says_so(bundle, out, monkeypatch):
+    ship(bundle.folder, "docker", out)
+    before = contents(out)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(WorkspaceError, match="No space left"):
+        ship(bundle.folder, "docker", out)
 
     assert contents(out) == before
     assert {path.name for path in out.parent.iterdir()} == {"bundle", "out"}

@@ -243,9 +243,22 @@ def test_layers_are_chosen_by_a_glob(drawn: Path, graphs: dict[str, Path], tmp_p
     assert make_base(bundle, tmp_path / "root") == base
     assert make_base(bundle, tmp_path / "root", rank=RANK, where=base.where) == base
     assert len(make_base(bundle, tmp_path / "root", rank=RANK).linears) == 12
-    other = bundle_of(graphs["other"], tmp_path / "other")
-    assert make_base(other, tmp_path / "root").bundle == other.manifest.id
-    assert read_base(tmp_path / "root").rank == 0
+
+
+def test_a_root_holds_the_adapters_of_one_bundle(
+    drawn: Path, graphs: dict[str, Path], tmp_path: Path
+):
+    bundle, other = bundle_of(drawn, tmp_path), bundle_of(graphs["other"], tmp_path / "other")
+    base = make_base(bundle, tmp_path / "root")
+    with pytest.raises(BundleError) as caught:
+        make_base(other, tmp_path / "root")
+    assert bundle.manifest.id[:12] in caught.value.what
+    assert other.manifest.id[:12] in caught.value.what
+    assert read_base(tmp_path / "root") == base
+    # One that was half written is nobody's answer, and is made anew.
+    (tmp_path / "root" / "base" / GRAPH).write_bytes(b"half")
+    assert make_base(bundle, tmp_path / "root") == base
+    verified_base(tmp_path / "root", base.bundle, base.source)
 
 
 def test_an_ensemble_and_a_cascade_have_no_head_of_ones_own(

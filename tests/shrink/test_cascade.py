@@ -1,14 +1,17 @@
 """A cascade in one graph: each row answered by the member that it should be answered by."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 from sartor.core.errors import ModelError
 from sartor.shrink.cascade import cascade_graphs
+from sartor.shrink.graphs import every_graph
 from tests.shrink.runs import batch, compressed, logits
 
 CHEAP, DEAR = 2.0, 0.5
@@ -71,11 +74,14 @@ def test_weights_that_both_members_have_are_kept_once(graphs: dict[str, Path], t
     assert shared < 0.75 * apart
 
 
+@pytest.mark.parametrize("compressor", ["int8_dynamic", "int8_rows"])
 @pytest.mark.parametrize("dear", ["other", "top"])
-def test_rounding_reaches_the_dear_member(graphs: dict[str, Path], tmp_path: Path, dear: str):
+def test_rounding_reaches_the_dear_member(
+    graphs: dict[str, Path], tmp_path: Path, dear: str, compressor: str
+):
     whole = tmp_path / "c.onnx"
     cascade_graphs((graphs["first"], CHEAP), (graphs[dear], DEAR), 1.1, whole)
-    smaller = compressed("int8_dynamic", whole, tmp_path / "small")
+    smaller = compressed(compressor, whole, tmp_path / "small")
     assert smaller.stat().st_size < 0.6 * whole.stat().st_size
     held = [t.name for t in branch(smaller, "then_branch").initializer if np.prod(t.dims) > 1000]
     assert not [t for t in held if not t.endswith("_quantized")], "no matrix of floats is left"
@@ -90,6 +96,29 @@ def test_a_dear_member_alone_is_enough_to_shrink(graphs: dict[str, Path], tmp_pa
     smaller = compressed("int8_dynamic", whole, tmp_path / "small")
     kinds = list(operators(branch(smaller, "then_branch")))
     assert kinds.count("MatMulInteger") == 13, "six of each layer, and the head"
+
+
+def test_what_both_members_have_is_rounded_once(graphs: dict[str, Path], tmp_path: Path):
+    cascade_graphs((graphs["first"], CHEAP), (graphs["top"], DEAR), 0.7, tmp_path / "c.onnx")
+    smaller = onnx.load(compressed("int8_rows", tmp_path / "c.onnx", tmp_path / "small"))
+    kinds = list(operators(smaller.graph))
+    assert kinds.count("MatMulIntegerToFloat") == 18, "six of each layer"
+    assert len(smaller.graph.initializer) == len({t.name for t in smaller.graph.initializer})
+    held = [t for graph in every_graph(smaller.graph) for t in graph.initializer]
+    sizes = Counter(tuple(t.dims) for t in held if t.data_type == TensorProto.INT8)
+    assert sizes[32, 32] == 4 * 2, "queries, keys, values and outputs of two layers"
+    assert not [t.name for t in held if t.data_type == TensorProto.FLOAT and len(t.dims) > 1]
+
+
+def test_rows_of_a_rounded_cascade_are_answered_alike_alone_and_beside_others(
+    graphs: dict[str, Path], tmp_path: Path
+):
+    cascade_graphs((graphs["first"], CHEAP), (graphs["other"], DEAR), 0.6, tmp_path / "c.onnx")
+    smaller = compressed("int8_rows", tmp_path / "c.onnx", tmp_path / "small")
+    ids, mask = batch(16, 20)
+    together = logits(smaller, ids, mask)
+    alone = [logits(smaller, ids[row : row + 1], mask[row : row + 1]) for row in range(16)]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
 
 
 def test_making_it_again_gives_the_same_bytes(graphs: dict[str, Path], tmp_path: Path):

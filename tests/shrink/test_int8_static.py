@@ -14,8 +14,10 @@ from onnx import numpy_helper
 
 from sartor.shrink.api import GRAPH, Form
 from sartor.shrink.calibration import Seen, observe, typical
+from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.compressors.int8_static import Int8Static
 from sartor.shrink.eight_bits import products
+from sartor.shrink.graphs import every_node, replace_weight
 from sartor.testing.workbench import Workbench, workbench
 
 
@@ -80,6 +82,64 @@ def test_what_loses_most_stays_in_float_and_no_more_than_the_share(
 def test_nothing_that_was_tried_is_left_behind(bench: Workbench, tmp_path: Path):
     form = rounded(bench, tmp_path / "small", in_float=0.5, shift=1e-9)
     assert [path.name for path in form.graph.parent.iterdir()] == [GRAPH]
+
+
+def cascade(bench: Workbench, to: Path, threshold: float) -> Form:
+    """The form as both members, the dear one's weights a little larger."""
+    dear = onnx.load(bench.form.graph)
+    for tensor in dear.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2:
+            replace_weight(tensor, numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.01))
+    onnx.save(dear, to / "dear.onnx")
+    members = (bench.form.graph, 1.0), (to / "dear.onnx", 1.0)
+    cascade_graphs(*members, threshold, to / "both.onnx")
+    return Form(to / "both.onnx", bench.form.tokenizer)
+
+
+def rounded_products(graph: onnx.GraphProto) -> int:
+    return sum(node.op_type == "MatMulIntegerToFloat" for node in every_node(graph))
+
+
+def test_the_dear_member_of_a_cascade_is_rounded_by_the_texts_that_climb(
+    bench: Workbench, tmp_path: Path
+):
+    form = cascade(bench, tmp_path, 0.9)
+    assert in_float(form) == 16, "four values in each of two layers of each member"
+    (tmp_path / "small").mkdir()
+    Int8Static(in_float=0.0).compress(form, tmp_path / "small", bench.bench)
+    small = form.left_in(tmp_path / "small")
+    assert in_float(small) == 0
+    assert rounded_products(onnx.load(small.graph).graph) == 24
+    before, after = bench.logits(form), bench.logits(small)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.98
+    pieces = typical(form.tokenizer, bench.bench.train.inputs["text"], 64, 32)
+    model = onnx.load(form.graph)
+    seen = observe(model, [product.reads for product in products(model)], pieces)
+    counted = sorted({found.texts for found in seen.values()})
+    assert len(counted) == 2
+    assert 0 < counted[0] < counted[1] == len(pieces)
+
+
+def test_a_dear_member_that_no_text_climbs_to_stays_in_float(bench: Workbench, tmp_path: Path):
+    form = cascade(bench, tmp_path, 0.0)
+    (tmp_path / "small").mkdir()
+    Int8Static(in_float=0.0).compress(form, tmp_path / "small", bench.bench)
+    small = form.left_in(tmp_path / "small")
+    assert in_float(small) == 8
+    assert rounded_products(onnx.load(small.graph).graph) == 12
+
+
+def test_what_is_shown_of_a_branch_is_what_flows_in_it(bench: Workbench, tmp_path: Path):
+    model = onnx.load(cascade(bench, tmp_path, 1.1).graph)
+    dear = onnx.load(tmp_path / "dear.onnx")
+    pieces = typical(bench.form.tokenizer, bench.bench.train.inputs["text"], 8, 12)
+    inside = [product.reads for product in products(model)][12:]
+    own = [product.reads for product in products(dear)]
+    found, wanted = observe(model, inside, pieces), observe(dear, own, pieces)
+    assert len(inside) == len(own) == 12
+    for one, other in zip(inside, own, strict=True):
+        assert found[one].low == pytest.approx(wanted[other].low, rel=1e-4)
+        assert found[one].high == pytest.approx(wanted[other].high, rel=1e-4)
 
 
 VALUES = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=300)

@@ -97,6 +97,27 @@ def verified_base(root: Path | str, bundle: str, source: str) -> tuple[Base, Pat
     return base, graph
 
 
+def refuse_other(root: Path | str, bundle: str) -> None:
+    """See to it that a root holds no adapters of another bundle.
+
+    Args:
+        root: Of the adapters; need not exist.
+        bundle: Content id of the bundle that they are to be of.
+
+    Raises:
+        BundleError: If they are of another one. A base that cannot be read is nobody's.
+    """
+    try:
+        other = read_base(root).bundle
+    except BundleError:
+        return
+    if other != bundle:
+        raise BundleError(
+            f"{root} holds adapters of the bundle {other[:12]}, not of {bundle[:12]}.",
+            fix="name another folder, or leave it out: each bundle then gets one of its own.",
+        )
+
+
 def base_head(root: Path | str) -> Tensors:
     """The head that all users share: `head.weight` (outputs, features), `head.bias` (outputs,).
 
@@ -122,7 +143,7 @@ def base_head(root: Path | str) -> Tensors:
 
 
 def write_base(root: Path | str, base: Base, graph: bytes, head: bytes = b"") -> None:
-    """Put a base under a root's adapters; those of another bundle are refused from then on.
+    """Put a base under a root's adapters, in the place of an earlier one of the same bundle.
 
     Args:
         root: Made where it does not exist.
@@ -131,12 +152,16 @@ def write_base(root: Path | str, base: Base, graph: bytes, head: bytes = b"") ->
         head: The shared head's, where `base.head` describes one.
 
     Raises:
+        BundleError: If the root holds the base of another bundle.
         WorkspaceError: If the disk is full.
     """
     folder = Path(root) / FOLDER
     with disk_space(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(Path(root)):
+            refuse_other(root, base.bundle)
+            for left in folder.glob(".*"):  # what a kill left unfinished
+                left.unlink()
             # A kill on the way leaves files that the description refuses, not wrong ones.
             write_durably(folder / GRAPH, graph)
             if base.head is not None:

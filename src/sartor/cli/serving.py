@@ -98,7 +98,10 @@ def serve(
     allow_llm: AllowLlm = None,
     verify_key: VerifyKey = None,
     max_wait: Annotated[
-        float, typer.Option(help="Seconds; a request that would wait longer is turned away.")
+        float,
+        typer.Option(
+            help="Seconds; a request that would wait longer is turned away, under a flood sooner."
+        ),
     ] = 2.0,
     tls_cert: Annotated[
         Path | None, typer.Option(help="PEM file of a certificate: serve HTTPS.")

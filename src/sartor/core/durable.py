@@ -107,6 +107,19 @@ def sweep(root: Path) -> list[Path]:
     return [folder for folder in _staged_below(root, _DEPTH) if _removed(folder)]
 
 
+def sweep_beside(final: Path) -> None:
+    """Remove what killed processes left of building `final`, and nothing else of its folder.
+
+    Args:
+        final: As of `staged_folder`; need not exist.
+    """
+    name = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(final.parent):
+            if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                _removed(Path(entry.path))
+
+
 def _new_staging(final: Path) -> tuple[Path, int]:
     """A new folder and the open file that holds its lock."""
     while True:

@@ -12,7 +12,7 @@ from sartor.bundle.adapter import (
     read_adapter,
     write_adapter,
 )
-from sartor.bundle.base import BASE, BIAS, FOLDER, WEIGHT, base_head, read_base
+from sartor.bundle.base import BIAS, GRAPH, WEIGHT, base_head, refuse_other, verified_base
 from sartor.core.errors import BundleError, UnknownName
 from sartor.core.protocols import Floats
 from sartor.core.workspace import Workspace
@@ -50,16 +50,16 @@ def open_model(folder: Path, place: Workspace, root: Path | None = None) -> "Mod
         )
     if root is None:
         root = place.folder / "adapters" / f"{manifest.name}-{manifest.id[:_ID]}"
-    if not (root / FOLDER / BASE).exists():
-        # Users without onnx can go on where the base was made.
+    bundle.path(GRAPH)  # where it holds none, that is what is wrong
+    refuse_other(root, manifest.id)
+    try:
+        verified_base(root, manifest.id, manifest.files[GRAPH].sha256)
+    except BundleError:
+        # There is none, or a call was killed while it made one. Users without onnx can go on where
+        # it was made.
         from sartor.shrink.adaptable import make_base
 
         make_base(bundle, root)
-    elif (other := read_base(root).bundle) != manifest.id:
-        raise BundleError(
-            f"{root} holds adapters of the bundle {other[:_ID]}, not of {manifest.id[:_ID]}.",
-            fix="name another folder, or leave it out: each bundle then gets one of its own.",
-        )
     runtime = load(folder, unreleased="allow", adapters=root, cache_mb=_CACHE_MB)
     head = base_head(root)
     temperature = float(manifest.decision.get("temperature", 1.0))

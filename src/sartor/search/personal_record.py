@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sartor.core.durable import write_durably
+from sartor.core.durable import disk_space, write_durably
 from sartor.core.workspace import Workspace
 from sartor.listen.by_user import Who
 
@@ -113,7 +113,8 @@ class Records:
         """
         plain = {k: v for k, v in outcome.as_json().items() if k not in ("tenant", "user", "again")}
         file = self._file(who)
-        file.parent.mkdir(exist_ok=True)
+        with disk_space(file):
+            file.parent.mkdir(exist_ok=True)
         text = json.dumps({"inputs": inputs, "outcome": plain}, ensure_ascii=False, indent=1)
         write_durably(file, text.encode("utf-8", "surrogatepass"))
 

@@ -99,6 +99,7 @@ class Service:
         recorder = self._recorder
         self.metrics = Metrics(
             waiting_s=lambda: versions.waiting_s,
+            allowed_s=lambda: versions.allowed_s,
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
         )
         self.metrics.add(versions.figures)
@@ -141,6 +142,7 @@ class Service:
             log=self.log,
             traces=self._traces,
             max_body=self._settings.max_body_bytes,
+            check_room=self._versions.check_room,
         )
 
     @asynccontextmanager

@@ -3,7 +3,9 @@
 An idle server answers one text at once; a busy one finds more waiting whenever it comes back for
 work, so batches grow with the load and nothing ever waits for company. Requests take turns, a few
 rows each, so that a large one does not hold up the small ones behind it. Work that could not start
-within `max_wait_s` at the present rate is refused instead of queued.
+within `max_wait_s` at the present rate is refused instead of queued, and under more load than can
+be borne within much less (`admission`). What was let in before that came to light is deferred: it
+is computed when nothing newer waits, and refused once it has waited for `max_wait_s`.
 """
 
 import asyncio
@@ -14,10 +16,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sartor.core.errors import RequestError
 from sartor.core.texts import Text, length_of
+from sartor.serve.admission import Admission
 from sartor.serve.room import Busy
 
 if TYPE_CHECKING:
@@ -46,6 +50,8 @@ LONGEST_CHARS = 4_096
 _MOST_CHARS = 4_000_000
 _TURN_ROWS = 8
 _ROW_CHARS = 32
+_TURNS = 4
+"""Requests that fit into a batch, however large they are, while the queue is kept short."""
 _SMOOTHING = 0.2
 
 
@@ -65,7 +71,11 @@ class _Job:
     done: "asyncio.Future[list[Answer]]"
     timing: Timing
     whose: "Whose" = ()
+    left: int = 0
+    """Characters of the rows that it has not given yet."""
     taken: int = 0
+    turn: int = 0
+    """Characters that it gives to the next batch."""
     answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
 
 
@@ -80,6 +90,7 @@ class Batcher:
         max_wait_s: float = 2.0,
         longest: int = LONGEST_CHARS,
         rate: float = 0.0,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
         Args:
@@ -88,16 +99,22 @@ class Batcher:
             max_wait_s: Longest wait that is accepted; infinite where nothing is to be refused.
             longest: Characters of a text after which more cost nothing further.
             rate: Characters a second and worker to begin with; 0 takes the first batch's.
+            clock: Seconds that never run backwards.
         """
+        self._clock = clock
         self._answers, self._free, self._max_wait = answers, workers, max_wait_s
         self._longest = longest
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sartor-batch")
         self._jobs: deque[_Job] = deque()
+        self._waiting = 0  # characters of those
+        self._ahead = 0  # and of their next turns alone
+        self._deferred: deque[_Job] = deque()
+        self._put_off = 0  # characters of those
         self._running: set[asyncio.Task[None]] = set()
-        self._waiting = 0  # characters
         self._rate = rate
         self._workers = workers
         self._closing = False
+        self._admission = Admission(max_wait_s, clock)
         self.watch: Callable[[int, float], None] | None = None
         """Told of each batch that was computed: its rows, and the seconds it took."""
 
@@ -109,7 +126,12 @@ class Batcher:
     @property
     def waiting_s(self) -> float:
         """Seconds of work that wait, at the present rate."""
-        return self._waiting / (self._rate * self._workers) if self._rate else 0.0
+        return self._seconds(self._waiting + self._put_off)
+
+    @property
+    def allowed_s(self) -> float:
+        """Longest wait that is accepted now."""
+        return self._admission.bound_s
 
     async def submit(
         self, texts: Sequence[Text], timing: Timing | None = None, whose: "Whose" = ()
@@ -122,7 +144,7 @@ class Batcher:
             whose: The adapter of each; empty where there is none at all.
 
         Raises:
-            Busy: When too much waits already.
+            Busy: When too much waits already, or other work went first for `max_wait_s`.
             RequestError: 503 when the server is stopping.
         """
         if self._closing:
@@ -131,16 +153,16 @@ class Batcher:
             )
         if not texts:
             return []
-        if self._jobs and self._full:
-            raise Busy(
-                f"The server is busy: {self.waiting_s:.1f} s of work wait already.",
-                fix=f"try again in {self.retry_after_s} s.",
-                where="model",
-            )
+        if self.full:
+            raise self.refusal()
         job = _Job(texts, asyncio.get_running_loop().create_future(), timing or Timing(), whose)
-        job.timing.asked = time.perf_counter()
-        self._jobs.append(job)
-        self._waiting += sum(map(self._cost, texts))
+        job.timing.asked = self._clock()
+        job.left = sum(map(self._cost, texts))
+        if self._free:
+            self._admission.idle()
+        self._queue(job)
+        self._admission.offered(job.left, self._seconds(self._waiting))
+        self._shorten()
         self._dispatch()
         try:
             return await job.done
@@ -148,10 +170,28 @@ class Batcher:
             self._forget(job)
 
     @property
-    def _full(self) -> bool:
-        if math.isinf(self._max_wait):
+    def full(self) -> bool:
+        """Whether a request would be turned away now, whatever it asks."""
+        if math.isinf(self._max_wait) or not self._jobs:
             return False
-        return self.waiting_s > self._max_wait or self._waiting > _MOST_CHARS
+        if self._waiting + self._put_off > _MOST_CHARS:
+            return True
+        waits = self._ahead if self._admission.tight else self._waiting
+        return self._seconds(waits) > self._admission.bound_s
+
+    def refusal(self) -> Busy:
+        """What to tell a request that is turned away, which is counted."""
+        self._admission.refused(self._seconds(self._waiting))
+        self._shorten()
+        return self._busy()
+
+    def _busy(self) -> Busy:
+        return Busy(
+            f"The server is busy: {self.waiting_s:.1f} s of work wait already.",
+            fix=f"try again in {self.retry_after_s} s.",
+            where="model",
+            retry_after_s=self.retry_after_s,
+        )
 
     @property
     def retry_after_s(self) -> int:
@@ -161,12 +201,65 @@ class Batcher:
     async def close(self) -> None:
         """Answer what was accepted, accept nothing more, and end the workers."""
         self._closing = True
-        while self._jobs or self._running:
-            await asyncio.wait({job.done for job in self._jobs} | self._running)
+        while waiting := {job.done for job in (*self._jobs, *self._deferred)} | self._running:
+            await asyncio.wait(waiting)
         self._pool.shutdown()
 
+    def _queue(self, job: _Job) -> None:
+        """Put a request, or what is left of it, at the end."""
+        job.turn = sum(self._turn(job))
+        self._jobs.append(job)
+        self._ahead += job.turn
+        self._waiting += job.left
+
+    def _unqueue(self, job: _Job) -> None:
+        self._ahead -= job.turn
+        self._waiting -= job.left
+
+    def _shorten(self) -> None:
+        """Where less may wait than does, what came last goes first and the rest is deferred.
+
+        Those who came first have waited already: their time is spoiled, and that of the others
+        need not be. What is begun is not deferred.
+        """
+        bound = self._admission.bound_s
+        if not self._jobs or not self._admission.tight:
+            return
+        if self._seconds(self._ahead - self._jobs[-1].turn) <= bound:
+            return
+        stay, leave, ahead = deque[_Job](), deque[_Job](), 0
+        for job in reversed(self._jobs):
+            if job.taken or self._seconds(ahead) <= bound:
+                stay.appendleft(job)
+                ahead += job.turn
+            else:
+                leave.appendleft(job)
+                self._unqueue(job)
+                self._put_off += job.left
+        self._jobs = stay
+        self._deferred.extend(leave)
+
+    def _recall(self) -> None:
+        """Take back a batch of what was deferred, now that nothing newer waits."""
+        while self._deferred and self._ahead < self._room:
+            job = self._deferred.popleft()
+            self._put_off -= job.left
+            self._queue(job)
+
+    def _expire(self) -> None:
+        """Refuse what was deferred and waited as long as anything may."""
+        last = self._clock() - self._max_wait
+        while self._deferred and self._deferred[0].timing.asked < last:
+            job = self._deferred.popleft()
+            self._put_off -= job.left
+            if not job.done.done():
+                job.done.set_exception(self._busy())
+
     def _dispatch(self) -> None:
-        while self._free and self._jobs:
+        self._expire()
+        while self._free and (self._jobs or self._deferred):
+            if not self._jobs:
+                self._recall()
             parts = self._take()
             self._free -= 1
             task = asyncio.create_task(self._run(parts))
@@ -176,31 +269,47 @@ class Batcher:
     def _take(self) -> list[tuple[_Job, int]]:
         """The next batch as (job, row) pairs; jobs give a few rows each and queue up again."""
         parts: list[tuple[_Job, int]] = []
-        room = BATCH_CHARS
+        room = self._room
         while self._jobs and room > 0:
             job = self._jobs.popleft()
-            job.timing.begun = job.timing.begun or time.perf_counter()
-            turn = 0
-            while job.taken < len(job.texts) and turn < _TURN_ROWS:
-                cost = self._cost(job.texts[job.taken])
+            self._unqueue(job)
+            job.timing.begun = job.timing.begun or self._clock()
+            before = job.taken
+            for cost in self._turn(job):
                 if parts and cost > room:
                     room = 0
                     break
                 parts.append((job, job.taken))
-                self._waiting -= cost
                 room -= cost
+                job.left -= cost
                 job.taken += 1
-                turn += 1
             if job.taken < len(job.texts):
-                # With no room left it keeps its place; otherwise the others have their turn.
-                (self._jobs.append if turn else self._jobs.appendleft)(job)
+                self._queue(job)
+                if job.taken == before:  # with no room left it keeps its place
+                    self._jobs.rotate(1)
         return parts
+
+    @property
+    def _room(self) -> int:
+        """Characters that a batch may have now."""
+        if not self._rate or not self._admission.tight:
+            return BATCH_CHARS
+        return max(1, min(BATCH_CHARS, int(self._rate * self._admission.batch_s)))
+
+    def _turn(self, job: _Job) -> list[int]:
+        """Characters of each row that a job gives to the next batch."""
+        rows = [self._cost(text) for text in job.texts[job.taken : job.taken + _TURN_ROWS]]
+        if not self._admission.tight:
+            return rows
+        most = self._room / _TURNS
+        fit = sum(total <= most for total in accumulate(rows))
+        return rows[: max(1, fit)]
 
     async def _run(self, parts: list[tuple[_Job, int]]) -> None:
         texts = [job.texts[row] for job, row in parts]
         whose = [job.whose[row] if job.whose else None for job, row in parts]
         given = (texts, whose) if any(one is not None for one in whose) else (texts,)
-        start = time.perf_counter()
+        start = self._clock()
         loop = asyncio.get_running_loop()
         ran = loop.run_in_executor(self._pool, partial(self._answers, *given))
         await asyncio.wait({ran})
@@ -208,19 +317,21 @@ class Batcher:
         if error is not None:
             self._fail(parts, error)
         else:
-            seconds = time.perf_counter() - start
-            self._measure(texts, seconds)
+            seconds = self._clock() - start
+            self._measure(parts, seconds)
             if self.watch:
                 self.watch(len(parts), seconds)
             for (job, row), answer in zip(parts, ran.result(), strict=True):
                 self._settle(job, row, answer)
         self._free += 1
+        if not self._jobs:
+            self._admission.idle()
         self._dispatch()
 
     def _settle(self, job: _Job, row: int, answer: Answer) -> None:
         job.answers[row] = answer
         if len(job.answers) == len(job.texts) and not job.done.done():
-            job.timing.done = time.perf_counter()
+            job.timing.done = self._clock()
             job.done.set_result([job.answers[row] for row in range(len(job.texts))])
 
     def _fail(self, parts: list[tuple[_Job, int]], error: BaseException) -> None:
@@ -230,13 +341,25 @@ class Batcher:
 
     def _forget(self, job: _Job) -> None:
         """Take back the rows of a request that was given up before they were computed."""
+        if job.taken == len(job.texts):
+            return
         if job in self._jobs:
             self._jobs.remove(job)
-            self._waiting -= sum(map(self._cost, job.texts[job.taken :]))
+            self._unqueue(job)
+        elif job in self._deferred:
+            self._deferred.remove(job)
+            self._put_off -= job.left
 
-    def _measure(self, texts: Sequence[Text], seconds: float) -> None:
-        found = sum(map(self._cost, texts)) / max(seconds, 1e-6)
+    def _measure(self, parts: Sequence[tuple[_Job, int]], seconds: float) -> None:
+        work = sum(self._cost(job.texts[row]) for job, row in parts)
+        found = work / max(seconds, 1e-6)
         self._rate += (found - self._rate) * (_SMOOTHING if self._rate else 1.0)
+        first = parts[0][0]
+        alone = len(parts) == len(first.texts) and all(job is first for job, _ in parts)
+        self._admission.computed(work, seconds, alone)
+
+    def _seconds(self, chars: int) -> float:
+        return chars / (self._rate * self._workers) if self._rate else 0.0
 
     def _cost(self, text: Text) -> int:
         return min(length_of(text), self._longest) + _ROW_CHARS

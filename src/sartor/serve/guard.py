@@ -5,6 +5,7 @@ A plain ASGI callable around the router, since what it does happens on every req
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,6 +44,8 @@ class Desk:
     log: RequestLog
     traces: Traces | None
     max_body: int
+    check_room: Callable[[], None]
+    """Raises `Busy` where whatever asks the model would be turned away."""
 
 
 class Guard:
@@ -93,12 +96,16 @@ class Guard:
             with self.desk.room.place() as held:
                 await self._admit(exchange, headers)
                 self._limit(exchange, scope)
+                if exchange.right == "predict" and exchange.method == "POST":
+                    # Reading a body that will be refused costs more than refusing it.
+                    self.desk.check_room()
                 body = await _read_body(headers, receive, self.desk.max_body, held)
                 await self._app(scope, _replay(body, receive), send)
         except RequestError as error:
+            waiting_s = 1
             if isinstance(error, Busy):
-                exchange.shed = error.where
-            response = refusal(error, scope["path"], exchange.retry_after_s(1))
+                exchange.shed, waiting_s = error.where, error.retry_after_s
+            response = refusal(error, scope["path"], exchange.retry_after_s(waiting_s))
             await response(scope, receive, send)
 
     async def _admit(self, exchange: Exchange, headers: dict[str, str]) -> None:

@@ -19,7 +19,12 @@ __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 class Metrics:
     """Counts of one server."""
 
-    def __init__(self, waiting_s: Callable[[], float], unrecorded: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        waiting_s: Callable[[], float],
+        allowed_s: Callable[[], float],
+        unrecorded: Callable[[], float],
+    ) -> None:
         self._registry = CollectorRegistry()
         self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
@@ -63,6 +68,7 @@ class Metrics:
             "sartor_feedback", "Feedback that was kept.", registry=self._registry
         )
         self._gauge("sartor_waiting_seconds", "Work that waits, in seconds.", waiting_s)
+        self._gauge("sartor_allowed_wait_seconds", "Longest wait that is accepted now.", allowed_s)
         self._gauge(
             "sartor_unrecorded_requests", "Answered but not written to the store.", unrecorded
         )

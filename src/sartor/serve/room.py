@@ -19,11 +19,13 @@ class Busy(RequestError):
 
     Args:
         where: What was full.
+        retry_after_s: Whole seconds after which there may be room.
     """
 
-    def __init__(self, what: str, *, fix: str, where: Place) -> None:
+    def __init__(self, what: str, *, fix: str, where: Place, retry_after_s: int = 1) -> None:
         super().__init__(what, fix=fix, status=503)
         self.where: Place = where
+        self.retry_after_s = retry_after_s
 
 
 class Budget:

@@ -144,6 +144,21 @@ class Versions:
     def retry_after_s(self) -> int:
         return max(version.batcher.retry_after_s for version in self._lineup.versions)
 
+    @property
+    def allowed_s(self) -> float:
+        """Longest wait that some version accepts now."""
+        return max(version.batcher.allowed_s for version in self._lineup.versions)
+
+    def check_room(self) -> None:
+        """Turn a request away before anything is read of it.
+
+        Raises:
+            Busy: If every version would turn it away, whoever asks.
+        """
+        if all(version.batcher.full for version in self._lineup.versions):
+            with self._lineup.live.leased() as version:
+                raise version.batcher.refusal()
+
     def version(self, runtime: Runtime) -> Version:
         """A version that counts with the others, not in the line-up yet.
 

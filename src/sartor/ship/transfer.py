@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.bundle.manifest import MANIFEST, SIGNATURE, is_plain
-from sartor.core.durable import staged_folder
+from sartor.core.durable import staged_folder, sweep_beside
 from sartor.core.errors import MissingExtra, SettingError, TransferError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
 from sartor.core.hashing import file_sha256
@@ -64,6 +64,11 @@ def push(folder: Path, address: str, emit: Emit = silent) -> Pushed:
             if store.send(item, folder / item.name):
                 sent.append(item)
             emit(StageProgress("push", done, len(items), item.name))
+        if _items(open_bundle(folder)) != items:
+            raise TransferError(
+                f"{folder} changed while it was sent, and was not published.",
+                fix="push it again once it stays as it is.",
+            )
         found = store.publish(items)
     size = sum(item.bytes for item in sent)
     emit(StageDone("push", f"{len(sent)} of {len(items)} files sent, {size / 1e6:.1f} MB"))
@@ -88,7 +93,7 @@ def pull(
         emit: Progress.
 
     Raises:
-        SettingError: If the address cannot be one, or `to` holds something.
+        SettingError: If the address cannot be one, or `to` holds something, be it since this began.
         TransferError: If there is none, it is too large, it names what no bundle holds, or a file
             is not what was listed.
         BundleError: If what arrived is no bundle, or not signed by the key.
@@ -97,6 +102,7 @@ def pull(
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     key = key_asked(verify_key)
+    sweep_beside(to)
     with closing(store_of(address)) as store, staged_folder(to) as staging:
         items = _checked(store.listed(), address, most_gb)
         emit(StageStarted("pull", len(items), "files"))
@@ -104,10 +110,15 @@ def pull(
         for done, item in enumerate(items, 1):
             _receive(store, item, staging / item.name, address)
             emit(StageProgress("pull", done, len(items), item.name))
-        open_bundle(staging, verify_key=key)
+        arrived = open_bundle(staging, verify_key=key)
+    found = open_bundle(to, verify_key=key)
+    if found.manifest != arrived.manifest:
+        raise SettingError(
+            f"{to} was written by another process meanwhile.", fix="name another folder."
+        )
     size = sum(item.bytes for item in items)
     emit(StageDone("pull", f"{len(items)} files, {size / 1e6:.1f} MB, verified"))
-    return open_bundle(to, verify_key=key)
+    return found
 
 
 def store_of(address: str) -> Store:

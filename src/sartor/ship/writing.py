@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,8 @@ from tempfile import mkdtemp
 from typing import Any, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.core.durable import staged_folder
+from sartor.bundle.plain import alone
+from sartor.core.durable import disk_space, staged_folder, sweep_beside
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.hashing import file_sha256
 from sartor.llm.access import check_access
@@ -84,30 +86,41 @@ def ship(
             f"{place} lies inside the bundle, which would be damaged by it.",
             fix="name another folder with --out.",
         )
-    _check_place(final)
-    aside: Path | None = None
-    try:
-        with staged_folder(final) as staging:
-            handed = chosen.write(staging, parcel)
-            if not (staging / README).exists():
-                (staging / README).write_text(readme(target, parcel, handed), "utf-8")
-            files = _hashes(staging)
-            head = {"format": _FORMAT, "target": target, "settings": asdict(cast("Any", chosen))}
-            head |= {"bundle": opened.manifest.id, "sartor": version("sartor"), "files": files}
-            listed = json.dumps(head, indent=1) + "\n"
-            (staging / LIST).write_text(listed, "utf-8")
-            _set_modes(staging)
-            aside = _set_aside(final)
-    except BaseException:
-        if aside is not None and not final.exists():
-            aside.rename(final)
-        raise
-    if aside is not None:
-        shutil.rmtree(aside)
-    if (final / LIST).read_text("utf-8") != listed:
-        raise SettingError(
-            f"{final} was written by another process meanwhile.", fix="name another --out."
-        )
+    with disk_space(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+    with alone(final.parent):
+        _check_place(final)
+        sweep_beside(final)
+    with ExitStack() as changing:
+        aside: Path | None = None
+        try:
+            with staged_folder(final) as staging:
+                handed = chosen.write(staging, parcel)
+                if not (staging / README).exists():
+                    (staging / README).write_text(readme(target, parcel, handed), "utf-8")
+                files = _hashes(staging)
+                head = {
+                    "format": _FORMAT,
+                    "target": target,
+                    "settings": asdict(cast("Any", chosen)),
+                }
+                head |= {"bundle": opened.manifest.id, "sartor": version("sartor"), "files": files}
+                listed = json.dumps(head, indent=1) + "\n"
+                (staging / LIST).write_text(listed, "utf-8")
+                _set_modes(staging)
+                # Others may be writing here too: from now on until it has its name they wait.
+                changing.enter_context(alone(final.parent))
+                aside = _set_aside(final)
+        except BaseException:
+            if aside is not None and not final.exists():
+                aside.rename(final)
+            raise
+        if aside is not None:
+            shutil.rmtree(aside)
+        if (final / LIST).read_text("utf-8") != listed:
+            raise SettingError(
+                f"{final} was written by another process meanwhile.", fix="name another --out."
+            )
     return Shipped(place, target, handed, files)
 
 

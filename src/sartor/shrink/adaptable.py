@@ -18,7 +18,16 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[reportAttributeAccessIssue]
 
 from sartor.bundle import Bundle
-from sartor.bundle.base import BIAS, MAX_RANK, ROWS, WEIGHT, Base, verified_base, write_base
+from sartor.bundle.base import (
+    BIAS,
+    MAX_RANK,
+    ROWS,
+    WEIGHT,
+    Base,
+    refuse_other,
+    verified_base,
+    write_base,
+)
 from sartor.bundle.manifest import entry_of
 from sartor.bundle.tensors import pack_tensors
 from sartor.core.errors import BundleError, ModelError, NothingToTune, SettingError
@@ -52,6 +61,8 @@ class Head:
 def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*") -> Base:
     """Put the base of a bundle's adapters under a root, unless one that can do as much is there.
 
+    One root holds the adapters of one bundle.
+
     Args:
         bundle: Whose graph it is.
         root: Made where it does not exist.
@@ -59,7 +70,7 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
         where: Glob over the layers that take them, e.g. `encoder.*.query`.
 
     Raises:
-        BundleError: If the bundle holds no graph.
+        BundleError: If the bundle holds no graph, or the root the adapters of another bundle.
         SettingError: If the rank is none.
         NothingToTune: If the graph has neither a head that can be replaced nor such layers, or
             users' low-rank updates would not stay apart in it.
@@ -69,6 +80,7 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
     if not 0 <= rank <= MAX_RANK:
         raise SettingError(f"rank must be 0 to {MAX_RANK}. Got {rank}.", fix="take 4, 8 or 16.")
     graph, source = bundle.path(GRAPH), bundle.manifest.files[GRAPH].sha256
+    refuse_other(root, bundle.manifest.id)
     try:
         found, _ = verified_base(root, bundle.manifest.id, source)
     except BundleError:

@@ -1,11 +1,14 @@
 """What values flow through a graph: a histogram of each chosen tensor over some texts.
 
+Those of a branch are seen too, of the texts that lead into it.
+
 Texts run one at a time, so that no padding is counted, and only one text's values are in memory.
 Ranges: all that was seen, all but a share at both ends, or the one of the least squared error
 (Wu et al. 2020, https://arxiv.org/abs/2004.09602).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,10 +16,11 @@ from typing import Literal
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import ModelProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 from sartor.core.texts import Text, parts_of
+from sartor.shrink.graphs import inner_graphs
 
 Method = Literal["minmax", "percentile", "mse"]
 Ids = NDArray[np.int64]
@@ -25,7 +29,7 @@ Piece = tuple[Ids, ...]
 _INPUTS = (("input_ids", "attention_mask"), ("other_ids", "other_mask"))
 _BINS = 2_048
 _STEPS = 256
-_DRAWN = 1_024
+DRAWN = 1_024
 """Texts that lengths are taken from."""
 
 
@@ -37,11 +41,13 @@ class Seen:
         low: Least.
         high: Greatest.
         counts: (bins,) between them.
+        texts: Of how many texts; a branch is run for some alone.
     """
 
     low: float
     high: float
     counts: NDArray[np.int64]
+    texts: int = 0
 
     def limits(self, method: Method, share: float) -> tuple[float, float]:
         """The range that eight bits should cover; it holds zero.
@@ -80,18 +86,19 @@ class Seen:
 
 
 def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Piece]) -> dict[str, Seen]:
-    """Name to what was seen of it.
+    """Name to what was seen of it; what no text led to is left out.
 
     Args:
         model: input_ids, attention_mask → logits.
-        tensors: Float values of the outermost graph.
+        tensors: Float values, also of branches.
         texts: (tokens,) ids of each, not padded; of two texts that are read apart, those of each.
     """
     shown = ModelProto()
     shown.CopyFrom(model)
+    places = _shown(shown.graph, tensors)
     there = {value.name for value in shown.graph.output}
     shown.graph.output.extend(
-        helper.make_empty_tensor_value_info(t) for t in tensors if t not in there
+        helper.make_empty_tensor_value_info(t) for t in places.values() if t not in there
     )
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # sums in one order: the same ranges, the same bytes
@@ -99,18 +106,52 @@ def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Piece]) -
     session = ort.InferenceSession(
         shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    lows, highs = dict.fromkeys(tensors, np.inf), dict.fromkeys(tensors, -np.inf)
-    for values in _runs(session, tensors, texts):
+    lows, highs, counted = (
+        dict.fromkeys(places, np.inf),
+        dict.fromkeys(places, -np.inf),
+        Counter[str](),
+    )
+    for values in _runs(session, places, texts):
         for name, found in values.items():
             lows[name] = min(lows[name], float(found.min()))
             highs[name] = max(highs[name], float(found.max()))
-    counts = {name: np.zeros(_BINS, np.int64) for name in tensors}
-    for values in _runs(session, tensors, texts):
+            counted[name] += 1
+    counts = {name: np.zeros(_BINS, np.int64) for name in tensors if name in counted}
+    for values in _runs(session, places, texts):
         for name, found in values.items():
             # In float32 the edges of a narrow range would fall on one another.
             wide = found.astype(np.float64)
             counts[name] += np.histogram(wide, _BINS, (lows[name], highs[name]))[0]
-    return {name: Seen(lows[name], highs[name], counts[name]) for name in tensors}
+    return {
+        name: Seen(lows[name], highs[name], found, counted[name]) for name, found in counts.items()
+    }
+
+
+def _shown(graph: GraphProto, wanted: Collection[str]) -> dict[str, str]:
+    """Wanted value to the name that it has in this graph, once branches hand out theirs.
+
+    A branch that does not compute a value hands out none of its numbers. Bodies of loops keep
+    theirs to themselves.
+    """
+    made = [value.name for value in graph.input]
+    made += [name for node in graph.node for name in node.output]
+    found = {name: name for name in made if name in wanted}
+    for node in graph.node:
+        branches = inner_graphs(node) if node.op_type == "If" else []
+        inside = [_shown(branch, wanted) for branch in branches]
+        for name, inner in {name: inner for each in inside for name, inner in each.items()}.items():
+            found[name] = f"{inner}_outside"
+            node.output.append(found[name])
+            for number, (branch, names) in enumerate(zip(branches, inside, strict=True)):
+                result = f"{inner}_of_{number}"
+                none = numpy_helper.from_array(np.zeros(0, np.float32))
+                branch.node.append(
+                    helper.make_node("Identity", [inner], [result])
+                    if name in names
+                    else helper.make_node("Constant", [], [result], value=none)
+                )
+                branch.output.append(helper.make_tensor_value_info(result, TensorProto.FLOAT, None))
+    return found
 
 
 def typical(
@@ -128,7 +169,7 @@ def typical(
     splits = Tokenizer.from_file(str(tokenizer))
     splits.no_padding()
     splits.enable_truncation(max_length)
-    drawn = list(texts[:_DRAWN])
+    drawn = list(texts[:DRAWN])
     sides = zip(*map(parts_of, drawn), strict=True) if apart else [drawn]
     ids = [[found.ids for found in splits.encode_batch_fast(list(side))] for side in sides]
     rows = (row for row in zip(*ids, strict=True) if all(row))
@@ -138,13 +179,14 @@ def typical(
 
 
 def _runs(
-    session: ort.InferenceSession, tensors: Sequence[str], texts: Sequence[Piece]
+    session: ort.InferenceSession, places: Mapping[str, str], texts: Sequence[Piece]
 ) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+    """What was computed of each text."""
     wanted = {given.name for given in session.get_inputs()}
     for piece in texts:
         given: dict[str, Ids] = {}
         for (name, mask), ids in zip(_INPUTS, piece, strict=False):
             given |= {name: ids[None], mask: np.ones_like(ids)[None]}
         fed = {name: value for name, value in given.items() if name in wanted}
-        found = session.run(list(tensors), fed)
-        yield {name: np.asarray(value) for name, value in zip(tensors, found, strict=True)}
+        found = map(np.asarray, session.run(list(places.values()), fed))
+        yield {name: value for name, value in zip(places, found, strict=True) if value.size}

@@ -12,9 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from sartor.shrink.graphs import DOMAIN, drop_unread, every_weight, know_domain
+from sartor.shrink.graphs import (
+    DOMAIN,
+    drop_unread,
+    every_graph,
+    every_node,
+    every_weight,
+    know_domain,
+)
 
 WEIGHT_TOP = 63
 _ROW_TOP, _ROW_ZERO = 127, 128
@@ -45,11 +52,11 @@ class Product:
 
 
 def products(model: ModelProto) -> list[Product]:
-    """Products of the outermost graph whose weights may be rounded, in order."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    """Products whose weights may be rounded, in order, those of the graphs inside included."""
+    weights = every_weight(model.graph)
     return [
         Product(node.output[0], node.input[0], node.input[1])
-        for node in model.graph.node
+        for node in every_node(model.graph)
         if node.op_type == "MatMul"
         and node.input[0] not in weights
         and (tensor := weights.get(node.input[1])) is not None
@@ -75,8 +82,7 @@ def in_eight_bits(
     for product in products(copy):
         if product.reads in chosen:
             rounding.product(product, limits[product.reads])
-    for node in list(copy.graph.node):
-        rounding.table(node, least)
+    rounding.tables(least)
     rounding.finish()
     know_domain(copy)
     return copy
@@ -94,28 +100,37 @@ def in_eight_bits_by_row(model: ModelProto, least: int) -> ModelProto:
     rounding = _Rounding(copy)
     for product in products(copy):
         rounding.product_by_row(product)
-    for node in list(copy.graph.node):
-        rounding.table(node, least)
+    rounding.tables(least)
     rounding.finish()
     know_domain(copy)
     return copy
 
 
 class _Rounding:
-    """Collects what is put in front of the nodes of one graph."""
+    """Collects what is put between the nodes of a graph and of those inside it.
+
+    What is made of a value or of a weight stands in the graph where that stands: the graphs inside
+    see it too, and it is made once.
+    """
 
     def __init__(self, model: ModelProto) -> None:
         self.graph = model.graph
+        self.graphs = list(every_graph(model.graph))
         self.weights = every_weight(model.graph)
-        self.makers = {node.output[0]: node for node in model.graph.node}
-        self.uses = [name for node in model.graph.node for name in node.input]
+        self.home = {t.name: graph for graph in self.graphs for t in graph.initializer}
+        """Weight to the graph that holds it."""
+        self.level = {
+            node.output[0]: level for level, graph in enumerate(self.graphs) for node in graph.node
+        }
+        """Result to the number of the graph that computes it."""
+        self.makers = {node.output[0]: node for node in every_node(model.graph)}
         self.behind: dict[str, list[NodeProto]] = {}
         """Value to what is computed from it at once."""
         self.rounded: dict[str, tuple[str, str, str]] = {}
         self.behind_rows = set[str]()
         """Values that are rounded row by row."""
         self.readers: dict[str, list[NodeProto]] = {}
-        for node in model.graph.node:
+        for node in every_node(model.graph):
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
 
@@ -142,6 +157,8 @@ class _Rounding:
         readers = self.readers.get(node.output[0], [])
         if len(readers) != 1 or readers[0].op_type != "Add":
             return
+        if self.level[readers[0].output[0]] != self.level[node.output[0]]:
+            return  # its bias may be one that is not to be seen from here
         bias = [name for name in readers[0].input if name != node.output[0]]
         tensor = self.weights.get(bias[0]) if bias else None
         if tensor is not None and len(tensor.dims) == 1:
@@ -149,34 +166,49 @@ class _Rounding:
             readers[0].op_type = "Identity"
             readers[0].input[:] = [node.output[0]]
 
-    def table(self, node: NodeProto, least: int) -> None:
-        """Round a table of rows, one scale for each column, if `node` looks rows up."""
-        if node.op_type != "Gather" or node.input[0] not in self.weights:
-            return
-        tensor = self.weights[node.input[0]]
-        axis = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "axis"), 0)
-        large = len(tensor.dims) == 2 and np.prod(tensor.dims) >= least and axis == 0
-        if tensor.data_type != TensorProto.FLOAT or not large or self.uses.count(tensor.name) > 1:
-            return
+    def tables(self, least: int) -> None:
+        """Round the tables that rows are looked up in and nothing else is done with.
+
+        Args:
+            least: Numbers that a table must hold.
+        """
+        for name in dict.fromkeys(node.input[0] for node in self.makers.values() if node.input):
+            tensor, readers = self.weights.get(name), self.readers.get(name, [])
+            if tensor is None or not all(_looks_up(node, name) for node in readers):
+                continue
+            large = len(tensor.dims) == 2 and np.prod(tensor.dims) >= least
+            if tensor.data_type == TensorProto.FLOAT and large:
+                self._table(tensor, readers)
+
+    def _table(self, tensor: TensorProto, readers: Iterable[NodeProto]) -> None:
+        """Round a table of rows, one scale for each column."""
         name, rows = tensor.name, numpy_helper.to_array(tensor)
         scale = (np.abs(rows).max(0) / _TABLE_TOP).astype(np.float32)
         scale[scale == 0] = 1.0
-        self._store(f"{name}_quantized", np.round(rows / scale).astype(np.int8))
-        self._store(f"{name}_scale", scale)
-        node.input[0] = f"{name}_quantized"
-        result = node.output[0]
-        node.output[0] = f"{result}_looked_up"
-        # The scales are those of the columns, so the looked-up rows are multiplied, in any rank.
-        cast = helper.make_node(
-            "Cast", [node.output[0]], [f"{result}_cast"], f"{result}_cast", to=1
-        )
-        times = helper.make_node(
-            "Mul", [cast.output[0], f"{name}_scale"], [result], f"{result}_times"
-        )
-        self.behind.setdefault(node.output[0], []).extend((cast, times))
+        home = self.home[name]
+        self._store(f"{name}_quantized", np.round(rows / scale).astype(np.int8), home)
+        self._store(f"{name}_scale", scale, home)
+        for node in readers:
+            node.input[0] = f"{name}_quantized"
+            result = node.output[0]
+            node.output[0] = f"{result}_looked_up"
+            # The scales are those of the columns, so looked-up rows are multiplied, in any rank.
+            cast = helper.make_node(
+                "Cast", [node.output[0]], [f"{result}_cast"], f"{result}_cast", to=1
+            )
+            times = helper.make_node(
+                "Mul", [cast.output[0], f"{name}_scale"], [result], f"{result}_times"
+            )
+            self.behind.setdefault(node.output[0], []).extend((cast, times))
 
     def finish(self) -> None:
         """Put the nodes in their places, and drop the weights that nothing reads any more."""
+        # Ordering a graph copies its nodes, and what hangs on them: the inmost first.
+        for graph in reversed(self.graphs):
+            self._order(graph)
+        drop_unread(self.graph)
+
+    def _order(self, graph: GraphProto) -> None:
         ordered: list[NodeProto] = []
 
         def place(results: Iterable[str]) -> None:
@@ -184,13 +216,12 @@ class _Rounding:
                 ordered.append(node)
                 place(node.output)
 
-        place(value.name for value in self.graph.input)
-        for node in self.graph.node:
+        place(value.name for value in graph.input)
+        for node in graph.node:
             ordered.append(node)
             place(node.output)
-        del self.graph.node[:]
-        self.graph.node.extend(ordered)
-        drop_unread(self.graph)
+        del graph.node[:]
+        graph.node.extend(ordered)
 
     def _value(self, name: str, limits: Limits) -> tuple[str, str, str]:
         """Names of a value in 8 bits, its scale and its zero point."""
@@ -238,14 +269,30 @@ class _Rounding:
             scale = (np.abs(matrix).max(0) / WEIGHT_TOP).astype(np.float32)
             scale[scale == 0] = 1.0
             quantized, scales, zeros = self._names(name)
-            self._store(quantized, np.round(matrix / scale).astype(np.int8))
-            self._store(scales, scale)
-            self._store(zeros, np.zeros(len(scale), np.int8))
+            home = self.home[name]
+            self._store(quantized, np.round(matrix / scale).astype(np.int8), home)
+            self._store(scales, scale, home)
+            self._store(zeros, np.zeros(len(scale), np.int8), home)
         return self.rounded[name]
 
     def _names(self, name: str) -> tuple[str, str, str]:
         self.rounded[name] = (f"{name}_quantized", f"{name}_scale", f"{name}_zero_point")
         return self.rounded[name]
 
-    def _store(self, name: str, values: NDArray[np.generic]) -> None:
-        self.graph.initializer.append(numpy_helper.from_array(values, name))
+    def _store(
+        self, name: str, values: NDArray[np.generic], home: GraphProto | None = None
+    ) -> None:
+        """
+        Args:
+            name: Of the weight.
+            values: What it holds.
+            home: The graph that is to hold it; the outermost one, which all see, when None.
+        """
+        (home or self.graph).initializer.append(numpy_helper.from_array(values, name))
+
+
+def _looks_up(node: NodeProto, table: str) -> bool:
+    """Whether a node chooses rows of a table and reads it nowhere else."""
+    along = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "axis"), 0)
+    chooses = node.op_type == "Gather" and along == 0
+    return chooses and node.input[0] == table and table not in node.input[1:]

@@ -1,6 +1,8 @@
 """Addresses, and the commands that take them."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from typer.testing import CliRunner
 from sartor.bundle import Bundle
 from sartor.cli.app import app
 from sartor.core.errors import MissingExtra, TransferError, UnknownName
-from sartor.ship.transfer import store_of
+from sartor.ship.stores import Item
+from sartor.ship.transfer import pull, push, store_of
 
 
 def run(*arguments: str) -> str:
@@ -54,3 +57,36 @@ def test_a_shared_folder_with_another_index_is_refused(tmp_path: Path, listing: 
     (tmp_path / "index.json").write_bytes(listing)
     with pytest.raises(TransferError, match=r"index\.json"):
         store_of(str(tmp_path)).listed()
+
+
+def test_content_that_was_damaged_in_a_shared_folder_is_sent_again(bundle: Bundle, tmp_path: Path):
+    push(bundle.folder, str(tmp_path / "share"))
+    largest = max((tmp_path / "share" / "blobs").iterdir(), key=lambda p: p.stat().st_size)
+    largest.write_bytes(bytes(largest.stat().st_size))
+    with pytest.raises(TransferError, match="not what was listed"):
+        pull(str(tmp_path / "share"), tmp_path / "got")
+    assert push(bundle.folder, str(tmp_path / "share")).sent == 1
+    assert pull(str(tmp_path / "share"), tmp_path / "got").manifest == bundle.manifest
+
+
+def test_what_a_killed_push_left_in_a_shared_folder_goes_when_it_is_a_day_old(
+    bundle: Bundle, tmp_path: Path
+):
+    blobs = tmp_path / "share" / "blobs"
+    blobs.mkdir(parents=True)
+    old, new = blobs / ".part.old", blobs / ".part.new"
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    push(bundle.folder, str(tmp_path / "share"))
+    assert not old.exists()
+    assert new.exists(), "somebody may be writing it"
+    assert len(list(blobs.iterdir())) == 5 + 1
+
+
+def test_a_file_that_is_not_what_it_was_is_not_kept_under_its_old_name(tmp_path: Path):
+    (tmp_path / "model.onnx").write_bytes(b"after")
+    item = Item("model.onnx", hashlib.sha256(b"then.").hexdigest(), 5)
+    with pytest.raises(TransferError, match="changed while it was sent"):
+        store_of(str(tmp_path / "share")).send(item, tmp_path / "model.onnx")
+    assert not list((tmp_path / "share" / "blobs").iterdir())

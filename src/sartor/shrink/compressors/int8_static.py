@@ -20,9 +20,12 @@ from sartor.core.events import StageProgress
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, each_part
 from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
-from sartor.shrink.calibration import Method, observe, typical
+from sartor.shrink.calibration import DRAWN, Method, Piece, observe, typical
 from sartor.shrink.eight_bits import Limits, in_eight_bits, products
 from sartor.shrink.graphs import read_graph, write_graph
+
+_OFTEN = 0.5
+"""Share of the texts from which on a value was seen often enough."""
 
 
 @COMPRESSORS.add
@@ -62,9 +65,22 @@ class Int8Static:
                 fix="ship the float graph, or choose another compressor.",
             )
         apart = any(given.name == "other_ids" for given in model.graph.input)
-        calibrating = typical(source.tokenizer, texts, self.texts, bench.max_length, apart=apart)
-        seen = observe(model, read, calibrating)
+
+        def some(most: int) -> list[Piece]:
+            return typical(source.tokenizer, texts, most, bench.max_length, apart=apart)
+
+        seen = observe(model, read, some(self.texts))
+        most_texts = max((found.texts for found in seen.values()), default=0)
+        rare = [r for r in read if r not in seen or seen[r].texts < _OFTEN * most_texts]
+        if rare:  # they lie in a branch that few texts lead to
+            seen |= observe(model, rare, some(DRAWN))
         limits = {name: found.limits(self.method, self.outside) for name, found in seen.items()}
+        if not limits:
+            raise NothingToShrink(
+                f"int8_static: no training text leads to a product in {source.graph.name}.",
+                fix="take int8_rows, which needs no texts, or ship the float graph.",
+            )
+        read = [name for name in read if name in limits]
         with TemporaryDirectory(dir=target) as place:
             rounding = _Rounding(model, limits, self, source.tokenizer)
             chosen = rounding.chosen(read, bench, Path(place))

@@ -8,17 +8,17 @@ and each follows its text without a gap, as a tokenizer would have joined the tw
 segments and mask are the pair's own, whatever the architecture makes of them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
+
+from sartor.tasks._encoder.files import plain_config, write_model
 
 KIND = "entailment"
 
@@ -100,21 +100,14 @@ class EntailmentClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        config = self.pairs.config.to_dict()
-        # Where the model lay on this machine: nobody's business, and never the same bytes.
-        config.pop("_name_or_path", None)
         shape = {
             "kind": KIND,
-            "config": config,
+            "config": plain_config(self.pairs.config),
             "yes": self.answers.yes,
             "no": self.answers.no,
             "pad": self.pad,
         }
-        text = json.dumps(shape, indent=1, sort_keys=True) + "\n"
-        (folder / "classifier.json").write_text(text, encoding="utf-8")
+        write_model(self, folder, shape)
 
 
 def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> EntailmentClassifier:

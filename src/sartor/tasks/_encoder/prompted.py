@@ -11,14 +11,12 @@ The bias is what a text without content gets, subtracted where asked: Zhao et al
 https://arxiv.org/abs/2102.09690
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
     MODEL_MAPPING,
@@ -30,6 +28,7 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from sartor.tasks._encoder.choices import Choices
+from sartor.tasks._encoder.files import plain_config, write_model
 
 KIND = "prompted"
 _BEHIND = "sartor_behind_a_prompt"
@@ -139,14 +138,7 @@ class PromptedClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        config = self.decoder.config.to_dict()
-        # Where the model lay on this machine: nobody's business, and never the same bytes.
-        config.pop("_name_or_path", None)
-        text = json.dumps({"kind": KIND, "config": config}, indent=1, sort_keys=True) + "\n"
-        (folder / "classifier.json").write_text(text, encoding="utf-8")
+        write_model(self, folder, {"kind": KIND, "config": plain_config(self.decoder.config)})
 
 
 def _attend_behind(

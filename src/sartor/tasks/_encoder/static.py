@@ -6,14 +6,14 @@ Static embeddings and a linear head over their mean are linear together, so what
 product: a table of (vocabulary, outputs) numbers, whatever the width of the embeddings was.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from sartor.tasks._encoder.files import write_model
 
 KIND = "static"
 
@@ -47,13 +47,8 @@ class StaticClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         vocabulary, outputs = self.scores.shape
-        shape = {"kind": KIND, "vocabulary": vocabulary, "outputs": outputs}
-        text = json.dumps(shape, indent=1, sort_keys=True) + "\n"
-        (folder / "classifier.json").write_text(text, encoding="utf-8")
+        write_model(self, folder, {"kind": KIND, "vocabulary": vocabulary, "outputs": outputs})
 
 
 def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StaticClassifier:

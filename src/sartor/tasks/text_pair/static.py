@@ -7,15 +7,14 @@ Products and differences are not linear in the tokens, so the vectors themselves
 not their scores as for one text.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sartor.tasks._encoder.files import write_model
 from sartor.tasks.text_pair.comparing import compared, parts
 
 KIND = "static_pair"
@@ -61,9 +60,6 @@ class StaticPairClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         vocabulary, width = self.table.shape
         shape = {
             "kind": KIND,
@@ -72,8 +68,7 @@ class StaticPairClassifier(nn.Module):
             "outputs": self.head.out_features,
             "symmetric": self.symmetric,
         }
-        text = json.dumps(shape, indent=1, sort_keys=True) + "\n"
-        (folder / "classifier.json").write_text(text, encoding="utf-8")
+        write_model(self, folder, shape)
 
 
 def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StaticPairClassifier:

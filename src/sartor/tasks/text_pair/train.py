@@ -17,13 +17,14 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder import model as one_text
+from sartor.tasks._encoder.files import SHAPE, WEIGHTS, write_model
 from sartor.tasks._encoder.heads import build_head
 from sartor.tasks._encoder.model import TextClassifier, pooled
 from sartor.tasks._encoder.segments import separator_of
@@ -34,7 +35,6 @@ from sartor.tasks.text_pair.similarity import KIND as SIMILARITY
 from sartor.tasks.text_pair.similarity import Similarity
 
 KIND = "pair"
-_WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
 
 
 class PairClassifier(nn.Module):
@@ -96,10 +96,6 @@ class PairClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-        one_text.write_config(self.encoder, folder)
         shape: dict[str, Any] = {
             "kind": KIND,
             "layers": list(self.layers),
@@ -108,7 +104,8 @@ class PairClassifier(nn.Module):
         }
         if head := self.head.shape():
             shape["head"] = head
-        one_text.write_json(folder / _SHAPE, shape)
+        write_model(self, folder, shape)
+        one_text.write_config(self.encoder, folder)
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
         inputs = {"input_ids": ids, "attention_mask": mask}
@@ -130,14 +127,14 @@ def load(folder: Path) -> Classifier:
         ModelError: If a file is missing or does not fit the others.
     """
     try:
-        shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
+        shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
         if shape.get("kind") == static.KIND:
-            return static.rebuild(shape, load_file(folder / _WEIGHTS)).eval()
+            return static.rebuild(shape, load_file(folder / WEIGHTS)).eval()
         if shape.get("kind") != KIND:
             return one_text.load(folder)
         encoder, head = one_text.read_encoder(folder), shape.get("head", {})
         model = PairClassifier(encoder, shape["outputs"], shape["layers"], shape["symmetric"], head)
-        model.load_state_dict(load_file(folder / _WEIGHTS))
+        model.load_state_dict(load_file(folder / WEIGHTS))
     except one_text.FAULTS as error:
         raise one_text.not_saved(folder, error) from error
     return model.eval()
