@@ -1,0 +1,13 @@
+"""What holds for all tests: no verdict hangs on a clock, and workers do not fight for the cores."""
+
+import os
+
+from hypothesis import settings
+
+# Several workers fill the cores; threads beyond that only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A machine that is busy with something else takes longer over an example.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
