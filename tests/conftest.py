@@ -1,5 +1,6 @@
-"""What holds for all tests: no verdict hangs on a clock, and workers do not fight for the cores."""
+"""What holds for all tests: no verdict hangs on a clock, and no time goes where nobody looks."""
 
+import logging
 import os
 
 from hypothesis import settings
@@ -11,3 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # A machine that is busy with something else takes longer over an example.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
+
+# torch describes every step of an export to this logger once it has a listener, and pytest listens
+# to each logger that hands nothing on: an export took several times as long.
+logging.getLogger("torch.__trace").addHandler = lambda handler: None
