@@ -7,6 +7,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := examples/reviews/need.yaml
+# A worker that is done takes of what another has left, so that they end together.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: venv demo check check-all style test bench messages clean
 
@@ -32,7 +34,7 @@ demo: $(STAMP)
 check: style test
 
 check-all: style
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 style: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -41,7 +43,7 @@ style: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP) | style
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -11,30 +11,45 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 NEVER = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
-IDS = [str(path.relative_to(ROOT)) for path in SOURCES]
+# By file: each is parsed once, and nothing is kept of it.
+each_file = pytest.mark.parametrize(
+    "path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES], scope="module"
+)
 
 
+@lru_cache(maxsize=1)
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@lru_cache(maxsize=1)
+def calls(path: Path) -> list[tuple[str, ast.Call]]:
+    return [
+        (ast.unparse(node.func), node)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+    ]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+@cache
+def errors() -> set[str]:
+    """Those that are raised with a fix."""
+    text = (ROOT / "src" / "sartor" / "core" / "errors.py").read_text(encoding="utf-8")
+    found = ast.walk(ast.parse(text))
+    return {node.name for node in found if isinstance(node, ast.ClassDef)} - {"Fault", "NeedError"}
+
+
+@each_file
 def test_a_file_is_one_idea(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+@each_file
 def test_no_name_says_nothing(path):
     assert not VAGUE & {path.stem, path.parent.name}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+@each_file
 def test_nothing_unpickles_or_evaluates_what_it_reads(path):
     imported = {
         name.name.partition(".")[0]
@@ -56,7 +71,7 @@ def test_nothing_unpickles_or_evaluates_what_it_reads(path):
         assert all(ast.unparse(k.value) == "False" for k in trusted), f"line {call.lineno}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+@each_file
 def test_nothing_is_left_for_later_and_no_fault_is_swallowed_whole(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Raise) and node.exc is not None:
@@ -69,19 +84,14 @@ def test_nothing_is_left_for_later_and_no_fault_is_swallowed_whole(path):
     assert not re.search(r"#.*\b(TODO|FIXME|XXX)\b", path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+@each_file
 def test_every_file_says_what_it_is_for(path):
     found = tree(path)
     assert not found.body or ast.get_docstring(found)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+@each_file
 def test_an_error_is_never_raised_without_its_fix(path):
-    kinds = {
-        node.name
-        for node in ast.walk(tree(ROOT / "src" / "sartor" / "core" / "errors.py"))
-        if isinstance(node, ast.ClassDef)
-    } - {"Fault", "NeedError"}
     for name, call in calls(path):
-        if name in kinds and call.args:
+        if name in errors() and call.args:
             assert "fix" in {k.arg for k in call.keywords}, f"line {call.lineno}"

@@ -133,6 +133,7 @@ def test_a_reader_never_meets_half_of_two_versions(root: Path):
     assert len(seen) > 1
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_killed_writer_leaves_the_old_one_or_the_new_one(root: Path):
     write_adapter(root, None, "ann", head(-1.0))
     context = multiprocessing.get_context("fork")

@@ -8,6 +8,7 @@ from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
 from sartor.shrink.export import to_onnx
 from sartor.tasks._encoder.model import TextClassifier
+from sartor.testing.workbench import Workbench, workbench
 from tests.shrink.pupils import School, school
 from tests.tiny import make_tiny_bert
 
@@ -31,6 +32,16 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             TextClassifier(encoder, 3, layers).eval().save(place / name)
             made[name] = place / f"{name}.onnx"
             to_onnx(place / name, "text_classification", made[name])
+    return made
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """For compressors of graphs: a smaller model that has learnt something."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = workbench(tmp_path_factory.mktemp("bench"))
+    torch.set_num_threads(before)
     return made
 
 

@@ -6,22 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
-import torch
 
 from sartor.shrink.api import Form
 from sartor.shrink.compressors.int8_dynamic import Int8Dynamic
 from sartor.shrink.compressors.int8_rows import Int8Rows
-from sartor.testing.workbench import Workbench, workbench
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made = workbench(tmp_path_factory.mktemp("rows"))
-    torch.set_num_threads(before)
-    return made
+from sartor.testing.workbench import Workbench
 
 
 def made(bench: Workbench, kind: type[Int8Rows] | type[Int8Dynamic], to: Path) -> Form:

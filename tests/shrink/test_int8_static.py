@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
@@ -18,16 +17,7 @@ from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.compressors.int8_static import Int8Static
 from sartor.shrink.eight_bits import products
 from sartor.shrink.graphs import every_node, replace_weight
-from sartor.testing.workbench import Workbench, workbench
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made = workbench(tmp_path_factory.mktemp("static"))
-    torch.set_num_threads(before)
-    return made
+from sartor.testing.workbench import Workbench
 
 
 def rounded(bench: Workbench, to: Path, **settings: object) -> Form:

@@ -31,7 +31,7 @@ from sartor.shrink.compressors.trim_vocabulary import TrimVocabulary
 from sartor.shrink.export import to_onnx
 from sartor.shrink.graphs import every_weight
 from sartor.tasks._encoder.static import StaticClassifier
-from sartor.testing.workbench import Workbench, answers, workbench
+from sartor.testing.workbench import Workbench, answers
 from tests.shrink.runs import BENCH
 
 WORDS = (
@@ -39,15 +39,6 @@ WORDS = (
     *("please refund my money today", "great taste, fine price", "not good at all!"),
 )
 RARE = ("payments", "ordering a refund", "lovely producers", "zebra quark", "été, naïve")
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made = workbench(tmp_path_factory.mktemp("trim"))
-    torch.set_num_threads(before)
-    return made
 
 
 def trimmed(source: Form, to: Path, train: Sequence[str], **settings: Any) -> Form:

@@ -1,13 +1,18 @@
 import json
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from sartor.core.workspace import Workspace
+from sartor.models.precision import Precision, probe
+from sartor.search import machine
 from tests.stories.shop import Here, Said, command, copy_of, open_shop
 
 
@@ -33,6 +38,35 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     yield
     signal.signal(signal.SIGTERM, handler)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Holds what stages made in any story of this process."""
+    return Workspace.open(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture(scope="session")
+def arithmetic() -> Precision:
+    return probe()
+
+
+@pytest.fixture(autouse=True)
+def found_again(shelf: Workspace, arithmetic: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process the machine is measured once, and a stage's result made once: its key tells
+    all that it depends on, so a story whose shop is new finds what another's came to."""
+    anew = Workspace.stage
+
+    def stage(place: Workspace, name: str, key: str, build: Callable[[Path], None]) -> Path:
+        def copy(to: Path) -> None:
+            shutil.copytree(anew(shelf, name, key, build), to, dirs_exist_ok=True)
+
+        return anew(place, name, key, copy)
+
+    monkeypatch.setattr(Workspace, "stage", stage)
+    monkeypatch.setattr(
+        machine, "precision", partial(machine.precision, measure=lambda: arithmetic)
+    )
 
 
 @pytest.fixture(scope="session")

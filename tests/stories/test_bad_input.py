@@ -204,7 +204,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_stops_cleanly_and_the_run_goes_on_once_there_is_room(
-    new_shop: Path, small_disk: Path
+    new_shop: Path, small_disk: Path, here: Here
 ):
     filler = small_disk / "filler"
     filler.write_bytes(bytes(500_000))
@@ -215,7 +215,7 @@ def test_a_full_disk_stops_cleanly_and_the_run_goes_on_once_there_is_room(
     roomy = copy_of(small_disk, new_shop / "roomy")
     if not (roomy / ".sartor" / "runs" / "1" / "run.json").exists():
         return
-    again = command("resume", "--workspace", roomy, "--json", cwd=new_shop)
+    again = here("resume", "--workspace", roomy, "--json")
     assert json.loads(again.out)["state"] == "met"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.stories.conftest import Finished
-from tests.stories.shop import bundle_files, command, environment, open_shop, start
+from tests.stories.shop import Here, bundle_files, command, environment, open_shop, start
 
 # What this machine measured is given, so that two runs can be compared at all; then the process
 # ends itself, as the kernel would end it, at the event that the first argument names.
@@ -131,8 +131,8 @@ def test_a_run_that_is_asked_to_stop_exits_130_and_says_how_to_resume(
     assert "Traceback" not in errors
 
 
-def test_a_run_that_never_began_is_not_resumed(new_shop: Path):
+def test_a_run_that_never_began_is_not_resumed(new_shop: Path, here: Here):
     (new_shop / ".sartor" / "runs" / "1").mkdir(parents=True)
-    said = command("resume", cwd=new_shop)
+    said = here("resume")
     assert (said.status, said.out) == (2, "")
     assert "stopped before it began" in said.err

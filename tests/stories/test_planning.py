@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from typing import Any
 
 from tests.stories.conftest import Finished
 from tests.stories.shop import environment
@@ -12,13 +11,22 @@ _WITHOUT_PEFT = """
 import sys
 sys.modules["peft"] = None
 from sartor.cli import main
-main()
+for verb in ("plan", "run"):
+    sys.argv = ["sartor", verb, "need.yaml", "--json"]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+    sys.stdout.write("\\f")
 """
 
 
-def without_peft(*arguments: str, shop: Finished) -> Any:
+def test_peft_is_not_imported_before_a_method_that_needs_it_is_fitted(shop: Finished):
+    """Whether LoRA fits the backbone was found out by the first plan of the workspace."""
+    need = shop.folder / "need.yaml"
+    need.write_text(need.read_text().replace("[./tiny]}", "[./tiny], bundles: []}"))
     said = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_PEFT, *arguments, "--json"],
+        [sys.executable, "-c", _WITHOUT_PEFT],
         cwd=shop.folder,
         env=environment(),
         capture_output=True,
@@ -27,13 +35,6 @@ def without_peft(*arguments: str, shop: Finished) -> Any:
         check=False,
     )
     assert said.returncode == 0, said.stderr
-    return json.loads(said.stdout)
-
-
-def test_peft_is_not_imported_before_a_method_that_needs_it_is_fitted(shop: Finished):
-    """Whether LoRA fits the backbone was found out by the first plan of the workspace."""
-    need = shop.folder / "need.yaml"
-    need.write_text(need.read_text().replace("[./tiny]}", "[./tiny], bundles: []}"))
-    plan = without_peft("plan", "need.yaml", shop=shop)
+    plan, run = (json.loads(each) for each in said.stdout.removesuffix("\f").split("\f"))
     assert "lora" in [rung["rung"] for rung in plan["plan"]]
-    assert without_peft("run", "need.yaml", shop=shop)["state"] == "met"
+    assert run["state"] == "met"

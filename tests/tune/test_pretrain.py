@@ -30,6 +30,17 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
         return find_backbone(str(make_tiny_bert(place / "tiny")))
 
 
+@pytest.fixture(scope="module")
+def learnt(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
+    """What each pretext task made of the backbone and 300 texts, without a break."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # bytes are compared
+    place = tmp_path_factory.mktemp("learnt")
+    made = {name: Pretraining(place, silent)(reading(backbone, name)) for name in NAMES}
+    torch.set_num_threads(before)
+    return made
+
+
 def texts(count: int = 300) -> list[str]:
     return [text for text, _ in reviews(count, 5)]
 
@@ -53,9 +64,9 @@ def module(backbone: Backbone, name: str, **settings: Any) -> torch.nn.Module:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_texts_are_learnt_and_the_result_is_a_backbone_like_any_other(
-    name: str, backbone: Backbone, tmp_path: Path
+    name: str, backbone: Backbone, learnt: dict[str, Backbone]
 ):
-    found = Pretraining(tmp_path, silent)(reading(backbone, name))
+    found = learnt[name]
     losses = [h["validation_log_loss"] for h in history(found)]
     assert min(losses[1:]) < losses[0], "nothing was learnt"
     assert found.name == f"{backbone.name}+{name}"
@@ -91,9 +102,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
-    name: str, backbone: Backbone, tmp_path: Path
+    name: str, backbone: Backbone, learnt: dict[str, Backbone], tmp_path: Path
 ):
-    whole = Pretraining(tmp_path / "whole", silent)(reading(backbone, name))
+    whole = learnt[name]
 
     def dies(event: Event) -> None:
         if isinstance(event, StageProgress) and event.done == event.total // 2 + 1:

@@ -37,9 +37,9 @@ __all__ = [
     "test_a_form_with_nothing_to_work_on_is_refused_and_no_graph_is_left",
     "test_answers_stay_close",
     "test_every_setting_is_documented_and_it_says_what_it_is_for",
-    "test_it_changes_the_form_and_leaves_its_source",
+    "test_it_changes_the_form_and_leaves_no_other_file",
     "test_it_works_on_joined_models_or_says_that_it_does_not",
-    "test_making_it_again_gives_the_same_bytes_and_no_path_of_this_machine",
+    "test_making_it_again_gives_the_same_bytes_and_no_path_of_this_machine_and_leaves_its_source",
     "test_once_more_changes_more_or_is_refused",
     "test_what_it_is_tried_for_becomes_less",
 ]
@@ -86,24 +86,22 @@ def made(
     return forms[compressor]
 
 
-def test_it_changes_the_form_and_leaves_its_source(
-    compressor: str, benches: tuple[Workbench, Workbench], tmp_path: Path
+def test_it_changes_the_form_and_leaves_no_other_file(
+    benches: tuple[Workbench, Workbench], made: Form
+) -> None:
+    assert {path.name for path in made.graph.parent.iterdir()} <= {GRAPH, TOKENIZER, FIT}
+    assert made.graph.read_bytes() != benches[0].form.graph.read_bytes()
+
+
+def test_making_it_again_gives_the_same_bytes_and_no_path_of_this_machine_and_leaves_its_source(
+    compressor: str, benches: tuple[Workbench, Workbench], made: Form, tmp_path: Path
 ) -> None:
     bench = benches[0]
     before = _bytes(*_folders(bench.form))
 
-    bench.compressed(compressor, tmp_path / "new")
+    bench.compressed(compressor, tmp_path / "machine-of-mine")
 
     assert _bytes(*_folders(bench.form)) == before
-    assert {path.name for path in (tmp_path / "new").iterdir()} <= {GRAPH, TOKENIZER, FIT}
-    assert (tmp_path / "new" / GRAPH).read_bytes() != bench.form.graph.read_bytes()
-
-
-def test_making_it_again_gives_the_same_bytes_and_no_path_of_this_machine(
-    compressor: str, benches: tuple[Workbench, Workbench], made: Form, tmp_path: Path
-) -> None:
-    benches[0].compressed(compressor, tmp_path / "machine-of-mine")
-
     found = _bytes(tmp_path / "machine-of-mine")
     assert found == _bytes(made.graph.parent)
     assert not [name for name, held in found.items() for trace in _TRACES if trace in held]

@@ -1,0 +1,18 @@
+"""What holds for all tests: no verdict hangs on a clock, and no time goes where nobody looks."""
+
+import logging
+import os
+
+from hypothesis import settings
+
+# Several workers fill the cores; threads beyond that only wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A machine that is busy with something else takes longer over an example.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
+
+# torch describes every step of an export to this logger once it has a listener, and pytest listens
+# to each logger that hands nothing on: an export took several times as long.
+logging.getLogger("torch.__trace").addHandler = lambda handler: None
