@@ -10,7 +10,7 @@ import numpy as np
 
 from sartor.core.phrases import Phrase
 from sartor.core.texts import shown
-from sartor.core.types import Backbone, Examples
+from sartor.core.types import Backbone, Examples, one_label
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
@@ -303,7 +303,7 @@ def _artefact(artefact: Artefact) -> dict[str, Any]:
 
 def _confusion(subject: Subject) -> dict[str, Any]:
     """Rows by true and answered label; empty where a row has not one of each."""
-    if subject.target != "label":
+    if not one_label(subject.target):
         return {}
     found = outcomes(subject)
     return {"labels": list(found.classes), "counts": found.confusion().tolist()}

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
+from sartor.core.likelihood import Truth
 from sartor.tasks._encoder.model import TextClassifier, layers_of
 
 
@@ -36,6 +37,19 @@ class OneText:
             tokenizer: Of the texts, for a task whose model must know how they are joined.
         """
         return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+
+    def open(self, model: nn.Module, truth: Truth, *, fresh: bool) -> None:
+        """Whatever the task does to a model before the loop trains it, in place; no weight of the
+        encoder is touched.
+
+        Args:
+            model: With a head.
+            truth: Of the training rows.
+            fresh: Whether the head was drawn just now, and knows nothing.
+        """
+
+    def close(self, model: nn.Module) -> None:
+        """Undo `open` when training has ended: the outputs stay, the head is a plain one again."""
 
     def reads(self, source: Any) -> Any:
         """Cached activations of single texts to those that a head on them reads."""
