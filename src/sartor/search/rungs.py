@@ -16,8 +16,8 @@ from sartor.tune.api import (
     Choosy,
     MindsPairs,
     OneLabelOnly,
-    ReadsNames,
     Reads,
+    ReadsNames,
     ReadsStates,
     Sheds,
 )

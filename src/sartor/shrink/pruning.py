@@ -6,6 +6,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from sartor.core.likelihood import unknown
 from sartor.core.types import Examples
 from sartor.shrink.api import Bench
 from sartor.shrink.students import Batch, Whole

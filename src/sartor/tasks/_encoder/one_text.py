@@ -1,7 +1,7 @@
 """How a task that reads single texts builds its models."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
 from torch import nn
@@ -15,6 +15,9 @@ class OneText:
     """To be inherited by the settings of such a task; `layers` is a field of theirs."""
 
     __slots__ = ()
+
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Settings of the loop that mean nothing to the task: no search moves them."""
 
     layers: tuple[int, ...]
 

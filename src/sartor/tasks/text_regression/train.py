@@ -1,16 +1,17 @@
 """The training half of numbers: the loss, and the unit that a head trains in.
 
-L = mean over rows of ρ((z − y) / s),   ρ(e) = e² / 2, or Huber's: |e| counts as a line beyond `huber`
+L = mean over rows of ρ((z − y) / s),   ρ(e) = e² / 2, or Huber's: a line beyond `huber`
 
-s is the deviation of the training rows' numbers. While the loop trains, the head is m + s · (W x + b)
-with m their mean, so that learning rates mean the same whatever the numbers count; closing folds m
-and s into W and b, and the model that ships answers in the numbers' own unit.
+s is the deviation of the training rows' numbers. While the loop trains, the head answers
+m + s · (W x + b) with m their mean, so that learning rates mean the same whatever the numbers
+count; closing folds m and s into W and b, and the model that ships answers in the numbers' own
+unit.
 
 Huber 1964, https://doi.org/10.1214/aoms/1177703732
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ __all__ = ["TextRegression", "load"]
 @dataclass(frozen=True, slots=True)
 class TextRegression(OneText):
     """What the task adds to every method's settings."""
+
+    unused: ClassVar[tuple[str, ...]] = ("label_smoothing",)
 
     layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
     """Hidden states the head reads, concatenated; negative counts from the top, 0 is the
