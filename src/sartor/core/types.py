@@ -13,9 +13,13 @@ TargetKind = Literal["label", "level", "labels", "number", "spans", "boxes", "te
 """Form of what is predicted; a level is a label of a list whose order means something."""
 
 
+VALUE = "value"
+"""Key of a number in an answer."""
+
+
 def answer_key(kind: TargetKind) -> str:
     """Under which key an answer, or a correction, holds what is predicted."""
-    return {"level": "label", "number": "value"}.get(kind, kind)
+    return {"level": "label", "number": VALUE}.get(kind, kind)
 
 
 def one_label(kind: TargetKind) -> bool:

@@ -32,7 +32,7 @@ from sartor.search.product import Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
-from sartor.shrink.parity import Parity, parity
+from sartor.shrink.parity import Parity
 
 PROMPT = "prompt"
 TOLERANCE = 0.02
@@ -275,8 +275,7 @@ class Maker:
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision)
         subject = self._subject(bundle, held.validation, answers)
-        truth = [held.task.target.text(each) for each in held.validation.target]
-        found = parity(before, answers, truth, TOLERANCE, lambda a: held.task.brief(a).best)
+        found = _compared(held, before, answers)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
         chance = chance_of_met(
