@@ -83,7 +83,7 @@ def _artefact_score(
 
 
 def prefers_less(found: Result, metric: str) -> bool:
-    """Whether the need asks for less of the metric that candidates are compared by, as of errors."""
+    """Whether the need asks for less of the metric that is compared, as of errors."""
     for verdict in found.verdicts:
         criterion = bound(verdict.criterion)
         if criterion is not None and metric in (verdict.criterion, criterion.metric):

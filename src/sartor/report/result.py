@@ -266,7 +266,7 @@ class Result:
     left_out: tuple[LeftOut, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
-    confusion: Confusion = Confusion()
+    confusion: Confusion = field(default_factory=Confusion)
     by_label: tuple[Found, ...] = ()
     numbers: tuple[Numbered, ...] = ()
     gap: Gap = Gap()

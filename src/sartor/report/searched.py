@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from sartor.report.options import front, leading_metric, options_of
+from sartor.report.options import front, leading_metric, options_of, prefers_less
 from sartor.report.result import Candidate, Result, read_result
 from sartor.report.words import Words, plain, short
 

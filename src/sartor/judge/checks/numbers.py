@@ -25,6 +25,8 @@ from sartor.judge.statistic import Floats, Statistic, difference, mean, proporti
 from sartor.need.criterion import Criterion
 from sartor.tasks._target.number import number_of
 
+_DRAWN = 400
+"""Rows that a page can show."""
 _UNITS = ("mae", "rmse", "interval_width")
 _SIGNED = ("pearson", "spearman", "r2")
 _INTERVALS = ("coverage", "interval_width")
@@ -69,6 +71,26 @@ def values(subject: Subject, truth: Floats) -> Floats:
     said = [answer.get("value") for answer in subject.answers]
     blank = float(truth.mean()) if len(truth) else 0.0
     return np.array([blank if v is None else float(str(v)) for v in said], np.float64)
+
+
+def numbered(subject: Subject) -> list[dict[str, float]]:
+    """Rows that were answered, with truth, answer and interval, as JSON; at most some hundreds."""
+    answered = [
+        (truth, answer)
+        for truth, answer in zip(subject.examples.target, subject.answers, strict=True)
+        if answer.get("value") is not None and answer.get("low") is not None
+    ]
+    # Evenly over the rows, whose order says nothing.
+    step = max(1, -(-len(answered) // _DRAWN))
+    return [
+        {
+            "truth": float(truth),
+            "said": float(str(answer["value"])),
+            "low": float(str(answer["low"])),
+            "high": float(str(answer["high"])),
+        }
+        for truth, answer in answered[::step]
+    ]
 
 
 def _of_values(metric: str, truth: Floats, said: Floats) -> Statistic:
