@@ -24,7 +24,7 @@ from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
-from sartor.search.assess import Held, of_the_artefact, timed
+from sartor.search.assess import Held, of_the_artefact, target_kind, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, Chain, compress, title
 from sartor.search.ladder import ENOUGH
@@ -32,7 +32,7 @@ from sartor.search.product import Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
-from sartor.shrink.parity import Parity
+from sartor.shrink.parity import Parity, of_numbers, parity
 
 PROMPT = "prompt"
 TOLERANCE = 0.02
@@ -331,6 +331,17 @@ class Maker:
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
         )
         return replace(artefact, verdicts=verdicts, chance=chance.overall)
+
+
+def _compared(
+    held: Held, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> Parity:
+    """Answers to the validation rows before and after a change."""
+    task, target = held.task, held.validation.target
+    if target_kind(task) == "number":
+        return of_numbers(before, after, target, TOLERANCE)
+    truth = [task.target.text(each) for each in target]
+    return parity(before, after, truth, TOLERANCE, lambda a: task.brief(a).best)
 
 
 def _content(form: Form) -> dict[str, Path]:
