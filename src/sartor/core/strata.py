@@ -33,8 +33,13 @@ def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
         return [names_of(answer) for answer in answers]
     numbers = np.array(answers, np.float64)
     parts = int(np.clip(len(numbers) // _IN_PART, 2, _PARTS))
-    cuts = np.unique(np.quantile(numbers, np.arange(1, parts) / parts, method="higher"))
-    place = np.searchsorted(cuts, numbers, side="right")
+    distinct = np.unique(numbers)
+    cuts = np.unique(np.quantile(numbers, np.arange(1, parts) / parts, method="lower"))
+    cuts = cuts[cuts < distinct[-1]]
+    if len(distinct) <= parts or not len(cuts):
+        # A few values, or one that most rows have: what lies below the largest is no part of it.
+        cuts = distinct[:-1] if len(distinct) <= parts else distinct[-2:-1]
+    place = np.searchsorted(cuts, numbers, side="left")
     names: dict[int, tuple[str, ...]] = {}
     for part in np.unique(place).tolist():
         inside = numbers[place == part]
