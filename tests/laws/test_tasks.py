@@ -27,6 +27,25 @@ SAMPLES = {
         examples("same", "different", roles=("text", "text_pair")),
         [(" same ", "same"), ("a; b", "a; b")],
     ),
+    "ordinal": Sample(
+        "ordinal",
+        examples("1", "3", "2", "10"),
+        [(" 3 ", "3"), ("3.0", "3"), ("３", "3"), ("so-so", "so-so"), ("cafe\u0301", "café")],
+    ),
+    "text_regression": Sample(
+        "text_regression",
+        examples(3.5, -2.0, 0.0, 1234.0, 0.25),
+        [
+            ("3.5", 3.5),
+            (" 1,234 ", 1234.0),
+            ("1,234.5", 1234.5),
+            ("３．５", 3.5),
+            ("\u22122", -2.0),
+            ("1e-3", 0.001),
+            ("+.5", 0.5),
+            ("-0", 0.0),
+        ],
+    ),
     "multi_label": Sample(
         "multi_label",
         examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),

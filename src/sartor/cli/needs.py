@@ -28,7 +28,11 @@ def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
     task: Annotated[
-        str, typer.Option(help="What is predicted: multi_label, or text_pair for two texts a row.")
+        str,
+        typer.Option(
+            help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
+            " for a number, ordinal for levels in an order."
+        ),
     ] = "text_classification",
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
     json: Json = False,

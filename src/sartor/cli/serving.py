@@ -181,6 +181,8 @@ def listen(
     out = sys.stdout.write
     out(f"{found.requests:,} requests, {found.rows:,} answers, {found.abstained:,} abstentions.\n")
     out(f"Feedback on {found.said.n:,}: {found.said.agreed:,} agreed. {found.note}\n")
+    if found.distance is not None:
+        out(f"  the right numbers lay {found.distance:.4g} from the answers on average\n")
     for heading, groups in (("answer", found.by_class), ("segment", found.by_segment)):
         for group in groups:
             out(f"  {heading} {group.name}: {group.agreed:,} of {group.n:,} agreed\n")

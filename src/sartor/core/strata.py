@@ -1,12 +1,19 @@
 """Rows by what they can be counted under, whatever the form of a task's answers.
 
-An answer is one label (a `str`), a set of labels (a `tuple` of them), or something else, such as a
-number, that no rows share.
+An answer is one label (a `str`), a set of labels (a `tuple` of them), or a number, which is counted
+under the part of their range it lies in.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
+
+import numpy as np
+
+_PARTS = 10
+"""Most parts that the range of numbers is cut into, of equally many rows."""
+_IN_PART = 20
+"""Rows of a part that make it worth one."""
 
 
 def names_of(answer: Any) -> tuple[str, ...]:
@@ -16,14 +23,36 @@ def names_of(answer: Any) -> tuple[str, ...]:
     return cast("tuple[str, ...]", answer) if isinstance(answer, tuple) else ()
 
 
+def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
+    """For each answer the names it is counted under: its labels, or the part of the numbers' range.
+
+    Args:
+        answers: All of a table: where the parts end depends on them.
+    """
+    if not answers or not all(isinstance(answer, float) for answer in answers):
+        return [names_of(answer) for answer in answers]
+    numbers = np.array(answers, np.float64)
+    parts = int(np.clip(len(numbers) // _IN_PART, 2, _PARTS))
+    distinct = np.unique(numbers)
+    cuts = np.unique(np.quantile(numbers, np.arange(1, parts) / parts, method="lower"))
+    cuts = cuts[cuts < distinct[-1]]
+    if len(distinct) <= parts or not len(cuts):
+        # A few values, or one that most rows have: what lies below the largest is no part of it.
+        cuts = distinct[:-1] if len(distinct) <= parts else distinct[-2:-1]
+    place = np.searchsorted(cuts, numbers, side="left")
+    names: dict[int, tuple[str, ...]] = {}
+    for part in np.unique(place).tolist():
+        inside = numbers[place == part]
+        names[part] = (f"{inside.min():.4g} – {inside.max():.4g}",)
+    return [names[part] for part in place.tolist()]
+
+
 def strata(answers: Sequence[Any]) -> list[str]:
     """One name a row, to draw parts by in which every label keeps its share.
 
     Of several labels it is the one that the fewest rows have: a part that keeps the shares of the
     rare ones keeps those of the others too. Empty where an answer has no label.
     """
-    counts = Counter(name for answer in answers for name in names_of(answer))
-    return [
-        min(names_of(answer), key=lambda name: (counts[name], name), default="")
-        for answer in answers
-    ]
+    names = counted_under(answers)
+    counts = Counter(name for each in names for name in each)
+    return [min(each, key=lambda name: (counts[name], name), default="") for each in names]

@@ -9,7 +9,22 @@ from sartor.core.hashing import digest
 from sartor.core.texts import Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
-TargetKind = Literal["label", "labels", "number", "spans", "boxes", "text", "image"]
+TargetKind = Literal["label", "level", "labels", "number", "spans", "boxes", "text", "image"]
+"""Form of what is predicted; a level is a label of a list whose order means something."""
+
+
+VALUE = "value"
+"""Key of a number in an answer."""
+
+
+def answer_key(kind: TargetKind) -> str:
+    """Under which key an answer, or a correction, holds what is predicted."""
+    return {"level": "label", "number": VALUE}.get(kind, kind)
+
+
+def one_label(kind: TargetKind) -> bool:
+    """Whether an answer is one label of a list, in an order or in none."""
+    return kind in ("label", "level")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ repeats it would let the model learn the exam.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -22,6 +23,7 @@ from sartor.data.normalise import (
     content_id,
     normalise_text,
 )
+from sartor.data.numbers import are_numbers, number_faults
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
 from sartor.tasks import Target, Unreadable
@@ -102,6 +104,10 @@ class _Rows:
     def alive_inputs(self) -> dict[str, list[str]]:
         """Role to the texts of the rows that are still in."""
         return {r: [values[i] or "" for i in self.alive] for r, values in self.inputs.items()}
+
+    def answers(self, some: Sequence[int]) -> list[Any]:
+        """The answers of rows that have one, in the task's form."""
+        return [self.target.value(self.labels[i] or "") for i in some]
 
     def where(self, i: int) -> str:
         return place(*self.places[i])
@@ -219,13 +225,18 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
 
 
 def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
-    return label_faults(_labelled(rows), labels) if label and rows.alive else []
+    if not label or not rows.alive:
+        return []
+    answers = rows.answers(rows.alive)
+    if are_numbers(answers):
+        return number_faults(answers, rows.places[rows.alive[0]], labels)
+    return label_faults(_labelled(rows), labels)
 
 
 def _labelled(rows: _Rows) -> Labelled:
     return Labelled(
         [rows.places[i] for i in rows.alive],
-        [names_of(rows.target.value(rows.labels[i] or "")) for i in rows.alive],
+        [names_of(answer) for answer in rows.answers(rows.alive)],
         [rows.splits[i] for i in rows.alive],
     )
 
@@ -295,7 +306,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
             continue
         group.sort(key=rows.rank)
         found = sorted({rows.labels[i] or "" for i in group})
-        if len(found) > 1:
+        if len(found) > 1 and not are_numbers(rows.answers(group)):
             conflicts.append(
                 Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
             )
@@ -310,6 +321,8 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     # Rows of the highest split decide: a training row cannot throw out a test row.
     peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
     if len({rows.labels[i] for i in peers}) > 1:
+        if are_numbers(numbers := rows.answers(peers)):
+            return _averaged(rows, group, peers, numbers)
         told = "; ".join(f"{rows.labels[i]!r} at {rows.where(i)}" for i in group[:4])
         return {i: ("conflicting labels", told) for i in group}
     gone: dict[int, tuple[str, str]] = {}
@@ -320,6 +333,20 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
             told = f"{rows.labels[i]!r} here, {rows.labels[first]!r} at {rows.where(first)}"
             gone[i] = ("conflicting labels", told)
     return gone
+
+
+def _averaged(
+    rows: _Rows, group: list[int], peers: list[int], numbers: Sequence[float]
+) -> dict[int, tuple[str, str]]:
+    """The first of the peers takes the mean of what several raters gave the same text."""
+    first, mean = peers[0], rows.target.text(sum(numbers) / len(numbers))
+    told = ", ".join(rows.labels[i] or "" for i in peers[:8]) + (" …" if len(peers) > 8 else "")
+    rows.labels[first] = mean
+    text = excerpt(shown(rows.text(first)))
+    detail = f"{mean} is the mean of {told}"
+    rows.changed.append(Change(*rows.places[first], "changed", "averaged", detail, text))
+    gone = {i: ("averaged", f"into {rows.where(first)}") for i in peers[1:]}
+    return {i: gone.get(i, ("duplicate", f"of {rows.where(first)}")) for i in group if i != first}
 
 
 def _nearly_repeated(rows: _Rows) -> None:

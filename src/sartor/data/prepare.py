@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from sartor.core.errors import DataError
-from sartor.core.strata import names_of
+from sartor.core.strata import counted_under
 from sartor.core.texts import shown
 from sartor.core.types import Examples
 from sartor.data.changes import Change, excerpt
@@ -52,7 +52,7 @@ class Gathered:
     columns: Columns
 
     def label_counts(self) -> dict[str, int]:
-        """Rows by label, most frequent first."""
+        """Rows by label, most frequent first; of numbers by parts of their range."""
         names = _labels(self.cleaned.frame, self.columns)
         return dict(Counter(name for each in names for name in each).most_common())
 
@@ -263,5 +263,4 @@ def user_columns(examples: Examples) -> list[str]:
 
 
 def _labels(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, ...]]:
-    answers = (columns.target.value(text or "") for text in texts_of(frame[columns.label]))
-    return [names_of(answer) for answer in answers]
+    return counted_under([columns.target.value(t or "") for t in texts_of(frame[columns.label])])

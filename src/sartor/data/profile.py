@@ -2,17 +2,19 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from sartor.core.errors import DataError
-from sartor.core.strata import names_of
+from sartor.core.strata import counted_under, names_of
 from sartor.core.types import Modality
 from sartor.data.language import languages
 from sartor.data.normalise import MISSING_TEXT
+from sartor.data.numbers import are_numbers
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
 from sartor.data.times import times_of
 from sartor.tasks import Target, Unreadable
@@ -23,7 +25,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "body", "review", "comment", "content", "message", "sentence", "utterance",
              "description", "question", "title", "文本", "内容", "评论", "正文", "描述", "问题"),
     "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
-              "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图"),
+              "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图",
+              "评分", "分数", "得分"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
               "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
@@ -126,14 +129,38 @@ def profile(frame: pl.DataFrame, text: str | Sequence[str], label: str = "") -> 
 
 
 def counted(frame: pl.DataFrame, label: str, target: Target = ONE_LABEL) -> dict[str, int]:
-    """Label to rows, most frequent first; cells that are no answer are left out."""
-    counts = Counter[str]()
-    for cell in texts_of(frame[label]):
+    """Label to rows, most frequent first; cells that are no answer are left out.
+
+    Of numbers: part of their range to rows.
+    """
+    answers = list(_read(texts_of(frame[label]), target))
+    counts = Counter(name for names in counted_under(answers) for name in names)
+    return dict(counts.most_common())
+
+
+def _read(cells: Sequence[str | None], target: Target) -> Iterator[Any]:
+    for cell in cells:
         try:
-            counts.update(names_of(target.value(target.read(cell))) if cell else ())
+            if cell:
+                yield target.value(target.read(cell))
         except Unreadable:
             continue
-    return dict(counts.most_common())
+
+
+def _numbers(frame: pl.DataFrame, skip: str | None, target: Target) -> str | None:
+    """The column of numbers, where the task predicts one: by its name, else the most varied."""
+    best: tuple[tuple[int, int], str] | None = None
+    for name in frame.columns:
+        cells = [cell for cell in texts_of(frame[name].head(1000)) if cell and cell.strip()]
+        found = list(_read(cells, target))
+        if name in OURS or name == skip or len(set(found)) < 2 or not are_numbers(found):
+            continue
+        # A few broken cells are told of row by row; a column of words is none of numbers.
+        if len(found) < 0.9 * len(cells) or _named(name, "group") or _named(name, "time"):
+            continue
+        rank = -_rank(name, "label"), len(set(found))
+        best = (rank, name) if best is None or rank > best[0] else best
+    return None if best is None else best[1]
 
 
 def _several(frame: pl.DataFrame, skip: str | None, target: Target) -> str | None:
@@ -165,8 +192,10 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     reasons: list[str] = []
     text = _best(columns, "text", reasons)
     rest = [c for c in columns if c.name != text]
-    label = _several(frame, text, target)
+    label = _numbers(frame, text, target)
     if label:
+        reasons.append(f"label = {label}: its cells are numbers.")
+    elif label := _several(frame, text, target):
         reasons.append(f"label = {label}: its cells hold several labels.")
     else:
         label = _best(rest, "label", reasons)

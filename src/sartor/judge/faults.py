@@ -100,3 +100,43 @@ def label_fault(criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
             near_miss(label, outputs),
         )
     return None
+
+
+def scale_fault(
+    criterion: Criterion,
+    *,
+    units: Collection[str],
+    signed: Collection[str],
+    alone: Collection[str] = (),
+) -> Fault | None:
+    """Why no sample of rows can show the threshold of a metric of numbers or levels, or None.
+
+    Args:
+        criterion: Of such a metric.
+        units: Metrics in the answers' own unit, from 0 upwards.
+        signed: Correlations and the like, at most 1 and below 0 where answers mislead; any other
+            metric is a share, from 0 to 1.
+        alone: Metrics that a baseline does not have.
+    """
+    metric, limit, more = criterion.metric, criterion.threshold, criterion.wants_more
+    if criterion.comparison in ("==", "!="):
+        what = f"no sample can show that {metric} is exactly {limit:g}"
+        return Fault(criterion.line, f"{criterion.text!r}: {what}.", "use >= or <=.")
+    if criterion.relative_to:
+        if metric not in alone:
+            return None
+        what = f"{criterion.text!r}: the baseline's answers have no {metric}."
+        return Fault(criterion.line, what, "compare mae, rmse or a correlation with the baseline.")
+    if metric in units:
+        possible, said = limit > 0, f"{metric} lies above 0"
+    elif metric in signed:
+        possible, said = limit < 1 if more else limit <= 1, f"{metric} is at most 1"
+    else:
+        possible = (0 <= limit < 1) if more else (0 < limit <= 1)
+        said = f"{metric} lies between 0 and 1"
+    if possible:
+        return None
+    if limit == 1:
+        said += ", and no finite number of rows can show 1"
+    what = f"{criterion.text!r} cannot be met: {said}."
+    return Fault(criterion.line, what, "write a threshold inside that range, e.g. 0.6.")

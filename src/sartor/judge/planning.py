@@ -13,6 +13,8 @@ from sartor.need.criterion import Bound, Criterion
 _USUAL = 0.7
 """Chance that the planned rows are enough."""
 _MOST = 1_000_000
+_IN_UNITS = frozenset({"mae", "rmse", "interval_width"})
+"""Metrics in the answers' own unit: no proportion stands for them."""
 _RANGE = (0.5, 0.9)
 """Chances at the two ends of a stated range of further rows."""
 
@@ -195,6 +197,8 @@ def _planned(criterion: Criterion, shares: Mapping[str, float]) -> int:
 
 def _rows(criterion: Criterion, share: float) -> int:
     threshold = criterion.threshold
+    if criterion.metric in _IN_UNITS:
+        return 0
     if criterion.relative_to:
         truth = threshold + 0.05
     elif not 0 <= threshold < 1 or (threshold == 0 and not criterion.wants_more):

@@ -6,7 +6,7 @@ from functools import cache
 
 from sartor.core.errors import Fault, NeedError
 from sartor.core.near import near_miss
-from sartor.core.types import Examples, TargetKind
+from sartor.core.types import Examples, TargetKind, one_label
 from sartor.judge.api import CHECKS, Check, TakesPrices
 from sartor.need.costs import PriceBook
 from sartor.need.criterion import Combine, Condition, Criterion
@@ -58,7 +58,9 @@ def metrics(target: TargetKind | None = None) -> dict[str, str]:
 def _checks(target: TargetKind | None = None) -> tuple[Check, ...]:
     # Looking for entry points reads every installed distribution: once a process is enough.
     if target is not None:
-        return tuple(check for check in _checks() if check.target in (None, target))
+        # What counts labels counts levels too; what minds their order counts levels alone.
+        forms = {None, target, "label" if one_label(target) else None}
+        return tuple(check for check in _checks() if check.target in forms)
     return tuple(CHECKS.get(name)() for name in CHECKS.names())
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
-from sartor.core.types import Examples, TargetKind
+from sartor.core.types import Examples, TargetKind, answer_key
 from sartor.judge.alpha import two_sided
 from sartor.judge.api import Subject
 from sartor.judge.intervals import bootstrap
@@ -24,6 +24,8 @@ from sartor.need.criterion import Criterion
 _LINE_BYTES = 1_000_000
 _FILE_BYTES = 2_000_000_000
 _SHOWN = 5
+_LABEL = '"refund"'
+_EXAMPLES = {"labels": '["refund", "late"]', "value": "3.5"}
 
 
 class _Line(BaseModel):
@@ -34,6 +36,9 @@ class _Line(BaseModel):
     id: str | int | None = None
     label: str | None = None
     labels: list[str] | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -76,13 +81,12 @@ def read_predictions(
     Raises:
         DataError: If a line is no such object, or the lines and the examples do not match.
     """
-    lines = list(_lines(path))
+    lines, key = list(_lines(path)), answer_key(target)
     for number, line in lines:
-        if target not in line.model_fields_set:
-            example = '["refund", "late"]' if target == "labels" else '"refund"'
+        if key not in line.model_fields_set:
             raise DataError(
-                f"{path}, line {number:,}: {target}: Field required.",
-                fix=f'write e.g. {{"id": "7", "{target}": {example}}}.',
+                f"{path}, line {number:,}: {key}: Field required.",
+                fix=f'write e.g. {{"id": "7", "{key}": {_EXAMPLES.get(key, _LABEL)}}}.',
             )
         _known(path, number, line, outputs)
     with_id = [line for _, line in lines if line.id is not None]
@@ -92,7 +96,8 @@ def read_predictions(
             fix="give every line an id, or none and keep the order of the rows.",
         )
     ordered = _by_id(path, lines, examples) if with_id else _in_order(path, lines, examples)
-    return [_set(line) if target == "labels" else _answer(line) for line in ordered]
+    form = {"labels": _set, "number": _number}.get(target, _answer)
+    return [form(line) for line in ordered]
 
 
 def compare(
@@ -210,6 +215,11 @@ def _in_order(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples
 def _set(line: _Line) -> dict[str, object]:
     stated = {"probabilities": line.probabilities} if line.probabilities else {}
     return {"labels": line.labels, **stated}
+
+
+def _number(line: _Line) -> dict[str, object]:
+    ends = {"low": line.low, "high": line.high}
+    return {"value": line.value, **{name: end for name, end in ends.items() if end is not None}}
 
 
 def _answer(line: _Line) -> dict[str, object]:

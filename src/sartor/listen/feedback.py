@@ -37,7 +37,7 @@ class Agreement:
     Args:
         name: A label, a segment, or "all".
         n: Answers with feedback.
-        agreed: Those where the best label was the right one.
+        agreed: Those where the best label was the right one, or the number's interval held it.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Summary:
         comments: Newest first.
         audit: None where no sample was drawn.
         note: Why the agreement is biased.
+        distance: Mean distance of answers that are numbers from what users said; None without any.
     """
 
     requests: int
@@ -101,6 +102,7 @@ class Summary:
     comments: tuple[Comment, ...]
     audit: Audit | None
     note: str = BIAS
+    distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +126,29 @@ class _Said:
     segment: str | None
     audited: bool
     several: bool
+    coverage: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def number(self) -> bool:
+        """Whether the answer is a number, which says how often its interval holds the truth."""
+        return self.coverage is not None
 
     @property
     def agreed(self) -> bool:
-        return self.best == self.label
+        """Whether the answer was right; of a number, whether the truth lies in its interval."""
+        if not self.number:
+            return self.best == self.label
+        if self.low is None or self.high is None:
+            return False
+        return self.low <= float(self.label) <= self.high
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is right: one label, or those of the set."""
+        """What is right: one label, or those of the set; none of a number."""
+        if self.number:
+            return ()
         return LabelSet().value(self.label) if self.several else (self.label,)
 
 
@@ -150,7 +167,9 @@ def summary(store: Store, bundle: str | None = None, tenant: str | None = None) 
         known = _labels(connection, which)
         comments = _comments(connection, which)
         drawn = connection.scalar(_of(_DRAWN, which)) or 0
-    wrong = Counter((one.best, one.label) for one in said if not one.agreed)
+    named = [one for one in said if not one.number]
+    apart = [abs(float(one.best) - float(one.label)) for one in said if one.number and one.best]
+    wrong = Counter((one.best, one.label) for one in named if not one.agreed)
     new = Counter(label for one in said for label in one.labels if label not in known)
     return Summary(
         requests=served.requests,
@@ -159,12 +178,13 @@ def summary(store: Store, bundle: str | None = None, tenant: str | None = None) 
         first=served.first,
         last=served.last,
         said=_agreement("all", said),
-        by_class=_grouped(said, lambda one: one.best),
+        by_class=_grouped(named, lambda one: one.best),
         by_segment=_grouped((s for s in said if s.segment is not None), lambda s: str(s.segment)),
         confused=tuple((a, b, n) for (a, b), n in wrong.most_common(_MOST)),
         new_labels=tuple(new.most_common(_MOST)),
         comments=comments,
         audit=_audit(drawn, [one for one in said if one.audited]) if drawn else None,
+        distance=sum(apart) / len(apart) if apart else None,
     )
 
 
@@ -261,6 +281,7 @@ def _latest(connection: sa.Connection, which: _Which) -> list[_Said]:
         sa.func.coalesce(feedback.c.segment, predictions.c.segment),
         audits.c.request_id.is_not(None),
         _SEVERAL,
+        *(predictions.c.answer[key].as_float() for key in ("coverage", "low", "high")),
     ).select_from(
         _SAID.outerjoin(
             audits,
@@ -278,7 +299,7 @@ def _labels(connection: sa.Connection, which: _Which) -> set[str]:
     query = sa.select(predictions.c.answer).where(predictions.c.request_id.in_(one_each))
     found: set[str] = set()
     for answer in connection.scalars(query):
-        found.update(answer["probabilities"])
+        found.update(answer.get("probabilities", ()))
     return found
 
 

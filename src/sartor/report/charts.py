@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 14, 40
 STRIP_WIDTH, STRIP_MARGIN = 180, 8
 _MOST_POINTS = 150
-_UNITS = ("_ms", "_mb")
+_UNITS = ("_ms", "_mb", "mae", "rmse", "interval_width")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +208,8 @@ def scatter(marks: Sequence[Mark], x_limit: float | None, y_limit: float | None)
     )
     return Scatter(
         tuple(points),
-        _ticks(x_scale),
-        _ticks(y_scale),
+        ticks(x_scale),
+        ticks(y_scale),
         None if x_limit is None else x_scale(x_limit),
         None if y_limit is None else y_scale(y_limit),
     )
@@ -242,7 +242,7 @@ def curves(named: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> Curves
         )
         for name, points in drawn
     ]
-    return Curves(tuple(lines), _ticks(x_scale, whole=True), _ticks(y_scale))
+    return Curves(tuple(lines), ticks(x_scale, whole=True), ticks(y_scale))
 
 
 def growth(
@@ -278,8 +278,8 @@ def growth(
         tuple((x_scale(n), y_scale(v), y_scale(a), y_scale(b)) for n, v, a, b in measured),
         x_scale(now),
         None if target is None else y_scale(target),
-        _ticks(x_scale, whole=True),
-        _ticks(y_scale),
+        ticks(x_scale, whole=True),
+        ticks(y_scale),
     )
 
 
@@ -290,7 +290,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _ticks(scale: Scale, *, whole: bool = False) -> tuple[Tick, ...]:
+def ticks(scale: Scale, *, whole: bool = False) -> tuple[Tick, ...]:
     """Three to six round numbers inside the scale."""
     rough = (scale.high - scale.low) / 4
     # Below what nine decimals can tell apart, all ticks would read the same.

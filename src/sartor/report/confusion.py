@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sartor.report.result import Confusion
+from sartor.report.answers import Confusion
 
 MOST_LABELS = 10
 

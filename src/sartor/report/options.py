@@ -82,25 +82,38 @@ def _artefact_score(
     return chosen - max(artefact.worst_drop, 0.0), True
 
 
-def front(options: Sequence[Option]) -> list[Option]:
+def prefers_less(found: Result, metric: str) -> bool:
+    """Whether the need asks for less of the metric that is compared, as of errors."""
+    for verdict in found.verdicts:
+        criterion = bound(verdict.criterion)
+        if criterion is not None and metric in (verdict.criterion, criterion.metric):
+            return not criterion.wants_more
+    return False
+
+
+def front(options: Sequence[Option], *, less: bool = False) -> list[Option]:
     """The Pareto front over score, size and latency: those that no other beats on all of them.
 
     Only what has a score and a size can be compared; a latency that was not measured beats none.
     The smallest first.
+
+    Args:
+        options: To compare.
+        less: Whether a lower score is the better one.
     """
     known = [o for o in options if o.score is not None and o.size_mb is not None]
-    best = [o for o in known if not any(_beats(other, o) for other in known)]
+    best = [o for o in known if not any(_beats(other, o, less) for other in known)]
     return sorted(best, key=lambda o: (o.size_mb or 0.0, o.number))
 
 
-def _beats(one: Option, other: Option) -> bool:
-    mine, theirs = _costs(one), _costs(other)
+def _beats(one: Option, other: Option, less: bool) -> bool:
+    mine, theirs = _costs(one, less), _costs(other, less)
     return all(m <= t for m, t in zip(mine, theirs, strict=True)) and mine != theirs
 
 
-def _costs(option: Option) -> tuple[float, float, float]:
+def _costs(option: Option, less: bool) -> tuple[float, float, float]:
     never = float("inf")
-    score = -never if option.score is None else option.score
+    score = -never if option.score is None else -option.score if less else option.score
     size = never if option.size_mb is None else option.size_mb
     latency = never if option.latency_ms is None else option.latency_ms
     return -score, size, latency

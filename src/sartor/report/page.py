@@ -12,11 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sartor.need.verdict import Verdict
-from sartor.report import charts, confusion
+from sartor.report import charts, confusion, numbers
 from sartor.report.costs import CostWords
 from sartor.report.glossary import changes, glosses
 from sartor.report.headline import headline
-from sartor.report.options import Option, front, leading_metric, options_of
+from sartor.report.options import Option, front, leading_metric, options_of, prefers_less
 from sartor.report.result import Candidate, MoreLabels, Result, Rung, read_result
 from sartor.report.words import Words, bound, clip, known_language, measured, short, translator
 
@@ -70,7 +70,7 @@ def render(result: Mapping[str, Any], *, language: str = "en") -> str:
     words = Words.of(language)
     metric = leading_metric(found)
     options = [option for option in options_of(found, metric) if option.measured]
-    unbeaten = front(options)
+    unbeaten = front(options, less=prefers_less(found, metric))
     ladder, ticks = _ladder(found)
     return (
         _templates()
@@ -99,6 +99,8 @@ def render(result: Mapping[str, Any], *, language: str = "en") -> str:
             growths=_growths(found.labels, words),
             costs=CostWords(words, found.serving_costs) if found.serving_costs else None,
             matrix=confusion.matrix(found.confusion),
+            plot=numbers.plot(found.numbers),
+            residuals=numbers.residuals(found.numbers),
             clip=clip,
             charts=charts,
         )

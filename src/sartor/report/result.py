@@ -23,16 +23,10 @@ from pydantic.fields import FieldInfo
 from sartor.core.errors import WorkspaceError
 from sartor.core.phrases import Phrase
 from sartor.need.verdict import State, Verdict
+from sartor.report.answers import Confusion, Found, Numbered, Word
 from sartor.report.costs import ServingCosts
 from sartor.report.words import plain
 
-
-def _word(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-Word = Annotated[str, BeforeValidator(_word)]
-"""A label, a name or a fact; JSON may hold it as a number."""
 Span = tuple[float, float]
 
 
@@ -155,36 +149,6 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
-    """`counts[true][answered]`, in the order of `labels`."""
-
-    labels: tuple[Word, ...] = ()
-    counts: tuple[tuple[int, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One label of rows that may have several: rows that have it, were given it, and both."""
-
-    label: Word = ""
-    true: int = 0
-    said: int = 0
-    hits: int = 0
-
-    @property
-    def precision(self) -> float | None:
-        return self.hits / self.said if self.said else None
-
-    @property
-    def recall(self) -> float | None:
-        return self.hits / self.true if self.true else None
-
-    @property
-    def f1(self) -> float | None:
-        return 2 * self.hits / (self.true + self.said) if self.true + self.said else None
-
-
-@dataclass(frozen=True, slots=True)
 class Gap:
     """One metric on the three parts of the data."""
 
@@ -302,8 +266,9 @@ class Result:
     left_out: tuple[LeftOut, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
-    confusion: Confusion = Confusion()
+    confusion: Confusion = field(default_factory=Confusion)
     by_label: tuple[Found, ...] = ()
+    numbers: tuple[Numbered, ...] = ()
     gap: Gap = Gap()
     errors: tuple[Mistake, ...] = ()
     next_steps: tuple[NextStep, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from sartor.report.options import front, leading_metric, options_of
+from sartor.report.options import front, leading_metric, options_of, prefers_less
 from sartor.report.result import Candidate, Result, read_result
 from sartor.report.words import Words, plain, short
 
@@ -32,7 +32,10 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
         "metric": metric,
         "ladder": _ladder(found, metric),
         "ended": found.search.why,
-        "front": [asdict(option) for option in front(options_of(found, metric))],
+        "front": [
+            asdict(option)
+            for option in front(options_of(found, metric), less=prefers_less(found, metric))
+        ],
         "importances": [asdict(each) for each in found.search.importances],
         "importances_by": found.search.by,
         "labels": [asdict(each) for each in found.labels],

@@ -24,7 +24,7 @@ from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
-from sartor.search.assess import Held, of_the_artefact, timed
+from sartor.search.assess import Held, of_the_artefact, target_kind, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, Chain, compress, title
 from sartor.search.ladder import ENOUGH
@@ -32,7 +32,7 @@ from sartor.search.product import Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
-from sartor.shrink.parity import Parity, parity
+from sartor.shrink.parity import Parity, of_numbers, parity
 
 PROMPT = "prompt"
 TOLERANCE = 0.02
@@ -275,8 +275,7 @@ class Maker:
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision)
         subject = self._subject(bundle, held.validation, answers)
-        truth = [held.task.target.text(each) for each in held.validation.target]
-        found = parity(before, answers, truth, TOLERANCE, lambda a: held.task.brief(a).best)
+        found = _compared(held, before, answers)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
         chance = chance_of_met(
@@ -332,6 +331,17 @@ class Maker:
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
         )
         return replace(artefact, verdicts=verdicts, chance=chance.overall)
+
+
+def _compared(
+    held: Held, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> Parity:
+    """Answers to the validation rows before and after a change."""
+    task, target = held.task, held.validation.target
+    if target_kind(task) == "number":
+        return of_numbers(before, after, target, TOLERANCE)
+    truth = [task.target.text(each) for each in target]
+    return parity(before, after, truth, TOLERANCE, lambda a: task.brief(a).best)
 
 
 def _content(form: Form) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.likelihood import Truth
+from sartor.core.likelihood import Truth, losses
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate, Examples, TargetKind, Use
 from sartor.judge.api import MeasuresArtefact, Subject
@@ -136,12 +136,21 @@ class Held:
         subject = self.subject(examples, answers)
         chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
         scores = values(self.criteria, subject)
+        return Assessment(
+            decision, scores, chance.overall, self._log_loss(logits, answers, examples)
+        )
+
+    def _log_loss(
+        self, logits: Floats, answers: Sequence[Mapping[str, Any]], examples: Examples
+    ) -> float:
+        """Mean, in nats, of what is answered; of numbers in units of the truth's deviation."""
+        if target_kind(self.task) == "number":
+            return float(losses(logits, self.task.truth(examples, self.outputs)).mean())
         right = [
             self.task.likelihood(answer, target)
             for answer, target in zip(answers, examples.target, strict=True)
         ]
-        log_loss = float(-np.log(np.maximum(right, _LEAST)).mean())
-        return Assessment(decision, scores, chance.overall, log_loss)
+        return float(-np.log(np.maximum(right, _LEAST)).mean())
 
     def after(self, best: Tried) -> "Held":
         """What artefacts of the chosen candidate share: a rule that came from folds stays as it is.

@@ -1,12 +1,14 @@
 """`sartor init`: from data to a need file to start from, with what so many examples can prove."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
+from sartor.core.types import TargetKind
 from sartor.data.marks import join_marks
 from sartor.data.profile import Guess, counted, further_texts, guess, profile
 from sartor.data.read import read
@@ -14,12 +16,15 @@ from sartor.data.table import Columns
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS
+from sartor.tasks._target.number import number_of
 
 TASK = "text_classification"
 """Where nothing else is said."""
 _SCHEMA = "need.schema.json"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
+_NO_SHARES = frozenset({"spearman", "quadratic_weighted_kappa"})
+"""Metrics that rows do not prove as they prove a share."""
 
 
 def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list[str]:
@@ -41,6 +46,7 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         UnknownName: If there is no such task.
     """
     asked = TASKS.get(task)()
+    (kind,) = asked.roles.targets.values()
     roles = list(asked.roles.inputs)
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
@@ -61,7 +67,7 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
     threshold = max(0.05 * int(proof / 0.05), 0.05)
     rarest = min(counts, key=lambda name: counts[name])
     criteria = asked.starters(threshold, _quoted(rarest))
-    first = criteria[0].split()[1]
+    first = criteria[0].removeprefix("- ")
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
@@ -70,6 +76,7 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         f"  train: {_quoted(_relative(data, to))}",
         *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
         f"  label: {_quoted(found.label)}",
+        *_order(counts, kind),
         *([f"  group: {_quoted(found.group)}"] if found.group else []),
         *(
             [f"  # time: {_quoted(found.time or '')}   # the newest rows become the test set"]
@@ -91,10 +98,9 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
     group = f", {found.group} looks like a group" if found.group else ""
     return [
         f"{data}: {len(table):,} rows, {len(table.columns)} columns. {named}"
-        f" ({languages}), label = {found.label} ({len(counts)} values){group}.",
+        f" ({languages}), label = {found.label} ({_values(counts, kind)}){group}.",
         *found.reasons,
-        f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
-        f" {first} >= {proof:.2f} if the truth is {_TRUTH} or better.",
+        f"Wrote {to}: task {task}, 3 criteria to start from. {_provable(first, test, proof)}",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
 
@@ -116,6 +122,34 @@ def _texts(frame: pl.DataFrame, found: Guess, data: str, roles: list[str]) -> di
             fix=f"write the need by hand and name the columns under {', '.join(roles)}.",
         )
     return dict(zip(roles, columns, strict=True))
+
+
+def _provable(first: str, test: int, proof: float) -> str:
+    """What so many test rows can show of the first criterion."""
+    metric = first.split()[0]
+    if metric in _NO_SHARES:
+        return f"About {test:,} rows are held out to show {first}: raise or lower it as you need."
+    return (
+        f"A test set of {test:,} can prove {metric} >= {proof:.2f} if the truth is {_TRUTH} or"
+        " better."
+    )
+
+
+def _values(counts: Mapping[str, int], kind: TargetKind) -> str:
+    """The answers in brief."""
+    if kind == "number" and counts:
+        parts = sorted(counts, key=lambda name: float(name.partition(" – ")[0]))
+        low, high = parts[0].partition(" – ")[0], parts[-1].rpartition(" – ")[2]
+        return f"numbers from {low} to {high}"
+    return f"{len(counts)} values"
+
+
+def _order(counts: Mapping[str, int], kind: TargetKind) -> list[str]:
+    """The levels to put in order, where they are words; numbers have one."""
+    if kind != "level" or all(number_of(name) is not None for name in counts):
+        return []
+    listed = ", ".join(map(_quoted, sorted(counts)))
+    return [f"  labels: [{listed}]   # put them in order, the lowest first"]
 
 
 def _name(data: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sartor.core.likelihood import form
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
 from sartor.search.assess import Held
@@ -85,7 +86,7 @@ class Evidence:
     @property
     def one_label(self) -> bool:
         """Whether each row has one label, so that outputs compete."""
-        return self.truth.ndim == 1
+        return form(self.truth) == "label"
 
     @property
     def train_stack(self) -> Floats:

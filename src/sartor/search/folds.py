@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.protocols import Floats
-from sartor.core.strata import names_of
+from sartor.core.strata import counted_under
 from sartor.core.types import Examples
 from sartor.data.near import row_clusters
 
@@ -74,9 +74,10 @@ def deal(train: Examples, validation: Examples, group: str = "") -> Folds | None
     for row, cluster in enumerate(_joined(clusters.tolist(), groups)):
         members[cluster].append(row)
     fold = np.zeros(len(train), np.int64)
+    names = counted_under(train.target)
     held: list[Counter[str]] = [Counter() for _ in range(FOLDS)]
     for rows in sorted(members.values(), key=lambda rows: (-len(rows), rows)):
-        labels = [name for row in rows for name in names_of(train.target[row])]
+        labels = [name for row in rows for name in names[row]]
         taken = min(
             range(FOLDS), key=lambda n: (sum(held[n][k] for k in labels), held[n].total(), n)
         )

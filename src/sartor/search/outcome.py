@@ -1,5 +1,6 @@
 """How a run ended, for the caller and for the report."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,13 +11,14 @@ import numpy as np
 
 from sartor.core.phrases import Phrase
 from sartor.core.texts import shown
-from sartor.core.types import Backbone, Examples
+from sartor.core.types import Backbone, Examples, one_label
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
 from sartor.judge.api import Subject
 from sartor.judge.checks.cost import METRICS as COSTS
 from sartor.judge.checks.multi_label import by_label
+from sartor.judge.checks.numbers import numbered
 from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.outcomes import outcomes
@@ -24,7 +26,7 @@ from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
 from sartor.search.artefacts import Artefact
-from sartor.search.assess import Held, of_the_artefact
+from sartor.search.assess import Held, of_the_artefact, target_kind
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
@@ -144,6 +146,7 @@ def describe(
         "artefacts": [_artefact(a) for a in artefacts],
         "confusion": _confusion(subject),
         "by_label": by_label(subject) if subject.target == "labels" else [],
+        "numbers": numbered(subject) if subject.target == "number" else [],
         "gap": _gap(held, climb, setting.rows, subject),
         "errors": _errors(held.task, test, answers, need.data.id),
         "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb, labels)],
@@ -303,7 +306,7 @@ def _artefact(artefact: Artefact) -> dict[str, Any]:
 
 def _confusion(subject: Subject) -> dict[str, Any]:
     """Rows by true and answered label; empty where a row has not one of each."""
-    if subject.target != "label":
+    if not one_label(subject.target):
         return {}
     found = outcomes(subject)
     return {"labels": list(found.classes), "counts": found.confusion().tolist()}
@@ -337,9 +340,11 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
 def _errors(
     task: Task, test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
 ) -> list[dict[str, Any]]:
-    """Wrong answers, the surest first; rows by the user's own id column where the need has one."""
+    """Wrong answers, the surest first, or numbers, the farthest first; rows by the user's own id
+    column where the need has one."""
     ids = test.extra.get(named, test.ids) if named else test.ids
     said = [task.brief(answer) for answer in answers]
+    far = target_kind(task) == "number"
     truth = [task.target.text(target) for target in test.target]
     wrong = [
         {
@@ -347,9 +352,16 @@ def _errors(
             "text": shown(text)[:500],
             "label": label,
             "answer": brief.best,
-            "confidence": brief.confidence,
+            "confidence": None if far else brief.confidence,
         }
         for row, text, label, brief in zip(ids, test.texts, truth, said, strict=True)
         if brief.best != label
     ]
+    if far:
+        return sorted(wrong, key=lambda e: -_distance(e))[:_WORST]
     return sorted(wrong, key=lambda e: -float(e["confidence"]))[:_WORST]
+
+
+def _distance(error: Mapping[str, Any]) -> float:
+    """Of a number from the truth; where there is no answer it is as far as can be."""
+    return abs(float(error["answer"]) - float(error["label"])) if error["answer"] else math.inf

@@ -170,9 +170,13 @@ def draw_sample(
     Raises:
         DataError: If there are too few.
     """
-    # Of several labels a row, its rarest stands for it; "" for a row without any.
-    place = {name: index for index, name in enumerate([*outputs, ""])}
-    labels = np.array([place[name] for name in strata(train.target)], np.int64)
+    # Of several labels a row, its rarest stands for it, "" for a row without any; for a number the
+    # part of their range that it lies in.
+    found = strata(train.target)
+    known = [*outputs, ""]
+    names = known if set(found) <= set(known) else sorted(set(found))
+    place = {name: index for index, name in enumerate(names)}
+    labels = np.array([place[name] for name in found], np.int64)
     if len(labels) < LEAST_ROWS or len(np.unique(labels)) < 2:
         raise DataError(
             f"{len(labels)} training rows of {len(np.unique(labels))} labels are too few to rank"

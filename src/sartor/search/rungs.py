@@ -6,12 +6,21 @@ from typing import Any
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
-from sartor.core.types import Backbone, Candidate
+from sartor.core.types import Backbone, Candidate, one_label
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
 from sartor.tasks import TASKS
-from sartor.tune.api import METHODS, Choosy, MindsPairs, OneLabelOnly, Reads, ReadsStates, Sheds
+from sartor.tune.api import (
+    METHODS,
+    Choosy,
+    MindsPairs,
+    OneLabelOnly,
+    Reads,
+    ReadsNames,
+    ReadsStates,
+    Sheds,
+)
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
@@ -178,9 +187,12 @@ def build_rungs(
 
 def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
-    one_label = "label" in TASKS.get(task)().roles.targets.values()
-    if isinstance(METHODS.get(method), OneLabelOnly) and not one_label:
+    (kind,) = TASKS.get(task)().roles.targets.values()
+    found = METHODS.get(method)
+    if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
+    if isinstance(found, ReadsNames) and kind == "number":
+        return f"{method} reads what the labels are called, and a number has no name"
     return ""
 
 

@@ -15,6 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from sartor.tasks import TRAINERS
 from sartor.tune.api import METHODS, Choice, Dimension, Real, Whole
 from sartor.tune.settings import read_settings
 
@@ -36,7 +37,9 @@ class Space:
     @staticmethod
     def of(task: str, method: str) -> "Space":
         found: Any = METHODS.get(method)
-        return Space(task, method, dict(found.space()))
+        trainer: Any = TRAINERS.get(task)
+        moved = {k: v for k, v in found.space().items() if k not in trainer.unused}
+        return Space(task, method, moved)
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """By setting, sorted: the order decides what a seeded sampler draws."""

@@ -187,7 +187,7 @@ class Service:
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
         text = said_text(body, self._versions.lineup.live.runtime.inputs)
-        plain = body.model_dump(exclude={"new_label", "label", "labels", "inputs", "text"})
+        plain = body.model_dump(exclude={"new_label", "label", "labels", "value", "inputs", "text"})
         said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()

@@ -69,6 +69,8 @@ class FeedbackBody(BaseModel):
     """The right label; the same as the answer's to confirm it."""
     labels: Annotated[list[_Label], Field(max_length=1_000)] | None = None
     """All the right labels, where a text has several; [] for none."""
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """The right number, where the model answers with one."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -135,8 +137,9 @@ class ModelReply(BaseModel):
     model: str
     inputs: list[str]
     labels: list[str]
+    """What it can answer; empty where that is a number."""
     target: str
-    """What an answer holds: "label", or "labels" where a text has several."""
+    """What an answer holds: "label", "labels" where a text has several, or "value", a number."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
+from sartor.core.types import VALUE
 from sartor.serve.bodies import FeedbackBody
 from sartor.serve.runtime import Runtime
 
@@ -12,25 +13,28 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
     """The right answer as a text (see `tasks.Target`).
 
     Args:
-        body: With `label`, or `labels` where a row has several: whichever the model answers with.
+        body: With `label`, with `labels` where a row has several, or with `value` where it is a
+            number: whichever the model answers with.
         runtime: The live model.
         known: Labels of all models that are served.
 
     Raises:
-        RequestError: 422 where it is the other one, or holds a label that no model knows and that
+        RequestError: 422 where it is another one, or holds a label that no model knows and that
             is not said to be new.
     """
-    given = {"label": body.label, "labels": body.labels}
+    given = {"label": body.label, "labels": body.labels, VALUE: body.value}
     wanted = given.pop(runtime.target)
-    (other,) = given
-    if wanted is None or given[other] is not None:
-        form = '["…", "…"]' if runtime.target == "labels" else '"…"'
+    other = next((key for key, said in given.items() if said is not None), None)
+    if wanted is None or other is not None:
+        form = {"labels": '["…", "…"]', VALUE: "3.5"}.get(runtime.target, '"…"')
         raise RequestError(
             f"This model is corrected with {runtime.target!r}, and the body has "
-            + (f"{other!r}." if given[other] is not None else "none."),
+            + (f"{other!r}." if other is not None else "none."),
             fix=f'send {{"request_id": "…", "{runtime.target}": {form}}}.',
             status=422,
         )
+    if isinstance(wanted, float):
+        return runtime.written(wanted)
     labels = [wanted] if isinstance(wanted, str) else wanted
     for label in labels:
         if label not in known and not body.new_label:

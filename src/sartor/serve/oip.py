@@ -2,7 +2,8 @@
 
 One input for each of the model's, BYTES [n] or [n, 1], by name. Two outputs: `label`, BYTES [n],
 empty where the model abstains and a JSON list where a text has several, and `probabilities`, FP32
-[n, labels]. The model's version is the bundle's content id.
+[n, labels]. A model of numbers has `values` in its place, FP64 [n, 3]: the number and the ends of
+its interval; where it gives none, `label` is empty. The model's version is the bundle's content id.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
@@ -17,10 +18,12 @@ from starlette.responses import Response
 import sartor
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
+from sartor.core.types import VALUE
 from sartor.serve.answering import About, Answered, Answering
 from sartor.serve.batcher import Answer
 from sartor.serve.bodies import parse
 from sartor.serve.exchange import Exchange
+from sartor.serve.kinds import ENDS, labels_of
 from sartor.serve.oip_bodies import InferenceRequest, RequestInput
 from sartor.serve.replies import reply
 from sartor.serve.routes import Endpoint
@@ -29,6 +32,7 @@ from sartor.serve.versions import Lineup
 
 _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
+_DATATYPES = {"probabilities": "FP32", "values": "FP64"}
 _TEXTS = "BYTES"
 
 
@@ -74,7 +78,8 @@ class Protocol:
 
     async def model(self, request: Request) -> Response:
         runtime = self._named(request)
-        columns = len(runtime.outputs)
+        _, table = offered(runtime.target)
+        columns = list(labels_of(runtime) or ENDS)
         content = {
             "name": runtime.name,
             "versions": [version.id for version in self._lineup.versions],
@@ -84,16 +89,16 @@ class Protocol:
             ],
             "outputs": [
                 {"name": "label", "datatype": _TEXTS, "shape": [-1]},
-                {"name": "probabilities", "datatype": "FP32", "shape": [-1, columns]},
+                {"name": table, "datatype": _DATATYPES[table], "shape": [-1, len(columns)]},
             ],
-            "labels": list(runtime.outputs),
+            "labels": columns,
         }
         return reply(content)
 
     async def infer(self, request: Request) -> Response:
         runtime = self._named(request)
         body = parse(InferenceRequest, await request.body())
-        wanted = _wanted(body)
+        wanted = _wanted(body, offered(runtime.target))
         rows = _rows(body.inputs, runtime.inputs)
         said = body.parameters
         about = About(said.user, said.segment, said.fallback) if said else About()
@@ -156,24 +161,37 @@ def _probabilities(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
     return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
 
 
+def _values(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
+    # Where there is no number the label is empty, and nothing else can be read.
+    data = [answer[end] or 0.0 for answer in answers for end in ENDS]
+    shape = [len(answers), len(ENDS)]
+    return {"name": "values", "shape": shape, "datatype": _DATATYPES["values"], "data": data}
+
+
+def offered(target: str) -> list[str]:
+    """Names of the outputs of a model, by the key of its answers."""
+    return ["label", "values" if target == VALUE else "probabilities"]
+
+
 _OUTPUTS: dict[str, Callable[[Sequence[Answer], Runtime], dict[str, Any]]] = {
     "label": _label,
     "probabilities": _probabilities,
+    "values": _values,
 }
 
 
-def _wanted(body: InferenceRequest) -> list[str]:
-    """Names of the outputs to send."""
+def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:
+    """Names of the outputs to send, of those that the model has."""
     asked = [output.name for output in body.outputs or ()]
     for index, name in enumerate(asked):
-        if name not in _OUTPUTS:
+        if name not in known:
             raise _wrong(
                 f"outputs.{index}: the model has no output {name!r:.200}.",
-                near_miss(name[:200], list(_OUTPUTS)),
+                near_miss(name[:200], known),
             )
         if name in asked[:index]:
             raise _wrong(f"outputs.{index}: {name!r} is asked for twice.", "name it once.")
-    return asked or list(_OUTPUTS)
+    return asked or [*known]
 
 
 def _rows(tensors: Sequence[RequestInput], keys: Sequence[str]) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 import sartor
-from sartor.core.types import TargetKind
+from sartor.core.types import VALUE
 from sartor.serve import oip_bodies as oip
 from sartor.serve.bodies import (
     ErrorReply,
@@ -56,7 +56,7 @@ class Facts:
     labels: tuple[str, ...]
     max_rows: int
     max_text_chars: int
-    target: TargetKind
+    target: str
     answer: str
     """JSON Schema of an answer, as JSON."""
 
@@ -181,10 +181,13 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     one = {"enum": list(facts.labels)}
     known = {"type": "array", "items": one} if facts.target == "labels" else one
     _narrow_feedback(schemas["FeedbackBody"], facts.target)
-    schemas["FeedbackBody"]["anyOf"] = [
-        {"properties": {facts.target: known}},
-        {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
-    ]
+    if facts.target == VALUE:
+        del said["new_label"]
+    else:
+        schemas["FeedbackBody"]["anyOf"] = [
+            {"properties": {facts.target: known}},
+            {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
+        ]
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
     tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
@@ -197,7 +200,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]
-    schemas["RequestOutput"]["properties"]["name"]["enum"] = ["label", "probabilities"]
+    schemas["RequestOutput"]["properties"]["name"]["enum"] = oip.offered(facts.target)
     values = {"name": facts.name, "version": facts.version}
     for path, methods in content["paths"].items():
         for operation in methods.values():
@@ -210,13 +213,13 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         schemas.pop(unused, None)
 
 
-def _narrow_feedback(schema: dict[str, Any], target: TargetKind) -> None:
+def _narrow_feedback(schema: dict[str, Any], target: str) -> None:
     """Leave the one key that this bundle is corrected with, and require it."""
     properties = schema["properties"]
-    for name in ("label", "labels"):
+    for name in ("label", "labels", VALUE):
         found = properties.pop(name)
         if name == target:
-            # Not null: the other key is left out, this one is not.
+            # Not null: the other keys are left out, this one is not.
             (kind,) = [one for one in found["anyOf"] if one != {"type": "null"}]
             properties[name] = {"title": found["title"], **kind}
     schema["required"] = [*schema["required"], target]

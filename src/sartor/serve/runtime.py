@@ -17,7 +17,7 @@ from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, written
-from sartor.core.types import TargetKind
+from sartor.core.types import answer_key
 from sartor.llm import prompt
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
@@ -218,10 +218,10 @@ class Runtime:
         return tuple(self.bundle.manifest.inputs)
 
     @property
-    def target(self) -> TargetKind:
-        """The form of its answers."""
+    def target(self) -> str:
+        """Under which key an answer, or a correction, holds what is predicted."""
         (kind,) = self._task.roles.targets.values()
-        return kind
+        return answer_key(kind)
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
         """An answer in brief: what is counted, compared and stored of it."""

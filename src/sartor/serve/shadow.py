@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from sartor.core.errors import RequestError
 from sartor.core.texts import Text, length_of
 from sartor.serve.figures import Figures
+from sartor.serve.kinds import agrees
 from sartor.serve.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -101,8 +102,8 @@ class Shadow:
             if not isinstance(error, RequestError):
                 _log.error("the shadow %s failed", self.id[:12], exc_info=error)
             return
-        said = (self.runtime.brief(one).label for one in ran.result())
-        same = sum(one == label for one, label in zip(said, copy.labels, strict=True))
+        pairs = zip(copy.labels, ran.result(), strict=True)
+        same = sum(agrees(self.runtime, label, answer) for label, answer in pairs)
         found.agreed += same
         found.differed += len(copy.labels) - same
 

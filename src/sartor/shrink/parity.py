@@ -4,6 +4,8 @@ A paired non-inferiority test on validation rows. With b rows right only before 
 only after, the drop is (b − c) / n and its upper end (Agresti and Min 2005, doi:10.1002/sim.1781)
 
     d + z · sqrt((b' + c') − (b' − c')² / n') / n',   half an observation added to each cell
+
+Of numbers the drop is the mean growth of |error|, in deviations of the truth; see `of_numbers`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +13,11 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
 _Z = 1.645  # one-sided 95 %
+_CLOSE = 0.05
+"""Deviations of the truth within which two numbers say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +25,13 @@ class Parity:
     """What an artefact lost against the fitted model.
 
     Args:
-        agreement: Share of rows with the same forced answer.
-        drop: Loss of accuracy, 0 to 1; negative when it gained.
+        agreement: Share of rows with the same forced answer, or with numbers that are close.
+        drop: Loss of accuracy, 0 to 1, or growth of the error; negative when it gained.
         drop_high: Upper end of its one-sided 95 % interval.
-        shift: Largest change of any probability.
+        shift: Largest change of any probability, or of a number.
         n: Validation rows compared.
         tolerance: Largest `drop_high` that passes.
+        numbers: Whether answers are numbers: changes are in deviations of the truth then.
     """
 
     agreement: float
@@ -33,6 +40,7 @@ class Parity:
     shift: float
     n: int
     tolerance: float
+    numbers: bool = False
 
     @property
     def holds(self) -> bool:
@@ -40,6 +48,12 @@ class Parity:
 
     def sentence(self) -> str:
         """One line for the report."""
+        if self.numbers:
+            return (
+                f"{self.agreement:.1%} of {self.n} answers close, error {self.drop * 100:+.1f} "
+                f"points of the truth's deviation (at worst {self.drop_high * 100:+.1f}, tolerance "
+                f"{self.tolerance * 100:+.1f})"
+            )
         return (
             f"{self.agreement:.1%} of {self.n} answers alike, accuracy {0 - self.drop * 100:+.1f} "
             f"points (at worst {0 - self.drop_high * 100:+.1f}, tolerance "
@@ -86,3 +100,42 @@ def parity(
     # Rows that never change sides prove nothing lost; the added halves must not say otherwise.
     high = (b - c) / total + (margin if lost or gained else 0.0)
     return Parity(same / n, (lost - gained) / n, high, shift, n, tolerance)
+
+
+def of_numbers(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    truth: Sequence[float],
+    tolerance: float,
+) -> Parity:
+    """Compare answers that are numbers before and after a change, row by row.
+
+    A row that either did not answer counts as answered with the truth's mean.
+
+    Args:
+        before: Answers of the fitted model.
+        after: Answers of the artefact on the same rows.
+        truth: The right numbers.
+        tolerance: Least value of `Parity.tolerance`, in deviations of the truth.
+    """
+    right = np.array(truth, np.float64)
+    unit, blank = float(right.std()) or 1.0, float(right.mean())
+    old, new = (
+        np.array([blank if a["value"] is None else a["value"] for a in answers], np.float64)
+        for answers in (before, after)
+    )
+    apart, was = np.abs(new - old) / unit, np.abs(old - right) / unit
+    grown = np.abs(new - right) / unit - was
+    n = len(right)
+    # As for labels: a loss within the doubt that the score itself carries passes.
+    tolerance = max(tolerance, 1.96 * float(was.std()) / sqrt(n))
+    drop = float(grown.mean())
+    return Parity(
+        agreement=float((apart <= _CLOSE).mean()),
+        drop=drop,
+        drop_high=drop + _Z * float(grown.std()) / sqrt(n),
+        shift=float(apart.max(initial=0.0)),
+        n=n,
+        tolerance=tolerance,
+        numbers=True,
+    )

@@ -6,6 +6,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from sartor.core.likelihood import unknown
 from sartor.core.types import Examples
 from sartor.shrink.api import Bench
 from sartor.shrink.students import Batch, Whole
@@ -105,16 +106,19 @@ def _order(scores: Sequence[Tensor]) -> list[int]:
 
 
 def _truth(rows: Examples, bench: Bench) -> Tensor:
-    """The rows' truth (see `core.likelihood`), −1 throughout for a row without one."""
-    known = [i for i, target in enumerate(rows.target) if target is not None]
-    told = torch.from_numpy(TASKS.get(bench.task)().truth(rows.take(known), bench.outputs))
-    found = torch.full((len(rows), *told.shape[1:]), -1, dtype=told.dtype)
-    found[known] = told
-    return found
+    """The rows' truth (see `core.likelihood`), `UNKNOWN` for a row without one."""
+    there = [i for i, target in enumerate(rows.target) if target is not None]
+    told = TASKS.get(bench.task)().truth(rows.take(there), bench.outputs)
+    found = unknown(len(rows), told)
+    found[there] = told
+    return torch.from_numpy(found)
 
 
 def _loss(model: TextClassifier, batch: Batch, labels: Tensor) -> Tensor:
     logits = model(batch.ids, batch.mask)
+    if labels.is_floating_point() and labels.ndim == 1:
+        said = logits[:, 0]
+        return (said - torch.where(labels.isnan(), said.detach(), labels)).pow(2).sum()
     if labels.ndim == 2:
         wanted = torch.where(labels < 0, (logits > 0).float(), labels)
         return nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")

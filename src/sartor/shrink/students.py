@@ -16,7 +16,7 @@ from torch.nn.functional import logsigmoid
 
 from sartor.core.errors import Diverged, ModelError, NothingToShrink
 from sartor.core.protocols import Floats
-from sartor.core.types import Examples
+from sartor.core.types import Examples, one_label
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import Packed, tokenise
 from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form
@@ -107,14 +107,21 @@ class Whole:
 
     @property
     def one_label(self) -> bool:
-        """Whether its outputs compete; else each is a yes or no of its own."""
-        return "label" in TASKS.get(self.bench.task)().roles.targets.values()
+        """Whether its outputs compete; else each is a yes or no, or a number, of its own."""
+        return any(map(one_label, TASKS.get(self.bench.task)().roles.targets.values()))
 
-    def said(self, logits: Tensor) -> Tensor:
-        """(rows, answers) log-probabilities of all answers there are to its questions."""
-        if self.one_label:
-            return logits.log_softmax(-1)
-        return torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
+    def apart(self, wanted: Tensor, found: Tensor) -> float:
+        """How far the answers of (rows, outputs) logits lie from the wanted ones: mean KL in nats;
+        of numbers the mean square, in variances of the wanted ones."""
+        if "number" in TASKS.get(self.bench.task)().roles.targets.values():
+            return float((wanted - found).pow(2).mean() / wanted.var().clamp(min=1e-12))
+        wanted, found = (
+            logits.log_softmax(-1)
+            if self.one_label
+            else torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
+            for logits in (wanted, found)
+        )
+        return float((wanted.exp() * (wanted - found)).sum(1).mean())
 
     def layers(self) -> nn.ModuleList:
         """The encoder's, bottom first.

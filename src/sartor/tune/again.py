@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from sartor.core.errors import DataError, ModelError, NothingToTune, SettingError
 from sartor.core.hashing import digest, file_sha256
-from sartor.core.likelihood import Truth
+from sartor.core.likelihood import Truth, known, unknown
 from sartor.core.protocols import Floats
 from sartor.core.settings import read_as
 from sartor.core.types import Examples
@@ -28,7 +28,7 @@ from sartor.models.packed import tokenise
 from sartor.tasks import TASKS
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.batching import Tokens
-from sartor.tune.distillation import UNKNOWN, Distillation, Shown, Taught
+from sartor.tune.distillation import Distillation, Shown, Taught
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
 from sartor.tune.job import Result
@@ -128,17 +128,17 @@ class Lesson:
         return read_settings(flat, task=self.task, method=METHOD), manner, taught
 
     def labels(self) -> Truth:
-        """The truth of the training rows, `UNKNOWN` throughout for rows without a label.
+        """The truth of the training rows, `core.likelihood.unknown` for rows without a label.
 
         Raises:
             DataError: If rows have neither label nor teacher, or a label is not an output.
         """
         rows, teacher = self.train, self.again.teacher
-        known = [i for i, label in enumerate(rows.target) if label is not None]
-        told = TASKS.get(self.task)().truth(rows.take(known), self.outputs)
-        found = np.full((len(rows), *told.shape[1:]), UNKNOWN, told.dtype)
-        found[known] = told
-        if teacher is None and (lacking := len(rows) - len(known)):
+        there = [i for i, label in enumerate(rows.target) if label is not None]
+        told = TASKS.get(self.task)().truth(rows.take(there), self.outputs)
+        found = unknown(len(rows), told)
+        found[there] = told
+        if teacher is None and (lacking := len(rows) - len(there)):
             raise DataError(
                 f"{lacking:,} of {len(rows):,} training rows have no label, and there is no"
                 " teacher.",
@@ -188,9 +188,10 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     with seeded(lesson.again.seed):
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
+        told = labels[known(labels)]
+        task.open(model, told, fresh=False)
         method.attach(model)
-    known = labels[labels != UNKNOWN] if labels.ndim == 1 else labels[labels[:, 0] != UNKNOWN]
-    weights = torch.from_numpy(task.weights(known, len(lesson.outputs)))
+    weights = torch.from_numpy(task.weights(told, len(lesson.outputs)))
 
     def base(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return task.loss(logits, target, weights.to(logits.device), loop.label_smoothing)
@@ -219,6 +220,7 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     with seen_in_int8(model) if manner.int8 else nullcontext():
         trained = train(trainee, (Rows(tokens[0], asked), Rows(tokens[1], held)), recipe, watch)
     method.fold(model)
+    task.close(model)
     model.cpu().eval()
     return Result(
         model,

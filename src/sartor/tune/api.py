@@ -230,6 +230,13 @@ class OneLabelOnly(Protocol):
 
 
 @runtime_checkable
+class ReadsNames(Protocol):
+    """A method that compares a text with what the labels are called: of numbers it is no use."""
+
+    names: ClassVar[Literal[True]]
+
+
+@runtime_checkable
 class Settles(Protocol):
     """A method whose model is not what was asked for before some step."""
 

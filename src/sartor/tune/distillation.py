@@ -2,7 +2,8 @@
 
 L = (1 − a) · CE(z, y) + a · T² · KL(softmax(t / T) ‖ softmax(z / T)) + c · |h − k|² / var(k),
 a = 1 for rows without label, h what the head reads, k the same of the teacher; where a row has
-several labels, CE is the task's and KL that of each label's yes and no, averaged over labels
+several labels, CE is the task's and KL that of each label's yes and no, averaged over labels; where
+it has a number, both are squares, KL's in variances of the teacher's answers
 
 Hinton et al. 2015, https://arxiv.org/abs/1503.02531. T² keeps the gradient's size as T changes.
 The last term, where the teacher tells it: Sun et al. 2019, https://arxiv.org/abs/1908.09355.
@@ -17,12 +18,9 @@ from pydantic import ConfigDict, with_config
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from sartor.core.likelihood import Truth
+from sartor.core.likelihood import Truth, form, known
 from sartor.core.protocols import Floats
 from sartor.tune.recipe import Loss
-
-UNKNOWN = -1
-"""Class index of a row without a label."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -60,7 +58,7 @@ class Taught:
     """A `Loss` that is asked with row numbers: labels and the teacher's answers are looked up.
 
     Args:
-        labels: The rows' truth (see `core.likelihood`), `UNKNOWN` throughout where there is none.
+        labels: The rows' truth (see `core.likelihood`), unknown where there is none.
         teacher: (rows, outputs) logits, or (rows, outputs + features).
         outputs: How many columns are logits.
         settings: See `Distillation`.
@@ -76,6 +74,8 @@ class Taught:
         base: Loss,
     ) -> None:
         self._labels, self._teacher = torch.from_numpy(labels), torch.from_numpy(teacher)
+        self._form, self._known = form(labels), torch.from_numpy(known(labels))
+        self._scale = max(float(teacher[:, :outputs].var()), 1e-12)
         self._outputs, self._settings, self._base = outputs, settings, base
         spread = teacher[:, outputs:].var(0)
         self._unit = max(float(spread.mean()), 1e-12) if len(spread) else 1.0
@@ -90,17 +90,21 @@ class Taught:
         device, chosen = logits.device, rows.cpu()
         labels, told = self._labels[chosen].to(device), self._teacher[chosen].to(device)
         (logits, mine), (teacher, theirs) = (self._split(x.float()) for x in (logits, told))
-        several = labels.ndim == 2
-        known = (labels[:, 0] if several else labels) != UNKNOWN
-        share = torch.where(known, self._settings.teacher_share, 1.0)
-        apart = divergence(logits, teacher, self._settings.temperature, several=several)
-        loss = (share * apart).mean()
-        if self._settings.teacher_share < 1 and bool(known.any()):
-            own = self._base(logits[known], labels[known])
-            loss = loss + (1 - self._settings.teacher_share) * known.float().mean() * own
+        told_of = self._known[chosen].to(device)
+        share = torch.where(told_of, self._settings.teacher_share, 1.0)
+        loss = (share * self._apart(logits, teacher)).mean()
+        if self._settings.teacher_share < 1 and bool(told_of.any()):
+            own = self._base(logits[told_of], labels[told_of])
+            loss = loss + (1 - self._settings.teacher_share) * told_of.float().mean() * own
         if theirs.shape[1]:
             loss = loss + self._settings.hidden * (mine - theirs).pow(2).mean() / self._unit
         return loss
+
+    def _apart(self, logits: Tensor, teacher: Tensor) -> Tensor:
+        if self._form == "number":
+            return (logits - teacher).pow(2).mean(-1) / self._scale
+        several = self._form == "labels"
+        return divergence(logits, teacher, self._settings.temperature, several=several)
 
     def _split(self, told: Tensor) -> tuple[Tensor, Tensor]:
         return told[:, : self._outputs], told[:, self._outputs :]

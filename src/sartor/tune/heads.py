@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.errors import DataError, SettingError
-from sartor.core.likelihood import Truth
+from sartor.core.likelihood import Truth, form
 from sartor.core.protocols import Floats
 from sartor.tune.logistic import Doubles, Problems, Rotated, solve, solve_yes_or_no
+from sartor.tune.ridge import solve_ridge
 
 Features = Callable[[tuple[int, ...]], Floats]
 Labels = NDArray[np.int64]
@@ -29,8 +30,9 @@ class HeadData:
         train: Layers to (rows, len(layers) * width), read from the cache; called twice for each
             set of layers, so that nothing is held while problems are solved.
         validation: The same of the validation rows.
-        labels: Of the training rows: (rows,) class indices, or (rows, outputs) 1 where the row has
-            the label: then each output is a regression of its own, one against the rest.
+        labels: Of the training rows: (rows,) class indices; (rows, outputs) 1 where the row has the
+            label: then each output is a regression of its own, one against the rest; or (rows,)
+            numbers: then the head is a ridge regression.
         outputs: Number of classes.
     """
 
@@ -131,9 +133,10 @@ def cross_logits(data: HeadData, grid: Sequence[HeadSetting], folds: Labels) -> 
 def refuse_one_label(labels: Truth) -> None:
     """Raises DataError if fewer than two classes occur, or no label tells two rows apart."""
     if len(np.unique(labels, axis=0)) < 2:
+        what = "number" if form(labels) == "number" else "label"
         raise DataError(
-            f"all {len(labels)} training rows have the same label.",
-            fix="add rows of at least one other label.",
+            f"all {len(labels)} training rows have the same {what}.",
+            fix=f"add rows of at least one other {what}.",
         )
 
 
@@ -222,6 +225,8 @@ def _solve(
     scale, rotated = _rotated(data, group[0])
     if data.labels.ndim == 2:
         return scale, _one_against_rest(rotated, data.labels, group, kept)
+    if form(data.labels) == "number":
+        return scale, solve_ridge(rotated, data.labels, [s.C for s in group], kept)
     present, places = np.unique(data.labels, return_inverse=True)
     by_row = np.array([s.weights for s in group], np.float32)[:, data.labels]
     problems = Problems(

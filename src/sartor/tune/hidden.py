@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sartor.core.likelihood import Truth, form
 from sartor.core.protocols import Floats
 from sartor.tune.heads import HeadData, Scale, read_layers, refuse_one_label
 
@@ -69,9 +69,7 @@ class HiddenFit:
     train_logits: Floats
 
 
-def fit_hidden(
-    data: HeadData, held: NDArray[np.int64], grid: Sequence[HiddenSetting]
-) -> list[HiddenFit]:
+def fit_hidden(data: HeadData, held: Truth, grid: Sequence[HiddenSetting]) -> list[HiddenFit]:
     """Train every setting, in the grid's order.
 
     Args:
@@ -95,12 +93,39 @@ def fit_hidden(
         del train
         held_out = read_layers(data.validation(layers), len(layers), average)
         x_held = torch.from_numpy(scale.apply(held_out))
-        rows = _Rows(x, torch.from_numpy(data.labels), x_held, torch.from_numpy(held), data.outputs)
+        unit = _Unit.of(data.labels)
+        truth = torch.from_numpy(unit.apply(data.labels)), torch.from_numpy(unit.apply(held))
+        rows = _Rows(x, truth[0], x_held, truth[1], data.outputs)
         for start in range(0, len(group), _TOGETHER):
             part = group[start : start + _TOGETHER]
             for setting, best in zip(part, _train(rows, part), strict=True):
-                found[setting] = _folded(best, scale, setting, rows)
+                found[setting] = _folded(unit.undone(best), scale, setting, rows)
     return [found[setting] for setting in grid]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """The mean and the deviation of numbers, in which they are learnt; of labels 0 and 1."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @staticmethod
+    def of(truth: Truth) -> "_Unit":
+        if form(truth) != "number":
+            return _Unit()
+        wide = np.asarray(truth, np.float64)
+        return _Unit(float(wide.mean()), float(wide.std()) or 1.0)
+
+    def apply(self, truth: Truth) -> Truth:
+        if form(truth) != "number":
+            return truth
+        return ((truth - self.mean) / self.deviation).astype(np.float32)
+
+    def undone(self, best: Sequence[Tensor]) -> list[Tensor]:
+        """The weights whose answers are in the numbers' own unit."""
+        inner, shift, outer, offset = best
+        return [inner, shift, outer * self.deviation, offset * self.deviation + self.mean]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +144,10 @@ def _train(rows: _Rows, group: Sequence[HiddenSetting]) -> list[list[Tensor]]:
     best = [t.detach().clone() for t in tensors]
     lowest, age = torch.full((len(group),), torch.inf), torch.zeros(len(group))
     weights = torch.tensor([s.weights for s in group])
-    # Of several labels a row, each label weighs its own rows (`_losses`), and rows are alike.
-    several = rows.labels.ndim == 2
-    by_row = weights.new_ones(len(group), len(rows.x)) if several else weights[:, rows.labels]
+    # Of several labels a row, each label weighs its own rows (`_losses`), and rows are alike; rows
+    # with numbers are too.
+    alike = rows.labels.ndim == 2 or rows.labels.is_floating_point()
+    by_row = weights.new_ones(len(group), len(rows.x)) if alike else weights[:, rows.labels]
     # AdamW's decay would be the same for all: the penalty is in the loss, by its own strength.
     mass = torch.tensor([s.C for s in group]) * by_row.sum(1)
     pace = torch.tensor([s.lr for s in group])
@@ -202,7 +228,8 @@ def _losses(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Te
 
     Args:
         logits: (problems, rows, outputs).
-        labels: (problems, rows) class indices, or (problems, rows, outputs) 0 or 1.
+        labels: (problems, rows) class indices, or (problems, rows, outputs) 0 or 1; or (problems,
+            rows) numbers, whose loss is half the squared error.
         weights: (problems, outputs) of the rows with a label, where there are several.
     """
     if labels.ndim == 3:
@@ -210,6 +237,8 @@ def _losses(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Te
         return torch.nn.functional.binary_cross_entropy_with_logits(
             logits, labels, pos_weight=wide, reduction="none"
         ).sum(-1)
+    if labels.is_floating_point():
+        return (logits[..., 0] - labels).pow(2) / 2
     shares = logits.log_softmax(-1)
     return -shares.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 

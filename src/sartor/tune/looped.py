@@ -44,6 +44,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         pretrained = frozenset(encoder.parameters())
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
+        task.open(model, truth[0], fresh=True)
         method.attach(model)
     weights = torch.from_numpy(task.weights(truth[0], len(job.outputs)))
     with _trainee(job, model, tokens, source) as (trainee, inputs, depth):
@@ -62,6 +63,7 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         trained = train(trainee, (rows, held), recipe, watch)
     findings = method.findings(model) if isinstance(method, Finds) else {}
     method.fold(model)
+    task.close(model)
     model.cpu().eval()
     return Result(
         model,

@@ -6,6 +6,7 @@ const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
 let several = false;
+let number = false;
 let inputs = ["text"];
 
 async function call(path, body) {
@@ -45,7 +46,12 @@ async function learnModel() {
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
   several = model.target === "labels";
+  number = model.target === "value";
   $("correct").multiple = several;
+  $("correct").hidden = number;
+  $("number").hidden = !number;
+  $("number").required = number;
+  $("correct-label").htmlFor = number ? "number" : "correct";
   drawBoxes(model.inputs);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
 }
@@ -86,15 +92,30 @@ function drawRow([label, probability]) {
   return row;
 }
 
+// As many digits as the width of the interval lets one tell apart.
+function shownNumber(value) {
+  const digits = Math.min(Math.max(1 - Math.floor(Math.log10(last.width || 1)), 0), 12);
+  return value.toLocaleString(document.documentElement.lang, { maximumFractionDigits: digits });
+}
+
+function drawInterval(output) {
+  const there = output.value !== null && output.high > output.low;
+  $("probabilities").replaceChildren();
+  show("reason", !there ? output.reason || "" : said.between
+    .replace("{low}", shownNumber(output.low))
+    .replace("{high}", shownNumber(output.high))
+    .replace("{share}", `${(output.coverage * 100).toFixed(0)} %`));
+  $("number").value = output.value === null ? "" : output.value;
+}
+
 // What an answer says: a label, or as many as the text has; null where it says nothing.
 function answered(output) {
+  if (number) return output.value === null ? null : shownNumber(output.value);
   if (!several) return output.label;
   return output.labels && (output.labels.join(", ") || said.none);
 }
 
-function drawAnswer(output) {
-  const words = answered(output);
-  show("label", words === null ? said.unsure : words);
+function drawLabels(output) {
   show("reason", output.reason || "");
   const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
   $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
@@ -105,6 +126,13 @@ function drawAnswer(output) {
   } else {
     $("correct").value = (ranked[1] || ranked[0])[0];
   }
+}
+
+function drawAnswer(output) {
+  const words = answered(output);
+  show("label", words === null ? said.unsure : words);
+  if (number) drawInterval(output);
+  else drawLabels(output);
   for (const id of ["right", "wrong"]) $(id).disabled = false;
   $("correction").hidden = true;
   show("thanks", "");
@@ -113,7 +141,7 @@ function drawAnswer(output) {
 
 async function sendFeedback(right, comment) {
   const body = { request_id: last.id, row: 0 };
-  body[several ? "labels" : "label"] = right;
+  body[number ? "value" : several ? "labels" : "label"] = right;
   if (comment) body.comment = comment;
   if ($("keep").checked) {
     if (inputs.length > 1) body.inputs = last.row;
@@ -132,17 +160,19 @@ $("ask").addEventListener("submit", (event) => {
   attempt(async () => {
     const reply = await call("/v1/predict", { inputs: [row] });
     const [output] = reply.outputs;
-    last = { id: reply.request_id, row, best: several ? output.labels || [] : output.best };
+    const best = number ? output.value : several ? output.labels || [] : output.best;
+    last = { id: reply.request_id, row, best, width: output.high - output.low };
     drawAnswer(output);
   });
 });
 
 $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best, "")));
-$("wrong").addEventListener("click", () => { $("correction").hidden = false; $("correct").focus(); });
+$("wrong").addEventListener("click", () => { $("correction").hidden = false; $(number ? "number" : "correct").focus(); });
 $("feedback").addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = [...$("correct").selectedOptions].map((option) => option.value);
-  attempt(() => sendFeedback(several ? chosen : chosen[0], $("comment").value));
+  const right = number ? $("number").valueAsNumber : several ? chosen : chosen[0];
+  attempt(() => sendFeedback(right, $("comment").value));
 });
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

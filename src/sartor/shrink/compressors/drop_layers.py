@@ -85,7 +85,7 @@ def _least_missed(whole: Whole, count: int) -> list[int]:
     bench = whole.bench
     rows = whole.sample(bench.validation if len(bench.validation) else bench.train, _ROWS)
     batches = whole.batches(rows)
-    wanted = whole.said(answers(whole.model, batches))
+    wanted = answers(whole.model, batches)
     kept = list(range(len(whole.layers())))
     while len(kept) > count:
         missed = [_farness(wanted, whole, [k for k in kept if k != gone], batches) for gone in kept]
@@ -94,6 +94,5 @@ def _least_missed(whole: Whole, count: int) -> list[int]:
 
 
 def _farness(wanted: torch.Tensor, whole: Whole, kept: Sequence[int], batches: list) -> float:
-    """Mean KL of the answers with some layers from the wanted ones, in nats."""
-    found = whole.said(answers(with_layers(whole.model, kept), batches))
-    return float((wanted.exp() * (wanted - found)).sum(1).mean())
+    """How far the answers with some layers lie from the wanted ones."""
+    return whole.apart(wanted, answers(with_layers(whole.model, kept), batches))

@@ -55,6 +55,42 @@ class Cosine(nn.Module):
         return {"kind": "cosine"}
 
 
+class Scaled(nn.Module):
+    """y = mean + deviation · head(x): a head that trains in the target's own unit.
+
+    The inner head starts so that the outputs are those of the head it was made of.
+
+    Args:
+        head: Linear; left as it is.
+        mean: Of the targets.
+        deviation: Of the targets, above 0.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, head: Linear, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32))
+        self.inner = Linear(head.in_features, head.out_features)
+        self.out_features = head.out_features
+        with torch.no_grad():
+            self.inner.weight.copy_(head.weight / deviation)
+            self.inner.bias.copy_((head.bias - mean) / deviation)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.mean + self.deviation * self.inner(features)
+
+    def folded(self) -> Linear:
+        """The plain layer with the same outputs."""
+        plain = Linear(self.inner.in_features, self.out_features)
+        with torch.no_grad():
+            plain.weight.copy_(self.inner.weight * self.deviation)
+            plain.bias.copy_(self.inner.bias * self.deviation + self.mean)
+        return plain
+
+
 _KINDS = {"linear": Linear, "hidden": Hidden, "cosine": Cosine}
 
 

@@ -1,12 +1,13 @@
 """How a task that reads single texts builds its models."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
+from sartor.core.likelihood import Truth
 from sartor.tasks._encoder.model import TextClassifier, layers_of
 
 
@@ -14,6 +15,9 @@ class OneText:
     """To be inherited by the settings of such a task; `layers` is a field of theirs."""
 
     __slots__ = ()
+
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Settings of the loop that mean nothing to the task: no search moves them."""
 
     layers: tuple[int, ...]
 
@@ -36,6 +40,19 @@ class OneText:
             tokenizer: Of the texts, for a task whose model must know how they are joined.
         """
         return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+
+    def open(self, model: nn.Module, truth: Truth, *, fresh: bool) -> None:
+        """Whatever the task does to a model before the loop trains it, in place; no weight of the
+        encoder is touched.
+
+        Args:
+            model: With a head.
+            truth: Of the training rows.
+            fresh: Whether the head was drawn just now, and knows nothing.
+        """
+
+    def close(self, model: nn.Module) -> None:
+        """Undo `open` when training has ended: the outputs stay, the head is a plain one again."""
 
     def reads(self, source: Any) -> Any:
         """Cached activations of single texts to those that a head on them reads."""

@@ -104,8 +104,8 @@ class TextClassification:
         truth = np.array([position[str(label)] for label in examples.target], np.intp)
         temperature = fit_temperature(logits, truth)
         probabilities = softmax(scores / temperature)
-        weights = fit_weights(probabilities, truth, outputs, criteria)
-        best = (probabilities * weights).argmax(1)
+        rule = self.rule(probabilities, truth, outputs, criteria)
+        best = self.chosen(probabilities, outputs, rule)
         confidence = probabilities[np.arange(len(best)), best]
         threshold = 0.0
         for criterion in criteria:
@@ -113,11 +113,36 @@ class TextClassification:
             if criterion.metric == "automation_rate" and isinstance(bound, Bound):
                 found = pick_threshold(confidence, best == truth, bound.value, criterion.threshold)
                 threshold = max(threshold, found)
-        return {
-            "temperature": float(temperature),
-            "weights": {name: float(w) for name, w in zip(outputs, weights, strict=True)},
-            "abstain_below": float(threshold),
-        }
+        return {"temperature": float(temperature), **rule, "abstain_below": float(threshold)}
+
+    def rule(
+        self,
+        probabilities: NDArray[np.float64],
+        truth: NDArray[np.intp],
+        outputs: Sequence[str],
+        criteria: Sequence[Criterion],
+    ) -> dict[str, Any]:
+        """What of the decision says which label is best, fitted on validation rows: JSON values.
+
+        Args:
+            probabilities: (rows, classes).
+            truth: (rows,) class indices.
+            outputs: Class names.
+            criteria: Of the need.
+        """
+        weights = fit_weights(probabilities, truth, outputs, criteria)
+        return {"weights": {name: float(w) for name, w in zip(outputs, weights, strict=True)}}
+
+    def chosen(
+        self,
+        probabilities: NDArray[np.float64],
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+    ) -> NDArray[np.intp]:
+        """(rows,) index of the best label of (rows, classes) probabilities, by the decision."""
+        weights = decision.get("weights", {})
+        by_class = np.array([weights.get(name, 1.0) for name in outputs], np.float64)
+        return (probabilities * by_class).argmax(1)
 
     def decode(
         self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
@@ -133,9 +158,7 @@ class TextClassification:
         broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
         scores = np.nan_to_num(scores, nan=-_HUGE, posinf=_HUGE, neginf=-_HUGE)
         probabilities = softmax(scores / float(decision.get("temperature", 1.0)))
-        chosen = decision.get("weights", {})
-        weights = np.array([chosen.get(name, 1.0) for name in outputs], np.float64)
-        best = (probabilities * weights).argmax(1)
+        best = self.chosen(probabilities, outputs, decision)
         floor = float(decision.get("abstain_below", 0.0))
         answers: list[dict[str, Any]] = []
         for at, (row, index) in enumerate(zip(probabilities, best.tolist(), strict=True)):

@@ -11,7 +11,7 @@ one forward pass a label, in training and in serving.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Entailment:
 
     reads: ClassVar[Reads] = "activations"
     rung: ClassVar[int | None] = None
+    names: ClassVar[Literal[True]] = True
 
     template: str = ""
     """The sentence, with `{label}` in it; empty for one in the label's language. A label that the

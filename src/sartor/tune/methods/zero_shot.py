@@ -11,7 +11,7 @@ https://arxiv.org/abs/1702.01417
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class ZeroShot:
 
     reads: ClassVar[Reads] = "activations"
     rung: ClassVar[int | None] = 2
+    names: ClassVar[Literal[True]] = True
 
     templates: tuple[str, ...] = ()
     """Sentences with `{label}` in them, averaged; empty for those of the label's language."""

@@ -31,12 +31,17 @@ class RDrop:
 
     def loss(self, model: nn.Module, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
         """Raises:
-        SettingError: If the model has no dropout: the passes would be the same.
+        SettingError: If the model has no dropout: the passes would be the same; or of numbers.
         """
         if not has_dropout(model):
             raise SettingError(
                 f"r_drop={self.strength} compares two dropout masks, and the model drops nothing.",
                 fix="set dropout to 0.1, or leave r_drop out.",
+            )
+        if labels.ndim == 1 and labels.is_floating_point():
+            raise SettingError(
+                f"r_drop={self.strength} compares probabilities, and a number has none.",
+                fix="leave r_drop out.",
             )
         one, two = model(*inputs), model(*inputs)
         task = (self.base(one, labels) + self.base(two, labels)) / 2

@@ -1,0 +1,29 @@
+"""What differs by the form of a served model's answers: labels, or a number with its interval."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sartor.core.types import VALUE
+from sartor.serve.runtime import Runtime
+
+ENDS = ("value", "low", "high")
+"""Keys of an answer that is a number."""
+
+
+def labels_of(runtime: Runtime) -> tuple[str, ...]:
+    """What the model can answer, where that is a list of labels; else empty."""
+    return () if runtime.target == VALUE else runtime.outputs
+
+
+def agrees(runtime: Runtime, label: str | None, answer: Mapping[str, Any]) -> bool:
+    """Whether an answer is that of another model; of a number, whether the other's lies inside its
+    interval.
+
+    Args:
+        runtime: That answered.
+        label: The other's answer, as a text.
+        answer: Its own.
+    """
+    if runtime.target != VALUE or label is None or answer[VALUE] is None:
+        return runtime.brief(answer).label == label
+    return answer["low"] <= float(label) <= answer["high"]

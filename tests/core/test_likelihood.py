@@ -1,0 +1,59 @@
+"""The form of a truth says its likelihood; numbers are Gaussian, in the truth's own deviation."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from sartor.core.likelihood import fit_temperature, form, hits, known, losses, unknown
+from sartor.core.strata import counted_under, strata
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.normal(3, 2, 400).astype(np.float32)
+SAID = (TRUTH + RNG.normal(0, 0.7, 400)).astype(np.float32)[:, None]
+
+
+def test_a_number_is_as_likely_as_the_gaussian_that_fits_the_errors():
+    spread = np.sqrt(((SAID[:, 0] - TRUTH) ** 2).mean())
+    density = norm.logpdf(TRUTH, SAID[:, 0], spread) + np.log(TRUTH.std())
+    np.testing.assert_allclose(losses(SAID, TRUTH), -density, rtol=1e-4, atol=1e-4)
+
+
+def test_the_loss_does_not_depend_on_the_unit_and_falls_with_the_error():
+    np.testing.assert_allclose(losses(SAID * 1e3, TRUTH * 1e3), losses(SAID, TRUTH), rtol=1e-3)
+    nearer = (SAID + TRUTH[:, None]) / 2
+    assert losses(nearer, TRUTH).mean() < losses(SAID, TRUTH).mean() - 0.5
+    blind = np.full_like(SAID, TRUTH.mean())
+    assert losses(blind, TRUTH).mean() == pytest.approx(0.5 * np.log(2 * np.pi) + 0.5, abs=1e-4)
+    assert np.isfinite(losses(TRUTH[:, None], TRUTH)).all()
+
+
+def test_a_number_has_no_temperature_and_is_right_within_half_a_deviation():
+    assert fit_temperature(SAID, TRUTH) == 1.0
+    apart = np.abs(SAID[:, 0] - TRUTH) / TRUTH.std()
+    assert (hits(SAID, TRUTH) == (apart <= 0.5)).all()
+
+
+def test_rows_without_a_truth_are_told_in_each_form():
+    forms = {
+        "label": np.array([0, 1, 2]),
+        "labels": np.array([[0, 1], [1, 1], [0, 0]], np.float32),
+        "number": np.array([-1.0, 0.0, 5.5], np.float32),
+    }
+    for name, truth in forms.items():
+        assert form(truth) == name
+        # −1 is a number like any other.
+        assert known(truth).all()
+        assert not known(unknown(4, truth)).any()
+        assert unknown(4, truth).shape == (4, *truth.shape[1:])
+
+
+def test_numbers_are_counted_under_parts_of_their_range():
+    names = [each for (each,) in counted_under([float(n) for n in range(200)])]
+    assert len(set(names)) == 10
+    assert names[0] == "0 – 19"
+    assert names == strata([float(n) for n in range(200)])
+    # Equal numbers stay together, however many there are.
+    few = counted_under([1.0] * 90 + [2.0] * 10)
+    assert {each for (each,) in few} == {"1 – 1", "2 – 2"}
+    assert strata(["a", "b"]) == ["a", "b"]
+    assert strata([("a", "b"), ("a",), ()]) == ["b", "a", ""]
