@@ -1,19 +1,24 @@
 """Rows by what they can be counted under, whatever the form of a task's answers.
 
-An answer is one label (a `str`), a set of labels (a `tuple` of them), or something else, such as a
-number, that no rows share.
+An answer is one label (a `str`), a set of labels (a `tuple` of them), labelled parts of a text (a
+`tuple` of `Span`), or something else, such as a number, that no rows share.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
+from sartor.core.spans import Span
+
 
 def names_of(answer: Any) -> tuple[str, ...]:
-    """The labels of one answer, none where it has no labels."""
+    """The labels of one answer, each once; none where it has no labels."""
     if isinstance(answer, str):
         return (answer,)
-    return cast("tuple[str, ...]", answer) if isinstance(answer, tuple) else ()
+    if not isinstance(answer, tuple):
+        return ()
+    parts = cast("tuple[str | Span, ...]", answer)
+    return tuple(dict.fromkeys(part.label if isinstance(part, Span) else part for part in parts))
 
 
 def strata(answers: Sequence[Any]) -> list[str]:

@@ -82,7 +82,8 @@ class Backbone:
             path is a URL, and what it is made of is unknown (0).
         path: Folder with config.json, model.safetensors and tokenizer.json, ready to load.
         sha256: Of everything that decides what it makes of a text: weights, configuration,
-            tokenizer and prefix; where `whole` or `drawn` is set, a hash of that and those.
+            tokenizer and prefix; where `whole`, `drawn` or `pieces` is set, a hash of that and
+            those.
         licence: SPDX id, or "unknown".
         languages: BCP-47 codes it was trained on; ("*",) for many.
         parameters: Number of weights.
@@ -95,6 +96,8 @@ class Backbone:
         drawn: Seed that the weights are drawn with instead of being read: a control that knows
             nothing. None for a pretrained one.
         weights_sha256: Of the weights' file(s) alone: to tell where a model came from.
+        pieces: Whether its tokenizer reads a text piece by piece (see `core.pieces`), so that no
+            token stands in two of them.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Backbone:
     whole: "Backbone | None" = None
     drawn: int | None = None
     weights_sha256: str = ""
+    pieces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ class Maker:
         )
         bundle = write_bundle(self.scratch / name, manifest, content, self.need_text, self.learnt)
         # The runtime decodes with the same function: its answers from these logits are these.
-        answers = held.task.decode(logits, held.outputs, decision)
+        answers = held.task.decode(logits, held.outputs, decision, texts)
         subject = self._subject(bundle, held.validation, answers)
         truth = [held.task.target.text(each) for each in held.validation.target]
         found = parity(before, answers, truth, TOLERANCE, lambda a: held.task.brief(a).best)

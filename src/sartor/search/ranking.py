@@ -171,8 +171,10 @@ def draw_sample(
         DataError: If there are too few.
     """
     # Of several labels a row, its rarest stands for it; "" for a row without any.
-    place = {name: index for index, name in enumerate([*outputs, ""])}
-    labels = np.array([place[name] for name in strata(train.target)], np.int64)
+    names = strata(train.target)
+    known = dict.fromkeys([*outputs, "", *sorted(set(names))])
+    place = {name: index for index, name in enumerate(known)}
+    labels = np.array([place[name] for name in names], np.int64)
     if len(labels) < LEAST_ROWS or len(np.unique(labels)) < 2:
         raise DataError(
             f"{len(labels)} training rows of {len(np.unique(labels))} labels are too few to rank"

@@ -11,7 +11,16 @@ from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
 from sartor.tasks import TASKS
-from sartor.tune.api import METHODS, Choosy, MindsPairs, OneLabelOnly, Reads, ReadsStates, Sheds
+from sartor.tune.api import (
+    METHODS,
+    Choosy,
+    MindsPairs,
+    MindsPieces,
+    OneLabelOnly,
+    Reads,
+    ReadsStates,
+    Sheds,
+)
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
@@ -41,8 +50,16 @@ def reads_pairs(task: str) -> bool:
     return len(TASKS.get(task)().roles.inputs) > 1
 
 
+def by_piece(task: str) -> bool:
+    """Whether the task answers about the pieces of a text (see `core.pieces`)."""
+    return "spans" in TASKS.get(task)().roles.targets.values()
+
+
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     """The portfolio of a method for a task."""
+    if isinstance(method, MindsPieces) and by_piece(task):
+        pieced: Any = method
+        return pieced.piece_portfolio()
     minds = isinstance(method, MindsPairs) and reads_pairs(task)
     plain: Any = method
     return plain.pair_portfolio() if minds else plain.portfolio()
@@ -181,6 +198,10 @@ def unfit(method: str, task: str) -> str:
     one_label = "label" in TASKS.get(task)().roles.targets.values()
     if isinstance(METHODS.get(method), OneLabelOnly) and not one_label:
         return f"{method} is for tasks of one label a row, and {task} is none"
+    found: Any = METHODS.get(method)
+    # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
+    if by_piece(task) and found.reads == "activations" and not isinstance(found, MindsPieces):
+        return f"{method} reads a text as a whole, and {task} answers about each piece of one"
     return ""
 
 

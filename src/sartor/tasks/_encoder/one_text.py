@@ -1,7 +1,7 @@
 """How a task that reads single texts builds its models."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
 from torch import nn
@@ -16,6 +16,8 @@ class OneText:
     __slots__ = ()
 
     layers: tuple[int, ...]
+    by_piece: ClassVar[bool] = False
+    """Whether it answers about each piece of a text (see `_encoder.by_piece`)."""
 
     def resolve(self, depth: int) -> tuple[int, ...]:
         """`layers` counted from 0, for an encoder of `depth` layers.
@@ -35,7 +37,9 @@ class OneText:
             outputs: Number of outputs.
             tokenizer: Of the texts, for a task whose model must know how they are joined.
         """
-        return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+        model = TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+        model.by_piece = self.by_piece
+        return model
 
     def reads(self, source: Any) -> Any:
         """Cached activations of single texts to those that a head on them reads."""
@@ -45,4 +49,6 @@ class OneText:
         self, encoder: PreTrainedModel, outputs: int, layers: Sequence[int], head: Mapping[str, Any]
     ) -> nn.Module:
         """An encoder with a head of that shape on what `reads` gave, for methods in closed form."""
-        return TextClassifier(encoder, outputs, layers, head)
+        model = TextClassifier(encoder, outputs, layers, head)
+        model.by_piece = self.by_piece
+        return model
