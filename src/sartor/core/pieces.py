@@ -13,6 +13,7 @@ they are judged on, agree on what is labelled.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 ALONE = (
     "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -31,6 +32,26 @@ def pieces(text: str) -> list[Place]:
     """The pieces of a text, in order; they do not overlap."""
     found = [match.span() for match in _PIECE.finditer(text)]
     return found if text.isascii() else _whole(text, found)
+
+
+def read_at(offsets: Sequence[Place], places: Sequence[Place], shift: int = 0) -> list[int]:
+    """For each token how many pieces are read at it: 0 or 1, and more where one token holds many.
+
+    Pieces behind the last token are read nowhere.
+
+    Args:
+        offsets: Of the tokens, in code points; (0, 0) of one that stands for no text.
+        places: Of the pieces.
+        shift: Code points of what stands before the text.
+    """
+    found, at = [0] * len(offsets), 0
+    for token, (start, end) in enumerate(offsets):
+        if end <= start:
+            continue
+        while at < len(places) and places[at][0] + shift < end:
+            found[token] += 1
+            at += 1
+    return found
 
 
 def _whole(text: str, found: list[Place]) -> list[Place]:

@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sartor.core.hashing import digest
-from sartor.core.pieces import ALONE, Place, pieces
+from sartor.core.pieces import ALONE, pieces, read_at
 from sartor.core.texts import Text, parts_of
 from sartor.core.types import Backbone
 from sartor.models.packed import Packed, printable
@@ -56,26 +54,6 @@ def part_pieces(tokenizer: "Tokenizer") -> "Tokenizer":
     return tokenizer
 
 
-def begins(offsets: Sequence[Place], places: Sequence[Place], shift: int = 0) -> list[int]:
-    """For each token how many pieces are read at it: 0 or 1, and more where one token holds many.
-
-    Pieces behind the last token are read nowhere.
-
-    Args:
-        offsets: Of the tokens, in code points; (0, 0) of one that stands for no text.
-        places: Of the pieces.
-        shift: Code points of what stands before the text.
-    """
-    found, at = [0] * len(offsets), 0
-    for token, (start, end) in enumerate(offsets):
-        if end <= start:
-            continue
-        while at < len(places) and places[at][0] + shift < end:
-            found[token] += 1
-            at += 1
-    return found
-
-
 def tokenise_by_piece(
     tokenizer: "Tokenizer", texts: Sequence[Text], prefix: str = ""
 ) -> tuple[Packed, Packed]:
@@ -93,10 +71,5 @@ def tokenise_by_piece(
         given = [printable(prefix + text) for text in window]
         for text, encoded in zip(window, tokenizer.encode_batch(given), strict=True):
             ids.append(encoded.ids)
-            marks.append(begins(encoded.offsets, pieces(text), len(prefix)))
+            marks.append(read_at(encoded.offsets, pieces(text), len(prefix)))
     return Packed.of(ids), Packed.of(marks)
-
-
-def read_at(marks: Sequence[int] | np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """(pieces that are read,) the token of each."""
-    return np.repeat(np.arange(len(marks)), marks)

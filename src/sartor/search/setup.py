@@ -159,8 +159,6 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
             )
         )
     backbones, why = _backbones(desk, seen.languages)
-    if by_piece(need.task):
-        backbones = [in_pieces(backbone) for backbone in backbones]
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
@@ -323,6 +321,12 @@ def _asked(
 
 
 def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
+    """The backbones to start from, which read a text as the task needs it; and why."""
+    found, why = _chosen(desk, languages)
+    return ([in_pieces(b) for b in found] if by_piece(desk.need.task) else found), why
+
+
+def _chosen(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
     """The need's own backbones, else the starter that fits the languages; and why."""
     prefer = desk.need.prefer
     if prefer.backbones is None:

@@ -19,7 +19,7 @@ from sartor.serve.adapters.figures import Personal
 from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse, said_text
-from sartor.serve.corrections import text_of
+from sartor.serve.corrections import KEYS, text_of
 from sartor.serve.exchange import Exchange
 from sartor.serve.figures import Figures
 from sartor.serve.following import Follower, open_live
@@ -185,7 +185,7 @@ class Service:
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
         text = said_text(body, self._versions.lineup.live.runtime.inputs)
-        plain = body.model_dump(exclude={"new_label", "label", "labels", "inputs", "text"})
+        plain = body.model_dump(exclude={"new_label", "inputs", "text", *KEYS.values()})
         said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()

@@ -25,6 +25,7 @@ def integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_Place = Annotated[int, Field(ge=0, le=10_000_000), BeforeValidator(integral)]
 _Body = TypeVar("_Body", bound=BaseModel)
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -56,6 +57,18 @@ class RowsBody(BaseModel):
     """Texts, or mappings from the model's input keys to values."""
 
 
+class EntityBody(BaseModel):
+    """A labelled part of a text."""
+
+    model_config = _STRICT
+
+    start: _Place
+    """Of its first character, in code points from 0."""
+    end: _Place
+    """Behind its last character."""
+    label: _Label
+
+
 class FeedbackBody(BaseModel):
     """What the right answer was."""
 
@@ -69,6 +82,8 @@ class FeedbackBody(BaseModel):
     """The right label; the same as the answer's to confirm it."""
     labels: Annotated[list[_Label], Field(max_length=1_000)] | None = None
     """All the right labels, where a text has several; [] for none."""
+    entities: Annotated[list[EntityBody], Field(max_length=1_000)] | None = None
+    """All the right parts of the text, where its parts have labels; [] for none."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -136,7 +151,8 @@ class ModelReply(BaseModel):
     inputs: list[str]
     labels: list[str]
     target: str
-    """What an answer holds: "label", or "labels" where a text has several."""
+    """What an answer holds: "label", "labels" where a text has several, or "spans" (under the key
+    `entities`) where its parts have labels."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

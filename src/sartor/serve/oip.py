@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2 over the same model, records and caps as our own API.
 
 One input for each of the model's, BYTES [n] or [n, 1], by name. Two outputs: `label`, BYTES [n],
-empty where the model abstains and a JSON list where a text has several, and `probabilities`, FP32
-[n, labels]. The model's version is the bundle's content id.
+empty where the model abstains and a JSON list where a text has several or its parts have labels,
+and `probabilities`, FP32 [n, labels], or of parts of a text `confidence`, FP32 [n]. The model's version is the bundle's content id.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
@@ -17,6 +17,7 @@ from starlette.responses import Response
 import sartor
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
+from sartor.core.types import TargetKind
 from sartor.serve.answering import About, Answered, Answering
 from sartor.serve.batcher import Answer
 from sartor.serve.bodies import parse
@@ -74,7 +75,6 @@ class Protocol:
 
     async def model(self, request: Request) -> Response:
         runtime = self._named(request)
-        columns = len(runtime.outputs)
         content = {
             "name": runtime.name,
             "versions": [version.id for version in self._lineup.versions],
@@ -82,18 +82,15 @@ class Protocol:
             "inputs": [
                 {"name": name, "datatype": _TEXTS, "shape": [-1]} for name in runtime.inputs
             ],
-            "outputs": [
-                {"name": "label", "datatype": _TEXTS, "shape": [-1]},
-                {"name": "probabilities", "datatype": "FP32", "shape": [-1, columns]},
-            ],
-            "labels": list(runtime.outputs),
+            "outputs": [_OUTPUTS[name].told(runtime) for name in offered(runtime.target)],
+            "labels": list(runtime.labels),
         }
         return reply(content)
 
     async def infer(self, request: Request) -> Response:
         runtime = self._named(request)
         body = parse(InferenceRequest, await request.body())
-        wanted = _wanted(body)
+        wanted = _wanted(body, offered(runtime.target))
         rows = _rows(body.inputs, runtime.inputs)
         said = body.parameters
         about = About(said.user, said.segment, said.fallback) if said else About()
@@ -139,41 +136,77 @@ def _content(
         "model_version": found.model,
         "id": found.request_id if body.id is None else body.id,
         "parameters": {"request_id": found.request_id, **found.personally},
-        "outputs": [_OUTPUTS[output](found.outputs, found.by) for output in wanted],
+        "outputs": [
+            _OUTPUTS[output].told(found.by, found.outputs)
+            | {"data": _OUTPUTS[output].data(found.outputs, found.by)}
+            for output in wanted
+        ],
     }
 
 
-def _label(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
+def _label(answers: Sequence[Answer], by: Runtime) -> list[Any]:
     # The protocol knows no null: an empty text stands for an abstention.
-    data = [by.brief(answer).label or "" for answer in answers]
-    return {"name": "label", "shape": [len(data)], "datatype": _TEXTS, "data": data}
+    return [by.brief(answer).label or "" for answer in answers]
 
 
-def _probabilities(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
-    labels = by.outputs
-    data = [answer["probabilities"][label] for answer in answers for label in labels]
-    shape = [len(answers), len(labels)]
-    return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
+def _probabilities(answers: Sequence[Answer], by: Runtime) -> list[Any]:
+    return [answer["probabilities"][label] for answer in answers for label in by.outputs]
 
 
-_OUTPUTS: dict[str, Callable[[Sequence[Answer], Runtime], dict[str, Any]]] = {
-    "label": _label,
-    "probabilities": _probabilities,
+def _confidence(answers: Sequence[Answer], by: Runtime) -> list[Any]:
+    return [by.brief(answer).confidence for answer in answers]
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """A tensor that is answered.
+
+    Args:
+        name: Its name.
+        datatype: Of its elements.
+        data: Answers to its elements, flat.
+        by_output: Whether a row of it holds one element for each of the model's outputs.
+    """
+
+    name: str
+    datatype: str
+    data: Callable[[Sequence[Answer], Runtime], list[Any]]
+    by_output: bool = False
+
+    def told(self, runtime: Runtime, answers: Sequence[Answer] | None = None) -> dict[str, Any]:
+        """Name, shape and datatype; of any number of rows where there are no answers."""
+        rows = -1 if answers is None else len(answers)
+        shape = [rows, len(runtime.outputs)] if self.by_output else [rows]
+        return {"name": self.name, "shape": shape, "datatype": self.datatype}
+
+
+_OUTPUTS = {
+    one.name: one
+    for one in (
+        _Output("label", _TEXTS, _label),
+        _Output("probabilities", "FP32", _probabilities, by_output=True),
+        _Output("confidence", "FP32", _confidence),
+    )
 }
 
 
-def _wanted(body: InferenceRequest) -> list[str]:
-    """Names of the outputs to send."""
+def offered(target: TargetKind) -> list[str]:
+    """Names of the outputs of a model whose answers have that form."""
+    return ["label", "confidence" if target == "spans" else "probabilities"]
+
+
+def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:
+    """Names of the outputs to send, among those there are."""
     asked = [output.name for output in body.outputs or ()]
     for index, name in enumerate(asked):
-        if name not in _OUTPUTS:
+        if name not in known:
             raise _wrong(
                 f"outputs.{index}: the model has no output {name!r:.200}.",
-                near_miss(name[:200], list(_OUTPUTS)),
+                near_miss(name[:200], known),
             )
         if name in asked[:index]:
             raise _wrong(f"outputs.{index}: {name!r} is asked for twice.", "name it once.")
-    return asked or list(_OUTPUTS)
+    return asked or list(known)
 
 
 def _rows(tensors: Sequence[RequestInput], keys: Sequence[str]) -> list[dict[str, str]]:

@@ -28,6 +28,8 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
+from sartor.serve.corrections import KEYS
+from sartor.serve.oip import offered
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -179,10 +181,16 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
     one = {"enum": list(facts.labels)}
-    known = {"type": "array", "items": one} if facts.target == "labels" else one
-    _narrow_feedback(schemas["FeedbackBody"], facts.target)
+    key = KEYS[facts.target]
+    _narrow_feedback(schemas["FeedbackBody"], key)
+    part = {"type": "object", "properties": {"label": one}}
+    known = {
+        "label": one,
+        "labels": {"type": "array", "items": one},
+        "entities": {"type": "array", "items": part},
+    }
     schemas["FeedbackBody"]["anyOf"] = [
-        {"properties": {facts.target: known}},
+        {"properties": {key: known[key]}},
         {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
     ]
     schemas["Answer"] = json.loads(facts.answer)
@@ -197,7 +205,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]
-    schemas["RequestOutput"]["properties"]["name"]["enum"] = ["label", "probabilities"]
+    schemas["RequestOutput"]["properties"]["name"]["enum"] = offered(facts.target)
     values = {"name": facts.name, "version": facts.version}
     for path, methods in content["paths"].items():
         for operation in methods.values():
@@ -210,13 +218,13 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         schemas.pop(unused, None)
 
 
-def _narrow_feedback(schema: dict[str, Any], target: TargetKind) -> None:
+def _narrow_feedback(schema: dict[str, Any], key: str) -> None:
     """Leave the one key that this bundle is corrected with, and require it."""
     properties = schema["properties"]
-    for name in ("label", "labels"):
+    for name in KEYS.values():
         found = properties.pop(name)
-        if name == target:
+        if name == key:
             # Not null: the other key is left out, this one is not.
             (kind,) = [one for one in found["anyOf"] if one != {"type": "null"}]
             properties[name] = {"title": found["title"], **kind}
-    schema["required"] = [*schema["required"], target]
+    schema["required"] = [*schema["required"], key]

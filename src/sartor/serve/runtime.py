@@ -209,8 +209,13 @@ class Runtime:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Labels, in the order of the model's outputs."""
+        """Names of the model's outputs, in order."""
         return tuple(self.bundle.manifest.outputs)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that an answer may hold; mostly the outputs."""
+        return tuple(self._task.labels(self.outputs))
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -368,7 +373,7 @@ class Runtime:
             logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
-        return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
+        return self._task.decode(logits, self.outputs, self.bundle.manifest.decision, texts)
 
     def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
@@ -383,12 +388,12 @@ class Runtime:
 
     def __repr__(self) -> str:
         state = "released" if self.released else "unreleased"
-        return f"<Runtime {self.name} {self.id[:12]}, {len(self.outputs)} labels, {state}>"
+        return f"<Runtime {self.name} {self.id[:12]}, {len(self.labels)} labels, {state}>"
 
     def _repr_html_(self) -> str:
         from sartor.serve.notebook import shown
 
-        return shown(self.bundle.manifest, self.outputs)
+        return shown(self.bundle.manifest, self.labels)
 
 
 def _unreleased(bundle: Bundle, how: Literal["warn", "allow", "refuse"]) -> None:

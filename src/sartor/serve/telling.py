@@ -42,7 +42,7 @@ def _live(runtime: Runtime) -> dict[str, Any]:
         "name": manifest.name,
         "model": manifest.id,
         "inputs": list(manifest.inputs),
-        "labels": list(runtime.outputs),
+        "labels": list(runtime.labels),
         "target": runtime.target,
         "released": manifest.released,
     }

@@ -6,6 +6,8 @@ const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
 let several = false;
+let spans = false;
+let parts = [];  // of the correction: {start, end, label}, in code points as the API counts
 let inputs = ["text"];
 
 async function call(path, body) {
@@ -45,6 +47,8 @@ async function learnModel() {
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
   several = model.target === "labels";
+  spans = model.target === "spans";
+  $("part-form").hidden = $("add").hidden = !spans;
   $("correct").multiple = several;
   drawBoxes(model.inputs);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
@@ -86,16 +90,73 @@ function drawRow([label, probability]) {
   return row;
 }
 
+// The text with its labelled parts marked.
+function drawMarked(text, entities) {
+  const points = [...text];
+  const nodes = [];
+  let at = 0;
+  for (const { start, end, label } of entities) {
+    nodes.push(points.slice(at, start).join(""));
+    const mark = document.createElement("mark");
+    mark.textContent = points.slice(start, end).join("");
+    const name = document.createElement("small");
+    name.textContent = label;
+    mark.append(name);
+    nodes.push(mark);
+    at = end;
+  }
+  nodes.push(points.slice(at).join(""));
+  $("marked").replaceChildren(...nodes);
+  $("marked").hidden = false;
+}
+
+// The parts of a correction, each with a button that takes it away.
+function drawParts() {
+  const points = [...last.row[inputs[0]]];
+  $("parts").replaceChildren(...parts.map((part) => {
+    const item = document.createElement("li");
+    item.textContent = `${points.slice(part.start, part.end).join("")}: ${part.label} `;
+    const gone = document.createElement("button");
+    gone.type = "button";
+    gone.textContent = said.remove;
+    gone.addEventListener("click", () => {
+      parts = parts.filter((other) => other !== part);
+      drawParts();
+    });
+    item.append(gone);
+    return item;
+  }));
+}
+
+// What is selected in the box becomes a part; those that it overlaps go.
+function addPart() {
+  const box = $("text");
+  const place = (units) => [...box.value.slice(0, units)].length;
+  const [start, end] = [place(box.selectionStart), place(box.selectionEnd)];
+  if (start === end) return;
+  parts = parts.filter((part) => part.end <= start || part.start >= end);
+  parts.push({ start, end, label: $("correct").value });
+  parts.sort((a, b) => a.start - b.start);
+  drawParts();
+}
+
+function drawEntities(output) {
+  const entities = output.entities || [];
+  drawMarked(last.row[inputs[0]], entities);
+  $("probabilities").replaceChildren(
+    ...entities.map((one) => drawRow([`${one.text} (${one.label})`, one.confidence])));
+  parts = entities.map(({ start, end, label }) => ({ start, end, label }));
+  drawParts();
+}
+
 // What an answer says: a label, or as many as the text has; null where it says nothing.
 function answered(output) {
+  if (spans) return output.entities && (output.entities.length ? "" : said.nothing);
   if (!several) return output.label;
   return output.labels && (output.labels.join(", ") || said.none);
 }
 
-function drawAnswer(output) {
-  const words = answered(output);
-  show("label", words === null ? said.unsure : words);
-  show("reason", output.reason || "");
+function drawRanked(output) {
   const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
   $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
   if (several) {
@@ -105,6 +166,14 @@ function drawAnswer(output) {
   } else {
     $("correct").value = (ranked[1] || ranked[0])[0];
   }
+}
+
+function drawAnswer(output) {
+  const words = answered(output);
+  show("label", words === null ? said.unsure : words);
+  show("reason", output.reason || "");
+  if (spans) drawEntities(output);
+  else drawRanked(output);
   for (const id of ["right", "wrong"]) $(id).disabled = false;
   $("correction").hidden = true;
   show("thanks", "");
@@ -113,7 +182,7 @@ function drawAnswer(output) {
 
 async function sendFeedback(right, comment) {
   const body = { request_id: last.id, row: 0 };
-  body[several ? "labels" : "label"] = right;
+  body[spans ? "entities" : several ? "labels" : "label"] = right;
   if (comment) body.comment = comment;
   if ($("keep").checked) {
     if (inputs.length > 1) body.inputs = last.row;
@@ -134,15 +203,22 @@ $("ask").addEventListener("submit", (event) => {
     const [output] = reply.outputs;
     last = { id: reply.request_id, row, best: several ? output.labels || [] : output.best };
     drawAnswer(output);
+    if (spans) last.best = parts;
   });
 });
 
 $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best, "")));
-$("wrong").addEventListener("click", () => { $("correction").hidden = false; $("correct").focus(); });
+$("wrong").addEventListener("click", () => {
+  if (spans) $("text").value = last.row[inputs[0]];
+  $("correction").hidden = false;
+  $("correct").focus();
+});
+$("add").addEventListener("click", addPart);
 $("feedback").addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = [...$("correct").selectedOptions].map((option) => option.value);
-  attempt(() => sendFeedback(several ? chosen : chosen[0], $("comment").value));
+  const right = spans ? parts : several ? chosen : chosen[0];
+  attempt(() => sendFeedback(right, $("comment").value));
 });
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

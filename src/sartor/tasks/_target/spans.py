@@ -15,6 +15,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 from sartor.core.pieces import pieces
@@ -102,7 +103,7 @@ def _listed(cell: str) -> list[tuple[Span, str | None]]:
     if len(listed) > _MOST_SPANS:
         raise Unreadable(f"the cell lists {len(listed):,} parts", "check the column")
     spans = sorted((_span(each) for each in listed), key=lambda each: each[0])
-    for (one, _), (other, _) in zip(spans, spans[1:], strict=False):
+    for (one, _), (other, _) in pairwise(spans):
         if other.start < one.end:
             raise Unreadable(
                 f"{_named(one)} and {_named(other)} overlap", "keep the one that matters"

@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from sartor.core.likelihood import NO_PIECE
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
-from sartor.models.by_piece import read_at
-from sartor.models.packed import Packed
-from sartor.models.states import TokenStates
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder.model import load
 from sartor.tasks._encoder.one_text import OneText
@@ -31,17 +28,21 @@ _TEXTS = 512
 """Texts whose states are in memory at a time."""
 
 
+Marks = Sequence[NDArray[np.int32]]
+"""For each text, how many of its pieces are read at each of its tokens."""
+
+
 class Source(Protocol):
     """Texts to the states of their tokens, through the activation cache."""
 
     @property
     def max_length(self) -> int: ...
 
-    def states(
-        self, texts: Sequence[Text], layer: int, separator: int | None = None
-    ) -> TokenStates: ...
+    def states(self, texts: Sequence[Text], layer: int) -> Any:
+        """What `read` gives (tokens, width) of each of some texts of; to be closed."""
+        ...
 
-    def marks(self, texts: Sequence[Text]) -> Packed: ...
+    def marks(self, texts: Sequence[Text]) -> Marks: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class PieceSource:
     """
 
     source: Source
-    _known: dict[tuple[Text, ...], Packed] = field(
-        default_factory=dict[tuple[Text, ...], Packed], compare=False
+    _known: dict[tuple[Text, ...], Marks] = field(
+        default_factory=dict[tuple[Text, ...], Marks], compare=False
     )
 
     @property
@@ -80,11 +81,11 @@ class PieceSource:
                 for start in range(0, len(texts), _TEXTS):
                     some = range(start, min(start + _TEXTS, len(texts)))
                     for row, found in zip(some, states.read(list(some)), strict=True):
-                        parts.append(found[read_at(marks[row])])
+                        parts.append(np.repeat(found, marks[row], axis=0))
             columns.append(np.concatenate(parts).astype(np.float32))
         return columns[0] if len(columns) == 1 else np.hstack(columns)
 
-    def _marks(self, texts: Sequence[Text]) -> Packed:
+    def _marks(self, texts: Sequence[Text]) -> Marks:
         key = tuple(texts)
         if key not in self._known:
             self._known[key] = self.source.marks(texts)
