@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 ALONE = (
     "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 )
 """Characters that are a piece each, as a regular expression's class has them."""
 _PIECE = re.compile(rf"[{ALONE}]|\d+|(?:(?![{ALONE}])[^\W\d_])+|[\U0001f1e6-\U0001f1ff]{{2}}|\S")
-_JOINER = "\u200d"
+_JOINERS = "\u200d\uff9e\uff9f"
+"""A joiner of emoji, and the marks that halfwidth Kana take."""
 _TONES = ("\U0001f3fb", "\U0001f3ff")
 
 Place = tuple[int, int]
@@ -68,7 +69,7 @@ def _whole(text: str, found: list[Place]) -> list[Place]:
 def _goes_on(text: str, at: int, here: str) -> bool:
     """Whether the character at `at` belongs to the one before it."""
     before = text[at - 1]
-    if here == _JOINER or before == _JOINER or _TONES[0] <= here <= _TONES[1]:
+    if here in _JOINERS or before == _JOINERS[0] or _TONES[0] <= here <= _TONES[1]:
         return True
     if not here.isalnum():
         return unicodedata.category(here).startswith("M")

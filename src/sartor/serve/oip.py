@@ -2,7 +2,8 @@
 
 One input for each of the model's, BYTES [n] or [n, 1], by name. Two outputs: `label`, BYTES [n],
 empty where the model abstains and a JSON list where a text has several or its parts have labels,
-and `probabilities`, FP32 [n, labels], or of parts of a text `confidence`, FP32 [n]. The model's version is the bundle's content id.
+and `probabilities`, FP32 [n, labels], or of parts of a text `confidence`, FP32 [n]. The model's
+version is the bundle's content id.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
