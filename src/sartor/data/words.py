@@ -4,10 +4,8 @@ Words are put together with a space between them, and with none where one of the
 that has none: Han, Kana and their punctuation. A label then stands where its words do.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
 
 import polars as pl
 
@@ -15,7 +13,7 @@ from sartor.core.spans import Span
 from sartor.data.labels import LabelFault, refuse
 from sartor.data.table import FILE, ROW, Columns, Table, texts_of
 from sartor.tasks import Located, Unreadable
-from sartor.tasks._target.tags import begins_alike, is_tag, runs
+from sartor.tasks._target.tags import begins_alike, is_tag, runs, strings_of
 
 _CLOSE = re.compile(
     "[\u2e80-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
@@ -104,24 +102,12 @@ def _pairs(table: Table, columns: Columns) -> list[tuple[list[str], list[str]] |
     if not isinstance(columns.target, Located) or not names <= set(table.columns):
         return None
     cells = texts_of(table.frame[columns.label])
-    tags = [None if cell is None else _strings(cell) for cell in cells]
+    tags = [None if cell is None else strings_of(cell) for cell in cells]
     some = [each for each in tags if each]
     if not some or not all(is_tag(tag) for tag in some[0]):
         return None
-    words = [None if c is None else _strings(c) for c in texts_of(table.frame[columns.text])]
+    words = [None if c is None else strings_of(c) for c in texts_of(table.frame[columns.text])]
     return [
         None if word is None or tag is None else (word, tag)
         for word, tag in zip(words, tags, strict=True)
     ]
-
-
-def _strings(cell: str) -> list[str] | None:
-    """A JSON list of strings; None where the cell is none."""
-    if not cell.lstrip().startswith("["):
-        return None
-    try:
-        found: Any = json.loads(cell)
-    except (ValueError, RecursionError):
-        return None
-    listed = cast("list[Any]", found) if isinstance(found, list) else []
-    return [str(each) for each in listed] if all(isinstance(e, str) for e in listed) else None

@@ -8,7 +8,9 @@ Ramshaw and Marcus 1995, https://aclanthology.org/W95-0107; Ratinov and Roth 200
 https://aclanthology.org/W09-1119
 """
 
+import json
 from collections.abc import Sequence
+from typing import Any, cast
 
 from sartor.tasks import Unreadable
 
@@ -99,3 +101,15 @@ def begins_alike(rows: Sequence[Sequence[str]]) -> int | None:
     if not with_b or not with_i:
         return None
     return (with_i if len(with_i) <= len(with_b) else with_b)[0]
+
+
+def strings_of(cell: str) -> list[str] | None:
+    """A cell that is a JSON list of strings, words or tags; None where it is none."""
+    if not cell.lstrip().startswith("["):
+        return None
+    try:
+        found: Any = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    listed = cast("list[Any]", found) if isinstance(found, list) else []
+    return [str(each) for each in listed] if all(isinstance(e, str) for e in listed) else None
