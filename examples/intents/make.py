@@ -14,7 +14,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import cycle
@@ -69,7 +69,16 @@ def package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def commands(lang: str) -> Iterator[Row]:
+Mark = Callable[[str, str], str]
+"""Name of a list and a value of it, to what stands for the value in a sentence."""
+
+
+def as_it_is(_: str, value: str) -> str:
+    """Marks nothing."""
+    return value
+
+
+def commands(lang: str, mark: Mark = as_it_is) -> Iterator[Row]:
     """Sentences of the home intents."""
     file = package("home_assistant_intents") / "data" / f"{LANGUAGES[lang][0]}.json"
     grammar = json.loads(file.read_text(encoding="utf-8"))
@@ -87,16 +96,21 @@ def commands(lang: str) -> Iterator[Row]:
         for turn, (name, sentence, block) in enumerate(cycle(templates)):
             if len(found) == PER_LABEL or turn > 40 * PER_LABEL:
                 break
-            text = sentence_of(grammar, sentence, block, rng)
+            text = sentence_of(grammar, sentence, block, rng, mark)
             found.setdefault(text, Row(text, label, lang, name))
         yield from found.values()
 
 
-def sentence_of(grammar: dict, sentence: str, block: dict, rng: random.Random) -> str:
+def sentence_of(
+    grammar: dict, sentence: str, block: dict, rng: random.Random, mark: Mark = as_it_is
+) -> str:
     lang = "zh" if grammar["language"].startswith("zh") else "en"
     domains = block.get("requires_context", {}).get("domain", ["light"])
 
     def value(name: str, rng: random.Random) -> str:
+        return mark(name, drawn(name, rng))
+
+    def drawn(name: str, rng: random.Random) -> str:
         if name == "name":
             return rng.choice(NAMES[lang][rng.choice([d for d in domains if d in NAMES[lang]])])
         if name in WORDS[lang]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sartor.core.spans import Span
 from sartor.core.types import Examples
 from sartor.tasks import TASKS
 from sartor.testing.tasks import LAWS, Sample
@@ -9,11 +10,11 @@ from sartor.testing.tasks import LAWS, Sample
 ROWS = 60
 
 
-def examples(*targets, roles=("text",)):
+def examples(*targets, roles=("text",), texts=None):
     """Rows that take the targets in turn."""
     ids = tuple(f"row {i}" for i in range(ROWS))
     given = tuple(targets[i % len(targets)] for i in range(ROWS))
-    return Examples(ids, dict.fromkeys(roles, ids), given)
+    return Examples(ids, dict.fromkeys(roles, texts or ids), given)
 
 
 SAMPLES = {
@@ -60,6 +61,25 @@ SAMPLES = {
             ("[]", ()),
             ("[1, 2]", ("1", "2")),
             ('["cafe\u0301"]', ("café",)),
+        ],
+    ),
+    "token_classification": Sample(
+        "token_classification",
+        # The texts are "row 0" to "row 59".
+        examples(
+            (Span(0, 3, "word"), Span(4, 5, "number")),
+            (Span(0, 3, "word"),),
+            (),
+            (Span(0, 5, "place"),),
+            texts=tuple(f"row {i % 10}" for i in range(ROWS)),
+        ),
+        [
+            ("[]", ()),
+            ('{"entities": []}', ()),
+            ('[{"start": 4, "end": 5, "label": " number "}]', (Span(4, 5, "number"),)),
+            ('[[4, 5, "number"], [0, 3, "word"]]', (Span(0, 3, "word"), Span(4, 5, "number"))),
+            ("[{'start': 0, 'end': 3, 'entity': 'word'}]", (Span(0, 3, "word"),)),
+            ('[[0, 3.0, "cafe\u0301"]]', (Span(0, 3, "café"),)),
         ],
     ),
 }

@@ -14,7 +14,7 @@ def card(manifest: Manifest) -> str:
         "",
         f"Task {manifest.task}; {state}.",
         "",
-        f"Answers one of: {', '.join(_plain(o) for o in manifest.outputs[:50])}.",
+        f"{_answers(manifest)}: {', '.join(_plain(o) for o in manifest.outputs[:50])}.",
         "",
         "## Verdict",
         "",
@@ -65,6 +65,19 @@ def _example(manifest: Manifest) -> str:
     return "{" + ", ".join(f'"{name}": "a text"' for name in manifest.inputs) + "}"
 
 
+def _by_piece(manifest: Manifest) -> bool:
+    """Whether its outputs are tags, of which O stands first."""
+    return (
+        len(manifest.outputs) > 1
+        and manifest.outputs[0] == "O"
+        and manifest.outputs[1].startswith("B-")
+    )
+
+
+def _answers(manifest: Manifest) -> str:
+    return "Each piece of a text is one of" if _by_piece(manifest) else "Answers one of"
+
+
 def _reading(manifest: Manifest) -> str:
     read = manifest.preprocess
     if len(manifest.inputs) > 1:
@@ -74,8 +87,12 @@ def _reading(manifest: Manifest) -> str:
         return f"Longer texts are cut after {read.max_length:,} tokens."
     return (
         f"A text of more than {read.max_length:,} tokens is read in windows of that length, one"
-        f" every {windows.stride:,} tokens, at most {windows.most} and then evenly spread. Its"
-        " logits are the mean of theirs."
+        f" every {windows.stride:,} tokens, at most {windows.most} and then evenly spread. "
+        + (
+            "A piece is answered from the window in which most stands around it."
+            if _by_piece(manifest)
+            else "Its logits are the mean of theirs."
+        )
     )
 
 

@@ -1,7 +1,7 @@
 """Rows by what they can be counted under, whatever the form of a task's answers.
 
-An answer is one label (a `str`), a set of labels (a `tuple` of them), or a number, which is counted
-under the part of their range it lies in.
+An answer is one label (a `str`), a set of labels (a `tuple` of them), labelled parts of a text (a
+`tuple` of `Span`), or a number, which is counted under the part of their range it lies in.
 """
 
 from collections import Counter
@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from sartor.core.spans import Span
+
 _PARTS = 10
 """Most parts that the range of numbers is cut into, of equally many rows."""
 _IN_PART = 20
@@ -17,10 +19,13 @@ _IN_PART = 20
 
 
 def names_of(answer: Any) -> tuple[str, ...]:
-    """The labels of one answer, none where it has no labels."""
+    """The labels of one answer, each once; none where it has no labels."""
     if isinstance(answer, str):
         return (answer,)
-    return cast("tuple[str, ...]", answer) if isinstance(answer, tuple) else ()
+    if not isinstance(answer, tuple):
+        return ()
+    parts = cast("tuple[str | Span, ...]", answer)
+    return tuple(dict.fromkeys(part.label if isinstance(part, Span) else part for part in parts))
 
 
 def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:

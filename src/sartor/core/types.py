@@ -15,11 +15,13 @@ TargetKind = Literal["label", "level", "labels", "number", "spans", "boxes", "te
 
 VALUE = "value"
 """Key of a number in an answer."""
+ANSWER_KEYS = ("label", "labels", VALUE, "entities")
+"""What `answer_key` may give."""
 
 
 def answer_key(kind: TargetKind) -> str:
     """Under which key an answer, or a correction, holds what is predicted."""
-    return {"level": "label", "number": VALUE}.get(kind, kind)
+    return {"level": "label", "number": VALUE, "spans": "entities"}.get(kind, kind)
 
 
 def one_label(kind: TargetKind) -> bool:
@@ -97,7 +99,8 @@ class Backbone:
             path is a URL, and what it is made of is unknown (0).
         path: Folder with config.json, model.safetensors and tokenizer.json, ready to load.
         sha256: Of everything that decides what it makes of a text: weights, configuration,
-            tokenizer and prefix; where `whole` or `drawn` is set, a hash of that and those.
+            tokenizer and prefix; where `whole`, `drawn` or `pieces` is set, a hash of that and
+            those.
         licence: SPDX id, or "unknown".
         languages: BCP-47 codes it was trained on; ("*",) for many.
         parameters: Number of weights.
@@ -110,6 +113,8 @@ class Backbone:
         drawn: Seed that the weights are drawn with instead of being read: a control that knows
             nothing. None for a pretrained one.
         weights_sha256: Of the weights' file(s) alone: to tell where a model came from.
+        pieces: Whether its tokenizer reads a text piece by piece (see `core.pieces`), so that no
+            token stands in two of them.
     """
 
     name: str
@@ -127,6 +132,7 @@ class Backbone:
     whole: "Backbone | None" = None
     drawn: int | None = None
     weights_sha256: str = ""
+    pieces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

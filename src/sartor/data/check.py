@@ -15,6 +15,7 @@ from sartor.data.profile import row_places
 from sartor.data.read import join, read
 from sartor.data.table import SPLITS, Columns, Table
 from sartor.data.times import times_of
+from sartor.data.words import join_words, word_faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,13 @@ def check(
     tables, found = _read(sources, root, limits)
     if tables:
         table = join(tables)
-        marks = list(mark_faults(table, columns))
+        marks = [*mark_faults(table, columns), *word_faults(table, columns)]
         found += [
             Finding("fault", *place, fault.what, f"{fault.fix}.")
             for fault in marks
             for place in fault.rows
         ]
-        table = table if marks else join_marks(table, columns)
+        table = table if marks else join_marks(join_words(table, columns), columns)
         joined = {columns.label} if marks else set[str]()
         absent = [n for n in columns.names() if n not in table.columns and n not in joined]
         found += [

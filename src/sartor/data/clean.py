@@ -26,7 +26,7 @@ from sartor.data.normalise import (
 from sartor.data.numbers import are_numbers, number_faults
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Target, Unreadable, read_answer
 from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
@@ -230,7 +230,7 @@ def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[Label
     answers = rows.answers(rows.alive)
     if are_numbers(answers):
         return number_faults(answers, rows.places[rows.alive[0]], labels)
-    return label_faults(_labelled(rows), labels)
+    return label_faults(_labelled(rows), labels, rows.target.least)
 
 
 def _labelled(rows: _Rows) -> Labelled:
@@ -267,11 +267,17 @@ def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
 def _answer(rows: _Rows, i: int, declared: Sequence[str]) -> str:
     """Put the answer's text in the cell's place; why there is none, else empty."""
     try:
-        rows.labels[i] = rows.target.read(rows.labels[i] or "", declared)
+        rows.labels[i] = read_answer(
+            rows.target, rows.labels[i] or "", declared, rows.text(i), _usual
+        )
     except Unreadable as error:
         rows.unreadable.append(LabelFault("", (rows.places[i],), error.what, error.fix))
         return error.what
     return ""
+
+
+def _usual(text: str) -> str:
+    return normalise_text(text)[0]
 
 
 def _read(given: str | None) -> tuple[str, tuple[str, ...]]:

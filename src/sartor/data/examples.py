@@ -1,6 +1,6 @@
 """Rows to examples: the form in which stages exchange data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ from sartor.core.near import near_miss
 from sartor.core.types import Examples
 from sartor.data.normalise import content_id
 from sartor.data.table import FILE, ROW, place, texts_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Target, Unreadable, read_answer
 from sartor.tasks._target.one_label import ONE_LABEL
 
 
@@ -42,24 +42,33 @@ def to_examples(
     columns = {role: _whole(frame, column) for role, column in inputs.items()}
     rows = zip(*columns.values(), strict=True)
     used = {*inputs.values(), target}
+    texts = next(iter(columns.values())) if len(columns) == 1 else None
     return Examples(
         ids=tuple(content_id(dict(zip(columns, row, strict=True))) for row in rows),
         inputs=columns,
-        target=_answers(frame, target, form) if target else (),
+        target=_answers(frame, target, form, texts) if target else (),
         extra={name: tuple(frame[name].to_list()) for name in frame.columns if name not in used},
     )
 
 
-def _answers(frame: pl.DataFrame, column: str, form: Target) -> tuple[Any, ...]:
+def _answers(
+    frame: pl.DataFrame, column: str, form: Target, texts: Sequence[str] | None
+) -> tuple[Any, ...]:
     found: list[Any] = []
     for row, cell in enumerate(_whole(frame, column)):
         try:
-            found.append(form.value(form.read(cell)))
+            text = "" if texts is None else texts[row]
+            found.append(form.value(read_answer(form, cell, (), text, _as_it_is)))
         except Unreadable as error:
             known = FILE in frame.columns
             lies = place(frame[FILE][row], frame[ROW][row]) if known else f"row {row + 1:,}"
             raise DataError(f"{lies}: {error.what}.", fix=f"{error.fix}.") from None
     return tuple(found)
+
+
+def _as_it_is(text: str) -> str:
+    """What comes here is cleaned already, or is to be judged as it stands."""
+    return text
 
 
 def _whole(frame: pl.DataFrame, column: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from sartor.core.texts import Text, each_part, parts_of, read_back, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.normalise import content_id, normalise_text
 from sartor.data.table import FILE, ROW, SPLIT, Columns, as_text, stack, texts_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Located, Unreadable, read_answer
 
 FEEDBACK = "feedback"
 """`__file__` of a row that came from a correction."""
@@ -52,7 +52,7 @@ def merge_feedback(
     last, refused = _latest(corrections, columns)
     held = known or {}
     texts = _normalised(frame, columns)
-    labels = texts_of(frame[columns.label])
+    labels, cells = texts_of(frame[columns.label]), texts_of(frame[columns.text])
     splits = frame[SPLIT].to_list()
     rows: dict[Text, list[int]] = {}
     for i, text in enumerate(texts):
@@ -71,7 +71,7 @@ def merge_feedback(
             refused.append(Change(FEEDBACK, row, "dropped", "held-out row", detail, told))
             continue
         for i in at:
-            if _text_of(labels[i], columns.target) != label:
+            if _text_of(labels[i], columns, cells[i]) != label:
                 places = str(frame[FILE][i]), int(frame[ROW][i])
                 detail = f"{labels[i]!r} became {label!r} by correction {row}"
                 relabelled.append(
@@ -80,18 +80,29 @@ def merge_feedback(
                     )
                 )
                 labels[i] = label
+                if isinstance(columns.target, Located):
+                    # It points into the text in its usual form.
+                    cells[i] = shown(text)
         if not at:
-            cells = dict(zip(columns.inputs.values(), parts_of(text), strict=True))
-            new.append({**cells, columns.label: label, FILE: FEEDBACK, ROW: row})
+            given = dict(zip(columns.inputs.values(), parts_of(text), strict=True))
+            new.append({**given, columns.label: label, FILE: FEEDBACK, ROW: row})
+    changed = {columns.label: labels}
+    if isinstance(columns.target, Located):
+        changed[columns.text] = cells
     return Merged(
-        _with_rows(frame, columns, labels, new), len(new), tuple(relabelled), tuple(refused)
+        _with_rows(frame, columns, changed, new), len(new), tuple(relabelled), tuple(refused)
     )
 
 
 def _with_rows(
-    frame: pl.DataFrame, columns: Columns, labels: list[str | None], new: list[dict[str, Any]]
+    frame: pl.DataFrame,
+    columns: Columns,
+    cells: Mapping[str, list[str | None]],
+    new: list[dict[str, Any]],
 ) -> pl.DataFrame:
-    changed = frame.with_columns(pl.Series(columns.label, labels, dtype=pl.String))
+    changed = frame.with_columns(
+        pl.Series(name, values, dtype=pl.String) for name, values in cells.items()
+    )
     if not new:
         return changed
     added = pl.DataFrame(
@@ -130,7 +141,7 @@ def _latest(
         text = each_part(read_back(said, len(columns.inputs)) or "", lambda t: normalise_text(t)[0])
         given = correction.get("label")
         cell = "" if given is None else as_text(given).strip()
-        label = _text_of(cell, columns.target) if cell else ""
+        label = _text_of(cell, columns, said) if cell else ""
         if not all(parts_of(text)) or not label:
             which = "label" if all(parts_of(text)) else "text"
             refused.append(
@@ -141,9 +152,13 @@ def _latest(
     return last, refused
 
 
-def _text_of(cell: str | None, target: Target) -> str:
-    """The text of an answer; empty where the cell is none."""
+def _usual(text: str) -> str:
+    return normalise_text(text)[0]
+
+
+def _text_of(cell: str | None, columns: Columns, text: str | None) -> str:
+    """The text of an answer about a text; empty where the cell is none."""
     try:
-        return target.read(cell) if cell else ""
+        return read_answer(columns.target, cell, (), text or "", _usual) if cell else ""
     except Unreadable:
         return ""

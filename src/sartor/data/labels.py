@@ -35,12 +35,15 @@ class LabelFault:
     fix: str
 
 
-def label_faults(rows: Labelled, declared: Sequence[str] | None) -> list[LabelFault]:
+def label_faults(
+    rows: Labelled, declared: Sequence[str] | None, least: int = 2
+) -> list[LabelFault]:
     """All faults: undeclared labels first, then lone ones, then those met only in the test rows.
 
     Args:
         rows: With labels normalised, none missing.
         declared: The need's labels, or None if it names none.
+        least: Labels that there must be.
     """
     where: dict[str, list[tuple[str, int]]] = defaultdict(list)
     learnt: Counter[str] = Counter()
@@ -57,7 +60,8 @@ def label_faults(rows: Labelled, declared: Sequence[str] | None) -> list[LabelFa
         for label in known
         if len(where[label]) > 1 and not learnt[label]
     ]
-    return unknown + lone + only_test + _absent(where, declared or []) + _too_few(where, rows)
+    absent = _absent(where, declared or [])
+    return unknown + lone + only_test + absent + _too_few(where, rows, least)
 
 
 def refuse(faults: Sequence[LabelFault]) -> None:
@@ -122,8 +126,10 @@ def _absent(found: dict[str, list[tuple[str, int]]], declared: Sequence[str]) ->
     ]
 
 
-def _too_few(found: dict[str, list[tuple[str, int]]], rows: Labelled) -> list[LabelFault]:
-    if len(found) >= 2:
+def _too_few(
+    found: dict[str, list[tuple[str, int]]], rows: Labelled, least: int
+) -> list[LabelFault]:
+    if len(found) >= least:
         return []
     only = next(iter(found), "")
     lies = tuple(rows.places[:1])

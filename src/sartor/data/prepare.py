@@ -26,6 +26,7 @@ from sartor.data.read import read_splits
 from sartor.data.split import Rows, split
 from sartor.data.table import FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
+from sartor.data.words import join_words
 from sartor.need.model import Data
 from sartor.tasks import Target
 from sartor.tasks._target.one_label import ONE_LABEL
@@ -135,7 +136,7 @@ def gather(
         "validation": data.validation or [],
         "test": data.test or [],
     }
-    table = join_marks(read_splits(sources, root), columns)
+    table = join_marks(join_words(read_splits(sources, root), columns), columns)
     table.require(*columns.names())
     changes: tuple[Change, ...] = ()
     learnt = 0
@@ -243,7 +244,8 @@ def examples_of(
         DataError: With file and row, if the rows cannot be used.
     """
     columns = columns or columns_of(data)
-    table = join_marks(read_splits({"test": [source]}, root), columns)
+    table = join_words(read_splits({"test": [source]}, root), columns)
+    table = join_marks(table, columns)
     needed = (*columns.inputs.values(), columns.label)
     table.require(*needed)
     frame = table.frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in needed))

@@ -17,8 +17,9 @@ from sartor.data.normalise import MISSING_TEXT
 from sartor.data.numbers import are_numbers
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
 from sartor.data.times import times_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Located, Target, Unreadable
 from sartor.tasks._target.one_label import ONE_LABEL
+from sartor.tasks._target.tags import is_tag, strings_of
 
 _TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -181,6 +182,22 @@ def _several(frame: pl.DataFrame, skip: str | None, target: Target) -> str | Non
     return None if best is None else best[1]
 
 
+def _located(frame: pl.DataFrame, target: Target) -> str | None:
+    """The column whose cells are lists of labelled parts, or of tags, and not all empty."""
+    for name in frame.columns:
+        cells = [cell for cell in texts_of(frame[name].head(1000)) if cell]
+        if name in OURS or not cells:
+            continue
+        if all((tags := strings_of(cell)) and all(map(is_tag, tags)) for cell in cells):
+            return name
+        try:
+            if any(target.value(target.read(cell)) for cell in cells):
+                return name
+        except Unreadable:
+            continue
+    return None
+
+
 def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     """Guess the parts of the columns from their names and values, for `sartor init`.
 
@@ -190,15 +207,21 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     """
     columns = [_column(frame[name]) for name in frame.columns if name not in OURS]
     reasons: list[str] = []
-    text = _best(columns, "text", reasons)
-    rest = [c for c in columns if c.name != text]
-    label = _numbers(frame, text, target)
-    if label:
-        reasons.append(f"label = {label}: its cells are numbers.")
-    elif label := _several(frame, text, target):
-        reasons.append(f"label = {label}: its cells hold several labels.")
+    if isinstance(target, Located):
+        label = _located(frame, target)
+        reasons += [f"label = {label}: its cells hold labelled parts."] if label else []
+        text = _best([c for c in columns if c.name != label], "text", reasons)
+        rest = [c for c in columns if c.name != text]
     else:
-        label = _best(rest, "label", reasons)
+        text = _best(columns, "text", reasons)
+        rest = [c for c in columns if c.name != text]
+        label = _numbers(frame, text, target)
+        if label:
+            reasons.append(f"label = {label}: its cells are numbers.")
+        elif label := _several(frame, text, target):
+            reasons.append(f"label = {label}: its cells hold several labels.")
+        else:
+            label = _best(rest, "label", reasons)
     rest = [c for c in rest if c.name != label]
     time = next((c.name for c in rest if _named(c.name, "time") and _is_time(frame[c.name])), None)
     time = time or next((c.name for c in rest if frame.schema[c.name].is_temporal()), None)

@@ -53,6 +53,61 @@ def _f1s(hits: Floats, true: Floats, said: Floats) -> Floats:
     return divide(2 * hits, true + said)
 
 
+def micro(
+    ratio: "Ratio", counts: tuple[Floats, Floats, Floats], counted: NDArray[np.bool_] | None = None
+) -> Statistic:
+    """A ratio of sums over rows; sums are (hits, true, said, rows that count).
+
+    Args:
+        ratio: Of the first three.
+        counts: (rows,) each: hits, what is true, what was said.
+        counted: (rows,) which rows are behind the value; all when None.
+    """
+    behind = np.ones(len(counts[0])) if counted is None else counted.astype(np.float64)
+    kinds, code = np.unique(np.column_stack([*counts, behind]), axis=0, return_inverse=True)
+    return Statistic(
+        kinds=kinds.astype(np.float64),
+        code=code.reshape(-1).astype(np.int64),
+        value=lambda sums: ratio(sums[..., 0], sums[..., 1], sums[..., 2]),
+        # A row in which something was missed, and something else said in its place.
+        lowers=np.array([[0.0, 1.0, 1.0, 1.0]]),
+        raises=np.array([[1.0, 1.0, 1.0, 1.0]]),
+        trials=np.array([0.0, 0.0, 0.0, 1.0]),
+    )
+
+
+def averaged(ratio: "Ratio", counts: tuple[Floats, Floats, Floats], *, weighted: bool) -> Statistic:
+    """A mean of ratios over labels; sums are (hits, true, said), a block of one number a label
+    each, and rows. Labels that no row has and none was given are left out.
+
+    Args:
+        ratio: Of hits, true and said.
+        counts: (rows, labels) each.
+        weighted: Whether labels count as often as they occur.
+    """
+    rows, k = counts[0].shape
+    columns = np.hstack([*counts, np.ones((rows, 1))])
+    kinds, code = np.unique(columns, axis=0, return_inverse=True)
+
+    def value(sums: Floats) -> Floats:
+        hits, true, given = sums[..., :k], sums[..., k : 2 * k], sums[..., 2 * k : 3 * k]
+        weight = true if weighted else ((true + given) > 0).astype(float)
+        return divide((ratio(hits, true, given) * weight).sum(-1), weight.sum(-1))
+
+    seen = np.flatnonzero(counts[1].any(0))
+    own = np.eye(k)[seen if len(seen) else slice(None)]
+    elsewhere = (1 - own) / max(k - 1, 1)
+    one = np.ones((len(own), 1))
+    return Statistic(
+        kinds=kinds.astype(np.float64),
+        code=code.reshape(-1).astype(np.int64),
+        value=value,
+        lowers=np.hstack([np.zeros_like(own), own, elsewhere, one]),
+        raises=np.hstack([own, own, own, one]),
+        trials=np.append(np.zeros(3 * k), 1.0),
+    )
+
+
 Ratio = Callable[[Floats, Floats, Floats], Floats]
 """Hits, rows with the label and rows given it, to a number; 0 where it is undefined."""
 RATIOS: Mapping[str, Ratio] = {

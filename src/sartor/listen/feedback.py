@@ -17,8 +17,10 @@ from scipy.special import betaincinv
 
 from sartor.core.errors import DataError
 from sartor.core.store import Store
+from sartor.core.strata import names_of
 from sartor.core.tables import audits, feedback, now, predictions
 from sartor.tasks._target.label_set import LabelSet
+from sartor.tasks._target.spans import Spans
 
 BIAS = (
     "People correct what is wrong more often than they confirm what is right: "
@@ -146,10 +148,25 @@ class _Said:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is right: one label, or those of the set; none of a number."""
+        """What is right: one label, or those of the set; of a number or of parts of a text nothing,
+        since an answer does not list the labels that it could have named."""
         if self.number:
             return ()
-        return LabelSet().value(self.label) if self.several else (self.label,)
+        if self.several:
+            return () if _parts(self.label) else LabelSet().value(self.label)
+        return (self.label,)
+
+
+def _parts(text: str) -> bool:
+    """Whether the text of an answer is one of labelled parts (`tasks._target.spans`)."""
+    return text.startswith("[[")
+
+
+def _shown(text: str) -> str:
+    """The text of an answer as it is listed: of labelled parts their labels alone."""
+    if not _parts(text):
+        return text
+    return ", ".join(names_of(Spans().value(text)))
 
 
 def summary(store: Store, bundle: str | None = None, tenant: str | None = None) -> Summary:
@@ -169,7 +186,7 @@ def summary(store: Store, bundle: str | None = None, tenant: str | None = None) 
         drawn = connection.scalar(_of(_DRAWN, which)) or 0
     named = [one for one in said if not one.number]
     apart = [abs(float(one.best) - float(one.label)) for one in said if one.number and one.best]
-    wrong = Counter((one.best, one.label) for one in named if not one.agreed)
+    wrong = Counter((_shown(one.best), _shown(one.label)) for one in named if not one.agreed)
     new = Counter(label for one in said for label in one.labels if label not in known)
     return Summary(
         requests=served.requests,
@@ -178,7 +195,7 @@ def summary(store: Store, bundle: str | None = None, tenant: str | None = None) 
         first=served.first,
         last=served.last,
         said=_agreement("all", said),
-        by_class=_grouped(named, lambda one: one.best),
+        by_class=_grouped(named, lambda one: _shown(one.best)),
         by_segment=_grouped((s for s in said if s.segment is not None), lambda s: str(s.segment)),
         confused=tuple((a, b, n) for (a, b), n in wrong.most_common(_MOST)),
         new_labels=tuple(new.most_common(_MOST)),
@@ -299,7 +316,7 @@ def _labels(connection: sa.Connection, which: _Which) -> set[str]:
     query = sa.select(predictions.c.answer).where(predictions.c.request_id.in_(one_each))
     found: set[str] = set()
     for answer in connection.scalars(query):
-        found.update(answer.get("probabilities", ()))
+        found.update(answer.get("probabilities") or ())
     return found
 
 

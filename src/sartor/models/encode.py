@@ -18,6 +18,8 @@ from sartor.core.hashing import text_digest
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, each_part
 from sartor.core.types import Backbone
+from sartor.models.by_piece import tokenise_by_piece
+from sartor.models.packed import Packed
 from sartor.models.passes import Encoded, EncodeSettings, FrozenPass, Halves, Indices, Wanted
 from sartor.models.precision import Precision
 from sartor.models.shelf import Shelf
@@ -158,6 +160,10 @@ class TextEncoder:
                 )
             )
         return TokenStates(found, order, lengths, again)
+
+    def marks(self, texts: Sequence[Text]) -> Packed:
+        """How many pieces of each text are read at each of its tokens; see `models.by_piece`."""
+        return tokenise_by_piece(self._pass.tokenizer, texts, self.backbone.prefix)[1]
 
     def _counted(self, layer: int) -> int:
         rows = self.backbone.layers + 1

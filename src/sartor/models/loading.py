@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.types import Backbone
+from sartor.models.by_piece import part_pieces
 from sartor.models.folder import TOKENIZER_BYTES, read_capped, read_config
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def load_text_backbone(backbone: Backbone) -> tuple["PreTrainedModel", "Tokenize
         ModelError: If transformers does not know the architecture, or weights are missing from it.
         MissingExtra: If transformers is not installed.
     """
-    return load_encoder(backbone, backbone.layers), load_tokenizer(Path(backbone.path))
+    return load_encoder(backbone, backbone.layers), tokenizer_of(backbone)
 
 
 def load_encoder(backbone: Backbone, depth: int | None = None) -> "PreTrainedModel":
@@ -45,6 +46,12 @@ def load_encoder(backbone: Backbone, depth: int | None = None) -> "PreTrainedMod
     if backbone.drawn is None:
         return load_model(Path(backbone.path), depth)
     return draw_model(Path(backbone.path), backbone.drawn)
+
+
+def tokenizer_of(backbone: Backbone) -> "Tokenizer":
+    """The backbone's tokenizer, as it reads texts: see `Backbone.pieces`."""
+    found = load_tokenizer(Path(backbone.path))
+    return part_pieces(found) if backbone.pieces else found
 
 
 def load_tokenizer(folder: Path) -> "Tokenizer":

@@ -7,7 +7,6 @@ number of tokens. Only the layers that somebody reads are run.
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from sartor.core.errors import ModelError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Backbone
-from sartor.models.loading import load_encoder, load_tokenizer
+from sartor.models.loading import load_encoder, tokenizer_of
 from sartor.models.packed import Packed, tokenise
 from sartor.models.precision import Precision, probe
 
@@ -142,11 +141,16 @@ class FrozenPass:
                 for group, (pooled, states) in zip(groups, results, strict=True):
                     yield start + group, Encoded(self._halve(pooled), self._halve(states))
 
-    def _tokenise(self, texts: Sequence[Text]) -> Packed:
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """The backbone's, which cuts where a pass does."""
         if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(Path(self.backbone.path))
+            self._tokenizer = tokenizer_of(self.backbone)
             self._tokenizer.enable_truncation(self.max_length)
-        return tokenise(self._tokenizer, texts)
+        return self._tokenizer
+
+    def _tokenise(self, texts: Sequence[Text]) -> Packed:
+        return tokenise(self.tokenizer, texts)
 
     def _halve(self, values: Floats | None) -> Halves | None:
         if values is None:

@@ -273,7 +273,7 @@ class Maker:
         )
         bundle = write_bundle(self.scratch / name, manifest, content, self.need_text, self.learnt)
         # The runtime decodes with the same function: its answers from these logits are these.
-        answers = held.task.decode(logits, held.outputs, decision)
+        answers = held.task.decode(logits, held.outputs, decision, texts)
         subject = self._subject(bundle, held.validation, answers)
         found = _compared(held, before, answers)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sartor.core.likelihood import Truth, losses
 from sartor.core.protocols import Floats
+from sartor.core.ragged import under
 from sartor.core.types import Candidate, Examples, TargetKind, Use
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
@@ -132,7 +133,7 @@ class Held:
         """Judge a candidate's logits on the rows that it did not learn from."""
         examples, logits = self._evidence(scored)
         decision = self.task.settle(logits, examples, self.outputs, self.criteria)
-        answers = self.task.decode(logits, self.outputs, decision)
+        answers = self.task.decode(logits, self.outputs, decision, examples.texts)
         subject = self.subject(examples, answers)
         chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
         scores = values(self.criteria, subject)
@@ -165,7 +166,7 @@ class Held:
         if self.folds is None or scored.folds is None:
             return self.validation, scored.validation_logits
         examples = both(self.folds.train, self.validation)
-        return examples, np.concatenate([scored.folds, scored.validation_logits])
+        return examples, under([scored.folds, scored.validation_logits])
 
 
 def target_kind(task: Task) -> TargetKind:

@@ -13,6 +13,7 @@ from sartor.data.marks import join_marks
 from sartor.data.profile import Guess, counted, further_texts, guess, profile
 from sartor.data.read import read
 from sartor.data.table import Columns
+from sartor.data.words import join_words
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS
@@ -58,7 +59,8 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
             f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
             fix=f"write {to} by hand and name the columns under data.text and data.label.",
         )
-    joined = join_marks(table, Columns(found.text, found.label, target=asked.target))
+    named = Columns(found.text, found.label, target=asked.target)
+    joined = join_marks(join_words(table, named), named)
     counts = counted(joined.frame, found.label, asked.target)
     texts = _texts(table.frame, found, data, roles)
     seen = profile(table.frame, list(texts.values()))

@@ -118,7 +118,10 @@ class Builder:
         kept, made = maker.make(
             product,
             setting.held.task.decode(
-                best.scored.validation_logits, setting.held.outputs, best.assessment.decision
+                best.scored.validation_logits,
+                setting.held.outputs,
+                best.assessment.decision,
+                setting.rows.validation.texts,
             ),
             lambda name, build: workshop.artefact(product, name, build),
             self.desk.emit,

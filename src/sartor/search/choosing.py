@@ -17,6 +17,7 @@ from sartor.core.store import Store
 from sartor.core.texts import flat
 from sartor.core.types import Backbone, Examples
 from sartor.core.workspace import Workspace
+from sartor.models.by_piece import in_pieces
 from sartor.models.catalogue import find_backbone, list_starters
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
@@ -31,6 +32,7 @@ from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
+from sartor.search.rungs import by_piece
 from sartor.tasks import TASKS
 
 MOST_ROWS = SIZES[-1]
@@ -149,6 +151,8 @@ def rank_need(
     need = load_need(file, roles_of)
     place = Workspace.open(workspace)
     backbones = _named(need.prefer, names, file.parent, emit)
+    if by_piece(need.task):
+        backbones = [in_pieces(backbone) for backbone in backbones]
     with Store.open(place.store) as store:
         divisions = divided(need, file.parent, store)
     sample = _sample(need, divisions.train, rows)

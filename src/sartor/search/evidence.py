@@ -11,6 +11,7 @@ import numpy as np
 
 from sartor.core.likelihood import form
 from sartor.core.protocols import Floats
+from sartor.core.ragged import under
 from sartor.core.types import Candidate
 from sartor.search.assess import Held
 from sartor.search.folds import FEW, both
@@ -49,7 +50,7 @@ class Evidence:
         by_fold = [s.folds for s in scored if s.folds is not None]
         if held.folds is not None and scored:
             fold_rows, examples = len(held.folds.train), both(held.folds.train, held.validation)
-            logits = [np.concatenate(pair) for pair in zip(by_fold, logits, strict=True)]
+            logits = [under(pair) for pair in zip(by_fold, logits, strict=True)]
         if len(models) < 2 or len(examples) < FEW:
             return None
         truth = held.task.truth(examples, held.outputs)

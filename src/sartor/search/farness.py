@@ -7,12 +7,11 @@ pretrained one explains little, since it takes some seconds once.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sartor.core.texts import flat
 from sartor.core.types import Backbone
 from sartor.models.encode import TextEncoder
-from sartor.models.loading import load_tokenizer
+from sartor.models.loading import tokenizer_of
 from sartor.models.ranking.logme import logme, logme_of_labels
 from sartor.models.ranking.race import Entrant, Standing, explained, race
 from sartor.models.ranking.spectrum import spectrum
@@ -65,7 +64,7 @@ def why_far(backbone: Backbone, sample: Sample, encoder_for: EncoderFor, seed: i
 
 def unknown_share(encoder: TextEncoder, texts: Sequence[str]) -> float:
     """Share of the texts' tokens, special ones aside, that the tokenizer has no piece for."""
-    tokenizer = load_tokenizer(Path(encoder.backbone.path))
+    tokenizer = tokenizer_of(encoder.backbone)
     unknown = {tokenizer.token_to_id(name) for name in _UNKNOWN} - {None}
     tokenizer.enable_truncation(encoder.max_length)
     encodings = tokenizer.encode_batch_fast(

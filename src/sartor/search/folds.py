@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.protocols import Floats
+from sartor.core.ragged import under
 from sartor.core.strata import counted_under
 from sartor.core.types import Examples
 from sartor.data.near import row_clusters
@@ -52,7 +53,7 @@ class Folds:
             pieces.append(fit(self.train.take(rest.tolist()), self.train.take(held.tolist())))
             places.append(held)
         back = np.argsort(np.concatenate(places))
-        return [np.concatenate(of_one)[back] for of_one in zip(*pieces, strict=True)]
+        return [under(of_one)[back] for of_one in zip(*pieces, strict=True)]
 
 
 def deal(train: Examples, validation: Examples, group: str = "") -> Folds | None:

@@ -220,7 +220,7 @@ class _Losses:
 
 def _behind(criterion: Criterion, held: Held, logits: Floats) -> RowsBehind | None:
     decision = held.settle(logits)
-    answers = held.task.decode(logits, held.outputs, decision)
+    answers = held.task.decode(logits, held.outputs, decision, held.validation.texts)
     found = gather(criterion, held.subject(held.validation, answers))
     if not isinstance(found, RowsBehind) or found.parts[0].statistic.n == 0:
         return None

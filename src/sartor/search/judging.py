@@ -138,7 +138,8 @@ def judge_bundle(
         0, Phrase("{n} rows of {file}, look {look} at them.", counted | {"file": str(labels)})
     )
     said = (label for answer in examples.target for label in names_of(answer))
-    if strange := Counter(label for label in said if label not in outputs):
+    known = task.labels(outputs)
+    if strange := Counter(label for label in said if label not in known):
         shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
         message = "{n} rows have labels that the bundle does not know and count as wrong: {labels}."
         notes.append(Phrase(message, {"n": f"{strange.total():,}", "labels": shown}))

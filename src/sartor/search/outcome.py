@@ -7,17 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sartor.core.phrases import Phrase
+from sartor.core.ragged import rows_scored
 from sartor.core.texts import shown
 from sartor.core.types import Backbone, Examples, one_label
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
 from sartor.judge.api import Subject
+from sartor.judge.checks import entities, multi_label
 from sartor.judge.checks.cost import METRICS as COSTS
-from sartor.judge.checks.multi_label import by_label
 from sartor.judge.checks.numbers import numbered
 from sartor.judge.gaps import gaps
 from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
@@ -145,7 +144,7 @@ def describe(
         "candidates": [_candidate(t, climb) for t in climb.tried],
         "artefacts": [_artefact(a) for a in artefacts],
         "confusion": _confusion(subject),
-        "by_label": by_label(subject) if subject.target == "labels" else [],
+        "by_label": _by_label(subject),
         "numbers": numbered(subject) if subject.target == "number" else [],
         "gap": _gap(held, climb, setting.rows, subject),
         "errors": _errors(held.task, test, answers, need.data.id),
@@ -304,6 +303,12 @@ def _artefact(artefact: Artefact) -> dict[str, Any]:
     }
 
 
+def _by_label(subject: Subject) -> list[dict[str, object]]:
+    """What was found of each label, where a row may hold several; empty else."""
+    counts = {"labels": multi_label.by_label, "spans": entities.by_label}
+    return counts[subject.target](subject) if subject.target in counts else []
+
+
 def _confusion(subject: Subject) -> dict[str, Any]:
     """Rows by true and answered label; empty where a row has not one of each."""
     if not one_label(subject.target):
@@ -318,19 +323,22 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     if best is None or best.scored is None or best.assessment is None:
         return {}
     logits = best.scored.train_logits
-    scored = np.flatnonzero(np.isfinite(logits).all(1)).tolist()
+    scored = rows_scored(logits).tolist()
     decision = best.assessment.decision
     parts = {
         "validation": held.subject(
             rows.validation,
-            held.task.decode(best.scored.validation_logits, held.outputs, decision),
+            held.task.decode(
+                best.scored.validation_logits, held.outputs, decision, rows.validation.texts
+            ),
         ),
         "test": test,
     }
     # An earlier bundle has not learnt from all training rows; a language model is not asked them.
     if scored:
         train, answers = rows.train.take(scored), logits[scored]
-        parts["train"] = held.subject(train, held.task.decode(answers, held.outputs, decision))
+        told = held.task.decode(answers, held.outputs, decision, train.texts)
+        parts["train"] = held.subject(train, told)
     counted = [c for c in held.criteria if not c.relative_to and not of_the_artefact(c)]
     for criterion, scores in gaps(counted[:1], parts, seed=held.seed).items():
         return {"metric": criterion} | {name: score.value for name, score in scores.items()}

@@ -172,11 +172,10 @@ def draw_sample(
     """
     # Of several labels a row, its rarest stands for it, "" for a row without any; for a number the
     # part of their range that it lies in.
-    found = strata(train.target)
-    known = [*outputs, ""]
-    names = known if set(found) <= set(known) else sorted(set(found))
-    place = {name: index for index, name in enumerate(names)}
-    labels = np.array([place[name] for name in found], np.int64)
+    names = strata(train.target)
+    known = dict.fromkeys([*outputs, "", *sorted(set(names))])
+    place = {name: index for index, name in enumerate(known)}
+    labels = np.array([place[name] for name in names], np.int64)
     if len(labels) < LEAST_ROWS or len(np.unique(labels)) < 2:
         raise DataError(
             f"{len(labels)} training rows of {len(np.unique(labels))} labels are too few to rank"

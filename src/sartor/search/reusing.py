@@ -60,8 +60,8 @@ class Reusing:
             )
         order = [served.outputs.index(name) for name in self.held.outputs]
         # Which training rows it has learnt from differs from row to row: none of them is scored.
-        train = np.full((len(self.rows.train), len(order)), np.nan, np.float32)
-        return Scored(logits[:, order], train, time.monotonic() - began)
+        train = np.full((len(self.rows.train), *logits.shape[1:]), np.nan, np.float32)
+        return Scored(logits[..., order], train, time.monotonic() - began)
 
     def assess(self, candidate: Candidate, scored: Scored) -> Assessment:
         """As any candidate is assessed, with the size and the latency that it has."""
@@ -73,7 +73,7 @@ class Reusing:
         texts = list(self.rows.validation.texts)
         subject = held.measured(
             self.rows.validation,
-            held.task.decode(scored.validation_logits, held.outputs, plain.decision),
+            held.task.decode(scored.validation_logits, held.outputs, plain.decision, texts),
             str(bundle.folder),
             lambda: self.timing(bundle, texts),
             self.conditions,

@@ -15,6 +15,7 @@ from sartor.tune.api import (
     METHODS,
     Choosy,
     MindsPairs,
+    MindsPieces,
     OneLabelOnly,
     Reads,
     ReadsNames,
@@ -50,8 +51,16 @@ def reads_pairs(task: str) -> bool:
     return len(TASKS.get(task)().roles.inputs) > 1
 
 
+def by_piece(task: str) -> bool:
+    """Whether the task answers about the pieces of a text (see `core.pieces`)."""
+    return "spans" in TASKS.get(task)().roles.targets.values()
+
+
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     """The portfolio of a method for a task."""
+    if isinstance(method, MindsPieces) and by_piece(task):
+        pieced: Any = method
+        return pieced.piece_portfolio()
     minds = isinstance(method, MindsPairs) and reads_pairs(task)
     plain: Any = method
     return plain.pair_portfolio() if minds else plain.portfolio()
@@ -188,11 +197,14 @@ def build_rungs(
 def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
     (kind,) = TASKS.get(task)().roles.targets.values()
-    found = METHODS.get(method)
+    found: Any = METHODS.get(method)
     if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
     if isinstance(found, ReadsNames) and kind == "number":
         return f"{method} reads what the labels are called, and a number has no name"
+    # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
+    if by_piece(task) and found.reads == "activations" and not isinstance(found, MindsPieces):
+        return f"{method} reads a text as a whole, and {task} answers about each piece of one"
     return ""
 
 

@@ -18,6 +18,7 @@ from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows as Judged
 from sartor.judge.resolve import bind, slice_columns
 from sartor.llm.memory import Memory
+from sartor.models.by_piece import in_pieces
 from sartor.models.catalogue import find_backbone
 from sartor.models.choose import choose_starter
 from sartor.models.encode import EncodeSettings, TextEncoder
@@ -39,7 +40,7 @@ from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.recorded import heard, prices, same_sources
-from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
+from sartor.search.rungs import Aim, build_rungs, by_piece, method_order, obstacles, ruled_out
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
@@ -115,9 +116,10 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     seen = profile(gathered.table.frame, list(columns.inputs.values()), columns.label)
     outputs = tuple(task.outputs(rows.train, need.data.labels))
     described = need.data.label_descriptions
-    if strangers := [label for label in described if label not in outputs]:
+    labels = task.labels(outputs)
+    if strangers := [label for label in described if label not in labels]:
         what = "data.label_descriptions describes {!r}, which is no label"
-        faults = [Fault(0, what.format(name), near_miss(name, outputs)) for name in strangers]
+        faults = [Fault(0, what.format(name), near_miss(name, labels)) for name in strangers]
         raise NeedError(desk.file, faults)
     bind(
         need.accept,
@@ -319,6 +321,12 @@ def _asked(
 
 
 def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
+    """The backbones to start from, which read a text as the task needs it; and why."""
+    found, why = _chosen(desk, languages)
+    return ([in_pieces(b) for b in found] if by_piece(desk.need.task) else found), why
+
+
+def _chosen(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
     """The need's own backbones, else the starter that fits the languages; and why."""
     prefer = desk.need.prefer
     if prefer.backbones is None:

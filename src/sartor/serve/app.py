@@ -14,6 +14,7 @@ from sartor.core.errors import RequestError, SettingError
 from sartor.core.events import Emit, silent
 from sartor.core.near import near_miss
 from sartor.core.store import Store
+from sartor.core.types import ANSWER_KEYS
 from sartor.serve import page
 from sartor.serve.adapters.figures import Personal
 from sartor.serve.answering import About, Answering
@@ -187,7 +188,7 @@ class Service:
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
         text = said_text(body, self._versions.lineup.live.runtime.inputs)
-        plain = body.model_dump(exclude={"new_label", "label", "labels", "value", "inputs", "text"})
+        plain = body.model_dump(exclude={"new_label", "inputs", "text", *ANSWER_KEYS})
         said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()

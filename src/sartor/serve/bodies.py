@@ -25,6 +25,7 @@ def integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_Place = Annotated[int, Field(ge=0, le=10_000_000), BeforeValidator(integral)]
 _Body = TypeVar("_Body", bound=BaseModel)
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -56,6 +57,18 @@ class RowsBody(BaseModel):
     """Texts, or mappings from the model's input keys to values."""
 
 
+class EntityBody(BaseModel):
+    """A labelled part of a text."""
+
+    model_config = _STRICT
+
+    start: _Place
+    """Of its first character, in code points from 0."""
+    end: _Place
+    """Behind its last character."""
+    label: _Label
+
+
 class FeedbackBody(BaseModel):
     """What the right answer was."""
 
@@ -71,6 +84,8 @@ class FeedbackBody(BaseModel):
     """All the right labels, where a text has several; [] for none."""
     value: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The right number, where the model answers with one."""
+    entities: Annotated[list[EntityBody], Field(max_length=1_000)] | None = None
+    """All the right parts of the text, where its parts have labels; [] for none."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -139,7 +154,8 @@ class ModelReply(BaseModel):
     labels: list[str]
     """What it can answer; empty where that is a number."""
     target: str
-    """What an answer holds: "label", "labels" where a text has several, or "value", a number."""
+    """What an answer holds: "label", "labels" where a text has several, "value", a number, or
+    "entities" where its parts have labels."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

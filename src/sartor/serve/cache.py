@@ -65,6 +65,12 @@ class Cache:
             compute: Row numbers to their logits, (rows, outputs); asked once or not at all. What it
                 raises goes on to the caller, and nothing is kept.
         """
+        return np.stack(self.rows(keys, compute))
+
+    def rows(
+        self, keys: Sequence[bytes], compute: Callable[[list[int]], Sequence[Floats]]
+    ) -> list[Floats]:
+        """As `answer`, of rows that may differ in length: flat, one a key."""
         found = self._found(keys)
         first: dict[bytes, int] = {}
         for row, key in enumerate(keys):
@@ -78,7 +84,7 @@ class Cache:
         with self._lock:
             self.hits += len(keys) - len(first)
             self.misses += len(first)
-        return np.stack([np.frombuffer(found[key], np.float32) for key in keys])
+        return [np.frombuffer(found[key], np.float32) for key in keys]
 
     def _found(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}

@@ -1,41 +1,68 @@
 """What a correction says, checked against what the served model answers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
-from sartor.core.types import VALUE
-from sartor.serve.bodies import FeedbackBody
+from sartor.core.types import ANSWER_KEYS, VALUE
+from sartor.serve.bodies import EntityBody, FeedbackBody
 from sartor.serve.runtime import Runtime
+from sartor.tasks import Unreadable
+from sartor.tasks._target.spans import Spans
+
+_FORMS = {
+    "label": '"…"',
+    "labels": '["…", "…"]',
+    VALUE: "3.5",
+    "entities": '[{"start": 0, "end": 5, "label": "…"}]',
+}
 
 
 def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
     """The right answer as a text (see `tasks.Target`).
 
     Args:
-        body: With `label`, with `labels` where a row has several, or with `value` where it is a
-            number: whichever the model answers with.
+        body: With `label`, `labels`, `value` or `entities`: whichever the model answers with.
         runtime: The live model.
         known: Labels of all models that are served.
 
     Raises:
-        RequestError: 422 where it is another one, or holds a label that no model knows and that
-            is not said to be new.
+        RequestError: 422 where it is another one, holds a label that no model knows and that is not
+            said to be new, or parts that the text has not.
     """
-    given = {"label": body.label, "labels": body.labels, VALUE: body.value}
-    wanted = given.pop(runtime.target)
-    other = next((key for key, said in given.items() if said is not None), None)
+    given: dict[str, Any] = {key: getattr(body, key) for key in ANSWER_KEYS}
+    key = runtime.target
+    wanted = given.pop(key)
+    other = next((name for name, value in given.items() if value is not None), None)
     if wanted is None or other is not None:
-        form = {"labels": '["…", "…"]', VALUE: "3.5"}.get(runtime.target, '"…"')
         raise RequestError(
-            f"This model is corrected with {runtime.target!r}, and the body has "
+            f"This model is corrected with {key!r}, and the body has "
             + (f"{other!r}." if other is not None else "none."),
-            fix=f'send {{"request_id": "…", "{runtime.target}": {form}}}.',
+            fix=f'send {{"request_id": "…", "{key}": {_FORMS[key]}}}.',
             status=422,
         )
     if isinstance(wanted, float):
         return runtime.written(wanted)
+    if key == "entities":
+        return _parts(body, wanted, known)
     labels = [wanted] if isinstance(wanted, str) else wanted
+    _refuse_unknown(labels, body, known)
+    return runtime.written(wanted if isinstance(wanted, str) else tuple(wanted))
+
+
+def _parts(body: FeedbackBody, wanted: Sequence[EntityBody], known: Sequence[str]) -> str:
+    """Labelled parts, as `Spans` writes them; held against the text where that is sent along."""
+    _refuse_unknown([each.label for each in wanted], body, known)
+    form = Spans()
+    cell = form.text([(each.start, each.end, each.label) for each in wanted])
+    try:
+        return form.read(cell) if body.text is None else form.read_in(cell, (), body.text, str)
+    except Unreadable as error:
+        raise RequestError(f"entities: {error.what}.", fix=f"{error.fix}.", status=422) from None
+
+
+def _refuse_unknown(labels: Sequence[str], body: FeedbackBody, known: Sequence[str]) -> None:
     for label in labels:
         if label not in known and not body.new_label:
             raise RequestError(
@@ -43,4 +70,3 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
                 fix=f'{near_miss(label, known)} To propose a new one, add "new_label": true.',
                 status=422,
             )
-    return runtime.written(wanted if isinstance(wanted, str) else tuple(wanted))

@@ -5,7 +5,7 @@ a long text then never makes short ones pay for its length, and memory has a bou
 release the interpreter's lock while they compute, so one graph may serve several threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
+from sartor.serve.in_pieces import Stretch, joined, stretches
 from sartor.serve.lanes import Lanes
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
@@ -62,7 +63,10 @@ class Graph:
     lanes: Lanes | None = None
 
     def logits(self, texts: Sequence[Text]) -> Floats:
-        """(texts, outputs), in the order of the texts."""
+        """(texts, outputs), in the order of the texts; or (texts, pieces, outputs), see
+        `core.ragged`."""
+        if self.session.by_piece:
+            return self._by_piece(texts)
         reading = self.reader.read(texts, apart=self.session.apart)
         # What one row of a batch is made of: its token ids, or those of both its texts.
         sides = (reading.pieces,) if reading.others is None else (reading.pieces, reading.others)
@@ -81,13 +85,40 @@ class Graph:
             found = (array for side in sides for array in padded(side, self.reader.pad))
             result[rows] = session.run(*found)
 
-        parts = batches([sum(map(len, piece)) for piece in pieces])
+        self._run([sum(map(len, piece)) for piece in pieces], forward)
+        return result
+
+    def _by_piece(self, texts: Sequence[Text]) -> Floats:
+        parts, cache = stretches(self.reader, texts), self.cache
+        if cache is None:
+            return joined(parts, self._answered(parts), texts)
+        keys = [cache.key(part.content) for part in parts]
+        kept = cache.rows(keys, lambda rows: self._answered([parts[row] for row in rows]))
+        return joined(parts, [row.reshape(-1, self.outputs) for row in kept], texts)
+
+    def _answered(self, parts: Sequence[Stretch]) -> list[Floats]:
+        """(pieces read, outputs) of each."""
+        result = [np.empty((part.read, self.outputs), np.float32) for part in parts]
+
+        def forward(session: Session, rows: list[int]) -> None:
+            ids, mask = padded([parts[row].ids for row in rows], self.reader.pad)
+            for at, row in enumerate(rows):
+                mask[at, : len(parts[row].marks)] += parts[row].marks
+            for row, found in zip(rows, session.run(ids, mask), strict=True):
+                # More pieces than tokens are not read: see `tasks._encoder.by_piece`.
+                result[row] = found[: parts[row].read]
+
+        self._run([len(part.ids) for part in parts], forward)
+        return result
+
+    def _run(self, lengths: Sequence[int], forward: Callable[[Session, list[int]], None]) -> None:
+        """Every batch of rows of these lengths, on as many lanes as there are."""
+        parts = batches(lengths)
         if self.lanes is not None and self.lanes.takes(len(parts)):
             self.lanes.run(parts, forward)
         else:
             for rows in parts:
                 forward(self.session, rows)
-        return result
 
 
 def padded(pieces: Sequence[Sequence[int]], pad: int) -> tuple[Ids, Ids]:

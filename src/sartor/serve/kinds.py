@@ -10,11 +10,6 @@ ENDS = ("value", "low", "high")
 """Keys of an answer that is a number."""
 
 
-def labels_of(runtime: Runtime) -> tuple[str, ...]:
-    """What the model can answer, where that is a list of labels; else empty."""
-    return () if runtime.target == VALUE else runtime.outputs
-
-
 def agrees(runtime: Runtime, label: str | None, answer: Mapping[str, Any]) -> bool:
     """Whether an answer is that of another model; of a number, whether the other's lies inside its
     interval.

@@ -1,9 +1,10 @@
 """The Open Inference Protocol v2 over the same model, records and caps as our own API.
 
 One input for each of the model's, BYTES [n] or [n, 1], by name. Two outputs: `label`, BYTES [n],
-empty where the model abstains and a JSON list where a text has several, and `probabilities`, FP32
-[n, labels]. A model of numbers has `values` in its place, FP64 [n, 3]: the number and the ends of
-its interval; where it gives none, `label` is empty. The model's version is the bundle's content id.
+empty where the model abstains and a JSON list where a text has several or its parts have labels,
+and `probabilities`, FP32 [n, labels]. In its place, parts of a text have `confidence`, FP32 [n],
+and numbers `values`, FP64 [n, 3]: the number and the ends of its interval, 0 where there is none.
+The model's version is the bundle's content id.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
@@ -23,7 +24,7 @@ from sartor.serve.answering import About, Answered, Answering
 from sartor.serve.batcher import Answer
 from sartor.serve.bodies import parse
 from sartor.serve.exchange import Exchange
-from sartor.serve.kinds import ENDS, labels_of
+from sartor.serve.kinds import ENDS
 from sartor.serve.oip_bodies import InferenceRequest, RequestInput
 from sartor.serve.replies import reply
 from sartor.serve.routes import Endpoint
@@ -32,7 +33,6 @@ from sartor.serve.versions import Lineup
 
 _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
-_DATATYPES = {"probabilities": "FP32", "values": "FP64"}
 _TEXTS = "BYTES"
 
 
@@ -78,8 +78,6 @@ class Protocol:
 
     async def model(self, request: Request) -> Response:
         runtime = self._named(request)
-        _, table = offered(runtime.target)
-        columns = list(labels_of(runtime) or ENDS)
         content = {
             "name": runtime.name,
             "versions": [version.id for version in self._lineup.versions],
@@ -87,11 +85,8 @@ class Protocol:
             "inputs": [
                 {"name": name, "datatype": _TEXTS, "shape": [-1]} for name in runtime.inputs
             ],
-            "outputs": [
-                {"name": "label", "datatype": _TEXTS, "shape": [-1]},
-                {"name": table, "datatype": _DATATYPES[table], "shape": [-1, len(columns)]},
-            ],
-            "labels": columns,
+            "outputs": [_OUTPUTS[name].told(runtime) for name in offered(runtime.target)],
+            "labels": list(runtime.labels or ENDS),
         }
         return reply(content)
 
@@ -144,44 +139,72 @@ def _content(
         "model_version": found.model,
         "id": found.request_id if body.id is None else body.id,
         "parameters": {"request_id": found.request_id, **found.personally},
-        "outputs": [_OUTPUTS[output](found.outputs, found.by) for output in wanted],
+        "outputs": [
+            _OUTPUTS[output].told(found.by, found.outputs)
+            | {"data": _OUTPUTS[output].data(found.outputs, found.by)}
+            for output in wanted
+        ],
     }
 
 
-def _label(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
+def _label(answers: Sequence[Answer], by: Runtime) -> list[Any]:
     # The protocol knows no null: an empty text stands for an abstention.
-    data = [by.brief(answer).label or "" for answer in answers]
-    return {"name": "label", "shape": [len(data)], "datatype": _TEXTS, "data": data}
+    return [by.brief(answer).label or "" for answer in answers]
 
 
-def _probabilities(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
-    labels = by.outputs
-    data = [answer["probabilities"][label] for answer in answers for label in labels]
-    shape = [len(answers), len(labels)]
-    return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
+def _probabilities(answers: Sequence[Answer], by: Runtime) -> list[Any]:
+    return [answer["probabilities"][label] for answer in answers for label in by.outputs]
 
 
-def _values(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
-    # Where there is no number the label is empty, and nothing else can be read.
-    data = [answer[end] or 0.0 for answer in answers for end in ENDS]
-    shape = [len(answers), len(ENDS)]
-    return {"name": "values", "shape": shape, "datatype": _DATATYPES["values"], "data": data}
+def _values(answers: Sequence[Answer], by: Runtime) -> list[Any]:
+    return [answer[end] or 0.0 for answer in answers for end in ENDS]
+
+
+def _confidence(answers: Sequence[Answer], by: Runtime) -> list[Any]:
+    return [by.brief(answer).confidence for answer in answers]
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """A tensor that is answered.
+
+    Args:
+        name: Its name.
+        datatype: Of its elements.
+        data: Answers to its elements, flat.
+        columns: Elements of a row of it; None where a row is one element.
+    """
+
+    name: str
+    datatype: str
+    data: Callable[[Sequence[Answer], Runtime], list[Any]]
+    columns: Callable[[Runtime], int] | None = None
+
+    def told(self, runtime: Runtime, answers: Sequence[Answer] | None = None) -> dict[str, Any]:
+        """Name, shape and datatype; of any number of rows where there are no answers."""
+        rows = -1 if answers is None else len(answers)
+        shape = [rows] if self.columns is None else [rows, self.columns(runtime)]
+        return {"name": self.name, "shape": shape, "datatype": self.datatype}
+
+
+_OUTPUTS = {
+    one.name: one
+    for one in (
+        _Output("label", _TEXTS, _label),
+        _Output("probabilities", "FP32", _probabilities, lambda by: len(by.outputs)),
+        _Output("values", "FP64", _values, lambda by: len(ENDS)),
+        _Output("confidence", "FP32", _confidence),
+    )
+}
 
 
 def offered(target: str) -> list[str]:
     """Names of the outputs of a model, by the key of its answers."""
-    return ["label", "values" if target == VALUE else "probabilities"]
-
-
-_OUTPUTS: dict[str, Callable[[Sequence[Answer], Runtime], dict[str, Any]]] = {
-    "label": _label,
-    "probabilities": _probabilities,
-    "values": _values,
-}
+    return ["label", {VALUE: "values", "entities": "confidence"}.get(target, "probabilities")]
 
 
 def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:
-    """Names of the outputs to send, of those that the model has."""
+    """Names of the outputs to send, among those there are."""
     asked = [output.name for output in body.outputs or ()]
     for index, name in enumerate(asked):
         if name not in known:
@@ -191,7 +214,7 @@ def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:
             )
         if name in asked[:index]:
             raise _wrong(f"outputs.{index}: {name!r} is asked for twice.", "name it once.")
-    return asked or [*known]
+    return asked or list(known)
 
 
 def _rows(tensors: Sequence[RequestInput], keys: Sequence[str]) -> list[dict[str, str]]:

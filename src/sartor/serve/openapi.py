@@ -17,7 +17,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 import sartor
-from sartor.core.types import VALUE
+from sartor.core.types import ANSWER_KEYS
 from sartor.serve import oip_bodies as oip
 from sartor.serve.bodies import (
     ErrorReply,
@@ -28,6 +28,7 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
+from sartor.serve.oip import offered
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -179,15 +180,21 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
     one = {"enum": list(facts.labels)}
-    known = {"type": "array", "items": one} if facts.target == "labels" else one
-    _narrow_feedback(schemas["FeedbackBody"], facts.target)
-    if facts.target == VALUE:
-        del said["new_label"]
-    else:
+    key = facts.target
+    _narrow_feedback(schemas["FeedbackBody"], key)
+    part = {"type": "object", "properties": {"label": one}}
+    known = {
+        "label": one,
+        "labels": {"type": "array", "items": one},
+        "entities": {"type": "array", "items": part},
+    }
+    if key in known:
         schemas["FeedbackBody"]["anyOf"] = [
-            {"properties": {facts.target: known}},
+            {"properties": {key: known[key]}},
             {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
         ]
+    else:  # a number has no name that could be new
+        del said["new_label"]
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
     tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
@@ -200,7 +207,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]
-    schemas["RequestOutput"]["properties"]["name"]["enum"] = oip.offered(facts.target)
+    schemas["RequestOutput"]["properties"]["name"]["enum"] = offered(facts.target)
     values = {"name": facts.name, "version": facts.version}
     for path, methods in content["paths"].items():
         for operation in methods.values():
@@ -213,13 +220,13 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         schemas.pop(unused, None)
 
 
-def _narrow_feedback(schema: dict[str, Any], target: str) -> None:
+def _narrow_feedback(schema: dict[str, Any], key: str) -> None:
     """Leave the one key that this bundle is corrected with, and require it."""
     properties = schema["properties"]
-    for name in ("label", "labels", VALUE):
+    for name in ANSWER_KEYS:
         found = properties.pop(name)
-        if name == target:
+        if name == key:
             # Not null: the other keys are left out, this one is not.
             (kind,) = [one for one in found["anyOf"] if one != {"type": "null"}]
             properties[name] = {"title": found["title"], **kind}
-    schema["required"] = [*schema["required"], target]
+    schema["required"] = [*schema["required"], key]

@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -219,8 +219,13 @@ def _weight(item: Served | _Waiting) -> int:
     if isinstance(item, _Waiting):
         said = item.said
         return _ENTRY + len(said.text or "") + len(said.comment or "")
-    labels = len(item.answers[0].get("probabilities", ())) if item.answers else 0
+    labels = max((len(_stated(answer)) for answer in item.answers), default=0)
     return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(length_of, item.texts))
+
+
+def _stated(answer: Mapping[str, Any]) -> Sized:
+    """The numbers of an answer: a probability a label, or a labelled part each."""
+    return answer.get("probabilities") or answer.get("entities") or ()
 
 
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:

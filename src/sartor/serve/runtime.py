@@ -26,8 +26,7 @@ from sartor.serve.rows import text_of
 from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Brief, Task
 
-# What a graph in process does without is imported where it is used: ssl and asyncio alone take a
-# tenth of the time to the first answer.
+# Imported where used: ssl and asyncio alone take a tenth of the time to the first answer.
 if TYPE_CHECKING:
     from sartor.llm.asker import Asker, Asks
     from sartor.serve.adapters.graph import AdaptedGraph, Whose
@@ -166,8 +165,7 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         verify_key=settings.verify_key,
         adapters=adapters,
     )
-    # The first pass allocates memory; better now than in a user's request. Another's server is
-    # asked for users alone.
+    # The first pass allocates memory: better now than in a request. Another's server is not asked.
     if not asks_llm(runtime.bundle):
         inputs = len(runtime.inputs)
         runtime.answer(["." if inputs == 1 else (".",) * inputs])
@@ -209,8 +207,13 @@ class Runtime:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Labels, in the order of the model's outputs."""
+        """Names of the model's outputs, in order."""
         return tuple(self.bundle.manifest.outputs)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that an answer may hold; mostly the outputs."""
+        return tuple(self._task.labels(self.outputs))
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -220,8 +223,7 @@ class Runtime:
     @property
     def target(self) -> str:
         """Under which key an answer, or a correction, holds what is predicted."""
-        (kind,) = self._task.roles.targets.values()
-        return answer_key(kind)
+        return answer_key(next(iter(self._task.roles.targets.values())))
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
         """An answer in brief: what is counted, compared and stored of it."""
@@ -280,8 +282,7 @@ class Runtime:
         thousands of rows at once `asyncio.to_thread(runtime.predict, rows)` makes larger batches.
 
         Args:
-            rows: Texts, or mappings such as {"text": "…"}; of a model that reads several texts,
-                tuples or mappings.
+            rows: As of `predict`.
             user: As of `predict`.
             users: As of `predict`.
             tenant: As of `predict`.
@@ -368,7 +369,7 @@ class Runtime:
             logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
-        return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
+        return self._task.decode(logits, self.outputs, self.bundle.manifest.decision, texts)
 
     def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""
@@ -382,13 +383,13 @@ class Runtime:
         return cache.answer(keys, lambda rows: model.logits([texts[row] for row in rows]))
 
     def __repr__(self) -> str:
-        state = "released" if self.released else "unreleased"
-        return f"<Runtime {self.name} {self.id[:12]}, {len(self.outputs)} labels, {state}>"
+        state = f"{'' if self.released else 'un'}released"
+        return f"<Runtime {self.name} {self.id[:12]}, {len(self.labels)} labels, {state}>"
 
     def _repr_html_(self) -> str:
         from sartor.serve.notebook import shown
 
-        return shown(self.bundle.manifest, self.outputs)
+        return shown(self.bundle.manifest, self.labels)
 
 
 def _unreleased(bundle: Bundle, how: Literal["warn", "allow", "refuse"]) -> None:

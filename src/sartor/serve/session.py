@@ -24,6 +24,8 @@ _CANNOT_RUN = (
     state.RuntimeException,
 )
 _GIVEN: tuple[str, ...] = ("input_ids", "attention_mask", "other_ids", "other_mask")
+_PIECES = 3
+"""Axes of what answers about pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Session:
     def apart(self) -> bool:
         """Whether the graph reads two texts, each by itself."""
         return "other_ids" in self.inputs
+
+    @property
+    def by_piece(self) -> bool:
+        """Whether the graph answers about each piece of a text: (batch, sequence, outputs)."""
+        return len(self._session.get_outputs()[0].shape) == _PIECES
 
     @staticmethod
     def open(path: Path, threads: int, also: Sequence[str] = ()) -> "Session":
@@ -80,7 +87,7 @@ class Session:
                 padding; then those of the second texts, where the graph reads two apart.
 
         Returns:
-            (batch, outputs) logits.
+            (batch, outputs) logits, or (batch, sequence, outputs).
         """
         given = dict(zip(_GIVEN, tokens, strict=False))
         found = self._session.run(None, {name: given[name] for name in self.inputs})

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sartor.serve.kinds import labels_of
 from sartor.serve.runtime import Runtime
 
 # A function has no line-up, and its first answer should not wait for one.
@@ -43,7 +42,7 @@ def _live(runtime: Runtime) -> dict[str, Any]:
         "name": manifest.name,
         "model": manifest.id,
         "inputs": list(manifest.inputs),
-        "labels": list(labels_of(runtime)),
+        "labels": list(runtime.labels),
         "target": runtime.target,
         "released": manifest.released,
     }

@@ -116,7 +116,7 @@ class Versions:
         self.figures, self._max_wait_s = figures, max_wait_s
         self._watch: Watch | None = None
         self._lineup = Lineup(0, Version(runtime, figures, max_wait_s))
-        self._labels = dict.fromkeys(runtime.outputs)
+        self._labels = dict.fromkeys(runtime.labels)
         self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -218,7 +218,7 @@ class Versions:
         """From now on these answer; those that leave finish what they have."""
         before, self._lineup = self._lineup, lineup
         for version in lineup.versions:
-            self._labels |= dict.fromkeys(version.runtime.outputs)
+            self._labels |= dict.fromkeys(version.runtime.labels)
         for one in _left(before, lineup):
             task = asyncio.create_task(one.close())
             self._leaving.add(task)

@@ -65,6 +65,11 @@ def _best(answer: Mapping[str, Any]) -> str:
     return answer["best"]
 
 
+def _stated(answer: Mapping[str, Any]) -> Mapping[str, float]:
+    """Probabilities by label; of an answer without any, the one that it has itself."""
+    return answer.get("probabilities") or {"confidence": answer["confidence"]}
+
+
 def parity(
     before: Sequence[Mapping[str, Any]],
     after: Sequence[Mapping[str, Any]],
@@ -93,8 +98,8 @@ def parity(
         lost += was and not now
         gained += now and not was
         same += said(old) == said(new)
-        for name, p in old["probabilities"].items():
-            shift = max(shift, abs(p - new["probabilities"][name]))
+        for name, p in _stated(old).items():
+            shift = max(shift, abs(p - _stated(new)[name]))
     b, c, total = lost + 0.5, gained + 0.5, n + 2
     margin = _Z * sqrt(max(b + c - (b - c) ** 2 / total, 0.0)) / total
     # Rows that never change sides prove nothing lost; the added halves must not say otherwise.

@@ -99,6 +99,12 @@ class Whole:
                 f"{name} works on a plain encoder with a head, and this model has {kind}.",
                 fix="choose another compressor, or a method that folds, such as full or lora.",
             )
+        if model.by_piece:
+            raise NothingToShrink(
+                f"{name} learns from answers about whole texts, and this model answers about each"
+                " piece of one.",
+                fix="choose a compressor of graphs, such as int8_rows or int8_dynamic.",
+            )
         return Whole(name, model, form, bench)
 
     def of(self, model: TextClassifier) -> "Whole":

@@ -5,13 +5,14 @@ forms of answers) and `_encoder` (the models). Nothing outside a task's folder k
 form: it is asked for through `Task` and `Target`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.registry import Registry
+from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 
@@ -34,6 +35,11 @@ class Target(Protocol):
 
     A *text* is the one way to write an answer: equal answers have equal texts.
     """
+
+    @property
+    def least(self) -> int:
+        """Labels that the rows must have between them, or nothing is told apart."""
+        ...
 
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         """A cell, as users write it, to the answer's text.
@@ -58,6 +64,40 @@ class Target(Protocol):
     def columns(self, pattern: str, names: Sequence[str]) -> Mapping[str, str]:
         """Column to label, where a need may name many columns with a mark each; else empty."""
         ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A form of answers that point into the row's text."""
+
+    def read_in(
+        self, cell: str, declared: Sequence[str], text: str, usual: Callable[[str], str]
+    ) -> str:
+        """A cell to the answer's text, for the text's usual form.
+
+        Args:
+            cell: As of `Target.read`.
+            declared: As of `Target.read`.
+            text: As the file has it, which the cell points into.
+            usual: A text to its usual form.
+
+        Raises:
+            Unreadable: If it is no answer, or points where there is nothing to point at.
+        """
+        ...
+
+
+def read_answer(
+    target: Target, cell: str, declared: Sequence[str], text: Text, usual: Callable[[str], str]
+) -> str:
+    """A cell to the answer's text; see `Located` for what it needs the row's text for.
+
+    Raises:
+        Unreadable: If it is no answer.
+    """
+    if isinstance(target, Located) and isinstance(text, str):
+        return target.read_in(cell, declared, text, usual)
+    return target.read(cell, declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +137,10 @@ class Task(Protocol):
         """Names of the model's output units (for classification, the classes, in order)."""
         ...
 
+    def labels(self, outputs: Sequence[str]) -> list[str]:
+        """The labels that an answer may hold; mostly the outputs, none of a number."""
+        ...
+
     def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
         """The targets as arrays; their form says which likelihood it is (see `core.likelihood`).
 
@@ -120,9 +164,20 @@ class Task(Protocol):
         ...
 
     def decode(
-        self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
+        self,
+        logits: Floats,
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+        texts: Sequence[Text] = (),
     ) -> list[dict[str, Any]]:
-        """Model outputs to answers, one a row, in the response form."""
+        """Model outputs to answers, one a row, in the response form.
+
+        Args:
+            logits: (rows, outputs), or (rows, pieces, outputs) of a task that answers about pieces.
+            outputs: Their names.
+            decision: From `settle`.
+            texts: That were read, one a row; only what points into them needs them.
+        """
         ...
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sartor.core.errors import DataError, Diverged
-from sartor.core.likelihood import form
+from sartor.core.likelihood import NO_PIECE, form
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.need.criterion import Criterion
@@ -44,19 +44,25 @@ class Sample:
 
 
 def sure_logits(task: Task, examples: Examples, outputs: Sequence[str]) -> Floats:
-    """(rows, outputs) of a model that is right without doubt."""
+    """(rows, outputs), or (rows, pieces, outputs), of a model that is right without doubt."""
     truth = task.truth(examples, outputs)
-    if form(truth) == "number":
+    kind = form(truth)
+    if kind == "number":
         return truth[:, None].astype(np.float32)
-    marks = truth if truth.ndim == 2 else np.eye(len(outputs))[truth.astype(np.int64)]
-    return ((2 * marks - 1) * _SURE).astype(np.float32)
+    if kind == "labels":
+        return ((2 * truth - 1) * _SURE).astype(np.float32)
+    marks = np.eye(len(outputs))[np.maximum(truth, 0)]
+    found = ((2 * marks - 1) * _SURE).astype(np.float32)
+    if kind == "pieces":
+        found[truth == NO_PIECE] = 0.0
+    return found
 
 
 def doubtful_logits(task: Task, examples: Examples, outputs: Sequence[str]) -> Floats:
     """(rows, outputs) of a model that is often wrong; the same each time."""
     sure = sure_logits(task, examples, outputs)
     noise = np.random.default_rng(0).normal(0.0, 1.5 * sure.std(), sure.shape)
-    return (sure + noise).astype(np.float32)
+    return (sure + noise * (sure != 0)).astype(np.float32)
 
 
 def check_answers_have_one_text(sample: Sample) -> None:
@@ -76,7 +82,7 @@ def check_sure_answers_are_right(sample: Sample) -> None:
     task, outputs = sample.made()
     logits = sure_logits(task, sample.examples, outputs)
     decision = task.settle(logits, sample.examples, outputs, ())
-    answers = task.decode(logits, outputs, decision)
+    answers = task.decode(logits, outputs, decision, sample.examples.texts)
     assert len(answers) == len(sample.examples)
     for answer, target in zip(answers, sample.examples.target, strict=True):
         brief = task.brief(answer)
@@ -94,7 +100,9 @@ def check_settling_is_repeated(sample: Sample) -> None:
     two = task.settle(logits.copy(), sample.examples, outputs, criteria)
     assert one == two
     again = json.loads(json.dumps(one, allow_nan=False))
-    assert task.decode(logits, outputs, again) == task.decode(logits, outputs, one)
+    assert task.decode(logits, outputs, again, sample.examples.texts) == task.decode(
+        logits, outputs, one, sample.examples.texts
+    )
 
 
 def check_broken_logits_stay_in_their_row(sample: Sample) -> None:
@@ -102,11 +110,11 @@ def check_broken_logits_stay_in_their_row(sample: Sample) -> None:
     task, outputs = sample.made()
     logits = doubtful_logits(task, sample.examples, outputs)
     decision = task.settle(logits, sample.examples, outputs, ())
-    whole = task.decode(logits, outputs, decision)
+    whole = task.decode(logits, outputs, decision, sample.examples.texts)
     for broken in (np.nan, np.inf, -np.inf):
         hurt = logits.copy()
         hurt[1, 0] = broken
-        answers = task.decode(hurt, outputs, decision)
+        answers = task.decode(hurt, outputs, decision, sample.examples.texts)
         assert [*answers[:1], *answers[2:]] == [*whole[:1], *whole[2:]]
         assert task.brief(answers[1]).label is None, f"{broken} was answered: {answers[1]}"
         assert answers[1]["reason"]
@@ -126,7 +134,10 @@ def check_answers_fit_their_schema(sample: Sample) -> None:
     hurt[0] = np.nan
     schema = task.schema(outputs)
     decision = task.settle(logits, sample.examples, outputs, ())
-    for answer in (*task.decode(logits, outputs, decision), *task.decode(hurt, outputs, decision)):
+    for answer in (
+        *task.decode(logits, outputs, decision, sample.examples.texts),
+        *task.decode(hurt, outputs, decision, sample.examples.texts),
+    ):
         _check_schema(answer, schema, "answer")
 
 
@@ -169,6 +180,7 @@ _KINDS: dict[str, Any] = {
     "array": list,
     "string": str,
     "number": (int, float),
+    "integer": int,
     "null": type(None),
 }
 

@@ -18,10 +18,11 @@ from tokenizers import Tokenizer
 
 from sartor.core.errors import DataError, ModelError, NothingToTune, SettingError
 from sartor.core.hashing import digest, file_sha256
-from sartor.core.likelihood import Truth, known, unknown
+from sartor.core.likelihood import Truth, fitting, known, unknown
 from sartor.core.protocols import Floats
 from sartor.core.settings import read_as
 from sartor.core.types import Examples
+from sartor.models.by_piece import tokenise_by_piece
 from sartor.models.folder import read_config
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import tokenise
@@ -184,7 +185,8 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     task, method, loop = settings.task, settings.method, settings.loop
     labels = lesson.labels()
     held = TASKS.get(lesson.task)().truth(lesson.validation, lesson.outputs)
-    model, tokens = _opened(lesson), _tokens(lesson)
+    model = _opened(lesson)
+    tokens = _tokens(lesson, model.by_piece)
     with seeded(lesson.again.seed):
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
@@ -225,8 +227,8 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     return Result(
         model,
         load_tokenizer(lesson.again.start),
-        score(model, tokens[1]),
-        score_sample(model, tokens[0], (lesson.again.seed, scored), bf16=bf16),
+        fitting(score(model, tokens[1]), held),
+        fitting(score_sample(model, tokens[0], (lesson.again.seed, scored), bf16=bf16), labels),
         tuple(trained.history),
         trained.steps if trained.cut else None,
     )
@@ -260,15 +262,19 @@ def _opened(lesson: Lesson) -> TextClassifier:
     return model
 
 
-def _tokens(lesson: Lesson) -> tuple[Tokens, Tokens]:
+def _tokens(lesson: Lesson, by_piece: bool) -> tuple[Tokens, Tokens]:
     again = lesson.again
     tokenizer: Tokenizer = load_tokenizer(again.start)
     tokenizer.enable_truncation(again.max_length)
-    found = [
-        Tokens(tokenise(tokenizer, rows.texts, again.prefix), pad=_pad(again.start))
-        for rows in (lesson.train, lesson.validation)
-    ]
-    return found[0], found[1]
+    pad = _pad(again.start)
+
+    def read(rows: Examples) -> Tokens:
+        if by_piece:
+            ids, marks = tokenise_by_piece(tokenizer, rows.texts, again.prefix)
+            return Tokens(ids, pad, marks)
+        return Tokens(tokenise(tokenizer, rows.texts, again.prefix), pad)
+
+    return read(lesson.train), read(lesson.validation)
 
 
 def _pad(start: Path) -> int:

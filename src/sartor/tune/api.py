@@ -83,6 +83,16 @@ class MindsPairs(Protocol):
         ...
 
 
+@runtime_checkable
+class MindsPieces(Protocol):
+    """A method that does otherwise where the answers are about pieces of a text."""
+
+    @staticmethod
+    def piece_portfolio() -> Sequence[Mapping[str, Any]]:
+        """As `portfolio`, for pieces."""
+        ...
+
+
 class Method(Protocol):
     """One file in `tune/methods/`. Its dataclass fields are its settings.
 

@@ -47,10 +47,12 @@ class Tokens:
     Args:
         ids: One sequence a row; `Packed` where there are many.
         pad: Id of the padding token.
+        marks: For answers about pieces: how many are read at each token.
     """
 
     ids: Sequence[Sequence[int] | Ids]
     pad: int
+    marks: Sequence[Sequence[int] | Ids] | None = None
 
     def lengths(self) -> NDArray[np.int64]:
         return np.fromiter((len(row) for row in self.ids), np.int64, count=len(self.ids))
@@ -64,7 +66,8 @@ class Tokens:
         return torch.from_numpy(found)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Token ids and attention mask of the rows, (rows, longest rounded up), int64."""
+        """Token ids and attention mask of the rows, (rows, longest rounded up), int64; where there
+        are marks the mask is as `tasks._encoder.by_piece` has it."""
         chosen = [self.ids[row] for row in rows]
         width = rounded(max(len(ids) for ids in chosen))
         ids = np.full((len(chosen), width), self.pad, dtype=np.int64)
@@ -72,7 +75,24 @@ class Tokens:
         for i, row in enumerate(chosen):
             ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
+        if self.marks is not None:
+            add_marks(mask, self.marks, rows)
         return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def add_marks(
+    mask: NDArray[np.int64], marks: Sequence[Sequence[int] | Ids], rows: NDArray[np.int64]
+) -> None:
+    """Add to each token of a mask, in place, how many pieces are read there.
+
+    Args:
+        mask: (rows of the batch, tokens).
+        marks: Of all rows.
+        rows: Which of them the batch holds.
+    """
+    for i, row in enumerate(rows):
+        found = np.asarray(marks[row])
+        mask[i, : len(found)] += found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Fits in closed form: methods that read the frozen encoder's cached, pooled activations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from sartor.core.errors import SettingError
@@ -9,6 +10,7 @@ from sartor.tune.api import ClosedForm
 from sartor.tune.frozen import ClosedFit, FeatureSource, Frozen, Point
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
+from sartor.tune.unrolled import MOST, ReadsPieces, Unrolled
 
 
 def fit_closed(job: Job, source: FeatureSource, descriptions: Mapping[str, str]) -> Result:
@@ -56,10 +58,33 @@ def fit_together(
             rows=task.reads(source),
             build=task.on,
         )
-        method = cast("ClosedForm", job.settings.method)
-        fits = method.fit_all(frozen, [_point(jobs[i]) for i in places])
+        points = [_point(jobs[i]) for i in places]
+        fits = _fitted(cast("ClosedForm", job.settings.method), frozen, points)
         found |= dict(zip(places, fits, strict=True))
     return [found[i] for i in range(len(jobs))]
+
+
+def _fitted(method: ClosedForm, frozen: Frozen, points: Sequence[Point]) -> Sequence[ClosedFit]:
+    """One a point; of answers about pieces every piece is a row (see `unrolled`)."""
+    source = frozen.rows
+    if not isinstance(source, ReadsPieces):
+        return method.fit_all(frozen, points)
+    train = Unrolled.of(frozen.labels, source.read(frozen.train), MOST)
+    held = Unrolled.of(frozen.held, source.read(frozen.validation))
+    flat = replace(
+        frozen,
+        train=[frozen.train[row] for row in train.rows],
+        labels=train.labels,
+        held=held.labels,
+    )
+    return [
+        replace(
+            fit,
+            validation_logits=held.rolled(fit.validation_logits),
+            train_logits=train.rolled(fit.train_logits),
+        )
+        for fit in method.fit_all(flat, points)
+    ]
 
 
 def _point(job: Job) -> Point:

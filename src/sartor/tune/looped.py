@@ -7,7 +7,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from sartor.core.likelihood import fitting
 from sartor.core.types import Examples
+from sartor.models.by_piece import tokenise_by_piece
 from sartor.models.loading import load_text_backbone
 from sartor.models.packed import tokenise
 from sartor.tasks._encoder.model import TextClassifier
@@ -69,8 +71,8 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
         model,
         tokenizer,
         # In float32, from tokens: these logits stand for the model that is exported.
-        score(model, tokens[1]),
-        score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16),
+        fitting(score(model, tokens[1]), truth[1]),
+        fitting(score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16), truth[0]),
         tuple(trained.history),
         trained.steps if trained.cut else None,
         findings,
@@ -92,4 +94,8 @@ def _trainee(
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:
     tokenizer.enable_truncation(job.cut)
     tokenizer.no_padding()
-    return Tokens(tokenise(tokenizer, examples.texts, job.backbone.prefix), pad)
+    prefix = job.backbone.prefix
+    if job.settings.task.by_piece:
+        ids, marks = tokenise_by_piece(tokenizer, examples.texts, prefix)
+        return Tokens(ids, pad, marks)
+    return Tokens(tokenise(tokenizer, examples.texts, prefix), pad)

@@ -10,13 +10,15 @@ from torch import nn
 
 from sartor.core.likelihood import Truth, losses
 from sartor.core.protocols import Floats
+from sartor.core.ragged import stacked
 from sartor.tune.batching import Budget, Inputs, plan_in_order
 
 
 def score(
     model: nn.Module, inputs: Inputs, *, rows: Sequence[int] | None = None, bf16: bool = False
 ) -> Floats:
-    """(rows, outputs) logits in eval mode; the model's mode is restored.
+    """(rows, outputs) logits in eval mode, or (rows, pieces, outputs) as wide as the longest row;
+    the model's mode is restored.
 
     Args:
         model: Takes what `inputs.batch` gives.
@@ -37,7 +39,7 @@ def score(
             logits = model(*(part.to(device) for part in batch)).float().cpu().numpy()
             found.update(zip(places.tolist(), logits, strict=True))
     model.train(was_training)
-    return np.stack([found[i] for i in range(len(found))])
+    return stacked([found[i] for i in range(len(found))])
 
 
 def score_sample(model: nn.Module, inputs: Inputs, drawn: tuple[int, int], *, bf16: bool) -> Floats:
@@ -45,7 +47,7 @@ def score_sample(model: nn.Module, inputs: Inputs, drawn: tuple[int, int], *, bf
     total, (seed, most) = len(inputs.lengths()), drawn
     chosen = np.sort(np.random.default_rng(seed).permutation(total)[:most])
     found = score(model, inputs, rows=chosen.tolist(), bf16=bf16)
-    logits = np.full((total, found.shape[1]), np.nan, dtype=np.float32)
+    logits = np.full((total, *found.shape[1:]), np.nan, dtype=np.float32)
     logits[chosen] = found
     return logits
 

@@ -22,8 +22,10 @@ from torch import Tensor
 
 from sartor.core.likelihood import Truth, fit_temperature
 from sartor.core.protocols import Floats
+from sartor.core.ragged import fit_to, rows_scored
 from sartor.core.texts import Text
 from sartor.core.types import Examples
+from sartor.models.by_piece import tokenise_by_piece
 from sartor.models.packed import tokenise
 from sartor.tasks import TASKS
 from sartor.tune.batching import Tokens
@@ -66,23 +68,24 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     mean = {name: value.clone() for name, value in model.state_dict().items()}
     logits = load_file(fits[0] / _LOGITS)
     best, kept = _calibrated_loss(logits["validation"], truth), [0]
-    tokens = _tokens(fits[0], text, validation.texts, model.encoder.config.pad_token_id)
+    pad = model.encoder.config.pad_token_id
+    tokens = _tokens(fits[0], text, validation.texts, pad, by_piece=model.by_piece)
     for index in range(1, len(fits)):
         more = load(fits[index]).state_dict()
         if not alike(mean, more):
             continue
         stirred = stir(mean, more, len(kept))
         model.load_state_dict(stirred)
-        found = score(model, tokens)
+        found = fit_to(score(model, tokens), logits["validation"])
         if (loss := _calibrated_loss(found, truth)) < best:
             best, mean, logits = loss, stirred, logits | {"validation": found}
             kept.append(index)
     model.load_state_dict(mean)
     if len(kept) > 1:
-        scored = np.flatnonzero(np.isfinite(logits["train"]).all(1))
+        scored = rows_scored(logits["train"])
         texts = train.take(scored.tolist()).texts
-        pad = model.encoder.config.pad_token_id
-        logits["train"][scored] = score(model, _tokens(fits[0], text, texts, pad))
+        found = score(model, _tokens(fits[0], text, texts, pad, by_piece=model.by_piece))
+        logits["train"][scored] = fit_to(found, logits["train"])
     model.save(to)
     for name in ("tokenizer.json", _TEXT):
         copyfile(fits[0] / name, to / name)
@@ -116,8 +119,18 @@ def _calibrated_loss(logits: Floats, truth: Truth) -> float:
     return log_loss(logits / np.float32(fit_temperature(logits, truth)), truth)
 
 
-def _tokens(fit: Path, text: Mapping[str, Any], rows: Sequence[Text], pad: int | None) -> Tokens:
+def _tokens(
+    fit: Path,
+    text: Mapping[str, Any],
+    rows: Sequence[Text],
+    pad: int | None,
+    *,
+    by_piece: bool = False,
+) -> Tokens:
     tokenizer = Tokenizer.from_file(str(fit / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(text["max_length"])
+    if by_piece:
+        ids, marks = tokenise_by_piece(tokenizer, rows, text["prefix"])
+        return Tokens(ids, pad or 0, marks)
     return Tokens(tokenise(tokenizer, rows, text["prefix"]), pad or 0)

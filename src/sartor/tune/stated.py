@@ -12,10 +12,11 @@ from torch import Tensor
 
 from sartor.core.errors import SettingError
 from sartor.core.texts import Text
+from sartor.models.packed import Ids, Packed
 from sartor.models.states import TokenStates
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import ReadsStates
-from sartor.tune.batching import rounded
+from sartor.tune.batching import add_marks, rounded
 from sartor.tune.job import Job
 from sartor.tune.upper import Upper
 
@@ -34,12 +35,18 @@ class StateSource(Protocol):
         """(tokens, width) of each text, or of each row's texts in one sequence; to be closed."""
         ...
 
+    def marks(self, texts: Sequence[Text]) -> Packed:
+        """How many pieces of each text are read at each of its tokens."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class States:
     """Rows as token states; the loop's `Inputs`."""
 
     found: TokenStates
+    marks: Sequence[Ids] | None = None
+    """As of `batching.Tokens`."""
 
     def lengths(self) -> NDArray[np.int64]:
         return self.found.lengths()
@@ -53,6 +60,8 @@ class States:
         for i, one in enumerate(read):
             states[i, : len(one)] = one
             mask[i, : len(one)] = 1
+        if self.marks is not None:
+            add_marks(mask, self.marks, rows)
         return torch.from_numpy(states), torch.from_numpy(mask)
 
 
@@ -83,7 +92,10 @@ def upper_part(
     upper = Upper(model, below)
     with ExitStack() as stack:
         rows, held = (
-            States(stack.enter_context(source.states(examples.texts, below, model.separator)))
+            States(
+                stack.enter_context(source.states(examples.texts, below, model.separator)),
+                source.marks(examples.texts) if model.by_piece else None,
+            )
             for examples in (job.train, job.validation)
         )
         yield upper, (rows, held)

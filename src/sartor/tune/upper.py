@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from sartor.core.errors import NothingToTune
 from sartor.core.types import Backbone
 from sartor.models.loading import sketch_model
-from sartor.tasks._encoder.model import TextClassifier, layer_stack, pooled
+from sartor.tasks._encoder.by_piece import at_pieces, real_tokens
+from sartor.tasks._encoder.model import TextClassifier, each_token, layer_stack, pooled
 from sartor.tasks._encoder.segments import segments
 
 _TOLERANCE = 1e-4
@@ -41,6 +42,7 @@ class Upper(nn.Module):
         self.depth = model.encoder.config.num_hidden_layers - below
         """Layers of this part."""
         self.layers = tuple(layer - below for layer in model.layers)
+        self.by_piece = model.by_piece
         tokens = _probe(model.encoder)
         # Before the cut: asking for hidden states puts hooks on the layers, once for all of them.
         states = _hidden_states(model.encoder, _told_apart(tokens, model.separator))
@@ -49,18 +51,21 @@ class Upper(nn.Module):
         _check_equal(self, model, (states[below], tokens))
 
     def forward(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, outputs).
+        """Logits, as the classifier gives them.
 
         Args:
             states: (batch, tokens, width), of the layer below; anything at padding.
-            attention_mask: (batch, tokens), 1 at real tokens and 0 at padding.
+            attention_mask: (batch, tokens), as the classifier takes it.
         """
-        return self.head(self.dropout(self.features(states, attention_mask)))
+        logits = self.head(self.dropout(self.features(states, attention_mask)))
+        return at_pieces(logits, attention_mask) if self.by_piece else logits
 
     def features(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, len(layers) * width): the head's input."""
-        inputs = {"inputs_embeds": states, "attention_mask": attention_mask}
-        return pooled(self.encoder, inputs, self.layers, self.depth)
+        """The head's input: (batch, len(layers) * width), or by piece that of each token."""
+        mask = real_tokens(attention_mask) if self.by_piece else attention_mask
+        inputs = {"inputs_embeds": states, "attention_mask": mask}
+        read = each_token if self.by_piece else pooled
+        return read(self.encoder, inputs, self.layers, self.depth)
 
 
 def check_cut(backbone: Backbone) -> None:

@@ -15,7 +15,7 @@ from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
 from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
 from sartor.judge.outcomes import probabilities
-from sartor.judge.ratios import RATIOS, of_label
+from sartor.judge.ratios import RATIOS, averaged, micro, of_label
 from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
 from sartor.need.criterion import Criterion
 from sartor.tasks import Unreadable
@@ -118,56 +118,11 @@ def _counted(criterion: Criterion, truth: Marks, said: Marks, names: Sequence[st
         has, given = (none, none) if k is None else (truth[:, k], said[:, k])
         return of_label(metric, has, given)
     name, _, how = metric.rpartition("_")
-    return micro(name, truth, said) if how == "micro" else averaged(name, how, truth, said)
-
-
-def micro(name: str, truth: Marks, said: Marks) -> Statistic:
-    """A ratio of sums over all labels; sums are (hits, true, said, rows)."""
-    ratio = RATIOS[name]
-    columns = [(truth & said).sum(1), truth.sum(1), said.sum(1), np.ones(len(truth))]
-    kinds, code = np.unique(np.column_stack(columns).astype(float), axis=0, return_inverse=True)
-    return Statistic(
-        kinds=kinds,
-        code=code.reshape(-1).astype(np.int64),
-        value=lambda sums: ratio(sums[..., 0], sums[..., 1], sums[..., 2]),
-        # A row with a label that was missed, and given another in its place.
-        lowers=np.array([[0.0, 1.0, 1.0, 1.0]]),
-        raises=np.array([[1.0, 1.0, 1.0, 1.0]]),
-        trials=np.array([0.0, 0.0, 0.0, 1.0]),
-    )
-
-
-def averaged(name: str, how: str, truth: Marks, said: Marks) -> Statistic:
-    """A mean of ratios over labels; sums are (hits, true, said), a block of one number a label
-    each, and rows. Labels that no row has and none was given are left out.
-
-    Args:
-        name: One of `RATIOS`.
-        how: "macro", or "weighted" by the rows that have each label.
-        truth: (rows, labels).
-        said: (rows, labels).
-    """
-    ratio, k = RATIOS[name], truth.shape[1]
-    marks = np.hstack([truth & said, truth, said, np.ones((len(truth), 1), bool)])
-    kinds, code = np.unique(marks, axis=0, return_inverse=True)
-
-    def value(sums: Floats) -> Floats:
-        hits, true, given = sums[..., :k], sums[..., k : 2 * k], sums[..., 2 * k : 3 * k]
-        weight = true if how == "weighted" else ((true + given) > 0).astype(float)
-        return divide((ratio(hits, true, given) * weight).sum(-1), weight.sum(-1))
-
-    seen = np.flatnonzero(truth.any(0))
-    own = np.eye(k)[seen if len(seen) else slice(None)]
-    elsewhere = (1 - own) / max(k - 1, 1)
-    one = np.ones((len(own), 1))
-    return Statistic(
-        kinds=kinds.astype(float),
-        code=code.reshape(-1).astype(np.int64),
-        value=value,
-        lowers=np.hstack([np.zeros_like(own), own, elsewhere, one]),
-        raises=np.hstack([own, own, own, one]),
-        trials=np.append(np.zeros(3 * k), 1.0),
-    )
+    if how == "micro":
+        both, has, given = (each.sum(1) for each in (truth & said, truth, said))
+        return micro(RATIOS[name], (both, has, given))
+    counts = truth & said, truth, said
+    return averaged(RATIOS[name], counts, weighted=how == "weighted")
 
 
 def mean_average_precision(stated: Floats, truth: Marks) -> Statistic:

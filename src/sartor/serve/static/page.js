@@ -5,8 +5,9 @@ const $ = (id) => document.getElementById(id);
 const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
-let several = false;
-let number = false;
+let kind = null;  // of KINDS below: what an answer is, and how it is shown and corrected
+let target = "label";
+let parts = [];  // of the correction: {start, end, label}, in code points as the API counts
 let inputs = ["text"];
 
 async function call(path, body) {
@@ -45,13 +46,12 @@ async function learnModel() {
   $("feedback").hidden = !model.feedback;
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
-  several = model.target === "labels";
-  number = model.target === "value";
-  $("correct").multiple = several;
-  $("correct").hidden = number;
-  $("number").hidden = !number;
-  $("number").required = number;
-  $("correct-label").htmlFor = number ? "number" : "correct";
+  target = model.target;
+  kind = KINDS[target];
+  for (const id of ["correct", "number", "part-form", "add"]) $(id).hidden = !kind.uses.includes(id);
+  $("number").required = kind.uses.includes("number");
+  $("correct").multiple = kind.several;
+  $("correct-label").htmlFor = kind.uses[0];
   drawBoxes(model.inputs);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
 }
@@ -92,47 +92,145 @@ function drawRow([label, probability]) {
   return row;
 }
 
+function drawRanked(output) {
+  const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
+  $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
+  return ranked;
+}
+
 // As many digits as the width of the interval lets one tell apart.
-function shownNumber(value) {
-  const digits = Math.min(Math.max(1 - Math.floor(Math.log10(last.width || 1)), 0), 12);
+function shownNumber(value, output) {
+  const width = output.high - output.low || 1;
+  const digits = Math.min(Math.max(1 - Math.floor(Math.log10(width)), 0), 12);
   return value.toLocaleString(document.documentElement.lang, { maximumFractionDigits: digits });
 }
 
 function drawInterval(output) {
-  const there = output.value !== null && output.high > output.low;
-  $("probabilities").replaceChildren();
-  show("reason", !there ? output.reason || "" : said.between
-    .replace("{low}", shownNumber(output.low))
-    .replace("{high}", shownNumber(output.high))
-    .replace("{share}", `${(output.coverage * 100).toFixed(0)} %`));
   $("number").value = output.value === null ? "" : output.value;
+  if (output.value === null || output.high <= output.low) return;
+  show("reason", said.between
+    .replace("{low}", shownNumber(output.low, output))
+    .replace("{high}", shownNumber(output.high, output))
+    .replace("{share}", `${(output.coverage * 100).toFixed(0)} %`));
 }
 
-// What an answer says: a label, or as many as the text has; null where it says nothing.
-function answered(output) {
-  if (number) return output.value === null ? null : shownNumber(output.value);
-  if (!several) return output.label;
-  return output.labels && (output.labels.join(", ") || said.none);
-}
-
-function drawLabels(output) {
-  show("reason", output.reason || "");
-  const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
-  $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
-  if (several) {
-    for (const option of $("correct").options) {
-      option.selected = (output.labels || []).includes(option.value);
-    }
-  } else {
-    $("correct").value = (ranked[1] || ranked[0])[0];
+// The text with its labelled parts marked.
+function drawMarked(text, entities) {
+  const points = [...text];
+  const nodes = [];
+  let at = 0;
+  for (const { start, end, label } of entities) {
+    nodes.push(points.slice(at, start).join(""));
+    const mark = document.createElement("mark");
+    mark.textContent = points.slice(start, end).join("");
+    const name = document.createElement("small");
+    name.textContent = label;
+    mark.append(name);
+    nodes.push(mark);
+    at = end;
   }
+  nodes.push(points.slice(at).join(""));
+  $("marked").replaceChildren(...nodes);
+  $("marked").hidden = false;
 }
+
+// The parts of a correction, each with a button that takes it away.
+function drawParts() {
+  const points = [...last.row[inputs[0]]];
+  $("parts").replaceChildren(...parts.map((part) => {
+    const item = document.createElement("li");
+    item.textContent = `${points.slice(part.start, part.end).join("")}: ${part.label} `;
+    const gone = document.createElement("button");
+    gone.type = "button";
+    gone.textContent = said.remove;
+    gone.addEventListener("click", () => {
+      parts = parts.filter((other) => other !== part);
+      drawParts();
+    });
+    item.append(gone);
+    return item;
+  }));
+}
+
+// What is selected in the box becomes a part; those that it overlaps go.
+function addPart() {
+  const box = $("text");
+  const place = (units) => [...box.value.slice(0, units)].length;
+  const [start, end] = [place(box.selectionStart), place(box.selectionEnd)];
+  if (start === end) return;
+  parts = parts.filter((part) => part.end <= start || part.start >= end);
+  parts.push({ start, end, label: $("correct").value });
+  parts.sort((a, b) => a.start - b.start);
+  drawParts();
+}
+
+function drawEntities(output) {
+  const entities = output.entities || [];
+  drawMarked(last.row[inputs[0]], entities);
+  $("probabilities").replaceChildren(
+    ...entities.map((one) => drawRow([`${one.text} (${one.label})`, one.confidence])));
+  parts = entities.map(({ start, end, label }) => ({ start, end, label }));
+  drawParts();
+}
+
+const chosen = () => [...$("correct").selectedOptions].map((option) => option.value);
+
+// By the key of an answer:
+//   uses     fields of a correction, the one to fill in first
+//   several  whether more than one label may be chosen
+//   words    what an answer says in a line; null where it says nothing
+//   draw     shows the rest, and fills the correction in
+//   best     what is confirmed by "right"
+//   right    what a correction says
+const KINDS = {
+  label: {
+    uses: ["correct"],
+    several: false,
+    words: (output) => output.label,
+    draw: (output) => {
+      const ranked = drawRanked(output);
+      $("correct").value = (ranked[1] || ranked[0])[0];
+    },
+    best: (output) => output.best,
+    right: () => chosen()[0],
+  },
+  labels: {
+    uses: ["correct"],
+    several: true,
+    words: (output) => output.labels && (output.labels.join(", ") || said.none),
+    draw: (output) => {
+      drawRanked(output);
+      for (const option of $("correct").options) {
+        option.selected = (output.labels || []).includes(option.value);
+      }
+    },
+    best: (output) => output.labels || [],
+    right: chosen,
+  },
+  value: {
+    uses: ["number"],
+    several: false,
+    words: (output) => output.value === null ? null : shownNumber(output.value, output),
+    draw: drawInterval,
+    best: (output) => output.value,
+    right: () => $("number").valueAsNumber,
+  },
+  entities: {
+    uses: ["correct", "part-form", "add"],
+    several: false,
+    words: (output) => output.entities && (output.entities.length ? "" : said.nothing),
+    draw: drawEntities,
+    best: (output) => (output.entities || []).map(({ start, end, label }) => ({ start, end, label })),
+    right: () => parts,
+  },
+};
 
 function drawAnswer(output) {
-  const words = answered(output);
+  const words = kind.words(output);
   show("label", words === null ? said.unsure : words);
-  if (number) drawInterval(output);
-  else drawLabels(output);
+  show("reason", output.reason || "");
+  $("probabilities").replaceChildren();
+  kind.draw(output);
   for (const id of ["right", "wrong"]) $(id).disabled = false;
   $("correction").hidden = true;
   show("thanks", "");
@@ -140,8 +238,7 @@ function drawAnswer(output) {
 }
 
 async function sendFeedback(right, comment) {
-  const body = { request_id: last.id, row: 0 };
-  body[number ? "value" : several ? "labels" : "label"] = right;
+  const body = { request_id: last.id, row: 0, [target]: right };
   if (comment) body.comment = comment;
   if ($("keep").checked) {
     if (inputs.length > 1) body.inputs = last.row;
@@ -160,19 +257,22 @@ $("ask").addEventListener("submit", (event) => {
   attempt(async () => {
     const reply = await call("/v1/predict", { inputs: [row] });
     const [output] = reply.outputs;
-    const best = number ? output.value : several ? output.labels || [] : output.best;
-    last = { id: reply.request_id, row, best, width: output.high - output.low };
+    last = { id: reply.request_id, row, best: kind.best(output) };
     drawAnswer(output);
   });
 });
 
 $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best, "")));
-$("wrong").addEventListener("click", () => { $("correction").hidden = false; $(number ? "number" : "correct").focus(); });
+$("wrong").addEventListener("click", () => {
+  // Places of parts are counted in the text that was asked, whatever was typed since.
+  if (kind.uses.includes("part-form")) $("text").value = last.row[inputs[0]];
+  $("correction").hidden = false;
+  $(kind.uses[0]).focus();
+});
+$("add").addEventListener("click", addPart);
 $("feedback").addEventListener("submit", (event) => {
   event.preventDefault();
-  const chosen = [...$("correct").selectedOptions].map((option) => option.value);
-  const right = number ? $("number").valueAsNumber : several ? chosen : chosen[0];
-  attempt(() => sendFeedback(right, $("comment").value));
+  attempt(() => sendFeedback(kind.right(), $("comment").value));
 });
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

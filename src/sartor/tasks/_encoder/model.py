@@ -24,6 +24,7 @@ from transformers.initialization import no_init_weights
 from sartor.core.errors import ModelError, SettingError
 from sartor.tasks._encoder import entailment, prompted, static
 from sartor.tasks._encoder.added import Added, describe, install, read_added
+from sartor.tasks._encoder.by_piece import at_pieces, real_tokens
 from sartor.tasks._encoder.heads import build_head
 from sartor.tasks._encoder.segments import segments
 from sartor.tasks._encoder.sizes import (
@@ -66,6 +67,8 @@ class TextClassifier(nn.Module):
         """Virtual tokens that the encoder puts before the text; the mean does not count them."""
         self.separator: int | None = None
         """Where a sequence holds two texts: the token that ends the first (see `segments`)."""
+        self.by_piece = False
+        """Whether it answers about each piece of a text, and not about the text (`by_piece`)."""
         self.encoder = encoder
         truncate(encoder, max(self.layers))
         self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", 0.1))
@@ -77,16 +80,19 @@ class TextClassifier(nn.Module):
         return self.encoder.config.hidden_size * len(self.layers)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, outputs).
+        """Logits (batch, outputs); by piece (batch, tokens, outputs), 0 where there is no piece.
 
         Args:
             input_ids: (batch, tokens), integers.
-            attention_mask: (batch, tokens), 1 at real tokens and 0 at padding.
+            attention_mask: (batch, tokens), 1 at real tokens and 0 at padding; by piece also more
+                than 1, see `by_piece`.
         """
-        return self.head(self.dropout(self.features(input_ids, attention_mask)))
+        logits = self.head(self.dropout(self.features(input_ids, attention_mask)))
+        return at_pieces(logits, attention_mask) if self.by_piece else logits
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(batch, len(layers) * width): the head's input."""
+        """(batch, len(layers) * width): the head's input; by piece that of each token."""
+        attention_mask = real_tokens(attention_mask) if self.by_piece else attention_mask
         mask = attention_mask
         if self.virtual:
             mask = nn.functional.pad(attention_mask, (self.virtual, 0), value=1)
@@ -94,7 +100,8 @@ class TextClassifier(nn.Module):
         if self.separator is not None:
             inputs["token_type_ids"] = segments(input_ids, self.separator)
         depth = self.encoder.config.num_hidden_layers
-        return pooled(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
+        read = each_token if self.by_piece else pooled
+        return read(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
@@ -111,6 +118,8 @@ class TextClassifier(nn.Module):
             shape["added"] = describe(self.added)
         if self.separator is not None:
             shape["separator"] = self.separator
+        if self.by_piece:
+            shape["by_piece"] = True
         write_json(folder / _SHAPE, shape)
 
     def _sizes(self) -> Mapping[str, list[int]] | None:
@@ -152,6 +161,7 @@ def load(folder: Path) -> Classifier:
         encoder = read_encoder(folder)
         model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
         model.separator = shape.get("separator")
+        model.by_piece = shape.get("by_piece", False)
         if "sizes" in shape:
             layers = list(layer_stack(model.encoder) or ())
             shrink_to(layers, read_sizes(shape["sizes"]))
@@ -224,13 +234,33 @@ def pooled(
         depth: Where only the last is read, the others are not kept.
         virtual: Tokens at the front that are not the text's; they are in the mask, not in the mean.
     """
+    mask = inputs["attention_mask"][:, virtual:]
+    states = _states(encoder, inputs, layers, depth)
+    return torch.cat([mean_over_tokens(state[:, virtual:], mask) for state in states], dim=-1)
+
+
+def each_token(
+    encoder: nn.Module,
+    inputs: Mapping[str, Tensor],
+    layers: Sequence[int],
+    depth: int,
+    *,
+    virtual: int = 0,
+) -> Tensor:
+    """(batch, tokens, len(layers) * width): as `pooled`, of each token by itself, float32."""
+    states = _states(encoder, inputs, layers, depth)
+    return torch.cat([state[:, virtual:] for state in states], dim=-1).float()
+
+
+def _states(
+    encoder: nn.Module, inputs: Mapping[str, Tensor], layers: Sequence[int], depth: int
+) -> list[Tensor]:
+    """(batch, tokens, width) of each layer."""
     top_only = tuple(layers) == (depth,)
     found = encoder(**inputs, output_hidden_states=not top_only)
-    states = (
-        [found.last_hidden_state] if top_only else [found.hidden_states[layer] for layer in layers]
-    )
-    mask = inputs["attention_mask"][:, virtual:]
-    return torch.cat([mean_over_tokens(state[:, virtual:], mask) for state in states], dim=-1)
+    if top_only:
+        return [found.last_hidden_state]
+    return [found.hidden_states[layer] for layer in layers]
 
 
 def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:

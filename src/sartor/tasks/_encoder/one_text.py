@@ -20,6 +20,8 @@ class OneText:
     """Settings of the loop that mean nothing to the task: no search moves them."""
 
     layers: tuple[int, ...]
+    by_piece: ClassVar[bool] = False
+    """Whether it answers about each piece of a text (see `_encoder.by_piece`)."""
 
     def resolve(self, depth: int) -> tuple[int, ...]:
         """`layers` counted from 0, for an encoder of `depth` layers.
@@ -39,7 +41,9 @@ class OneText:
             outputs: Number of outputs.
             tokenizer: Of the texts, for a task whose model must know how they are joined.
         """
-        return TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+        model = TextClassifier(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+        model.by_piece = self.by_piece
+        return model
 
     def open(self, model: nn.Module, truth: Truth, *, fresh: bool) -> None:
         """Whatever the task does to a model before the loop trains it, in place; no weight of the
@@ -62,4 +66,6 @@ class OneText:
         self, encoder: PreTrainedModel, outputs: int, layers: Sequence[int], head: Mapping[str, Any]
     ) -> nn.Module:
         """An encoder with a head of that shape on what `reads` gave, for methods in closed form."""
-        return TextClassifier(encoder, outputs, layers, head)
+        model = TextClassifier(encoder, outputs, layers, head)
+        model.by_piece = self.by_piece
+        return model

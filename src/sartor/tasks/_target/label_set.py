@@ -33,6 +33,8 @@ _FALSE = frozenset({"0", "false", "no", "", "n"})
 class LabelSet:
     """See above."""
 
+    least: int = 2
+
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         cell = cell.strip()
         if len(cell) > _MOST_CHARS:

@@ -15,6 +15,8 @@ from sartor.tasks._target.number import number_of, written
 class Level:
     """The value and the text are the level's name, without outer spaces, NFC."""
 
+    least: int = 2
+
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         name = unicodedata.normalize("NFC", cell.strip())
         number = number_of(name)

@@ -30,6 +30,8 @@ _WHOLE = 1e15
 class Number:
     """See above."""
 
+    least: int = 0
+
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         return self.text(parse(cell))
 

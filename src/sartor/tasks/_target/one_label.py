@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class OneLabel:
     """The value and the text are the label itself, without outer spaces, NFC."""
 
+    least: int = 2
+
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         return unicodedata.normalize("NFC", cell.strip())
 

@@ -18,6 +18,7 @@ from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
@@ -108,8 +109,15 @@ class MultiLabel:
             "thresholds": dict(zip(outputs, thresholds.tolist(), strict=True)),
         }
 
+    def labels(self, outputs: Sequence[str]) -> list[str]:
+        return list(outputs)
+
     def decode(
-        self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
+        self,
+        logits: Floats,
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+        texts: Sequence[Text] = (),
     ) -> list[dict[str, Any]]:
         """Logits to answers.
 

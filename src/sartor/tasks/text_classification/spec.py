@@ -17,6 +17,7 @@ from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth, fit_temperature
 from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Bound, Criterion
 from sartor.tasks import TASKS, Brief
@@ -144,8 +145,15 @@ class TextClassification:
         by_class = np.array([weights.get(name, 1.0) for name in outputs], np.float64)
         return (probabilities * by_class).argmax(1)
 
+    def labels(self, outputs: Sequence[str]) -> list[str]:
+        return list(outputs)
+
     def decode(
-        self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
+        self,
+        logits: Floats,
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+        texts: Sequence[Text] = (),
     ) -> list[dict[str, Any]]:
         """Logits to answers.
 

@@ -19,6 +19,7 @@ import numpy as np
 from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
+from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
@@ -101,8 +102,15 @@ class TextRegression:
         half = float(errors[place - 1]) if len(errors) else 0.0
         return {"half_width": half, "coverage": round(reached, 4)}
 
+    def labels(self, outputs: Sequence[str]) -> list[str]:
+        return []
+
     def decode(
-        self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
+        self,
+        logits: Floats,
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+        texts: Sequence[Text] = (),
     ) -> list[dict[str, Any]]:
         """Outputs to answers.
 

@@ -93,6 +93,14 @@ class Head:
         ]
 
     @staticmethod
+    def piece_portfolio() -> Sequence[Mapping[str, Any]]:
+        # Each layer's states are kept by themselves and are many: few layers, one strength more.
+        strengths = (0.01, 0.1, 1.0)
+        one = [{"layers": [layer], "C": c} for layer in (-2, -1) for c in strengths]
+        two = [{"layers": [-2, -1], "C": c} for c in (0.003, 0.01, 0.1)]
+        return [*two, *one]
+
+    @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {"C": Real(1e-4, 10.0, log=True), "hidden": Choice((0, 32, 128))}
 

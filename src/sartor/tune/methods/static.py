@@ -12,7 +12,6 @@ that answers in microseconds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -25,7 +24,7 @@ from transformers import PreTrainedModel
 from sartor.core.protocols import Floats
 from sartor.core.texts import parts_of
 from sartor.core.types import Backbone
-from sartor.models.loading import load_encoder, load_tokenizer
+from sartor.models.loading import load_encoder, tokenizer_of
 from sartor.models.packed import Packed, tokenise
 from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tasks.text_pair.comparing import compared
@@ -137,7 +136,7 @@ class _Words:
 
     @staticmethod
     def of(frozen: Frozen) -> "_Words":
-        tokenizer = load_tokenizer(Path(frozen.backbone.path))
+        tokenizer = tokenizer_of(frozen.backbone)
         tokenizer.enable_truncation(frozen.source.max_length)
 
         prefix = frozen.backbone.prefix

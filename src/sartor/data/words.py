@@ -1,0 +1,113 @@
+"""Words and their tags, as corpora hold them, to a text and its labelled parts.
+
+Words are put together with a space between them, and with none where one of the two is of a script
+that has none: Han, Kana and their punctuation. A label then stands where its words do.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from sartor.core.spans import Span
+from sartor.data.labels import LabelFault, refuse
+from sartor.data.table import FILE, ROW, Columns, Table, texts_of
+from sartor.tasks import Located, Unreadable
+from sartor.tasks._target.tags import begins_alike, is_tag, runs, strings_of
+
+_CLOSE = re.compile(
+    "[\u2e80-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
+    "\uff00-\uffef\U00020000-\U0003ffff]"
+)
+
+
+def text_of(words: Sequence[str]) -> tuple[str, list[int]]:
+    """Words as a text, and where each of them begins.
+
+    Raises:
+        Unreadable: If a word is empty or holds a space.
+    """
+    parts, starts, length = list[str](), list[int](), 0
+    for at, word in enumerate(words):
+        if not word or any(character.isspace() for character in word):
+            raise Unreadable(f"word {at + 1} is {word!r:.60}", "write words without spaces")
+        apart = at > 0 and not _CLOSE.match(words[at - 1][-1]) and not _CLOSE.match(word[0])
+        parts.append(f" {word}" if apart else word)
+        starts.append(length + apart)
+        length += len(parts[-1])
+    return "".join(parts), starts
+
+
+def labelled(words: Sequence[str], tags: Sequence[str]) -> tuple[str, list[Span]]:
+    """Words and their tags to a text and its labelled parts.
+
+    Raises:
+        Unreadable: If there are not as many tags as words, or they form no entities.
+    """
+    if len(words) != len(tags):
+        raise Unreadable(
+            f"there are {len(words):,} words and {len(tags):,} tags", "give every word one tag"
+        )
+    text, starts = text_of(words)
+    ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
+    return text, [Span(starts[first], ends[end - 1], label) for first, end, label in runs(tags)]
+
+
+def join_words(table: Table, columns: Columns) -> Table:
+    """The table with texts and labelled parts in the place of lists of words and of tags.
+
+    As it is, where the label's column holds no lists of tags.
+
+    Raises:
+        DataError: With file and row, if words and tags do not fit each other.
+    """
+    found = _pairs(table, columns)
+    if found is None:
+        return table
+    refuse(list(word_faults(table, columns)))
+    rows = [None if pair is None else labelled(*pair) for pair in found]
+    texts = [None if row is None else row[0] for row in rows]
+    labels = [None if row is None else columns.target.text(row[1]) for row in rows]
+    frame = table.frame.with_columns(
+        pl.Series(columns.text, texts, dtype=pl.String),
+        pl.Series(columns.label, labels, dtype=pl.String),
+    )
+    return Table(frame, table.sources)
+
+
+def word_faults(table: Table, columns: Columns) -> Iterator[LabelFault]:
+    """Every row whose words and tags do not fit each other."""
+    for row, pair in enumerate(found := _pairs(table, columns) or []):
+        place = str(table.frame[FILE][row]), int(table.frame[ROW][row])
+        try:
+            if pair is not None:
+                labelled(*pair)
+        except Unreadable as error:
+            yield LabelFault("", (place,), error.what, error.fix)
+            return
+    tags = [pair[1] for pair in found if pair is not None]
+    if (odd := begins_alike(tags)) is not None:
+        row = [at for at, pair in enumerate(found) if pair is not None][odd]
+        place = str(table.frame[FILE][row]), int(table.frame[ROW][row])
+        yield LabelFault("", (place,), MIXED, MIXED_FIX)
+
+
+MIXED = "an entity begins with I- here, and elsewhere with B-"
+MIXED_FIX = "let every entity begin with B-, or write B- only between two of one label"
+
+
+def _pairs(table: Table, columns: Columns) -> list[tuple[list[str], list[str]] | None] | None:
+    """The words and tags of each row, None for one that lacks them; None where there are none."""
+    names = {columns.text, columns.label}
+    if not isinstance(columns.target, Located) or not names <= set(table.columns):
+        return None
+    cells = texts_of(table.frame[columns.label])
+    tags = [None if cell is None else strings_of(cell) for cell in cells]
+    some = [each for each in tags if each]
+    if not some or not all(is_tag(tag) for tag in some[0]):
+        return None
+    words = [None if c is None else strings_of(c) for c in texts_of(table.frame[columns.text])]
+    return [
+        None if word is None or tag is None else (word, tag)
+        for word, tag in zip(words, tags, strict=True)
+    ]
