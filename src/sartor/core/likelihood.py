@@ -2,8 +2,10 @@
 
 The form of the truth says which likelihood it is:
 
-    (rows,) class indices       softmax: −log p[y]
-    (rows, outputs) 0 or 1      a sigmoid each: the mean over outputs of −log p[y_k]
+    (rows,) class indices             softmax: −log p[y]
+    (rows, most) class indices, −1    softmax: −log Σ p[y], over the right ones of a row, of which
+                                      −1 is none; 0 for a row that has none
+    (rows, outputs) 0.0 or 1.0        a sigmoid each: the mean over outputs of −log p[y_k]
 
 so that whoever compares, pools or calibrates logits need not know the task.
 """
@@ -21,6 +23,22 @@ Truth = NDArray[Any]
 """Integers or float32, in one of the forms above."""
 
 
+def compete(truth: Truth) -> bool:
+    """Whether outputs share one probability of 1; else each is a yes or no of its own."""
+    return truth.ndim == 1 or truth.dtype.kind == "i"
+
+
+def marks(truth: Truth, outputs: int) -> NDArray[np.float32]:
+    """(rows, outputs) 1 where an output is right, else 0; of any form."""
+    if not compete(truth):
+        return np.asarray(truth, np.float32)
+    right = truth.reshape(len(truth), -1)
+    found = np.zeros((len(truth), outputs), np.float32)
+    rows, places = np.nonzero(right >= 0)
+    found[rows, right[rows, places]] = 1.0
+    return found
+
+
 def losses(logits: Floats | Doubles, truth: Truth) -> Doubles:
     """(rows,) log-loss of each row, in nats; of several outputs their mean.
 
@@ -29,20 +47,32 @@ def losses(logits: Floats | Doubles, truth: Truth) -> Doubles:
         truth: See above.
     """
     wide = np.asarray(logits, np.float64)
-    if truth.ndim == 2:
+    if not compete(truth):
         # log(1 + e^z) − y·z, without overflow.
         each = np.logaddexp(0.0, wide) - truth * wide
         return each.mean(1)
+    total = _log_sum(wide)
+    if truth.ndim == 1:
+        return total - wide[np.arange(len(truth)), truth]
+    right = np.where(truth >= 0, np.take_along_axis(wide, np.maximum(truth, 0), 1), -np.inf)
+    some = (truth >= 0).any(1)
+    found = np.zeros(len(truth))
+    found[some] = total[some] - _log_sum(right[some])
+    return found
+
+
+def _log_sum(wide: Doubles) -> Doubles:
+    """(rows,) log of the sum of exponentials, without overflow."""
     top = wide.max(1)
-    total = top + np.log(np.exp(wide - top[:, None]).sum(1))
-    return total - wide[np.arange(len(truth)), truth]
+    return top + np.log(np.exp(wide - top[:, None]).sum(1))
 
 
 def hits(logits: Floats | Doubles, truth: Truth) -> NDArray[np.bool_]:
-    """(rows,) whether the likeliest answer is the right one: of several outputs, all of them."""
-    if truth.ndim == 2:
+    """(rows,) whether the likeliest answer is right: of outputs that do not compete, all of them."""
+    if not compete(truth):
         return ((np.asarray(logits) > 0) == (truth > 0)).all(1)
-    return np.asarray(logits).argmax(1) == truth
+    best = np.asarray(logits).argmax(1)
+    return best == truth if truth.ndim == 1 else (best[:, None] == truth).any(1)
 
 
 def fit_temperature(logits: Floats, truth: Truth) -> float:

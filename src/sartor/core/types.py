@@ -9,7 +9,7 @@ from sartor.core.hashing import digest
 from sartor.core.texts import Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
-TargetKind = Literal["label", "labels", "number", "spans", "boxes", "text", "image"]
+TargetKind = Literal["label", "labels", "documents", "number", "spans", "boxes", "text", "image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class Backbone:
         layers: Transformer layers.
         width: Hidden size.
         prefix: Put before every text, e.g. "query: ".
+        passage: Put before every document that texts are compared with, e.g. "passage: "; the prefix
+            is not.
         max_length: Longest input in tokens.
         whole: The backbone of which this one is the first layers; None for one that is whole.
             Their activations are the same, so they are kept under the whole one.
@@ -107,6 +109,7 @@ class Backbone:
     layers: int
     width: int
     prefix: str = ""
+    passage: str = ""
     max_length: int = 512
     modality: Modality = "text"
     whole: "Backbone | None" = None

@@ -1,0 +1,76 @@
+"""The documents that answer a row, however a file names them.
+
+    refunds-3                          one id
+    refunds-3; refunds-4               several, any of which is right; with | or commas too
+    ["refunds-3", "refunds-4"]         the same, as .jsonl and .parquet files hold a list
+    []                                 none of them: a known answer, where an empty cell is missing
+    Send it back within two weeks.     the document itself, where a file has no ids
+
+The text of an answer is a JSON list of ids, sorted; its value a sorted tuple.
+"""
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sartor.core.hashing import digest
+from sartor.core.near import near_miss
+from sartor.tasks import Unreadable
+from sartor.tasks._target.label_set import LabelSet
+
+_SETS = LabelSet()
+_COMPARED = 5_000
+"""Ids among which a near miss is looked for; among more it would take seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """See above.
+
+    Args:
+        ids: The documents there are; empty where any are taken.
+    """
+
+    ids: frozenset[str] = frozenset()
+
+    def of(self, listed: Iterable[str]) -> "Documents":
+        return Documents(frozenset(listed))
+
+    def read(self, cell: str, declared: Sequence[str] = ()) -> str:
+        known = self.ids or frozenset(declared)
+        cell = unicodedata.normalize("NFC", cell.strip())
+        for whole in (cell, name_of(cell)):
+            if whole in known:
+                return self.text((whole,))
+        text = _SETS.read(cell)
+        unknown = [name for name in self.value(text) if known and name not in known]
+        if not unknown:
+            return text
+        near = near_miss(unknown[0], known, most=4) if len(known) <= _COMPARED else ""
+        raise Unreadable(
+            f"no document has the id {unknown[0][:80]!r}",
+            f"{near.rstrip('.')}{' ' * bool(near)}or add it to data.documents".removeprefix("or "),
+        )
+
+    def value(self, text: str) -> tuple[str, ...]:
+        return tuple(json.loads(text))
+
+    def text(self, value: Sequence[str]) -> str:
+        return _SETS.text(value)
+
+    def columns(self, pattern: str, names: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+    def joined(self, texts: Sequence[str]) -> str:
+        return self.text([name for text in texts for name in self.value(text)])
+
+    def covers(self, said: str, right: str) -> bool:
+        found, wanted = set(self.value(said)), set(self.value(right))
+        return found <= wanted if found else not wanted
+
+
+def name_of(text: str) -> str:
+    """The id of a document that has none: a hash of its words, whatever spaces stand between."""
+    words = unicodedata.normalize("NFC", text).split()
+    return digest("document", " ".join(words))[:12]
