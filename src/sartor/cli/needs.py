@@ -28,8 +28,15 @@ def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
     task: Annotated[
-        str, typer.Option(help="What is predicted: multi_label, or text_pair for two texts a row.")
+        str,
+        typer.Option(
+            help="What is predicted: multi_label, text_pair for two texts a row, or retrieval."
+        ),
     ] = "text_classification",
+    documents: Annotated[
+        str | None,
+        typer.Option(help="For retrieval: the file of documents, with columns id and text."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -37,7 +44,7 @@ def init(
     from sartor.cli.drawing import write_json
     from sartor.search.beginning import begin
 
-    found = begin(data, to, task=task, force=force)
+    found = begin(data, to, task=task, documents=documents, force=force)
     if json:
         write_json({"need": str(to), "said": found})
         return

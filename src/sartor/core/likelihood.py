@@ -68,7 +68,7 @@ def _log_sum(wide: Doubles) -> Doubles:
 
 
 def hits(logits: Floats | Doubles, truth: Truth) -> NDArray[np.bool_]:
-    """(rows,) whether the likeliest answer is right: of outputs that do not compete, all of them."""
+    """(rows,) whether the likeliest answer is right; of a yes or no each, all of them."""
     if not compete(truth):
         return ((np.asarray(logits) > 0) == (truth > 0)).all(1)
     best = np.asarray(logits).argmax(1)

@@ -89,8 +89,7 @@ class Backbone:
         layers: Transformer layers.
         width: Hidden size.
         prefix: Put before every text, e.g. "query: ".
-        passage: Put before every document that texts are compared with, e.g. "passage: "; the prefix
-            is not.
+        passage: Put before every document that texts are compared with, in the prefix's place.
         max_length: Longest input in tokens.
         whole: The backbone of which this one is the first layers; None for one that is whole.
             Their activations are the same, so they are kept under the whole one.

@@ -24,7 +24,7 @@ from sartor.data.normalise import (
 )
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Listed, Target, Unreadable
 from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
@@ -219,7 +219,10 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
 
 
 def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
-    return label_faults(_labelled(rows), labels) if label and rows.alive else []
+    # What is listed is known without a row, and what is not was no answer when it was read.
+    if not label or not rows.alive or isinstance(rows.target, Listed):
+        return []
+    return label_faults(_labelled(rows), labels)
 
 
 def _labelled(rows: _Rows) -> Labelled:
@@ -295,7 +298,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
             continue
         group.sort(key=rows.rank)
         found = sorted({rows.labels[i] or "" for i in group})
-        if len(found) > 1:
+        if len(found) > 1 and not isinstance(rows.target, Listed):
             conflicts.append(
                 Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
             )
@@ -309,17 +312,25 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     first = group[0]
     # Rows of the highest split decide: a training row cannot throw out a test row.
     peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
+    if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Listed):
+        rows.labels[first] = rows.target.joined([rows.labels[i] or "" for i in peers])
+        joined = ("repeated text", f"its answer joins those of {rows.where(first)}")
+        return {i: joined if i in peers else _copy_of(rows, first) for i in group[1:]}
     if len({rows.labels[i] for i in peers}) > 1:
         told = "; ".join(f"{rows.labels[i]!r} at {rows.where(i)}" for i in group[:4])
         return {i: ("conflicting labels", told) for i in group}
     gone: dict[int, tuple[str, str]] = {}
     for i in group[1:]:
         if rows.labels[i] == rows.labels[first]:
-            gone[i] = ("duplicate", f"of {rows.where(first)}")
+            gone[i] = _copy_of(rows, first)
         else:
             told = f"{rows.labels[i]!r} here, {rows.labels[first]!r} at {rows.where(first)}"
             gone[i] = ("conflicting labels", told)
     return gone
+
+
+def _copy_of(rows: _Rows, first: int) -> tuple[str, str]:
+    return "duplicate", f"of {rows.where(first)}"
 
 
 def _nearly_repeated(rows: _Rows) -> None:

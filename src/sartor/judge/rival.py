@@ -1,10 +1,11 @@
 """Judge anything that left its answers in a file: today's rules, an LLM's answers, a competitor.
 
 One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
-n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}.
+n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}, where
+answers are documents {"documents": […], …}, their ids with the best first; [] is an abstention.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,7 @@ class _Line(BaseModel):
     id: str | int | None = None
     label: str | None = None
     labels: list[str] | None = None
+    documents: list[str] | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -79,7 +81,7 @@ def read_predictions(
     lines = list(_lines(path))
     for number, line in lines:
         if target not in line.model_fields_set:
-            example = '["refund", "late"]' if target == "labels" else '"refund"'
+            example = '"refund"' if target == "label" else '["refund", "late"]'
             raise DataError(
                 f"{path}, line {number:,}: {target}: Field required.",
                 fix=f'write e.g. {{"id": "7", "{target}": {example}}}.',
@@ -92,7 +94,7 @@ def read_predictions(
             fix="give every line an id, or none and keep the order of the rows.",
         )
     ordered = _by_id(path, lines, examples) if with_id else _in_order(path, lines, examples)
-    return [_set(line) if target == "labels" else _answer(line) for line in ordered]
+    return [_FORMS[target](line) for line in ordered]
 
 
 def compare(
@@ -170,7 +172,8 @@ def _parsed(path: Path, number: int, raw: bytes) -> _Line:
 
 
 def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None:
-    for label in [line.label, *(line.labels or ()), *(line.probabilities or ())]:
+    listed = [*(line.labels or ()), *(line.documents or ())]
+    for label in [line.label, *listed, *(line.probabilities or ())]:
         if label is not None and label not in outputs:
             raise DataError(
                 f"{path}, line {number:,}: no label is called {label!r}.",
@@ -212,6 +215,11 @@ def _set(line: _Line) -> dict[str, object]:
     return {"labels": line.labels, **stated}
 
 
+def _ranked(line: _Line) -> dict[str, object]:
+    listed = [{"id": name} for name in line.documents or ()]
+    return {"answer": listed[0]["id"] if listed else None, "documents": listed}
+
+
 def _answer(line: _Line) -> dict[str, object]:
     best = line.label
     if best is None:
@@ -225,3 +233,10 @@ def _answer(line: _Line) -> dict[str, object]:
     if line.probabilities:
         answer["probabilities"] = line.probabilities
     return answer
+
+
+_FORMS: dict[str, Callable[[_Line], dict[str, object]]] = {
+    "label": _answer,
+    "labels": _set,
+    "documents": _ranked,
+}

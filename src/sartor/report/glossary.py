@@ -26,6 +26,7 @@ def changes(_: Translate) -> Mapping[str, str]:
         "no label": _("no label"),
         "unreadable answer": _("unreadable answer"),
         "duplicate": _("duplicate"),
+        "repeated text": _("repeated text"),
         "near duplicate": _("near duplicate"),
         "conflicting labels": _("conflicting labels"),
         "undecodable characters removed": _("undecodable characters removed"),

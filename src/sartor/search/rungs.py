@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
@@ -11,7 +11,16 @@ from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
 from sartor.tasks import TASKS
-from sartor.tune.api import METHODS, Choosy, MindsPairs, OneLabelOnly, Reads, ReadsStates, Sheds
+from sartor.tune.api import (
+    METHODS,
+    Choosy,
+    MindsPairs,
+    OneLabelOnly,
+    Ranks,
+    Reads,
+    ReadsStates,
+    Sheds,
+)
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
@@ -178,8 +187,13 @@ def build_rungs(
 
 def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
-    one_label = "label" in TASKS.get(task)().roles.targets.values()
-    if isinstance(METHODS.get(method), OneLabelOnly) and not one_label:
+    kinds, found = TASKS.get(task)().roles.targets.values(), METHODS.get(method)
+    ranks, reads = isinstance(found, Ranks), cast("Any", found).reads
+    if "documents" in kinds and not ranks and reads != "tokens":
+        return f"{method} learns labels by their rows, and {task} finds documents by their words"
+    if ranks and "documents" not in kinds:
+        return f"{method} finds documents, and {task} has none"
+    if isinstance(found, OneLabelOnly) and "label" not in kinds:
         return f"{method} is for tasks of one label a row, and {task} is none"
     return ""
 

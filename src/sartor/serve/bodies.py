@@ -69,6 +69,8 @@ class FeedbackBody(BaseModel):
     """The right label; the same as the answer's to confirm it."""
     labels: Annotated[list[_Label], Field(max_length=1_000)] | None = None
     """All the right labels, where a text has several; [] for none."""
+    documents: Annotated[list[_Label], Field(max_length=1_000)] | None = None
+    """Ids of the right documents, where answers are documents; [] where none is right."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -136,7 +138,8 @@ class ModelReply(BaseModel):
     inputs: list[str]
     labels: list[str]
     target: str
-    """What an answer holds: "label", or "labels" where a text has several."""
+    """What an answer holds: "label", "labels" where a text has several, or "documents"; feedback
+    names the right ones under the same key."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

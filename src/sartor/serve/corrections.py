@@ -7,27 +7,30 @@ from sartor.core.near import near_miss
 from sartor.serve.bodies import FeedbackBody
 from sartor.serve.runtime import Runtime
 
+_ONE = {"label": "label", "labels": "label", "documents": "document"}
+
 
 def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
     """The right answer as a text (see `tasks.Target`).
 
     Args:
-        body: With `label`, or `labels` where a row has several: whichever the model answers with.
+        body: With `label`, `labels` where a row has several, or `documents`: whichever the model
+            answers with.
         runtime: The live model.
         known: Labels of all models that are served.
 
     Raises:
-        RequestError: 422 where it is the other one, or holds a label that no model knows and that
+        RequestError: 422 where it is another one, or holds a label that no model knows and that
             is not said to be new.
     """
-    given = {"label": body.label, "labels": body.labels}
+    given = {"label": body.label, "labels": body.labels, "documents": body.documents}
     wanted = given.pop(runtime.target)
-    (other,) = given
-    if wanted is None or given[other] is not None:
-        form = '["…", "…"]' if runtime.target == "labels" else '"…"'
+    other = next((name for name, value in given.items() if value is not None), None)
+    if wanted is None or other is not None:
+        form = '"…"' if runtime.target == "label" else '["…", "…"]'
         raise RequestError(
             f"This model is corrected with {runtime.target!r}, and the body has "
-            + (f"{other!r}." if given[other] is not None else "none."),
+            + ("none." if other is None else f"{other!r}."),
             fix=f'send {{"request_id": "…", "{runtime.target}": {form}}}.',
             status=422,
         )
@@ -35,7 +38,7 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
     for label in labels:
         if label not in known and not body.new_label:
             raise RequestError(
-                f"The model has no label {label!r:.200}.",
+                f"The model has no {_ONE[runtime.target]} {label!r:.200}.",
                 fix=f'{near_miss(label, known)} To propose a new one, add "new_label": true.',
                 status=422,
             )

@@ -151,7 +151,12 @@ def _label(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
 
 def _probabilities(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
     labels = by.outputs
-    data = [answer["probabilities"][label] for answer in answers for label in labels]
+    # Documents that an answer does not list have a score of next to nothing.
+    stated = (
+        answer.get("probabilities") or {d["id"]: d["score"] for d in answer["documents"]}
+        for answer in answers
+    )
+    data = [found.get(label, 0.0) for found in stated for label in labels]
     shape = [len(answers), len(labels)]
     return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
 

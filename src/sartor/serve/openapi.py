@@ -42,6 +42,8 @@ _MEANING = {
     503: "The server is busy or stopping; Retry-After says when to come back.",
     507: "The disk is full; nothing was kept.",
 }
+_MOST_LISTED = 1_000
+"""Labels beyond which the document does not list them: documents may be many."""
 _READ = (401, 403, 429, 503)
 _ASK = (400, 401, 403, 408, 413, 429, 502, 503)
 
@@ -178,8 +180,9 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         del said["text"]
         said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
-    one = {"enum": list(facts.labels)}
-    known = {"type": "array", "items": one} if facts.target == "labels" else one
+    few = len(facts.labels) <= _MOST_LISTED
+    one: dict[str, Any] = {"enum": list(facts.labels)} if few else {"type": "string"}
+    known = one if facts.target == "label" else {"type": "array", "items": one}
     _narrow_feedback(schemas["FeedbackBody"], facts.target)
     schemas["FeedbackBody"]["anyOf"] = [
         {"properties": {facts.target: known}},
@@ -213,7 +216,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
 def _narrow_feedback(schema: dict[str, Any], target: TargetKind) -> None:
     """Leave the one key that this bundle is corrected with, and require it."""
     properties = schema["properties"]
-    for name in ("label", "labels"):
+    for name in ("label", "labels", "documents"):
         found = properties.pop(name)
         if name == target:
             # Not null: the other key is left out, this one is not.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sartor.core.errors import DataError, Diverged
+from sartor.core.likelihood import marks
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.need.criterion import Criterion
@@ -44,9 +45,8 @@ class Sample:
 
 def sure_logits(task: Task, examples: Examples, outputs: Sequence[str]) -> Floats:
     """(rows, outputs) of a model that is right without doubt."""
-    truth = task.truth(examples, outputs)
-    marks = truth if truth.ndim == 2 else np.eye(len(outputs))[truth.astype(np.int64)]
-    return ((2 * marks - 1) * _SURE).astype(np.float32)
+    right = marks(task.truth(examples, outputs), len(outputs))
+    return ((2 * right - 1) * _SURE).astype(np.float32)
 
 
 def doubtful_logits(task: Task, examples: Examples, outputs: Sequence[str]) -> Floats:

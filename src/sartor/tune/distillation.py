@@ -90,8 +90,8 @@ class Taught:
         device, chosen = logits.device, rows.cpu()
         labels, told = self._labels[chosen].to(device), self._teacher[chosen].to(device)
         (logits, mine), (teacher, theirs) = (self._split(x.float()) for x in (logits, told))
-        several = labels.ndim == 2
-        known = (labels[:, 0] if several else labels) != UNKNOWN
+        several = labels.is_floating_point()
+        known = (labels[:, 0] if labels.ndim == 2 else labels) != UNKNOWN
         share = torch.where(known, self._settings.teacher_share, 1.0)
         apart = divergence(logits, teacher, self._settings.temperature, several=several)
         loss = (share * apart).mean()

@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
+let kind = "label";
 let several = false;
 let inputs = ["text"];
 
@@ -44,10 +45,13 @@ async function learnModel() {
   $("feedback").hidden = !model.feedback;
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
-  several = model.target === "labels";
+  kind = model.target;
+  several = kind !== "label";
   $("correct").multiple = several;
   drawBoxes(model.inputs);
-  $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
+  // Documents may be many: those that an answer lists are offered with it.
+  const labels = kind === "documents" ? [] : model.labels;
+  $("correct").replaceChildren(...labels.map((label) => new Option(label, label)));
 }
 
 // The first box is in the page; a model that reads several texts gets one more for each.
@@ -86,8 +90,25 @@ function drawRow([label, probability]) {
   return row;
 }
 
-// What an answer says: a label, or as many as the text has; null where it says nothing.
+function wordsOf(found) {
+  return found.text || found.id;
+}
+
+function drawDocument(found) {
+  const item = document.createElement("li");
+  const words = document.createElement("p");
+  words.textContent = wordsOf(found);
+  const meter = document.createElement("meter");
+  meter.value = found.score;
+  const name = document.createElement("small");
+  name.textContent = `${found.id} · ${(found.score * 100).toFixed(1)} %`;
+  item.append(words, meter, name);
+  return item;
+}
+
+// What an answer says: a label, as many as the text has, or a document; null where it says nothing.
 function answered(output) {
+  if (kind === "documents") return output.answer && wordsOf(output.documents[0]);
   if (!several) return output.label;
   return output.labels && (output.labels.join(", ") || said.none);
 }
@@ -96,9 +117,14 @@ function drawAnswer(output) {
   const words = answered(output);
   show("label", words === null ? said.unsure : words);
   show("reason", output.reason || "");
-  const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
+  const ranked = Object.entries(output.probabilities || {}).sort((a, b) => b[1] - a[1]);
   $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
-  if (several) {
+  $("documents").replaceChildren(...(output.documents || []).map(drawDocument));
+  $("documents").hidden = kind !== "documents";
+  if (kind === "documents") {
+    const offered = output.documents.map((each) => new Option(wordsOf(each).slice(0, 80), each.id));
+    $("correct").replaceChildren(...offered);
+  } else if (several) {
     for (const option of $("correct").options) {
       option.selected = (output.labels || []).includes(option.value);
     }
@@ -111,9 +137,15 @@ function drawAnswer(output) {
   $("answer").hidden = false;
 }
 
+// What is confirmed where a person says that the answer is right.
+function bestOf(output) {
+  if (kind === "documents") return [output.documents[0].id];
+  return several ? output.labels || [] : output.best;
+}
+
 async function sendFeedback(right, comment) {
   const body = { request_id: last.id, row: 0 };
-  body[several ? "labels" : "label"] = right;
+  body[kind] = right;
   if (comment) body.comment = comment;
   if ($("keep").checked) {
     if (inputs.length > 1) body.inputs = last.row;
@@ -132,7 +164,7 @@ $("ask").addEventListener("submit", (event) => {
   attempt(async () => {
     const reply = await call("/v1/predict", { inputs: [row] });
     const [output] = reply.outputs;
-    last = { id: reply.request_id, row, best: several ? output.labels || [] : output.best };
+    last = { id: reply.request_id, row, best: bestOf(output) };
     drawAnswer(output);
   });
 });

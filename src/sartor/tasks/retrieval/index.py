@@ -1,7 +1,7 @@
 """The base of documents as a bundle holds it: their words, and a vector of each.
 
     documents.jsonl      one object a line: id and text
-    index.safetensors    vectors (documents, width) float16, each of length 1 before rounding
+    index.npy            vectors (documents, width) float16, each of length 1 before rounding
 
 Rounding to float16 moves a cosine by less than 0.001. Search is exact: one product of a text's
 vector with all of them. A manifest lists at most 100,000 documents, and of 384 numbers each that is
@@ -11,17 +11,16 @@ than the encoder takes, and lose documents. docs/explanation/benchmarks.md has t
 
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
 
-DOCUMENTS, INDEX = "documents.jsonl", "index.safetensors"
+DOCUMENTS, INDEX = "documents.jsonl", "index.npy"
 SCALE = 20.0
 """Logits a unit of cosine; the decision rule's temperature rescales them."""
 MOST_DOCUMENTS = 100_000
@@ -56,12 +55,14 @@ def read_documents(path: Path) -> dict[str, str]:
 
 
 def write_index(vectors: Floats) -> bytes:
-    """The contents of `index.safetensors`.
+    """The contents of `index.npy`.
 
     Args:
         vectors: (documents, width), each of length 1.
     """
-    return save({"vectors": np.ascontiguousarray(vectors, np.float16)})
+    file = BytesIO()
+    np.save(file, np.ascontiguousarray(vectors, np.float16))
+    return file.getvalue()
 
 
 def read_index(path: Path, documents: int) -> NDArray[np.float32]:
@@ -71,12 +72,12 @@ def read_index(path: Path, documents: int) -> NDArray[np.float32]:
         BundleError: If the file does not hold a vector of each document.
     """
     try:
-        found = load_file(path)["vectors"]
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        found = np.load(path)
+    except (OSError, EOFError, ValueError) as error:
         raise BundleError(f"{path} holds no vectors: {error}.", fix=_AGAIN) from error
-    if found.ndim != 2 or len(found) != documents:
+    if found.ndim != 2 or len(found) != documents or found.dtype != np.float16:
         raise BundleError(
-            f"{path} holds {found.shape} numbers, and there are {documents:,} documents.",
+            f"{path} holds {found.shape} of {found.dtype}, and there are {documents:,} documents.",
             fix=_AGAIN,
         )
     return found.astype(np.float32)

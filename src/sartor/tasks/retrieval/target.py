@@ -40,17 +40,16 @@ class Documents:
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         known = self.ids or frozenset(declared)
         cell = unicodedata.normalize("NFC", cell.strip())
-        for whole in (cell, name_of(cell)):
-            if whole in known:
-                return self.text((whole,))
-        text = _SETS.read(cell)
-        unknown = [name for name in self.value(text) if known and name not in known]
+        if (whole := _known(cell, known)) in known:
+            return self.text((whole,))
+        names = [_known(name, known) for name in self.value(_SETS.read(cell))]
+        unknown = [name for name in names if known and name not in known]
         if not unknown:
-            return text
-        near = near_miss(unknown[0], known, most=4) if len(known) <= _COMPARED else ""
+            return self.text(names)
+        near = near_miss(unknown[0], sorted(known), most=4) if len(known) <= _COMPARED else ""
         raise Unreadable(
             f"no document has the id {unknown[0][:80]!r}",
-            f"{near.rstrip('.')}{' ' * bool(near)}or add it to data.documents".removeprefix("or "),
+            f"{near} Correct it, or add the document to the base".strip(),
         )
 
     def value(self, text: str) -> tuple[str, ...]:
@@ -68,6 +67,11 @@ class Documents:
     def covers(self, said: str, right: str) -> bool:
         found, wanted = set(self.value(said)), set(self.value(right))
         return found <= wanted if found else not wanted
+
+
+def _known(name: str, known: frozenset[str]) -> str:
+    """The id of a document that a list names by its id or holds itself."""
+    return hashed if name not in known and (hashed := name_of(name)) in known else name
 
 
 def name_of(text: str) -> str:

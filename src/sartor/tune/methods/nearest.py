@@ -17,7 +17,7 @@ no row names find their place too, and so do documents that come later.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -30,17 +30,11 @@ from sartor.core.protocols import Floats
 from sartor.tasks.retrieval.index import similar
 from sartor.tune.api import METHODS, Dimension, Reads, Real, is_head, open_tensors
 from sartor.tune.frozen import ClosedFit, Frozen, Point
+from sartor.tune.teaching import ReadsPassages
 
 Doubles = NDArray[np.float64]
 _SCORED = 512
 """Training rows that are scored: enough to see a gap, and documents may be many."""
-
-
-class _Passages(Protocol):
-    """A frozen encoder that reads documents too."""
-
-    def features(self, texts: Sequence[str], layers: Sequence[int]) -> Floats: ...
-    def passages(self, texts: Sequence[str], layers: Sequence[int]) -> Floats: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +76,14 @@ class Nearest:
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
-        source = cast("_Passages", frozen.source)
+        source = frozen.source
         said = [frozen.descriptions.get(name, name) for name in frozen.outputs]
         found: dict[int, ClosedFit] = {}
         for layers in dict.fromkeys(point.layers for point in grid):
             seen = _Seen(
                 source.features(frozen.train, layers),
                 source.features(frozen.validation, layers),
-                source.passages(said, layers),
+                cast("ReadsPassages", source).passages(said, layers),
                 frozen.labels,
             )
             for i, point in enumerate(grid):
