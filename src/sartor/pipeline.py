@@ -38,7 +38,7 @@ from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
 from sartor.search.building import Builder
 from sartor.search.climbing import Clock, Hands, climb_and_search
-from sartor.search.documents import with_documents
+from sartor.search.documents import beside_words, with_documents
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import Bench, fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
@@ -380,6 +380,7 @@ class _Stages:
         how = ", verdicts of the earlier look at the same bundle" if stored else again
         self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
         verdicts = priced_anew(self.need.accept, look.verdicts, subject)
+        verdicts = beside_words(self.need, ready.setting.held, test, verdicts)
         return verdicts, look.number, subject.answers
 
 

@@ -4,24 +4,33 @@ What stages ask of labels, which there are and what they mean, is then answered 
 the documents are the labels, and what a document says is what its label means.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from sartor.bundle import Bundle, Manifest, write_bundle
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, Fault, NeedError
 from sartor.core.hashing import digest, file_sha256
+from sartor.core.types import Examples
 from sartor.data.check import Finding
 from sartor.data.documents import Base, base_of_answers, read_base, survey_base
 from sartor.data.read import read, read_splits
 from sartor.data.table import texts_of
+from sartor.judge.checks.retrieval import RANKS
+from sartor.judge.gaps import values
 from sartor.need.model import Need
+from sartor.need.verdict import Verdict
+from sartor.search.assess import Held
 from sartor.serve.indexed import embed
 from sartor.tasks import TASKS, Listed
+from sartor.tasks.retrieval.bm25 import WordIndex
 from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
+from sartor.tasks.retrieval.spec import listed
 
 PASSAGE = "passage"
 """In a manifest's lineage, what is put before every document: they may be read again."""
@@ -131,6 +140,36 @@ def _base(need: Need, root: Path, data: object | None) -> Base:
     table = read_splits(sources, root)
     table.require(column := asked.roles["label"])
     return base_of_answers(texts_of(table.frame[column]))
+
+
+def beside_words(
+    need: Need, held: Held, test: Examples, verdicts: Sequence[Verdict]
+) -> list[Verdict]:
+    """Verdicts that say what counting words alone would reach, where answers are documents.
+
+    No model is spared that comparison: a search that is no better than BM25 is not worth its price.
+
+    Args:
+        need: With its documents.
+        held: Of the run.
+        test: Rows that were judged.
+        verdicts: One a criterion.
+    """
+    if not finds_documents(need.task):
+        return list(verdicts)
+    index = WordIndex.of(list(need.data.label_descriptions.values()))
+    scores = index.scores([str(text) for text in test.texts]).astype(np.float32)
+    depth = {"shown": listed(need.accept)}
+    subject = held.subject(test, held.task.decode(scores, held.outputs, depth))
+    ranks = [c for c in need.accept if c.metric in RANKS and not c.relative_to]
+    found = values(ranks, subject)
+    said = "counting shared words (BM25) gives {:.3f} on the same rows"
+    return [
+        replace(v, note="; ".join(filter(None, [v.note, said.format(found[v.criterion])])))
+        if v.criterion in found
+        else v
+        for v in verdicts
+    ]
 
 
 @dataclass(frozen=True, slots=True)

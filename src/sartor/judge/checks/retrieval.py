@@ -43,6 +43,8 @@ METRICS: Mapping[str, str] = {
     "rejection_recall": "of the rows that no document answers, the share that is not answered",
 }
 
+RANKS = frozenset(METRICS) - frozenset(_ANSWERED)
+"""Metrics of the order alone: any ranking has them."""
 Ranked = Sequence[str]
 
 

@@ -130,12 +130,11 @@ class Retrieval:
                 threshold = max(threshold, found)
         if not asked and unanswered:
             threshold = 0.5
-        ranks = [int(found[1]) for c in criteria if (found := _AT.search(c.metric))]
         return {
             "temperature": float(temperature),
             "sureness": weights,
             "answer_from": float(threshold),
-            "shown": min(max([_SHOWN, *ranks]), _MOST_SHOWN),
+            "shown": listed(criteria),
         }
 
     def decode(
@@ -229,6 +228,12 @@ class Retrieval:
             "# - mrr >= 0.70",
             '# - automation_rate[precision >= 0.95] >= 0.5   # the rest hears "I don\'t know"',
         ]
+
+
+def listed(criteria: Sequence[Criterion]) -> int:
+    """Documents that an answer lists: as many as a criterion looks at, ten at least."""
+    ranks = [int(found[1]) for c in criteria if (found := _AT.search(c.metric))]
+    return min(max([_SHOWN, *ranks]), _MOST_SHOWN)
 
 
 def _first(scores: NDArray[np.float64], count: int) -> list[NDArray[np.intp]]:
