@@ -27,6 +27,17 @@ SAMPLES = {
         examples("same", "different", roles=("text", "text_pair")),
         [(" same ", "same"), ("a; b", "a; b")],
     ),
+    "retrieval": Sample(
+        "retrieval",
+        examples(("refunds",), ("invoices",), ("opening hours",)),
+        [
+            ("refunds", ("refunds",)),
+            ("refunds; invoices", ("invoices", "refunds")),
+            ('["refunds", "invoices", "refunds"]', ("invoices", "refunds")),
+            ("[]", ()),
+            ("cafe\u0301", ("café",)),
+        ],
+    ),
     "multi_label": Sample(
         "multi_label",
         examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),
