@@ -1,4 +1,4 @@
-"""Documents, from a base and rows that name them to answers that quote them, and to another base."""
+"""Documents, from a base and rows that name them to answers that quote them; and another base."""
 
 import csv
 import json
@@ -120,7 +120,7 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
     assert again.status == 0, again.err
     assert "recall_at_5" in again.out
     judged = json.loads((place / "judged" / "manifest.json").read_text())
-    assert [v["criterion"] for v in judged["verdicts"]][0] == "recall_at_5 >= 0.50"
+    assert judged["verdicts"][0]["criterion"] == "recall_at_5 >= 0.50"
 
 
 def test_answers_that_rows_hold_themselves_are_a_base(place: Path, here: Here):
