@@ -84,7 +84,7 @@ def test_half_of_the_weaknesses_have_several_labels():
 
 
 def test_every_report_names_documents_that_are_there():
-    base, rows = read("answers/answers.csv"), read("answers/reports.csv")
+    base, rows = (read(f"answers/{name}.csv").to_dicts() for name in ("answers", "reports"))
     ids = [row["id"] for row in base]
     assert len(ids) == len(set(ids)) == len({(row["title"], row["text"]) for row in base}) == 938
     named = Counter(name for row in rows for name in row["weakness"].split("; "))

@@ -40,9 +40,7 @@ def examples(truth):
 
 def test_a_cell_names_documents_by_id_by_list_or_by_what_they_say():
     form = Documents().of(["refunds", "a; b", name_of("Send it back, please.")])
-    read = {
-        cell: form.value(form.read(cell)) for cell in ("refunds", "a; b", "[]")
-    }
+    read = {cell: form.value(form.read(cell)) for cell in ("refunds", "a; b", "[]")}
     assert read == {"refunds": ("refunds",), "a; b": ("a; b",), "[]": ()}
     assert form.value(form.read("Send it  back,\nplease.")) == (name_of("Send it back, please."),)
     both = form.read('["refunds", "Send it back, please."]')
