@@ -39,6 +39,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "label_forecast": (),
         "label_heads": (),
         "scores": (),
+        "answers": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

@@ -38,6 +38,7 @@ from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
 from sartor.search.building import Builder
 from sartor.search.climbing import Clock, Hands, climb_and_search
+from sartor.search.documents import beside_words, with_documents
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import Bench, fit_group, heads_on
 from sartor.search.foresight import described, foresee, more_labels
@@ -162,6 +163,7 @@ def plan(
     """Read, clean, split and price the ladder; nothing is fitted and no split is remembered."""
     found, _, root = read_need(need)
     place = Workspace.open(workspace)
+    found = with_documents(found, _name(need), root, data)
     with Store.open(place.store) as store:
         desk = Desk(place, store, found, _name(need), root, lambda _, find: find(), emit)
         return make_ready(desk, data)
@@ -201,6 +203,7 @@ def _carry_out(
     try:
         with _alone(here), Store.open(place.store) as store:
             root = Path(kept["root"])
+            need = with_documents(need, kept["file"], root, data)
             desk = Desk(place, store, need, kept["file"], root, here.fact, emit)
             # The store keeps the history of all workspaces that share it; folders are numbered.
             entry = here.fact("store", lambda: store.add_run(need.name, kept["text"], need.seed))
@@ -377,6 +380,7 @@ class _Stages:
         how = ", verdicts of the earlier look at the same bundle" if stored else again
         self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
         verdicts = priced_anew(self.need.accept, look.verdicts, subject)
+        verdicts = beside_words(self.need, ready.setting.held, test, verdicts)
         return verdicts, look.number, subject.answers
 
 

@@ -83,6 +83,15 @@ def test_half_of_the_weaknesses_have_several_labels():
     assert min(counts.values()) >= 10
 
 
+def test_every_report_names_documents_that_are_there():
+    base, rows = (read(f"answers/{name}.csv").to_dicts() for name in ("answers", "reports"))
+    ids = [row["id"] for row in base]
+    assert len(ids) == len(set(ids)) == len({(row["title"], row["text"]) for row in base}) == 938
+    named = Counter(name for row in rows for name in row["weakness"].split("; "))
+    assert set(named) <= set(ids)
+    assert (len(rows), len(named), sum(n > 1 for n in named.values())) == (1946, 545, 404)
+
+
 def test_every_request_of_the_duplicates_stands_in_one_pair():
     rows = read("duplicates/duplicates.csv")
     texts = [text.casefold() for name in ("request", "earlier") for text in rows[name]]

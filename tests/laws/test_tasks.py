@@ -47,6 +47,17 @@ SAMPLES = {
             ("-0", 0.0),
         ],
     ),
+    "retrieval": Sample(
+        "retrieval",
+        examples(("refunds",), ("invoices",), ("opening hours",)),
+        [
+            ("refunds", ("refunds",)),
+            ("refunds; invoices", ("invoices", "refunds")),
+            ('["refunds", "invoices", "refunds"]', ("invoices", "refunds")),
+            ("[]", ()),
+            ("cafe\u0301", ("café",)),
+        ],
+    ),
     "multi_label": Sample(
         "multi_label",
         examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),

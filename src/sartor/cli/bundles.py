@@ -95,6 +95,45 @@ def verify(
 
 
 @app.command()
+def reindex(
+    bundle: BundleFolder,
+    documents: Annotated[Path, typer.Argument(help="Their file, with the columns id and text.")],
+    to: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Rows that name the new documents: judges it, and releases it if met."),
+    ] = None,
+    workspace: Where = HERE,
+    json: Json = False,
+) -> None:
+    """Write a bundle with the same model and other documents; nothing is trained.
+
+    Without --labels it is not released: its verdicts were of the old documents.
+    """
+    from rich.console import Console
+
+    from sartor.cli.drawing import write_json
+    from sartor.report import terminal
+    from sartor.search.reindexing import reindex as replace
+
+    found = replace(bundle, documents, to, labels=labels, workspace=workspace)
+    manifest, judged = found.bundle.manifest, found.judged
+    if json:
+        counts = {"kept": found.kept, "new": found.new, "gone": found.gone}
+        said = None if judged is None else judged.as_json()
+        write_json({"bundle": str(to), "id": manifest.id, **counts, "judged": said})
+        return
+    sys.stdout.write(f"Wrote {to} ({manifest.id[:12]}): {found.sentence()}.\n")
+    if judged is not None:
+        console = Console(highlight=False)
+        console.print(terminal.verdict_table(judged.verdicts, judged.language))
+    state = "Released" if manifest.released else "Not released"
+    sys.stdout.write(
+        f"{state}. Serve it with sartor serve {to}{'' if manifest.released else ' --unreleased'}\n"
+    )
+
+
+@app.command()
 def export(
     bundle: BundleFolder,
     transformers: Annotated[

@@ -25,10 +25,11 @@ def check(need: NeedFile, json: Json = False) -> None:
     from sartor.data.check import check as examine
     from sartor.data.prepare import columns_of
     from sartor.need.file import load_need
+    from sartor.search.documents import checked
     from sartor.search.judging import roles_of
     from sartor.tasks import TASKS
 
-    found = load_need(need, roles_of)
+    found, findings = checked(load_need(need, roles_of), str(need), need.parent)
     data = found.data
     task = TASKS.get(found.task)()
     columns = columns_of(data, tuple(task.roles.inputs), task.target)
@@ -37,7 +38,7 @@ def check(need: NeedFile, json: Json = False) -> None:
         "validation": data.validation or [],
         "test": data.test or [],
     }
-    findings = examine(sources, need.parent, columns, labels=data.labels)
+    findings += examine(sources, need.parent, columns, labels=data.labels)
     faults = sum(f.level == "fault" for f in findings)
     if json:
         write_json({"faults": faults, "findings": [asdict(f) for f in findings]})
@@ -95,9 +96,11 @@ def _show_split(kept: dict[str, str], split: str, workspace: Path) -> None:
     from sartor.core.store import Store
     from sartor.core.workspace import Workspace
     from sartor.need.file import parse_need
+    from sartor.search.documents import with_documents
     from sartor.search.judging import divided, roles_of
 
     need = parse_need(kept["text"], kept["file"], roles_of)
+    need = with_documents(need, kept["file"], Path(kept["root"]))
     with Store.open(Workspace.open(workspace).store) as store:
         rows = divided(need, Path(kept["root"]), store)
     examples = {"train": rows.train, "validation": rows.validation, "test": rows.test}[split]

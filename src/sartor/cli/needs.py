@@ -31,9 +31,14 @@ def init(
         str,
         typer.Option(
             help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
-            " for a number, ordinal for levels in an order."
+            " for a number, ordinal for levels in an order, token_classification for labelled"
+            " parts of a text, retrieval for documents of a base."
         ),
     ] = "text_classification",
+    documents: Annotated[
+        str | None,
+        typer.Option(help="For retrieval: the file of documents, with columns id and text."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -41,7 +46,7 @@ def init(
     from sartor.cli.drawing import write_json
     from sartor.search.beginning import begin
 
-    found = begin(data, to, task=task, force=force)
+    found = begin(data, to, task=task, documents=documents, force=force)
     if json:
         write_json({"need": str(to), "said": found})
         return

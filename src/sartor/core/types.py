@@ -9,13 +9,15 @@ from sartor.core.hashing import digest
 from sartor.core.texts import Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
-TargetKind = Literal["label", "level", "labels", "number", "spans", "boxes", "text", "image"]
+TargetKind = Literal[
+    "label", "level", "labels", "documents", "number", "spans", "boxes", "text", "image"
+]
 """Form of what is predicted; a level is a label of a list whose order means something."""
 
 
 VALUE = "value"
 """Key of a number in an answer."""
-ANSWER_KEYS = ("label", "labels", VALUE, "entities")
+ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents")
 """What `answer_key` may give."""
 
 
@@ -107,6 +109,7 @@ class Backbone:
         layers: Transformer layers.
         width: Hidden size.
         prefix: Put before every text, e.g. "query: ".
+        passage: Put before every document that texts are compared with, in the prefix's place.
         max_length: Longest input in tokens.
         whole: The backbone of which this one is the first layers; None for one that is whole.
             Their activations are the same, so they are kept under the whole one.
@@ -127,6 +130,7 @@ class Backbone:
     layers: int
     width: int
     prefix: str = ""
+    passage: str = ""
     max_length: int = 512
     modality: Modality = "text"
     whole: "Backbone | None" = None

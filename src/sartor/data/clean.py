@@ -26,7 +26,7 @@ from sartor.data.normalise import (
 from sartor.data.numbers import are_numbers, number_faults
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Target, Unreadable, read_answer
+from sartor.tasks import Listed, Target, Unreadable, read_answer
 from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
@@ -225,7 +225,8 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
 
 
 def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
-    if not label or not rows.alive:
+    # What is listed is known without a row, and what is not was no answer when it was read.
+    if not label or not rows.alive or isinstance(rows.target, Listed):
         return []
     answers = rows.answers(rows.alive)
     if are_numbers(answers):
@@ -312,7 +313,8 @@ def _repeated(rows: _Rows) -> list[Conflict]:
             continue
         group.sort(key=rows.rank)
         found = sorted({rows.labels[i] or "" for i in group})
-        if len(found) > 1 and not are_numbers(rows.answers(group)):
+        joins = isinstance(rows.target, Listed) or are_numbers(rows.answers(group))
+        if len(found) > 1 and not joins:
             conflicts.append(
                 Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
             )
@@ -326,6 +328,10 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     first = group[0]
     # Rows of the highest split decide: a training row cannot throw out a test row.
     peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
+    if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Listed):
+        rows.labels[first] = rows.target.joined([rows.labels[i] or "" for i in peers])
+        joined = ("repeated text", f"its answer joins those of {rows.where(first)}")
+        return {i: joined if i in peers else _copy_of(rows, first) for i in group[1:]}
     if len({rows.labels[i] for i in peers}) > 1:
         if are_numbers(numbers := rows.answers(peers)):
             return _averaged(rows, group, peers, numbers)
@@ -334,7 +340,7 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     gone: dict[int, tuple[str, str]] = {}
     for i in group[1:]:
         if rows.labels[i] == rows.labels[first]:
-            gone[i] = ("duplicate", f"of {rows.where(first)}")
+            gone[i] = _copy_of(rows, first)
         else:
             told = f"{rows.labels[i]!r} here, {rows.labels[first]!r} at {rows.where(first)}"
             gone[i] = ("conflicting labels", told)
@@ -352,7 +358,11 @@ def _averaged(
     detail = f"{mean} is the mean of {told}"
     rows.changed.append(Change(*rows.places[first], "changed", "averaged", detail, text))
     gone = {i: ("averaged", f"into {rows.where(first)}") for i in peers[1:]}
-    return {i: gone.get(i, ("duplicate", f"of {rows.where(first)}")) for i in group if i != first}
+    return {i: gone.get(i, _copy_of(rows, first)) for i in group if i != first}
+
+
+def _copy_of(rows: _Rows, first: int) -> tuple[str, str]:
+    return "duplicate", f"of {rows.where(first)}"
 
 
 def _nearly_repeated(rows: _Rows) -> None:

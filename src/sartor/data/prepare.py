@@ -28,7 +28,7 @@ from sartor.data.table import FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.data.words import join_words
 from sartor.need.model import Data
-from sartor.tasks import Target
+from sartor.tasks import Listed, Target
 from sartor.tasks._target.one_label import ONE_LABEL
 
 _VALIDATION_SHARE = 0.15
@@ -97,6 +97,8 @@ def columns_of(
                 f"data.{role} and data.{twin} both name the column {column!r}.",
                 fix=f"name the column with the other text under data.{twin}.",
             )
+    if isinstance(target, Listed) and data.labels:
+        target = target.of(data.labels)
     return Columns(
         text=roles[inputs[0]],
         label=data.roles["label"],
@@ -187,7 +189,9 @@ def divide(
         DataError: If a set would be empty.
     """
     frame, columns = gathered.cleaned.frame, gathered.columns
-    labels = _labels(frame, columns)
+    # What is listed needs no row to be learnt from: any row may be drawn.
+    listed = isinstance(columns.target, Listed)
+    labels = [""] * len(frame) if listed else _labels(frame, columns)
     everything = to_examples(frame, columns.inputs, columns.label, columns.target)
     several = len(columns.inputs) > 1
     test_rows, validation_rows = sizes(len(frame), wanted_test)

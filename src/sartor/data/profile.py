@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
 }  # fmt: skip
 _MOST_LABELS = 200
+_PARTS = re.compile(r"[\s\[\]\"';,|]+")
+"""Between ids that one cell lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,29 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     if group:
         reasons.append(f"group = {group.name}: {group.distinct:,} values that come back.")
     return Guess(text, label, group.name if group else None, time, tuple(reasons))
+
+
+def naming(frame: pl.DataFrame, ids: Collection[str]) -> str | None:
+    """The column whose cells name the most of what is listed; None where none names any.
+
+    Args:
+        frame: As read.
+        ids: What is listed.
+    """
+    best: tuple[int, str] | None = None
+    for name in frame.columns:
+        if name in OURS:
+            continue
+        cells = [cell.strip() for cell in texts_of(frame[name].head(1000)) if cell]
+        named = sum(any(part in ids for part in (cell, *_PARTS.split(cell))) for cell in cells)
+        if named and (best is None or named > best[0]):
+            best = named, name
+    return None if best is None else best[1]
+
+
+def mean_length(column: pl.Series) -> float:
+    """Characters of a value, on average."""
+    return _column(column).mean_length
 
 
 def further_texts(frame: pl.DataFrame, taken: Sequence[str], count: int) -> list[str]:

@@ -1,10 +1,11 @@
 """Judge anything that left its answers in a file: today's rules, an LLM's answers, a competitor.
 
 One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
-n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}.
+n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}, where
+answers are documents {"documents": […], …}, their ids with the best first; [] is an abstention.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,8 @@ _LINE_BYTES = 1_000_000
 _FILE_BYTES = 2_000_000_000
 _SHOWN = 5
 _LABEL = '"refund"'
-_EXAMPLES = {"labels": '["refund", "late"]', "value": "3.5"}
+_LABELS = '["refund", "late"]'
+_EXAMPLES = {"labels": _LABELS, "documents": _LABELS, "value": "3.5"}
 
 
 class _Line(BaseModel):
@@ -39,6 +41,7 @@ class _Line(BaseModel):
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    documents: list[str] | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -96,8 +99,7 @@ def read_predictions(
             fix="give every line an id, or none and keep the order of the rows.",
         )
     ordered = _by_id(path, lines, examples) if with_id else _in_order(path, lines, examples)
-    form = {"labels": _set, "number": _number}.get(target, _answer)
-    return [form(line) for line in ordered]
+    return [_FORMS.get(target, _answer)(line) for line in ordered]
 
 
 def compare(
@@ -175,7 +177,8 @@ def _parsed(path: Path, number: int, raw: bytes) -> _Line:
 
 
 def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None:
-    for label in [line.label, *(line.labels or ()), *(line.probabilities or ())]:
+    listed = [*(line.labels or ()), *(line.documents or ())]
+    for label in [line.label, *listed, *(line.probabilities or ())]:
         if label is not None and label not in outputs:
             raise DataError(
                 f"{path}, line {number:,}: no label is called {label!r}.",
@@ -222,6 +225,11 @@ def _number(line: _Line) -> dict[str, object]:
     return {"value": line.value, **{name: end for name, end in ends.items() if end is not None}}
 
 
+def _ranked(line: _Line) -> dict[str, object]:
+    listed = [{"id": name} for name in line.documents or ()]
+    return {"answer": listed[0]["id"] if listed else None, "documents": listed}
+
+
 def _answer(line: _Line) -> dict[str, object]:
     best = line.label
     if best is None:
@@ -235,3 +243,11 @@ def _answer(line: _Line) -> dict[str, object]:
     if line.probabilities:
         answer["probabilities"] = line.probabilities
     return answer
+
+
+_FORMS: dict[str, Callable[[_Line], dict[str, object]]] = {
+    "label": _answer,
+    "labels": _set,
+    "number": _number,
+    "documents": _ranked,
+}

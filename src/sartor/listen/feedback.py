@@ -317,6 +317,7 @@ def _labels(connection: sa.Connection, which: _Which) -> set[str]:
     found: set[str] = set()
     for answer in connection.scalars(query):
         found.update(answer.get("probabilities") or ())
+        found.update(str(entry["id"]) for entry in answer.get("documents") or ())
     return found
 
 

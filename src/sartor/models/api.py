@@ -24,6 +24,8 @@ class Starter(Protocol):
     """Number of weights."""
     prefix: str
     """Put before every text."""
+    passage: str
+    """Put before every document that texts are compared with, instead."""
     kind: Kind
     """Only encoders are offered as backbones."""
     how: str

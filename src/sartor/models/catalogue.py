@@ -151,7 +151,9 @@ def _require_starter(name: str) -> Path:
 def _from_starter(name: str, folder: Path) -> Backbone:
     starter = STARTERS.get(name)()
     _check_pins(name, starter, folder)
-    label = Label(name, "starter", starter.licence, starter.languages, starter.prefix)
+    label = Label(
+        name, "starter", starter.licence, starter.languages, starter.prefix, starter.passage
+    )
     return describe(folder, label)
 
 

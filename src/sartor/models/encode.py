@@ -113,6 +113,12 @@ class TextEncoder:
         found = self._read(texts, [self._counted(layer) for layer in layers])
         return found.reshape(len(texts), len(layers) * self.backbone.width)
 
+    def passages(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
+        """As `features`, of documents: with the backbone's prefix for those instead."""
+        counted = [self._counted(layer) for layer in layers]
+        found = self._read(texts, counted, self.backbone.passage)
+        return found.reshape(len(texts), len(layers) * self.backbone.width)
+
     def states(
         self, texts: Sequence[Text], layer: int, separator: int | None = None
     ) -> TokenStates:
@@ -174,16 +180,20 @@ class TextEncoder:
             )
         return layer % rows
 
-    def _distinct(self, texts: Sequence[Text]) -> tuple[list[Text], Indices]:
+    def _distinct(
+        self, texts: Sequence[Text], instead: str | None = None
+    ) -> tuple[list[Text], Indices]:
         """Each text once, with its prefix; and (texts,) which of them each text is."""
         place: dict[Text, int] = {}
-        prefix = self.backbone.prefix
+        prefix = self.backbone.prefix if instead is None else instead
         prefixed = (each_part(text, lambda part: prefix + part) for text in texts)
         order = [place.setdefault(text, len(place)) for text in prefixed]
         return list(place), np.asarray(order, np.intp)
 
-    def _read(self, texts: Sequence[str], layers: Sequence[int]) -> Floats:
-        distinct, order = self._distinct(texts)
+    def _read(
+        self, texts: Sequence[str], layers: Sequence[int], prefix: str | None = None
+    ) -> Floats:
+        distinct, order = self._distinct(texts, prefix)
         out = np.empty((len(distinct), len(layers), self.backbone.width), np.float32)
         if self._cache is None:
             self._fill(distinct, [], np.arange(len(distinct)), layers, out)

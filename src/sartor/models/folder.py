@@ -44,6 +44,7 @@ class Label:
         licence: SPDX id; empty to read it from the model card.
         languages: BCP-47 codes; empty to read them from the model card.
         prefix: Put before every text; None to read it from sentence-transformers' settings.
+        passage: Put before every document; None as of the prefix.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Label:
     licence: str = ""
     languages: tuple[str, ...] = ()
     prefix: str | None = None
+    passage: str | None = None
 
 
 def describe(folder: Path, label: Label) -> Backbone:
@@ -70,6 +72,7 @@ def describe(folder: Path, label: Label) -> Backbone:
     digests = [weights_sha256(file) for file in weights]
     card = _card(folder)
     prefix = _stored_prefix(folder, label.name) if label.prefix is None else label.prefix
+    passage = _stored_passage(folder, label.name) if label.passage is None else label.passage
     return Backbone(
         name=label.name,
         source=label.source,
@@ -83,6 +86,7 @@ def describe(folder: Path, label: Label) -> Backbone:
         layers=_whole(folder, config, "num_hidden_layers", "n_layers", "num_layers"),
         width=_whole(folder, config, "hidden_size", "dim", "d_model"),
         prefix=prefix,
+        passage=passage,
         max_length=_whole(folder, config, "max_position_embeddings", "n_positions")
         - _OFFSET_POSITIONS.get(config["model_type"], 0),
         weights_sha256=digests[0] if len(digests) == 1 else digest(digests),
@@ -277,11 +281,27 @@ _SPDX = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause
 
 def _stored_prefix(folder: Path, name: str) -> str:
     """The default prompt of sentence-transformers' settings, or E5's, which has none stored."""
-    file = folder / "config_sentence_transformers.json"
-    if file.is_file():
-        values = _read_object(file)
-        prompts, chosen = values.get("prompts"), values.get("default_prompt_name")
-        if isinstance(prompts, dict) and isinstance(prompt := prompts.get(chosen), str):
-            return prompt
+    values = _sentence_settings(folder)
+    prompts, chosen = values.get("prompts"), values.get("default_prompt_name")
+    if isinstance(prompts, dict) and isinstance(prompt := prompts.get(chosen), str):
+        return prompt
     # "query: " for symmetric tasks, as the E5 cards ask; the instruct models want another form.
-    return "query: " if re.search(r"(^|[/_-])e5-(small|base|large)(?!.*instruct)", name) else ""
+    return "query: " if _is_e5(name) else ""
+
+
+def _stored_passage(folder: Path, name: str) -> str:
+    """The prompt of documents in sentence-transformers' settings, or E5's."""
+    prompts = _sentence_settings(folder).get("prompts")
+    for key in ("document", "passage"):
+        if isinstance(prompts, dict) and isinstance(prompt := prompts.get(key), str):
+            return prompt
+    return "passage: " if _is_e5(name) else ""
+
+
+def _sentence_settings(folder: Path) -> dict[str, Any]:
+    file = folder / "config_sentence_transformers.json"
+    return _read_object(file) if file.is_file() else {}
+
+
+def _is_e5(name: str) -> bool:
+    return bool(re.search(r"(^|[/_-])e5-(small|base|large)(?!.*instruct)", name))

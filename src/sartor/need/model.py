@@ -50,6 +50,9 @@ class Data(BaseModel):
     """Official validation rows."""
     unlabelled: Sources | None = None
     """Texts without labels that `prefer.pretrain` may read, in the column of the text."""
+    documents: Sources | None = None
+    """What retrieval finds its answers among: files with the columns id and text, and title where
+    there is one. Without it the column of the label holds the documents themselves."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
     labels: list[str] | None = None

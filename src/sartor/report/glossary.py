@@ -1,17 +1,25 @@
 """One line of plain words for each term that a page uses."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from sartor.core.i18n import Translate
 from sartor.need.verdict import Verdict
 from sartor.report.words import bound
 
+_FAMILY = re.compile(r"\d+$")
+"""Of `recall_at_5`, what is no matter of the metric's meaning."""
+
 
 def glosses(verdicts: Sequence[Verdict], _: Translate) -> dict[str, str]:
     """Meaning of each metric that the verdicts name, in their order; unknown ones are left out."""
     known = _metrics(_)
     named = [criterion.metric for v in verdicts if (criterion := bound(v.criterion))]
-    found = {name: known[name] for name in dict.fromkeys(named) if name in known}
+    found = {
+        name: known[_FAMILY.sub("", name)]
+        for name in dict.fromkeys(named)
+        if _FAMILY.sub("", name) in known
+    }
     if any(criterion.relative_to for v in verdicts if (criterion := bound(v.criterion))):
         found["baseline"] = _("what answers today; the value shown is the difference from it")
     return found
@@ -26,6 +34,7 @@ def changes(_: Translate) -> Mapping[str, str]:
         "no label": _("no label"),
         "unreadable answer": _("unreadable answer"),
         "duplicate": _("duplicate"),
+        "repeated text": _("repeated text"),
         "near duplicate": _("near duplicate"),
         "conflicting labels": _("conflicting labels"),
         "averaged": _("averaged"),
@@ -56,6 +65,10 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "subset_accuracy": _("share of rows whose labels are all found, and no other"),
         "hamming_loss": _("share of wrong answers, yes or no, over all labels of all rows"),
         "map": _("how well rows with a label are ranked above those without, averaged over labels"),
+        "recall_at_": _("share of the right documents that are among the first so many"),
+        "ndcg_at_": _("how high the right documents stand among the first so many"),
+        "mrr": _("1 divided by the place of the first right document, on average"),
+        "rejection_recall": _("of the texts that no document answers, the share left unanswered"),
         "log_loss": _("how much probability the true labels were denied; lower is better"),
         "calibration_error": _("how far stated confidence is from being right that often"),
         "auc": _("how often a row that has the label is ranked above one that has not"),

@@ -91,6 +91,7 @@ class Maker:
         load: A bundle's folder to what answers for it.
         retrain: See `shrink.api.Retrain`; None where nothing can be trained.
         in_time: Whether there is time left to train for a form; a fact of the run, by its name.
+        beside: A form's content files to those of a bundle, with what lies beside a graph.
     """
 
     held: Held
@@ -108,6 +109,7 @@ class Maker:
     )
     retrain: Retrain | None = None
     in_time: Callable[[str], bool] = lambda name: True
+    beside: Callable[[Mapping[str, Path]], Mapping[str, Path]] = lambda content: content
 
     def make(
         self,
@@ -252,7 +254,8 @@ class Maker:
         # The decision rule is settled on the graph's own logits, so a draft bundle computes them.
         with TemporaryDirectory(dir=self.scratch) as place:
             manifest = self.manifest.model_copy(update={"decision": {}})
-            draft = write_bundle(Path(place) / "draft", manifest, content, self.need_text)
+            every = self.beside(content)
+            draft = write_bundle(Path(place) / "draft", manifest, every, self.need_text)
             return self.load(draft.folder).logits(texts)
 
     def _measure(
@@ -271,7 +274,8 @@ class Maker:
                 "lineage": self._lineage(name, decision, fit),
             }
         )
-        bundle = write_bundle(self.scratch / name, manifest, content, self.need_text, self.learnt)
+        every = self.beside(content)
+        bundle = write_bundle(self.scratch / name, manifest, every, self.need_text, self.learnt)
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision, texts)
         subject = self._subject(bundle, held.validation, answers)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,14 +10,22 @@ import polars as pl
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
 from sartor.core.types import TargetKind
+from sartor.data.documents import base_of_answers, read_base
 from sartor.data.marks import join_marks
-from sartor.data.profile import Guess, counted, further_texts, guess, profile
+from sartor.data.profile import (
+    Guess,
+    counted,
+    further_texts,
+    guess,
+    mean_length,
+    naming,
+    profile,
+)
 from sartor.data.read import read
-from sartor.data.table import Columns
-from sartor.data.words import join_words
+from sartor.data.table import Columns, Table, texts_of
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
-from sartor.tasks import TASKS
+from sartor.tasks import TASKS, Listed, Task
 from sartor.tasks._target.number import number_of
 
 TASK = "text_classification"
@@ -28,7 +37,14 @@ _NO_SHARES = frozenset({"spearman", "quadratic_weighted_kappa"})
 """Metrics that rows do not prove as they prove a share."""
 
 
-def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list[str]:
+def begin(
+    data: str,
+    to: Path,
+    *,
+    task: str = TASK,
+    documents: str | None = None,
+    force: bool = False,
+) -> list[str]:
     """Guess columns and write a need file and its JSON Schema beside it.
 
     Args:
@@ -36,6 +52,7 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         to: The need file; its folder is where `data` is written relative to.
         task: What is to be predicted; of one that reads several texts, as many columns are looked
             for.
+        documents: File of what retrieval finds; the column of the label holds them when None.
         force: Replace a file that is there.
 
     Returns:
@@ -52,16 +69,14 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
-    found = guess(table.frame, asked.target)
+    found = _guessed(table.frame, asked, documents)
     if not found.text or not found.label:
         lacking = "text" if not found.text else "label"
         raise DataError(
             f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
             fix=f"write {to} by hand and name the columns under data.text and data.label.",
         )
-    named = Columns(found.text, found.label, target=asked.target)
-    joined = join_marks(join_words(table, named), named)
-    counts = counted(joined.frame, found.label, asked.target)
+    counts = _counts(table, found, asked, documents)
     texts = _texts(table.frame, found, data, roles)
     seen = profile(table.frame, list(texts.values()))
     test = round(len(table) * _TEST_SHARE)
@@ -76,6 +91,7 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         f"task: {task}",
         "data:",
         f"  train: {_quoted(_relative(data, to))}",
+        *([f"  documents: {_quoted(_relative(documents, to))}"] if documents else []),
         *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
         f"  label: {_quoted(found.label)}",
         *_order(counts, kind),
@@ -105,6 +121,48 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         f"Wrote {to}: task {task}, 3 criteria to start from. {_provable(first, test, proof)}",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
+
+
+def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
+    """The parts of the columns."""
+    if not isinstance(asked.target, Listed):
+        return guess(frame, asked.target)
+    found = guess(frame)
+    if documents is not None:
+        base = read_base([documents], Path()).words
+        label = naming(frame, base)
+        return replace(found, label=label, text=_other_text(frame, found.text, label))
+    # The documents themselves: the longer of two columns of texts.
+    texts = further_texts(frame, [], 2)
+    if len(texts) < 2:
+        return replace(found, label=None)
+    shorter, longer = sorted(texts, key=lambda name: mean_length(frame[name]))
+    reasons = (
+        f"text = {shorter}, label = {longer}: two columns of texts, the longer one answers.",
+    )
+    return replace(found, text=shorter, label=longer, group=None, reasons=reasons)
+
+
+def _other_text(frame: pl.DataFrame, text: str | None, label: str | None) -> str | None:
+    """The column that is read, where the one guessed is the one that names documents."""
+    if text != label or label is None:
+        return text
+    return next(iter(further_texts(frame, [label], 1)), None)
+
+
+def _counts(table: Table, found: Guess, asked: Task, documents: str | None) -> dict[str, int]:
+    """Answer to rows."""
+    assert found.label is not None
+    target, label = asked.target, found.label
+    if isinstance(target, Listed):
+        if documents is None:
+            base = base_of_answers(texts_of(table.frame[label]))
+        else:
+            base = read_base([documents], Path())
+        return dict.fromkeys(base.words, 0) | counted(table.frame, label, target.of(base.words))
+    named = Columns(found.text, label, target=target)
+    joined = join_marks(join_words(table, named), named)
+    return counted(joined.frame, label, target)
 
 
 def _texts(frame: pl.DataFrame, found: Guess, data: str, roles: list[str]) -> dict[str, str]:

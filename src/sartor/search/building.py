@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.bundle import Bundle, Learnt
+from sartor.bundle import Bundle, Learnt, Manifest
 from sartor.core.texts import Text
 from sartor.search.artefacts import Artefact, Maker
+from sartor.search.documents import PASSAGE, Indexing, finds_documents
 from sartor.search.joining import climb_down, step_back
 from sartor.search.ladder import Climb, Tried
 from sartor.search.lineage import draft_manifest
@@ -81,6 +82,15 @@ class Builder:
         deadline = self.workshop.tuner.options.deadline
         return bool(self.desk.fact(f"in time {name}", lambda: time.monotonic() < deadline))
 
+    def _indexing(self, manifest: Manifest) -> Indexing | None:
+        """What puts documents beside the graph, where answers are documents."""
+        need = self.desk.need
+        if not finds_documents(need.task):
+            return None
+        passage = str(manifest.lineage.get(PASSAGE, ""))
+        words, stage = need.data.label_descriptions, self.workshop.stage
+        return Indexing(words, passage, manifest, self.text, stage, self.scratch)
+
     def _made(self, best: Tried) -> Built:
         assert best.assessment is not None
         assert best.scored is not None
@@ -92,6 +102,7 @@ class Builder:
         if former is not None:
             held, learnt = former.shipping(held)
         manifest = draft_manifest(self.desk.need, self.ready, best)
+        indexing = self._indexing(manifest)
         maker = Maker(
             held=held,
             train=setting.rows.train,
@@ -105,6 +116,7 @@ class Builder:
             earlier=former.bundle if former else None,
             load=self.load,
             in_time=self._in_time,
+            beside=(lambda content: content) if indexing is None else indexing,
             retrain=Retraining(
                 workshop.tuner,
                 setting.rows.train,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
-from sartor.core.errors import DataError, ModelError
+from sartor.core.errors import DataError, ModelError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
 from sartor.core.texts import flat
@@ -28,6 +28,7 @@ from sartor.need.file import load_need
 from sartor.need.model import Need, Preferences
 from sartor.search import machine
 from sartor.search.assess import Held
+from sartor.search.documents import finds_documents
 from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
@@ -101,7 +102,8 @@ def settle(
     """
     names = [backbone.name for backbone in backbones]
     plain = {"order": names, "why": "", "warnings": []}
-    if len(train) < LEAST_ROWS:
+    # Documents are no classes that rows could be told into by what a backbone makes of them.
+    if len(train) < LEAST_ROWS or finds_documents(task):
         return plain
     sample = draw_sample(train, held.outputs, ROWS, held.seed, task)
     order, why = names, ""
@@ -149,6 +151,11 @@ def rank_need(
         ModelError: If a backbone is missing or must not be loaded.
     """
     need = load_need(file, roles_of)
+    if finds_documents(need.task):
+        raise SettingError(
+            f"{file}: backbones are ranked by the labels of rows, and {need.task} has none.",
+            fix="name several under prefer.backbones: the ladder tries each of them.",
+        )
     place = Workspace.open(workspace)
     backbones = _named(need.prefer, names, file.parent, emit)
     if by_piece(need.task):

@@ -13,6 +13,7 @@ from sartor.judge.next_steps import MoreLabels, amount, label_of, labelling, tra
 from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
+from sartor.search.documents import finds_documents
 from sartor.search.fitting import HeadOn
 from sartor.search.forecast import Forecast, forecast, grow
 from sartor.search.ladder import Climb, Tried
@@ -44,7 +45,8 @@ def foresee(
         for criterion, verdict in zip(setting.need.accept, verdicts, strict=True)
         if verdict.state != "met" and isinstance(check_of(criterion.metric), CountsRows)
     ][:_MOST]
-    if head is None or not wanted:
+    # Rows of documents grow in kinds, not within them: parts of them would tell of another base.
+    if head is None or not wanted or finds_documents(setting.need.task):
         return []
     emit(StageStarted("forecast", len(wanted), "criteria"))
     train, held = setting.rows.train, setting.held

@@ -32,6 +32,7 @@ from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering
 from sartor.search.assess import target_kind
 from sartor.search.costing import Costing, asks_for_costs, kept_here
+from sartor.search.documents import of_bundle, with_documents
 from sartor.search.turns import turn
 from sartor.tasks import TASKS
 
@@ -96,6 +97,7 @@ def judge_bundle(
     """
     bundle = open_bundle(folder, verify_key=key_asked(verify_key))
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
+    need = of_bundle(need, bundle)
     task = TASKS.get(need.task)()
     columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
     given = prepare.examples_of(str(labels), need.data, Path(), columns)
@@ -189,7 +191,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     Raises:
         SartorError: If the need, the data or the answers cannot be used.
     """
-    need = load_need(need_file, roles_of)
+    need = with_documents(load_need(need_file, roles_of), str(need_file), need_file.parent)
     place = Workspace.open(workspace)
     with Store.open(place.store) as store:
         test, outputs = held_out(need, need_file.parent, store)

@@ -7,6 +7,7 @@ import sartor
 from sartor.bundle import Manifest, Preprocess, Windows
 from sartor.core.types import Backbone
 from sartor.need.model import Need
+from sartor.search.documents import PASSAGE, finds_documents, plainly
 from sartor.search.ladder import Tried
 from sartor.search.setup import MAX_LENGTH, Ready
 
@@ -37,7 +38,7 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
         decision={},
         preprocess=read,
         files={},
-        need=need.model_dump(mode="json"),
+        need=plainly(need),
         lineage={
             "backbone": backbone.name,
             "backbone_sha256": backbone.sha256,
@@ -50,6 +51,7 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
             "test_rows": rows.test.fingerprint(),
             "sources": {s.file: s.sha256 for s in ready.setting.gathered.table.sources},
             "sartor": sartor.__version__,
+            **({PASSAGE: backbone.passage} if finds_documents(need.task) else {}),
             **({"asks": backbone.path} if backbone.source == "llm" else {}),
             **({"members": members_of(best, ready.backbones)} if best.parts else {}),
         },

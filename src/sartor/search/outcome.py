@@ -26,12 +26,13 @@ from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
 from sartor.search.artefacts import Artefact
 from sartor.search.assess import Held, of_the_artefact, target_kind
+from sartor.search.documents import finds_documents
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
 from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
 from sartor.search.mixed import reads
-from sartor.tasks import Task
+from sartor.tasks import Task, agrees
 
 _WORST = 30
 _LISTED = 100
@@ -241,7 +242,7 @@ def _data(setting: Setting) -> dict[str, Any]:
         "dropped": summary(dropped),
         "changed": summary(c for c in rows.changes if c.action == "changed"),
         "examples_dropped": [asdict(c) for c in dropped[:_LISTED]],
-        "labels": gathered.label_counts(),
+        "labels": {} if finds_documents(setting.need.task) else gathered.label_counts(),
         "languages": setting.profile.languages,
     }
 
@@ -363,7 +364,7 @@ def _errors(
             "confidence": None if far else brief.confidence,
         }
         for row, text, label, brief in zip(ids, test.texts, truth, said, strict=True)
-        if brief.best != label
+        if not agrees(task.target, brief.best, label)
     ]
     if far:
         return sorted(wrong, key=lambda e: -_distance(e))[:_WORST]

@@ -26,13 +26,14 @@ from sartor.data.prepare import Prepared
 from sartor.data.unlabelled import read_unlabelled
 from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
+from sartor.search.documents import finds_documents
 from sartor.search.rungs import settings_of
 from sartor.search.setup import MAX_LENGTH, Adapt, Desk, same_sources
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.pretrain import PRETEXTS, Pretraining, Reading
 
-HEAD = "head"
+HEAD, NEAREST = "head", "nearest"
 """Method whose portfolio compares backbones."""
 LEAST_GAIN = 0.005
 """Nats a row that the interval must lie above: minutes of reading should buy something."""
@@ -195,10 +196,11 @@ def compare(before: Sequence[Floats], after: Sequence[Floats], rows: Rows) -> Ga
 
 def grid(backbone: Backbone, seed: int, task: str = "text_classification") -> list[Candidate]:
     """Heads to compare a backbone by."""
-    method: Any = METHODS.get(HEAD)
+    name = NEAREST if finds_documents(task) else HEAD
+    method: Any = METHODS.get(name)
     settings: Sequence[Mapping[str, Any]] = settings_of(method, task)
     return [
-        Candidate(backbone.name, backbone.sha256, HEAD, each, seed)
+        Candidate(backbone.name, backbone.sha256, name, each, seed)
         for each in settings
         if min(each.get("layers", (-1,))) >= -backbone.layers - 1
     ]

@@ -17,6 +17,7 @@ from sartor.tune.api import (
     MindsPairs,
     MindsPieces,
     OneLabelOnly,
+    Ranks,
     Reads,
     ReadsNames,
     ReadsStates,
@@ -198,6 +199,11 @@ def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
     (kind,) = TASKS.get(task)().roles.targets.values()
     found: Any = METHODS.get(method)
+    ranks = isinstance(found, Ranks)
+    if kind == "documents" and not ranks and found.reads != "tokens":
+        return f"{method} learns labels by their rows, and {task} finds documents by their words"
+    if ranks and kind != "documents":
+        return f"{method} finds documents, and {task} has none"
     if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
     if isinstance(found, ReadsNames) and kind == "number":

@@ -31,6 +31,7 @@ from sartor.search.assess import Held, target_kind
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
+from sartor.search.documents import sources_of
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
@@ -108,7 +109,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         corrections=heard(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
     )
-    same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
+    sources = {s.file: s.sha256 for s in gathered.table.sources}
+    same_sources(desk, "sources", sources | sources_of(need))
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)

@@ -40,6 +40,9 @@ from sartor.serve.telling import tell
 from sartor.serve.traces import open_traces
 from sartor.serve.versions import Versions
 
+_RIGHT = {"new_label", "inputs", "text", *ANSWER_KEYS}
+"""Of feedback, what says the right answer and the text: kept apart, checked."""
+
 
 def create_app(
     settings: ServeSettings, runtime: Runtime | None = None, emit: Emit = silent
@@ -188,7 +191,7 @@ class Service:
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
         text = said_text(body, self._versions.lineup.live.runtime.inputs)
-        plain = body.model_dump(exclude={"new_label", "inputs", "text", *ANSWER_KEYS})
+        plain = body.model_dump(exclude=_RIGHT)
         said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
         self.metrics.told()

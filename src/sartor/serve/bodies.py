@@ -86,6 +86,8 @@ class FeedbackBody(BaseModel):
     """The right number, where the model answers with one."""
     entities: Annotated[list[EntityBody], Field(max_length=1_000)] | None = None
     """All the right parts of the text, where its parts have labels; [] for none."""
+    documents: Annotated[list[_Label], Field(max_length=1_000)] | None = None
+    """Ids of the right documents, where answers are documents; [] where none is right."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -154,8 +156,9 @@ class ModelReply(BaseModel):
     labels: list[str]
     """What it can answer; empty where that is a number."""
     target: str
-    """What an answer holds: "label", "labels" where a text has several, "value", a number, or
-    "entities" where its parts have labels."""
+    """What an answer holds: "label", "labels" where a text has several, "value", a number,
+    "entities" where its parts have labels, or "documents". Feedback says what is right under the
+    same key."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

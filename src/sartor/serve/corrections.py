@@ -11,11 +11,13 @@ from sartor.serve.runtime import Runtime
 from sartor.tasks import Unreadable
 from sartor.tasks._target.spans import Spans
 
+_SEVERAL = '["…", "…"]'
 _FORMS = {
     "label": '"…"',
-    "labels": '["…", "…"]',
+    "labels": _SEVERAL,
     VALUE: "3.5",
     "entities": '[{"start": 0, "end": 5, "label": "…"}]',
+    "documents": _SEVERAL,
 }
 
 
@@ -23,7 +25,7 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
     """The right answer as a text (see `tasks.Target`).
 
     Args:
-        body: With `label`, `labels`, `value` or `entities`: whichever the model answers with.
+        body: With one of `ANSWER_KEYS`: whichever the model answers with.
         runtime: The live model.
         known: Labels of all models that are served.
 
@@ -63,10 +65,11 @@ def _parts(body: FeedbackBody, wanted: Sequence[EntityBody], known: Sequence[str
 
 
 def _refuse_unknown(labels: Sequence[str], body: FeedbackBody, known: Sequence[str]) -> None:
+    kind = "label" if body.documents is None else "document"
     for label in labels:
         if label not in known and not body.new_label:
             raise RequestError(
-                f"The model has no label {label!r:.200}.",
+                f"The model has no {kind} {label!r:.200}.",
                 fix=f'{near_miss(label, known)} To propose a new one, add "new_label": true.',
                 status=422,
             )

@@ -30,8 +30,17 @@ BATCH_TOKENS = 2_048
 """Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
 
 
-def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Graph":
+def open_graph(
+    bundle: Bundle, threads: int, cache: Cache | None = None, outputs: int | None = None
+) -> "Graph":
     """The graph of a bundle, ready to run.
+
+    Args:
+        bundle: From `open_bundle`.
+        threads: Of one pass.
+        cache: Of what the graph makes of texts.
+        outputs: Numbers that it makes of one, 0 for as many as the graph says; those of the
+            manifest when None.
 
     Raises:
         BundleError: If it has none, or ONNX Runtime cannot run it.
@@ -41,7 +50,9 @@ def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Gra
     opening = beside(lambda: Session.open(path, threads))
     reader = Reader.open(bundle)
     lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
-    return Graph(opening(), reader, len(manifest.outputs), cache, lanes)
+    session = opening()
+    count = len(manifest.outputs) if outputs is None else outputs or session.outputs
+    return Graph(session, reader, count, cache, lanes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,12 @@ def _label(answers: Sequence[Answer], by: Runtime) -> list[Any]:
 
 
 def _probabilities(answers: Sequence[Answer], by: Runtime) -> list[Any]:
-    return [answer["probabilities"][label] for answer in answers for label in by.outputs]
+    # Documents that an answer does not list have a score of next to nothing.
+    stated = (
+        answer.get("probabilities") or {d["id"]: d["score"] for d in answer["documents"]}
+        for answer in answers
+    )
+    return [found.get(label, 0.0) for found in stated for label in by.outputs]
 
 
 def _values(answers: Sequence[Answer], by: Runtime) -> list[Any]:

@@ -43,6 +43,8 @@ _MEANING = {
     503: "The server is busy or stopping; Retry-After says when to come back.",
     507: "The disk is full; nothing was kept.",
 }
+_MOST_LISTED = 1_000
+"""Labels beyond which the document does not list them: documents may be many."""
 _READ = (401, 403, 429, 503)
 _ASK = (400, 401, 403, 408, 413, 429, 502, 503)
 
@@ -179,14 +181,17 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         del said["text"]
         said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
-    one = {"enum": list(facts.labels)}
+    few = len(facts.labels) <= _MOST_LISTED
+    one: dict[str, Any] = {"enum": list(facts.labels)} if few else {"type": "string"}
     key = facts.target
     _narrow_feedback(schemas["FeedbackBody"], key)
+    several: dict[str, Any] = {"type": "array", "items": one}
     part = {"type": "object", "properties": {"label": one}}
     known = {
         "label": one,
-        "labels": {"type": "array", "items": one},
+        "labels": several,
         "entities": {"type": "array", "items": part},
+        "documents": several,
     }
     if key in known:
         schemas["FeedbackBody"]["anyOf"] = [

@@ -35,6 +35,7 @@ _PIECE = 500
 _HOUR = 3_600.0
 _ENTRY, _NUMBER = 1_000, 64
 """Bytes of an entry without its texts, and of one probability."""
+_STATED = ("probabilities", "entities", "documents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +225,8 @@ def _weight(item: Served | _Waiting) -> int:
 
 
 def _stated(answer: Mapping[str, Any]) -> Sized:
-    """The numbers of an answer: a probability a label, or a labelled part each."""
-    return answer.get("probabilities") or answer.get("entities") or ()
+    """The numbers of an answer: of labels, of labelled parts or of documents."""
+    return next((answer[key] for key in _STATED if answer.get(key)), ())
 
 
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:

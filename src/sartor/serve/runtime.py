@@ -103,7 +103,7 @@ def start(
             adapters are another bundle's.
         SettingError: If the cache or the adapters have no room, or a server's key is missing.
     """
-    from sartor.serve.graph import open_graph
+    from sartor.serve.indexed import decision_of, open_model
 
     count = threads or cores()
     cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
@@ -113,9 +113,9 @@ def start(
     elif asks_llm(bundle):
         model = _asker(bundle, allow_llm)
     else:
-        model = open_graph(bundle, count, cache)
+        model = open_model(bundle, count, cache)
     task = TASKS.get(bundle.manifest.task)()
-    return Runtime(bundle, count, model, _task=task, cache=cache, adapted=adapted)
+    return Runtime(bundle, count, model, task, decision_of(bundle), cache, adapted)
 
 
 def asks_llm(bundle: Bundle) -> bool:
@@ -192,6 +192,7 @@ class Runtime:
     threads: int
     model: Model
     _task: Task
+    _decision: Mapping[str, Any]
     cache: Cache | None = None
     adapted: "AdaptedGraph | None" = None
     """The model where users may have adapters of their own."""
@@ -281,15 +282,7 @@ class Runtime:
         gather, and go out together. A caller that is cancelled takes its rows that wait away. For
         thousands of rows at once `asyncio.to_thread(runtime.predict, rows)` makes larger batches.
 
-        Args:
-            rows: As of `predict`.
-            user: As of `predict`.
-            users: As of `predict`.
-            tenant: As of `predict`.
-
-        Raises:
-            RequestError: Names the row and the key that cannot be used.
-            UnknownName: As of `predict`, as are BundleError and SettingError.
+        Arguments and errors are those of `predict`.
         """
         texts = self.texts(rows)
         named = users or [user] * len(texts)
@@ -369,7 +362,7 @@ class Runtime:
             logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
-        return self._task.decode(logits, self.outputs, self.bundle.manifest.decision, texts)
+        return self._task.decode(logits, self.outputs, self._decision, texts)
 
     def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""

@@ -47,6 +47,21 @@ class Session:
         """Whether the graph answers about each piece of a text: (batch, sequence, outputs)."""
         return len(self._session.get_outputs()[0].shape) == _PIECES
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the graph makes of a text.
+
+        Raises:
+            BundleError: If it does not say.
+        """
+        found = self._session.get_outputs()[0].shape[-1]
+        if not isinstance(found, int):
+            raise BundleError(
+                "The graph does not say how many numbers it makes of a text.",
+                fix="build the bundle again with `sartor run`.",
+            )
+        return found
+
     @staticmethod
     def open(path: Path, threads: int, also: Sequence[str] = ()) -> "Session":
         """

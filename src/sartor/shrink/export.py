@@ -39,7 +39,10 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
     Raises:
         ModelError: If the graph cannot be exported or does not pass the ONNX checker.
     """
-    model = import_module(f"sartor.tasks.{task}.train").load(folder)
+    training = import_module(f"sartor.tasks.{task}.train")
+    model = training.load(folder)
+    # What lies beside a graph is not in it.
+    model = getattr(training, "served", _whole)(model)
     names = list(signature(model.forward).parameters)
     batch, example, shapes = torch.export.Dim("batch"), list[torch.Tensor](), list[Any]()
     # Ids and mask of each text; the example's lengths differ, or one would be taken for the other.
@@ -68,6 +71,10 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
     _fold_transposes(graph.graph)
     _without_traces(graph)
     write_durably(target, graph.SerializeToString(deterministic=True))
+
+
+def _whole(model: torch.nn.Module) -> torch.nn.Module:
+    return model
 
 
 def _fold_transposes(graph: onnx.GraphProto) -> None:

@@ -11,6 +11,7 @@ Of numbers the drop is the mean growth of |error|, in deviations of the truth; s
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,8 @@ def _best(answer: Mapping[str, Any]) -> str:
 
 
 def _stated(answer: Mapping[str, Any]) -> Mapping[str, float]:
-    """Probabilities by label; of an answer without any, the one that it has itself."""
-    return answer.get("probabilities") or {"confidence": answer["confidence"]}
+    """Probabilities by label; of an answer without any, that it is right."""
+    return answer.get("probabilities") or {"": float(answer.get("confidence", 0.0))}
 
 
 def parity(
@@ -76,6 +77,7 @@ def parity(
     truth: Sequence[str],
     tolerance: float,
     said: Callable[[Mapping[str, Any]], str] = _best,
+    agrees: Callable[[str, str], bool] = eq,
 ) -> Parity:
     """Compare answers before and after a change, row by row.
 
@@ -85,21 +87,23 @@ def parity(
         truth: The right answers, as texts (see `tasks.Target`).
         tolerance: Least value of `Parity.tolerance`.
         said: An answer to the text of what it would say if it had to.
+        agrees: Whether such a text is right, given the right answer.
     """
     n = len(truth)
-    right = sum(said(answer) == label for answer, label in zip(before, truth, strict=True)) / n
+    right = sum(agrees(said(a), label) for a, label in zip(before, truth, strict=True)) / n
     # On few rows no change could ever be shown to be small: then a loss within the doubt that the
     # score itself carries passes.
     tolerance = max(tolerance, 1.96 * sqrt(right * (1 - right) / n))
     lost = gained = same = 0
     shift = 0.0
     for old, new, label in zip(before, after, truth, strict=True):
-        was, now = said(old) == label, said(new) == label
+        was, now = agrees(said(old), label), agrees(said(new), label)
         lost += was and not now
         gained += now and not was
         same += said(old) == said(new)
+        now_stated = _stated(new)
         for name, p in _stated(old).items():
-            shift = max(shift, abs(p - _stated(new)[name]))
+            shift = max(shift, abs(p - now_stated.get(name, 0.0)))
     b, c, total = lost + 0.5, gained + 0.5, n + 2
     margin = _Z * sqrt(max(b + c - (b - c) ** 2 / total, 0.0)) / total
     # Rows that never change sides prove nothing lost; the added halves must not say otherwise.

@@ -119,9 +119,14 @@ def _loss(model: TextClassifier, batch: Batch, labels: Tensor) -> Tensor:
     if labels.is_floating_point() and labels.ndim == 1:
         said = logits[:, 0]
         return (said - torch.where(labels.isnan(), said.detach(), labels)).pow(2).sum()
-    if labels.ndim == 2:
+    if labels.is_floating_point():
         wanted = torch.where(labels < 0, (logits > 0).float(), labels)
         return nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+    if labels.ndim == 3:  # any of some is right
+        labels, best = labels[:, 0], logits.argmax(1, keepdim=True)
+        right = torch.where((labels < 0).all(1, keepdim=True), best, labels)
+        named = logits.log_softmax(1).gather(1, right.clamp(min=0))
+        return -named.masked_fill(right < 0, float("-inf")).logsumexp(1).sum()
     wanted = torch.where(labels < 0, logits.argmax(1), labels)
     return nn.functional.cross_entropy(logits, wanted, reduction="sum")
 

@@ -5,7 +5,7 @@ forms of answers) and `_encoder` (the models). Nothing outside a task's folder k
 form: it is asked for through `Task` and `Target`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -98,6 +98,31 @@ def read_answer(
     if isinstance(target, Located) and isinstance(text, str):
         return target.read_in(cell, declared, text, usual)
     return target.read(cell, declared)
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A form whose answers stand in a list of their own, such as documents.
+
+    What they are is known from the list, so that none needs a row to be learnt from.
+    """
+
+    def of(self, listed: Iterable[str]) -> Target:
+        """The same form, which takes what is listed and nothing else."""
+        ...
+
+    def joined(self, texts: Sequence[str]) -> str:
+        """What several rows of one input say, in one answer."""
+        ...
+
+    def covers(self, said: str, right: str) -> bool:
+        """Whether an answer says nothing but what is right, be it not all of it."""
+        ...
+
+
+def agrees(target: Target, said: str, right: str) -> bool:
+    """Whether an answer is no mistake; both as texts."""
+    return target.covers(said, right) if isinstance(target, Listed) else said == right
 
 
 @dataclass(frozen=True, slots=True)

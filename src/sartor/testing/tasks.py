@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sartor.core.errors import DataError, Diverged
-from sartor.core.likelihood import NO_PIECE, form
+from sartor.core.likelihood import NO_PIECE, form, marks
 from sartor.core.protocols import Floats
 from sartor.core.types import Examples
 from sartor.need.criterion import Criterion
@@ -46,15 +46,12 @@ class Sample:
 def sure_logits(task: Task, examples: Examples, outputs: Sequence[str]) -> Floats:
     """(rows, outputs), or (rows, pieces, outputs), of a model that is right without doubt."""
     truth = task.truth(examples, outputs)
-    kind = form(truth)
-    if kind == "number":
+    if (kind := form(truth)) == "number":
         return truth[:, None].astype(np.float32)
-    if kind == "labels":
-        return ((2 * truth - 1) * _SURE).astype(np.float32)
-    marks = np.eye(len(outputs))[np.maximum(truth, 0)]
-    found = ((2 * marks - 1) * _SURE).astype(np.float32)
-    if kind == "pieces":
-        found[truth == NO_PIECE] = 0.0
+    if kind != "pieces":
+        return ((2 * marks(truth, len(outputs)) - 1) * _SURE).astype(np.float32)
+    found = ((2 * np.eye(len(outputs))[np.maximum(truth, 0)] - 1) * _SURE).astype(np.float32)
+    found[truth == NO_PIECE] = 0.0
     return found
 
 

@@ -247,6 +247,13 @@ class ReadsNames(Protocol):
 
 
 @runtime_checkable
+class Ranks(Protocol):
+    """A method in closed form for tasks whose answers are documents, and for no others."""
+
+    ranks: ClassVar[Literal[True]]
+
+
+@runtime_checkable
 class Settles(Protocol):
     """A method whose model is not what was asked for before some step."""
 

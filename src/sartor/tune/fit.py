@@ -238,8 +238,18 @@ class Tuner:
         self, candidate: Candidate, settings: Settings, rows: tuple[Examples, Examples]
     ) -> Job:
         backbone = self.backbones[candidate.backbone]
-        cut = min(self.options.max_length, backbone.max_length)
-        return Job(candidate, settings, backbone, *rows, self.outputs, cut, self.options.task)
+        options = self.options
+        cut = min(options.max_length, backbone.max_length)
+        return Job(
+            candidate,
+            settings,
+            backbone,
+            *rows,
+            self.outputs,
+            cut,
+            options.task,
+            options.descriptions,
+        )
 
     def _making(self, job: Job) -> Making:
         source, options = self.encoder_for(job.backbone), self.options

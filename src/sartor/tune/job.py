@@ -27,6 +27,7 @@ class Job:
         outputs: Names of the model's outputs, in order.
         cut: Tokens a text is cut at.
         task: Name in the tasks registry.
+        descriptions: What an output means, in words, where it is known; of documents what they say.
     """
 
     candidate: Candidate
@@ -37,6 +38,7 @@ class Job:
     outputs: Sequence[str]
     cut: int
     task: str
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def truth(self, examples: Examples) -> Truth:
         """The rows' targets as the task's loss takes them; see `core.likelihood`.

@@ -50,7 +50,8 @@ def train(model: nn.Module, data: tuple[Rows, Rows], recipe: Recipe, watch: Watc
         pool = None
         if recipe.loop.masks == "pooled":
             pool = stack.enter_context(pooled_dropout(model, recipe.seed))
-        words = stack.enter_context(used_rows(model, data[0].inputs, recipe.method))
+        reader = recipe.objective or recipe.method
+        words = stack.enter_context(used_rows(model, data[0].inputs, reader))
         stack.enter_context(narrow_states(model))
         stack.enter_context(kept_memory())
         run = _Run(model, data, recipe, watch, (pool, words))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -16,19 +17,25 @@ from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import Finds
 from sartor.tune.batching import Inputs, Tokens
 from sartor.tune.dropout import set_dropout
+from sartor.tune.frozen import FeatureSource
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
 from sartor.tune.scoring import score_sample
 from sartor.tune.stated import StateSource, upper_part
+from sartor.tune.teaching import Teaches, teaching
 
 
-def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, scored: int) -> Result:
+class Source(FeatureSource, StateSource, Protocol):
+    """The frozen encoder of a backbone behind its caches."""
+
+
+def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: int) -> Result:
     """Train one candidate, and fold it.
 
     Args:
         job: What to fit.
-        source: The cached encoder, for a method that reads states.
+        source: The cached encoder, for a method that reads states and a task that mines negatives.
         watch: Checkpoints, deadline, progress.
         bf16: Whether the matrix products of training run in bfloat16.
         scored: Training rows to score at the end, drawn by seed.
@@ -48,6 +55,9 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
             set_dropout(model, loop.dropout)
         task.open(model, truth[0], fresh=True)
         method.attach(model)
+    labels, objective = truth[0], None
+    if isinstance(task, Teaches):
+        labels, objective = teaching(job, (model, tokenizer), source, truth[0])
     weights = torch.from_numpy(task.weights(truth[0], len(job.outputs)))
     with _trainee(job, model, tokens, source) as (trainee, inputs, depth):
         recipe = Recipe(
@@ -60,8 +70,9 @@ def fit_looped(job: Job, source: StateSource, watch: Watch, *, bf16: bool, score
             bf16=bf16,
             method=method,
             pretrained=pretrained,
+            objective=objective,
         )
-        rows, held = (Rows(*pair) for pair in zip(inputs, truth, strict=True))
+        rows, held = Rows(inputs[0], labels), Rows(inputs[1], truth[1])
         trained = train(trainee, (rows, held), recipe, watch)
     findings = method.findings(model) if isinstance(method, Finds) else {}
     method.fold(model)

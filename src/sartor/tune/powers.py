@@ -25,7 +25,8 @@ class Powers:
 
     def __init__(self, recipe: Recipe, model: nn.Module) -> None:
         self._model, self._loss = model, recipe.loss
-        parts = {"the method": recipe.method, **_regularisers(recipe, model)}
+        parts = {"the method": recipe.method, "the task": recipe.objective}
+        parts |= _regularisers(recipe, model)
         self._schedule = recipe.method if isinstance(recipe.method, Schedules) else None
         self._settles = recipe.method if isinstance(recipe.method, Settles) else None
         self._penalties = [part for part in parts.values() if isinstance(part, Penalises)]

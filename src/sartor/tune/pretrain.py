@@ -165,7 +165,9 @@ class Pretraining:
             ending.record(_cut_of(done))
         base = reading.backbone
         name = f"{base.name}+{reading.pretext}"
-        return describe(done, Label(name, "folder", base.licence, base.languages, base.prefix))
+        return describe(
+            done, Label(name, "folder", base.licence, base.languages, base.prefix, base.passage)
+        )
 
     def _train(self, reading: Reading, place: Path, ending: Ending) -> Path:
         """Train, and write the result; its folder."""

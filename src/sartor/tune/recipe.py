@@ -45,6 +45,7 @@ class Recipe:
         method: The attached method; the loop calls those of `Schedules`, `Penalises` and
             `Objective` that it has.
         pretrained: The tensors that came with the backbone.
+        objective: What the task trains towards instead of `loss`; see `tune.api.Objective`.
     """
 
     loop: Loop
@@ -54,6 +55,7 @@ class Recipe:
     bf16: bool = False
     method: object = None
     pretrained: Collection[nn.Parameter] = ()
+    objective: object = None
 
 
 @dataclass(frozen=True, slots=True)

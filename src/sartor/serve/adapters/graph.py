@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.bundle.base import ROWS, Base, verified_base
+from sartor.core.errors import SettingError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.serve.adapters.store import Adapters, AdapterStore, Loaded
@@ -27,6 +28,7 @@ from sartor.serve.cache import Cache
 from sartor.serve.graph import MODEL, batches, padded
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
+from sartor.tasks.retrieval.index import INDEX
 
 Whose = Sequence[Loaded | None]
 """The adapter of each row; None for the answer that all get."""
@@ -45,8 +47,13 @@ def open_adapted(
 
     Raises:
         BundleError: If there is no base, it is another bundle's, or it was changed.
-        SettingError: If there is no memory for adapters.
+        SettingError: If there is no memory for adapters, or the answers are documents.
     """
+    if INDEX in bundle.manifest.files:
+        raise SettingError(
+            f"{bundle.folder} finds documents, whose vectors are everybody's.",
+            fix="serve it without adapters.",
+        )
     source = bundle.manifest.files[MODEL].sha256 if MODEL in bundle.manifest.files else ""
     base, path = verified_base(adapters.root, bundle.manifest.id, source)
     store = AdapterStore(adapters, base)

@@ -53,7 +53,8 @@ async function learnModel() {
   $("correct").multiple = kind.several;
   $("correct-label").htmlFor = kind.uses[0];
   drawBoxes(model.inputs);
-  $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
+  const labels = target === "documents" ? [] : model.labels;
+  $("correct").replaceChildren(...labels.map((label) => new Option(label, label)));
 }
 
 // The first box is in the page; a model that reads several texts gets one more for each.
@@ -173,6 +174,28 @@ function drawEntities(output) {
   drawParts();
 }
 
+const wordsOf = (found) => found.text || found.id;
+
+function drawDocument(found) {
+  const item = document.createElement("li");
+  const words = document.createElement("p");
+  words.textContent = wordsOf(found);
+  const meter = document.createElement("meter");
+  meter.value = found.score;
+  const name = document.createElement("small");
+  name.textContent = `${found.id} · ${(found.score * 100).toFixed(1)} %`;
+  item.append(words, meter, name);
+  return item;
+}
+
+function drawDocuments(output) {
+  $("documents").replaceChildren(...output.documents.map(drawDocument));
+  $("documents").hidden = false;
+  // Documents may be many: those that an answer lists are offered with it.
+  const offered = output.documents.map((each) => new Option(wordsOf(each).slice(0, 80), each.id));
+  $("correct").replaceChildren(...offered);
+}
+
 const chosen = () => [...$("correct").selectedOptions].map((option) => option.value);
 
 // By the key of an answer:
@@ -222,6 +245,14 @@ const KINDS = {
     draw: drawEntities,
     best: (output) => (output.entities || []).map(({ start, end, label }) => ({ start, end, label })),
     right: () => parts,
+  },
+  documents: {
+    uses: ["correct"],
+    several: true,
+    words: (output) => output.answer && wordsOf(output.documents[0]),
+    draw: drawDocuments,
+    best: (output) => [output.documents[0].id],
+    right: chosen,
   },
 };
 

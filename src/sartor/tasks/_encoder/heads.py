@@ -1,10 +1,13 @@
 """What may lie between pooled activations and logits; each says its own shape in JSON."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sartor.tasks.retrieval.index import SCALE
 
 
 class Linear(nn.Linear):
@@ -91,7 +94,47 @@ class Scaled(nn.Module):
         return plain
 
 
-_KINDS = {"linear": Linear, "hidden": Hidden, "cosine": Cosine}
+class Index(nn.Module):
+    """logits = 20 · cos(P (x − centre), vector of each document).
+
+    Documents' vectors are made by the same encoder and the same P, so they are no weights: they
+    are set whenever the encoder has changed.
+
+    Args:
+        features: Of what is read.
+        outputs: Number of documents.
+        width: Of a vector; 0 where there is no P, and a vector is as wide as what is read.
+    """
+
+    centre: Tensor
+    project: Tensor
+    vectors: Tensor
+
+    def __init__(self, features: int, outputs: int, width: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(features))
+        if width:
+            self.register_buffer("project", torch.zeros(features, width))
+        self.register_buffer("vectors", torch.zeros(outputs, width or features))
+        # Of the loss alone: how sharply documents are told apart while that is learnt.
+        self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
+        self.width, self.out_features = width, outputs
+
+    def embed(self, features: Tensor) -> Tensor:
+        """(batch, width) of length 1, from (batch, features)."""
+        moved = features - self.centre
+        if self.width:
+            moved = moved @ self.project
+        return moved / moved.pow(2).sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return SCALE * (self.embed(features) @ self.vectors.T)
+
+    def shape(self) -> dict[str, Any]:
+        return {"kind": "index", "width": self.width}
+
+
+_KINDS = {"linear": Linear, "hidden": Hidden, "cosine": Cosine, "index": Index}
 
 
 def build_head(features: int, outputs: int, shape: Mapping[str, Any]) -> nn.Module:

@@ -45,7 +45,7 @@ class RDrop:
             )
         one, two = model(*inputs), model(*inputs)
         task = (self.base(one, labels) + self.base(two, labels)) / 2
-        return task + self.strength * divergence(one, two, several=labels.ndim == 2)
+        return task + self.strength * divergence(one, two, several=labels.is_floating_point())
 
 
 def divergence(one: Tensor, two: Tensor, *, several: bool = False) -> Tensor:

@@ -1,0 +1,209 @@
+"""A need whose answers are documents, with the documents read.
+
+What stages ask of labels, which there are and what they mean, is then answered as ever: the ids of
+the documents are the labels, and what a document says is what its label means.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from sartor.bundle import Bundle, Manifest, write_bundle
+from sartor.core.durable import write_durably
+from sartor.core.errors import DataError, Fault, NeedError
+from sartor.core.hashing import digest, file_sha256
+from sartor.core.types import Examples
+from sartor.data.check import Finding
+from sartor.data.documents import Base, base_of_answers, read_base, survey_base
+from sartor.data.read import read, read_splits
+from sartor.data.table import texts_of
+from sartor.judge.checks.retrieval import RANKS
+from sartor.judge.gaps import values
+from sartor.need.model import Need
+from sartor.need.verdict import Verdict
+from sartor.search.assess import Held
+from sartor.serve.indexed import embed
+from sartor.tasks import TASKS, Listed
+from sartor.tasks.retrieval.bm25 import WordIndex
+from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
+from sartor.tasks.retrieval.spec import listed
+
+PASSAGE = "passage"
+"""In a manifest's lineage, what is put before every document: they may be read again."""
+Content = Mapping[str, Path]
+"""Name of a content file of a bundle to where it lies."""
+Stage = Callable[[str, str, Callable[[Path], None]], Path]
+
+
+def finds_documents(task: str) -> bool:
+    """Whether a task's answers are documents.
+
+    Raises:
+        UnknownName: If there is no such task.
+    """
+    return isinstance(TASKS.get(task)().target, Listed)
+
+
+def with_documents(need: Need, file: str, root: Path, data: object | None = None) -> Need:
+    """The need with its documents as labels and their words as descriptions; others as they are.
+
+    Models are not joined: an index is of one encoder.
+
+    Args:
+        need: As the user wrote it.
+        file: Its file, for messages.
+        root: Folder its paths are relative to.
+        data: Rows held in Python instead of `data.train`.
+
+    Raises:
+        NeedError: If the need says what its task has no use for.
+        DataError: If the documents cannot be used.
+    """
+    asked = need.data
+    if not finds_documents(need.task):
+        if asked.documents is not None:
+            what = f"data.documents is read by retrieval, and the task is {need.task}"
+            raise NeedError(file, [Fault(0, what, "write task: retrieval, or leave it out.")])
+        return need
+    if asked.labels is not None or asked.label_descriptions:
+        what = (
+            "data.labels and data.label_descriptions are of labels, and the answers are documents"
+        )
+        raise NeedError(file, [Fault(0, what, "list the documents in a file: data.documents.")])
+    return _told(need, _base(need, root, data))
+
+
+def checked(need: Need, file: str, root: Path) -> tuple[Need, list[Finding]]:
+    """As `with_documents`, with every fault of the documents instead of the first raised.
+
+    Args:
+        need: As the user wrote it.
+        file: Its file, for messages.
+        root: Folder its paths are relative to.
+
+    Raises:
+        NeedError: As of `with_documents`.
+    """
+    files = need.data.documents if finds_documents(need.task) else None
+    try:
+        if files is None:
+            return with_documents(need, file, root), []
+        base, faults = survey_base(read(files, root))
+    except DataError as error:
+        return need, [Finding("fault", "", 0, error.what, error.fix)]
+    found = [Finding("fault", f.file, f.row, f.what, f"{f.fix}.") for f in faults]
+    return _told(need, base), found
+
+
+def _told(need: Need, base: Base) -> Need:
+    words = base.words
+    told = need.data.model_copy(update={"labels": list(words), "label_descriptions": words})
+    prefer = need.prefer.model_copy(update={"ensemble": False})
+    return need.model_copy(update={"data": told, "prefer": prefer})
+
+
+def of_bundle(need: Need, bundle: Bundle) -> Need:
+    """The need of a bundle that finds documents, with those that it has now; others as they are."""
+    if not finds_documents(need.task):
+        return need
+    told = need.data.model_copy(update={"labels": list(bundle.manifest.outputs)})
+    return need.model_copy(update={"data": told})
+
+
+def plainly(need: Need) -> dict[str, Any]:
+    """The need as a manifest holds it: documents lie beside it."""
+    found = need.model_dump(mode="json")
+    if finds_documents(need.task):
+        found["data"] |= {"labels": None, "label_descriptions": {}}
+    return found
+
+
+def sources_of(need: Need) -> dict[str, str]:
+    """What the documents were read from, with a hash of what they say; nothing where there are
+    none."""
+    if not finds_documents(need.task):
+        return {}
+    named = ", ".join(need.data.documents or ["the documents in the rows"])
+    return {named: digest(list(need.data.label_descriptions.items()))}
+
+
+def _base(need: Need, root: Path, data: object | None) -> Base:
+    asked = need.data
+    if asked.documents is not None:
+        return read_base(asked.documents, root)
+    given = {"train": asked.train, "validation": asked.validation, "test": asked.test}
+    sources = {"train": [data]} if data is not None else {k: v or [] for k, v in given.items()}
+    table = read_splits(sources, root)
+    table.require(column := asked.roles["label"])
+    return base_of_answers(texts_of(table.frame[column]))
+
+
+def beside_words(
+    need: Need, held: Held, test: Examples, verdicts: Sequence[Verdict]
+) -> list[Verdict]:
+    """Verdicts that say what counting words alone would reach, where answers are documents.
+
+    No model is spared that comparison: a search that is no better than BM25 is not worth its price.
+
+    Args:
+        need: With its documents.
+        held: Of the run.
+        test: Rows that were judged.
+        verdicts: One a criterion.
+    """
+    if not finds_documents(need.task):
+        return list(verdicts)
+    index = WordIndex.of(list(need.data.label_descriptions.values()))
+    scores = index.scores([str(text) for text in test.texts]).astype(np.float32)
+    depth = {"shown": listed(need.accept)}
+    subject = held.subject(test, held.task.decode(scores, held.outputs, depth))
+    ranks = [c for c in need.accept if c.metric in RANKS and not c.relative_to]
+    found = values(ranks, subject)
+    said = "counting shared words (BM25) gives {:.3f} on the same rows"
+    return [
+        replace(v, note="; ".join(filter(None, [v.note, said.format(found[v.criterion])])))
+        if v.criterion in found
+        else v
+        for v in verdicts
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """Puts the documents and their vectors beside a graph, which makes the vectors itself.
+
+    Args:
+        words: Id to what a document says.
+        passage: Put before every document.
+        manifest: Of the bundle to come.
+        need_text: As the user wrote it.
+        stage: Keeps what was made, by its content.
+        scratch: Folder for a draft of the bundle.
+    """
+
+    words: Mapping[str, str]
+    passage: str
+    manifest: Manifest
+    need_text: str
+    stage: Stage
+    scratch: Path
+
+    def __call__(self, content: Content) -> dict[str, Path]:
+        """The content with `documents.jsonl` and `index.npy`."""
+        hashes = {name: file_sha256(path) for name, path in content.items()}
+        read = self.manifest.preprocess.model_dump(mode="json")
+        key = digest(hashes, read, self.passage, list(self.words.items()))
+        folder = self.stage("index", key, lambda to: self._build(content, to))
+        return {**content, INDEX: folder / INDEX, DOCUMENTS: folder / DOCUMENTS}
+
+    def _build(self, content: Content, to: Path) -> None:
+        with TemporaryDirectory(dir=self.scratch) as place:
+            manifest = self.manifest.model_copy(update={"decision": {}})
+            draft = write_bundle(Path(place) / "draft", manifest, content, self.need_text)
+            vectors = embed(draft, list(self.words.values()), self.passage)
+        write_durably(to / INDEX, write_index(vectors))
+        write_durably(to / DOCUMENTS, write_documents(self.words))

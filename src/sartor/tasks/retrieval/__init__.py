@@ -1,0 +1,1 @@
+"""The right documents for a text. `spec` serves and judges; `train` learns."""

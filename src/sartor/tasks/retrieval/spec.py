@@ -1,0 +1,263 @@
+"""Retrieval: the documents of a fixed base that answer a text, the best first; or "I don't know".
+
+The documents are the outputs, and the logits of a row are its similarities to them:
+
+    z_k   = 20 · cos(e(text), e(document_k))
+    score = softmax(z / T)
+    sure  = how likely the first document is right (see `settling`)
+    answer = the first document if sure >= answer_from, else none
+
+The documents themselves, their words and their vectors, lie beside the graph (see `index`), so that
+they can be replaced while the model stays.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sartor.core.errors import DataError, Diverged
+from sartor.core.likelihood import Truth, hits
+from sartor.core.near import near_miss
+from sartor.core.protocols import Floats
+from sartor.core.texts import Text
+from sartor.core.types import Examples, Roles
+from sartor.need.criterion import Bound, Criterion
+from sartor.tasks import TASKS, Brief
+from sartor.tasks.retrieval.settling import fit_sureness, heat, signs, sureness
+from sartor.tasks.retrieval.target import Documents
+from sartor.tasks.text_classification.settling import pick_threshold
+from sartor.tasks.text_classification.spec import softmax
+
+_BROKEN = "the model's output is not a number"
+_UNSURE = "less sure than the chosen threshold"
+_HUGE = 1e300  # stands for infinity: dividing it by a temperature stays finite
+_SHOWN, _MOST_SHOWN = 10, 100
+"""Documents that an answer lists, unless a criterion looks at more; and at most."""
+_AT = re.compile(r"_at_(\d+)$")
+_UNLISTED = 0.01
+"""Share of what the listed documents leave over that one which is not listed is taken to have."""
+
+
+@TASKS.add
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """A text in, documents of a fixed base out."""
+
+    @property
+    def roles(self) -> Roles:
+        return Roles(inputs={"text": "text"}, targets={"label": "documents"})
+
+    @property
+    def target(self) -> Documents:
+        return Documents()
+
+    def outputs(self, examples: Examples, declared: Sequence[str] | None) -> list[str]:
+        """Ids of the documents: the declared ones, else those that rows name, sorted.
+
+        Raises:
+            DataError: If there are fewer than two documents.
+        """
+        found = list(declared or sorted({name for names in examples.target for name in names}))
+        if len(found) < 2:
+            raise DataError(
+                f"There are {len(found)} documents; there is nothing to choose among.",
+                fix="check data.documents and data.label.",
+            )
+        return found
+
+    def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
+        """(rows, 1, most) indices of the right documents of each row, then −1.
+
+        Raises:
+            DataError: If a document is not among the outputs.
+        """
+        index = {name: i for i, name in enumerate(outputs)}
+        most = max([1, *map(len, examples.target)])
+        found = np.full((len(examples.target), 1, most), -1, np.int64)
+        for row, names in enumerate(examples.target):
+            for place, name in enumerate(names):
+                if name not in index:
+                    raise DataError(
+                        f"document {name!r} is not among the outputs.", fix=near_miss(name, index)
+                    )
+                found[row, 0, place] = index[name]
+        return found
+
+    def settle(
+        self,
+        logits: Floats,
+        examples: Examples,
+        outputs: Sequence[str],
+        criteria: Sequence[Criterion],
+    ) -> dict[str, Any]:
+        """Fit temperature, sureness and the threshold on validation rows.
+
+        Without a criterion on the automation rate the threshold is where right and wrong are
+        equally likely if some rows have no document, else there is none.
+
+        Args:
+            logits: (examples, documents).
+            examples: Validation rows with the ids of their documents.
+            outputs: Ids of the documents in the order of the logits.
+            criteria: Those on the automation rate move the threshold; ranks say how many documents
+                an answer must list.
+
+        Raises:
+            Diverged: If a logit is not a finite number.
+            DataError: If a row names a document that `outputs` lacks.
+        """
+        scores = np.asarray(logits, np.float32)
+        if bad := int((~np.isfinite(scores)).any(1).sum()):
+            raise Diverged(
+                f"The model's outputs are not numbers for {bad} of {len(scores)} validation rows.",
+                fix="train with a smaller learning rate, or in float32.",
+            )
+        truth = self.truth(examples, outputs)
+        temperature = heat(scores, truth)
+        weights = fit_sureness(scores, truth, temperature)
+        sure = sureness(signs(scores, temperature), weights)
+        right = hits(scores, truth)
+        unanswered = bool((truth < 0).all((1, 2)).any())
+        threshold, asked = 0.0, False
+        for criterion in criteria:
+            bound = criterion.parameter("precision")
+            if criterion.metric == "automation_rate" and isinstance(bound, Bound):
+                asked = True
+                found = pick_threshold(sure, right, bound.value, criterion.threshold)
+                threshold = max(threshold, found)
+        if not asked and unanswered:
+            threshold = 0.5
+        return {
+            "temperature": float(temperature),
+            "sureness": weights,
+            "answer_from": float(threshold),
+            "shown": listed(criteria),
+        }
+
+    def labels(self, outputs: Sequence[str]) -> list[str]:
+        return list(outputs)
+
+    def decode(
+        self,
+        logits: Floats,
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+        texts: Sequence[Text] = (),
+    ) -> list[dict[str, Any]]:
+        """Similarities to answers.
+
+        Args:
+            logits: (rows, documents).
+            outputs: Ids of the documents.
+            decision: From `settle`; with `documents`, id to words, an answer quotes them.
+
+        Returns:
+            One mapping a row: `answer` (an id or None), `confidence`, `documents` (id and score of
+            the nearest, best first), and `reason` where `answer` is None. A row whose logits are
+            not all finite numbers is never answered.
+        """
+        scores = np.asarray(logits, np.float64)
+        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
+        scores = np.clip(np.nan_to_num(scores, nan=-_HUGE), -_HUGE, _HUGE)
+        temperature = float(decision.get("temperature", 1.0))
+        sure = sureness(signs(scores, temperature), decision.get("sureness", (0.0, 0.0, 0.0)))
+        shares = softmax(scores / temperature)
+        floor = float(decision.get("answer_from", 0.0))
+        words: Mapping[str, str] = decision.get("documents", {})
+        shown = min(int(decision.get("shown", _SHOWN)), len(outputs))
+        answers: list[dict[str, Any]] = []
+        for at, order in enumerate(_first(scores, shown)):
+            listed: list[dict[str, Any]] = []
+            for place in order.tolist():
+                entry: dict[str, Any] = {
+                    "id": outputs[place],
+                    "score": _shown(float(shares[at, place])),
+                }
+                if outputs[place] in words:
+                    entry["text"] = words[outputs[place]]
+                listed.append(entry)
+            failed, confidence = at in broken, 0.0 if at in broken else float(sure[at])
+            stands = confidence >= floor and not failed
+            answer: dict[str, Any] = {
+                "answer": listed[0]["id"] if stands else None,
+                "confidence": _shown(confidence),
+                "documents": listed,
+            }
+            if not stands:
+                answer["reason"] = (
+                    _BROKEN if failed else f"{_UNSURE} ({confidence:.2f} < {floor:.2f})"
+                )
+            answers.append(answer)
+        return answers
+
+    def brief(self, answer: Mapping[str, Any]) -> Brief:
+        text = self.target.text
+        said = None if answer["answer"] is None else text((answer["answer"],))
+        return Brief(said, text((answer["documents"][0]["id"],)), float(answer["confidence"]))
+
+    def likelihood(self, answer: Mapping[str, Any], target: Sequence[str]) -> float:
+        """Of a row with documents what their scores add up to; of one without, that it is none."""
+        if not target:
+            return 1.0 - float(answer["confidence"])
+        listed = {entry["id"]: float(entry["score"]) for entry in answer["documents"]}
+        left = max(1.0 - sum(listed.values()), 0.0) * _UNLISTED
+        return min(sum(listed.get(name, left) for name in target), 1.0)
+
+    def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        entry = {
+            "type": "object",
+            "properties": {
+                "id": {"type": "string"},
+                "score": share,
+                "text": {"type": "string"},
+            },
+            "required": ["id", "score"],
+        }
+        return {
+            "type": "object",
+            "properties": {
+                "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                "confidence": share,
+                "documents": {"type": "array", "items": entry},
+                "reason": {"type": "string"},
+            },
+            "required": ["answer", "confidence", "documents"],
+        }
+
+    def starters(self, proven: float, label: str) -> list[str]:
+        return [
+            f"- recall_at_5 >= {proven:.2f}",
+            "# - recall_at_1 >= 0.60",
+            "# - mrr >= 0.70",
+            '# - automation_rate[precision >= 0.95] >= 0.5   # the rest hears "I don\'t know"',
+        ]
+
+
+def listed(criteria: Sequence[Criterion]) -> int:
+    """Documents that an answer lists: as many as a criterion looks at, ten at least."""
+    ranks = [int(found[1]) for c in criteria if (found := _AT.search(c.metric))]
+    return min(max([_SHOWN, *ranks]), _MOST_SHOWN)
+
+
+def _first(scores: NDArray[np.float64], count: int) -> list[NDArray[np.intp]]:
+    """Of each row the places of its highest scores, the best first; of equals the first."""
+    found: list[NDArray[np.intp]] = []
+    for row in scores:
+        if count < len(row):
+            # Everything that is as high as the last one taken, so that of equals the first is kept.
+            floor = row[np.argpartition(-row, count - 1)[count - 1]]
+            places = np.flatnonzero(row >= floor)
+        else:
+            places = np.arange(len(row))
+        found.append(places[np.argsort(-row[places], kind="stable")][:count])
+    return found
+
+
+def _shown(probability: float) -> float:
+    """Six significant digits, not decimals: see text classification."""
+    return float(f"{probability:.6g}")

@@ -1,0 +1,249 @@
+"""The training half of retrieval: one encoder reads texts and documents, each alone.
+
+A row's loss tells its documents from those of the other rows of its batch, and from some that the
+untuned encoder took for them (mined hard negatives):
+
+    L = −log Σ_{k right} e^(s · q·d_k) / Σ_k e^(s · q·d_k),   k over the documents of the batch
+
+q and d of length 1, s learnt. A document stands in a batch once, however many of its rows do, and
+all documents that a row names count as right: so none is held against the row that it answers.
+
+van den Oord et al. 2018, https://arxiv.org/abs/1807.03748; Karpukhin et al. 2020, for negatives of
+the batch and mined ones, https://arxiv.org/abs/2004.04906
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from annotated_types import Ge, Le, Len
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sartor.core.protocols import Floats
+from sartor.tasks import TRAINERS
+from sartor.tasks._encoder.model import TextClassifier, load
+from sartor.tasks._encoder.one_text import OneText
+
+__all__ = ["Retrieval", "Retriever", "load", "served"]
+
+_ROWS = 32
+"""Documents that are encoded at a time."""
+_NONE = -1
+"""In a row of labels: no document."""
+
+
+class Passages(Protocol):
+    """Documents as token ids."""
+
+    def lengths(self) -> NDArray[np.int64]:
+        """(documents,) tokens."""
+        ...
+
+    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Ids and mask, (rows, tokens)."""
+        ...
+
+
+class Retriever(TextClassifier):
+    """A text classifier whose outputs are documents, which it reads itself while it is tuned.
+
+    In training mode it answers with vectors, not with logits: see `InBatch`. Whenever it has been
+    trained, the documents are read again before it answers.
+    """
+
+    passages: Passages | None = None
+    """The documents; None once they are all told, or where there is nothing to tune."""
+    stale = False
+
+    def __init__(
+        self,
+        encoder: PreTrainedModel,
+        outputs: int,
+        layers: Sequence[int],
+        head: Mapping[str, Any] = MappingProxyType({"kind": "index"}),
+    ) -> None:
+        super().__init__(encoder, outputs, layers, head)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (batch, documents); in training mode vectors (batch, width) of length 1."""
+        features = self.features(input_ids, attention_mask)
+        if self.training:
+            return self.head.embed(features)
+        if self.stale and self.passages is not None:
+            self.read_documents()
+        return self.head(features)
+
+    def train(self, mode: bool = True) -> "Retriever":
+        self.stale = self.stale or mode
+        return super().train(mode)
+
+    @torch.no_grad()
+    def read_documents(self) -> None:
+        """Set the documents' vectors to what the encoder makes of them now; in eval mode."""
+        assert self.passages is not None, "they are given before training"
+        order = np.argsort(self.passages.lengths(), kind="stable")
+        device = self.head.vectors.device
+        for start in range(0, len(order), _ROWS):
+            rows = order[start : start + _ROWS]
+            ids, mask = (part.to(device) for part in self.passages.batch(rows))
+            found = self.head.embed(self.features(ids, mask))
+            self.head.vectors[torch.from_numpy(rows).to(device)] = found
+        self.stale = False
+
+
+@dataclass(frozen=True, slots=True)
+class InBatch:
+    """The loss above, for `tune.api.Objective`.
+
+    Args:
+        passages: The documents.
+        scale: Logarithm of s, a parameter of the model's.
+    """
+
+    passages: Passages
+    scale: Tensor
+
+    def loss(self, model: nn.Module, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """Averaged over the rows that have a document; 0 where none has.
+
+        Args:
+            model: A `Retriever` in training mode, which may be wrapped.
+            inputs: Ids and mask of the texts, (batch, tokens).
+            labels: (batch, …) from `Retrieval.lesson`: documents that are right, and −2 − k for
+                document k that is a negative; −1 for nothing.
+        """
+        right, wrong = labels.clamp(min=_NONE), (-2 - labels).clamp(min=_NONE)
+        named = torch.cat([right, wrong], 1).unique()
+        columns = named[named >= 0]
+        queries = model(*inputs).float()
+        if not len(columns):
+            return queries.sum() * 0.0
+        batch = self.passages.batch(columns.cpu().numpy())
+        found = model(*(part.to(queries.device) for part in batch)).float()
+        logits = self.scale.exp() * (queries @ found.T)
+        told = (right.unsqueeze(2) == columns).any(1)
+        rows = told.any(1)
+        if not bool(rows.any()):
+            return logits.sum() * 0.0
+        logits, told = logits[rows], told[rows]
+        best = logits.masked_fill(~told, float("-inf")).logsumexp(1)
+        return (logits.logsumexp(1) - best).mean()
+
+
+@TRAINERS.add
+@dataclass(frozen=True, slots=True)
+class Retrieval(OneText):
+    """What the task adds to every method's settings."""
+
+    focal: ClassVar[float] = 0.0
+
+    layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
+    """Hidden states that are read, concatenated; negative counts from the top, 0 is the embedding
+    layer. Layers above the highest one read are not run."""
+    negatives: Annotated[int, Ge(0), Le(16)] = 2
+    """Hard negatives a row: the documents that the untuned encoder ranks highest among those that
+    are wrong. For methods that are descended on."""
+
+    def weights(self, truth: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
+        """(outputs,) ones: a document is no class that could be rare."""
+        return np.ones(outputs, np.float32)
+
+    def build(
+        self, encoder: PreTrainedModel, outputs: int, tokenizer: Tokenizer | None = None
+    ) -> Retriever:
+        """An encoder that answers with documents, none of which it has read yet."""
+        return Retriever(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+        """−log of the share of the right documents among all, averaged over rows that have one.
+
+        Args:
+            logits: (batch, documents).
+            labels: (batch, 1, most) right documents, then −1.
+            weights: (documents,), all 1.
+            smoothing: Share of the target spread over all documents.
+        """
+        shares, labels = logits.float().log_softmax(-1), labels[:, 0]
+        there = labels >= 0
+        rows = there.any(1)
+        if not bool(rows.any()):
+            return shares.sum() * 0.0
+        named = shares.gather(1, labels.clamp(min=0)).masked_fill(~there, float("-inf"))
+        right = named[rows].logsumexp(1)
+        return -((1 - smoothing) * right + smoothing * shares[rows].mean(1)).mean()
+
+    def lesson(
+        self,
+        model: Retriever,
+        passages: Passages,
+        seen: tuple[Floats, Floats],
+        truth: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], InBatch]:
+        """What the rows are taught by: labels with their negatives, and the loss that reads them.
+
+        Args:
+            model: From `build`; it keeps the documents, to read them while it is tuned.
+            passages: The documents.
+            seen: What the untuned encoder makes of the rows (rows, features) and of the documents
+                (documents, features).
+            truth: (rows, 1, most), from the task.
+        """
+        model.passages, model.stale = passages, True
+        right = truth[:, 0]
+        wrong = mined(*seen, right, self.negatives)
+        labels = np.concatenate([right, np.where(wrong >= 0, -2 - wrong, _NONE)], 1)
+        return labels, InBatch(passages, model.head.log_scale)
+
+
+def mined(
+    rows: Floats, documents: Floats, truth: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """(rows, count) the nearest wrong documents, nearest first; −1 where there are not so many.
+
+    Args:
+        rows: (rows, features).
+        documents: (documents, features).
+        truth: (rows, most) right documents, then −1.
+        count: Negatives a row.
+    """
+    found = np.full((len(rows), count), _NONE, np.int64)
+    if not count:
+        return found
+    middle = documents.mean(0)
+    vectors = _unit(documents - middle)
+    for start in range(0, len(rows), _ROWS):
+        part, right = rows[start : start + _ROWS], truth[start : start + _ROWS]
+        near = _unit(part - middle) @ vectors.T
+        at, column = np.nonzero(right >= 0)
+        near[at, right[at, column]] = -np.inf
+        most = min(count, near.shape[1])
+        order = np.argsort(-near, axis=1, kind="stable")[:, :most]
+        there = np.isfinite(np.take_along_axis(near, order, 1))
+        found[start : start + _ROWS, :most] = np.where(there, order, _NONE)
+    return found
+
+
+class _Embedding(nn.Module):
+    """Texts to vectors: what is exported, since the documents lie beside the graph."""
+
+    def __init__(self, model: TextClassifier) -> None:
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.model.head.embed(self.model.features(input_ids, attention_mask))
+
+
+def served(model: TextClassifier) -> nn.Module:
+    """The part of a loaded model that its graph holds."""
+    return _Embedding(model).eval()
+
+
+def _unit(rows: Floats) -> Floats:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
