@@ -2,32 +2,41 @@
 
 One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
 n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}, where
-answers are documents {"documents": […], …}, their ids with the best first; [] is an abstention.
+its parts have labels {"entities": [{"start": …, "end": …, "label": …}]}, and where answers are
+documents {"documents": […], …}, their ids with the best first; [] is an abstention.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
-from sartor.core.types import Examples, TargetKind, answer_key
+from sartor.core.types import VALUE, Examples, TargetKind, answer_key
 from sartor.judge.alpha import two_sided
 from sartor.judge.api import Subject
 from sartor.judge.intervals import bootstrap
 from sartor.judge.statistic import difference
 from sartor.judge.verdicts import RowsBehind, gather
 from sartor.need.criterion import Criterion
+from sartor.tasks import Unreadable, read_answer
+from sartor.tasks._target.spans import Spans
 
 _LINE_BYTES = 1_000_000
 _FILE_BYTES = 2_000_000_000
 _SHOWN = 5
-_LABEL = '"refund"'
 _LABELS = '["refund", "late"]'
-_EXAMPLES = {"labels": _LABELS, "documents": _LABELS, "value": "3.5"}
+_EXAMPLES = {
+    "label": '"refund"',
+    "labels": _LABELS,
+    "documents": _LABELS,
+    VALUE: "3.5",
+    "entities": '[{"start": 0, "end": 5, "label": "city"}]',
+}
 
 
 class _Line(BaseModel):
@@ -42,6 +51,7 @@ class _Line(BaseModel):
     low: float | None = None
     high: float | None = None
     documents: list[str] | None = None
+    entities: list[Any] | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -78,8 +88,8 @@ def read_predictions(
     Args:
         path: JSON Lines, UTF-8.
         examples: The rows that were answered.
-        outputs: The labels; any other is refused with the near miss.
-        target: The form of the answers, and the key that every line has.
+        outputs: The labels that there are; any other is refused with the near miss.
+        target: The form of the answers; every line has its key.
 
     Raises:
         DataError: If a line is no such object, or the lines and the examples do not match.
@@ -89,7 +99,7 @@ def read_predictions(
         if key not in line.model_fields_set:
             raise DataError(
                 f"{path}, line {number:,}: {key}: Field required.",
-                fix=f'write e.g. {{"id": "7", "{key}": {_EXAMPLES.get(key, _LABEL)}}}.',
+                fix=f'write e.g. {{"id": "7", "{key}": {_EXAMPLES[key]}}}.',
             )
         _known(path, number, line, outputs)
     with_id = [line for _, line in lines if line.id is not None]
@@ -99,6 +109,8 @@ def read_predictions(
             fix="give every line an id, or none and keep the order of the rows.",
         )
     ordered = _by_id(path, lines, examples) if with_id else _in_order(path, lines, examples)
+    if target == "spans":
+        return _parts(path, ordered, examples, outputs)
     return [_FORMS.get(target, _answer)(line) for line in ordered]
 
 
@@ -213,6 +225,27 @@ def _in_order(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples
             fix="write one line a row, in their order, or give each line the id of its row.",
         )
     return [line for _, line in lines]
+
+
+def _parts(
+    path: Path, lines: Sequence[_Line], examples: Examples, outputs: Sequence[str]
+) -> list[dict[str, object]]:
+    """Labelled parts, held against the texts that they are of."""
+    form, found = Spans(), list[dict[str, object]]()
+    for line, name, text in zip(lines, examples.ids, examples.texts, strict=True):
+        cell = json.dumps(line.entities or [])
+        try:
+            spans = form.value(read_answer(form, cell, (), text, str))
+        except Unreadable as error:
+            place = f"{path}, the answer to row {name}"
+            raise DataError(f"{place}: {error.what}.", fix=f"{error.fix}.") from None
+        if strange := next((span.label for span in spans if span.label not in outputs), None):
+            raise DataError(
+                f"{path}, the answer to row {name}: no label is called {strange!r}.",
+                fix=near_miss(strange, outputs),
+            )
+        found.append({"entities": [span._asdict() for span in spans]})
+    return found
 
 
 def _set(line: _Line) -> dict[str, object]:

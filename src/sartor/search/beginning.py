@@ -23,6 +23,7 @@ from sartor.data.profile import (
 )
 from sartor.data.read import read
 from sartor.data.table import Columns, Table, texts_of
+from sartor.data.words import join_words
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS, Listed, Task

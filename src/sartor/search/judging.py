@@ -196,8 +196,9 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     with Store.open(place.store) as store:
         test, outputs = held_out(need, need_file.parent, store)
         _bind(need, str(need_file), outputs, test)
-        kind = target_kind(TASKS.get(need.task)())
-        rival = _subject(need, test, outputs, read_predictions(answers, test, outputs, kind))
+        task = TASKS.get(need.task)()
+        told = read_predictions(answers, test, task.labels(outputs), target_kind(task))
+        rival = _subject(need, test, outputs, told)
         look = Ledger(store, _now).look(
             # A rival's looks say nothing of our bundles: they are counted apart.
             row_set(test, need, book="rival"),

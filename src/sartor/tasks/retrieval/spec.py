@@ -154,6 +154,7 @@ class Retrieval:
             logits: (rows, documents).
             outputs: Ids of the documents.
             decision: From `settle`; with `documents`, id to words, an answer quotes them.
+            texts: Not read.
 
         Returns:
             One mapping a row: `answer` (an id or None), `confidence`, `documents` (id and score of
