@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from sartor.core.events import silent
 from sartor.core.types import Candidate
 from sartor.search.retraining import Retraining
+from sartor.serve.graph import Graph
+from sartor.serve.reading import Reader
+from sartor.serve.session import Session
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, NothingToShrink
 from sartor.shrink.export import to_onnx
 from sartor.shrink.parity import of_numbers
 from sartor.tasks.text_regression.train import load
-from sartor.testing.workbench import LENGTH, answers, rows
+from sartor.testing.workbench import LENGTH, rows
 from sartor.tune.fit import TuneOptions, Tuner
 from tests.tune.killed import NoFeatures, tiny_backbone
 
@@ -34,7 +38,11 @@ TRUTH = np.array(HELD.target)
 
 
 def numbers(form, texts):
-    return answers(form, texts)[:, :1]
+    tokenizer = Tokenizer.from_file(str(form.tokenizer))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LENGTH)
+    reader = Reader(tokenizer, whole=None, prefix="", windows=None, room=LENGTH, pad=0)
+    return Graph(Session.open(form.graph, 1), reader, len(OUTPUTS)).logits(texts)
 
 
 @pytest.fixture(scope="module")
