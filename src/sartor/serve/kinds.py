@@ -27,3 +27,8 @@ def agrees(runtime: Runtime, label: str | None, answer: Mapping[str, Any]) -> bo
     if runtime.target != VALUE or label is None or answer[VALUE] is None:
         return runtime.brief(answer).label == label
     return answer["low"] <= float(label) <= answer["high"]
+
+
+def offered(target: str) -> list[str]:
+    """Names of a model's outputs in the protocol v2, by the key of its answers."""
+    return ["label", "values" if target == VALUE else "probabilities"]

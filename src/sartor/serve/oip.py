@@ -18,12 +18,11 @@ from starlette.responses import Response
 import sartor
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
-from sartor.core.types import VALUE
 from sartor.serve.answering import About, Answered, Answering
 from sartor.serve.batcher import Answer
 from sartor.serve.bodies import parse
 from sartor.serve.exchange import Exchange
-from sartor.serve.kinds import ENDS, labels_of
+from sartor.serve.kinds import ENDS, labels_of, offered
 from sartor.serve.oip_bodies import InferenceRequest, RequestInput
 from sartor.serve.replies import reply
 from sartor.serve.routes import Endpoint
@@ -166,11 +165,6 @@ def _values(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
     data = [answer[end] or 0.0 for answer in answers for end in ENDS]
     shape = [len(answers), len(ENDS)]
     return {"name": "values", "shape": shape, "datatype": _DATATYPES["values"], "data": data}
-
-
-def offered(target: str) -> list[str]:
-    """Names of the outputs of a model, by the key of its answers."""
-    return ["label", "values" if target == VALUE else "probabilities"]
 
 
 _OUTPUTS: dict[str, Callable[[Sequence[Answer], Runtime], dict[str, Any]]] = {

@@ -28,6 +28,7 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
+from sartor.serve.kinds import offered
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -200,7 +201,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = list(facts.inputs)
     tensor["datatype"]["enum"] = ["BYTES"]
-    schemas["RequestOutput"]["properties"]["name"]["enum"] = oip.offered(facts.target)
+    schemas["RequestOutput"]["properties"]["name"]["enum"] = offered(facts.target)
     values = {"name": facts.name, "version": facts.version}
     for path, methods in content["paths"].items():
         for operation in methods.values():
