@@ -74,7 +74,7 @@ def test_numbers_are_drawn_against_the_truth_with_what_is_left_between(language,
     ]
     page = render({**full_result(), "numbers": rows}, language=language)
     assert said in page
-    assert page.count('class="row') == 20
+    assert page.count('class="point') == 20
     found = residuals([Numbered(**row) for row in rows])
     assert [part.rows for part in found] == [4, 4, 4, 4, 4]
     assert (found[0].mean, found[-1].mean, found[-1].size) == (0.5, -3.0, 3.0)
