@@ -230,3 +230,16 @@ def test_another_ending_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match=r"'c\.xlsx' ends in neither"):
         write_dataset([], tmp_path / "c.xlsx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corrected_number_agrees_where_it_lies_in_the_interval(store: Store):
+    for request, value in (("a", 3.0), ("b", 5.0), ("c", None)):
+        ends = dict.fromkeys(("low", "high")) if value is None else {"low": 2.0, "high": 6.0}
+        answer = {"value": value, **ends, "coverage": 0.9}
+        serve(store, request, "", label=None if value is None else f"{value:g}", answer=answer)
+    for request, right in (("a", "5.5"), ("b", "9"), ("c", "1")):
+        say(store, request, right)
+    found = summary(store)
+    assert (found.said.n, found.said.agreed, found.abstained) == (3, 1, 1)
+    assert found.distance == pytest.approx((2.5 + 4) / 2)
+    assert (found.by_class, found.confused, found.new_labels) == ((), (), ())

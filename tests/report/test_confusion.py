@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sartor.report.answers import Confusion, Numbered
 from sartor.report.confusion import MOST_LABELS, matrix
+from sartor.report.numbers import plot, residuals
 from sartor.report.page import render
-from sartor.report.result import Confusion
 from tests.report.samples import full_result
 
 
@@ -61,3 +62,22 @@ def test_labels_of_rows_with_several_are_counted_one_by_one(language, said):
     for share in ("0.80", "0.60", "0.69"):
         assert f"<td>{share}</td>" in page
     assert page.count("<td>–</td>") == 3
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "answer less truth"), ("zh", "回答减真实值")]
+)
+def test_numbers_are_drawn_against_the_truth_with_what_is_left_between(language, said):
+    rows = [
+        {"truth": t, "said": t + (0.5 if t < 5 else -3), "low": t - 0.5, "high": t + 1.0}
+        for t in map(float, range(20))
+    ]
+    page = render({**full_result(), "numbers": rows}, language=language)
+    assert said in page
+    assert page.count('class="point') == 20
+    found = residuals([Numbered(**row) for row in rows])
+    assert [part.rows for part in found] == [4, 4, 4, 4, 4]
+    assert (found[0].mean, found[-1].mean, found[-1].size) == (0.5, -3.0, 3.0)
+    assert all(part.inside == 1.0 for part in found)
+    assert residuals([]) == []
+    assert plot([]) is None

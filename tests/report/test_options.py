@@ -37,6 +37,16 @@ def test_whatever_is_left_out_is_beaten_by_what_stays_and_what_stays_by_nothing(
             assert not as_good(one, other) or as_good(other, one)
 
 
+def test_where_less_is_better_the_lowest_score_stays():
+    options = [
+        Option(1, "small", "artefact", 0.9, False, 1.0, 1.0),
+        Option(2, "worse", "artefact", 1.2, False, 2.0, 2.0),
+        Option(3, "best", "artefact", 0.4, False, 3.0, 3.0),
+    ]
+    assert [o.number for o in front(options, less=True)] == [1, 3]
+    assert [o.number for o in front(options)] == [1, 2]
+
+
 def test_the_smallest_comes_first():
     options = [
         Option(1, "large", "artefact", 0.9, False, 80.0, None),

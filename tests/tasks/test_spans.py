@@ -1,4 +1,4 @@
-"""Labelled parts in cells: what is read, what is refused and with which words, and where they end up."""
+"""Labelled parts in cells: what is read, what is refused in which words, where they end up."""
 
 import json
 

@@ -87,6 +87,23 @@ def test_the_loss_is_the_one_computed_by_hand():
     assert float(found) == pytest.approx((0.25 * kl[0] + kl[1]) / 2 + 0.75 * own / 2, abs=1e-6)
 
 
+def test_the_loss_of_numbers_is_the_one_computed_by_hand():
+    logits = torch.tensor([[1.0], [0.0], [4.0]])
+    teacher = np.array([[2.0], [-1.0], [5.0]], np.float32)
+    found = Taught(
+        # A target of −1 is a number; a row without one is NaN.
+        np.array([3.0, -1.0, np.nan], np.float32),
+        teacher,
+        1,
+        Distillation(teacher_share=0.25),
+        lambda z, y: ((z[:, 0] - y) ** 2).mean(),
+    )(logits, torch.tensor([0, 1, 2]))
+    apart = np.array([1.0, 1.0, 1.0]) / teacher.var()
+    own = (4.0 + 1.0) / 2
+    wanted = (0.25 * apart[0] + 0.25 * apart[1] + apart[2]) / 3 + 0.75 * 2 / 3 * own
+    assert float(found) == pytest.approx(wanted, rel=1e-6)
+
+
 @given(st.integers(0, 10_000), st.floats(0.5, 8), st.floats(0, 1))
 @settings(max_examples=25, deadline=None)
 def test_the_gradient_is_that_of_finite_differences(seed: int, temperature: float, share: float):

@@ -22,3 +22,8 @@ def agrees(runtime: Runtime, label: str | None, answer: Mapping[str, Any]) -> bo
     if runtime.target != VALUE or label is None or answer[VALUE] is None:
         return runtime.brief(answer).label == label
     return answer["low"] <= float(label) <= answer["high"]
+
+
+def offered(target: str) -> list[str]:
+    """Names of the Open Inference Protocol's outputs of a model, by the key of its answers."""
+    return ["label", {VALUE: "values", "entities": "confidence"}.get(target, "probabilities")]

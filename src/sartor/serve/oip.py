@@ -19,12 +19,11 @@ from starlette.responses import Response
 import sartor
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
-from sartor.core.types import VALUE
 from sartor.serve.answering import About, Answered, Answering
 from sartor.serve.batcher import Answer
 from sartor.serve.bodies import parse
 from sartor.serve.exchange import Exchange
-from sartor.serve.kinds import ENDS
+from sartor.serve.kinds import ENDS, offered
 from sartor.serve.oip_bodies import InferenceRequest, RequestInput
 from sartor.serve.replies import reply
 from sartor.serve.routes import Endpoint
@@ -201,11 +200,6 @@ _OUTPUTS = {
         _Output("confidence", "FP32", _confidence),
     )
 }
-
-
-def offered(target: str) -> list[str]:
-    """Names of the outputs of a model, by the key of its answers."""
-    return ["label", {VALUE: "values", "entities": "confidence"}.get(target, "probabilities")]
 
 
 def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
-from sartor.serve.oip import offered
+from sartor.serve.kinds import offered
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",

@@ -12,6 +12,9 @@ from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.unrolled import MOST, ReadsPieces, Unrolled
 
+_DESCENDED = {"focal": "cross-entropy", "huber": "least squares"}
+"""Settings of tasks that only descending minds, and what a closed form minimises in their place."""
+
 
 def fit_closed(job: Job, source: FeatureSource, descriptions: Mapping[str, str]) -> Result:
     """Fit one candidate and build its model."""
@@ -89,11 +92,12 @@ def _fitted(method: ClosedForm, frozen: Frozen, points: Sequence[Point]) -> Sequ
 
 def _point(job: Job) -> Point:
     task = job.settings.task
-    if task.focal:
-        raise SettingError(
-            f"focal={task.focal}, but a head is fitted in closed form, by cross-entropy.",
-            fix="leave focal out, or choose a method that is descended on, such as lora.",
-        )
+    for name, how in _DESCENDED.items():
+        if value := getattr(task, name, 0.0):
+            raise SettingError(
+                f"{name}={value}, but a head is fitted in closed form, by {how}.",
+                fix=f"leave {name} out, or choose a method that is descended on, such as lora.",
+            )
     weights = task.weights(job.truth(job.train), len(job.outputs))
     layers = task.resolve(job.backbone.layers)
     return Point(job.settings.method, layers, tuple(weights.tolist()), job.candidate.seed)

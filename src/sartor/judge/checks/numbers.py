@@ -27,6 +27,7 @@ from sartor.tasks._target.number import number_of
 
 _DRAWN = 400
 """Rows that a page can show."""
+_DRAWN_AS = ("truth", "said", "low", "high")
 _UNITS = ("mae", "rmse", "interval_width")
 _SIGNED = ("pearson", "spearman", "r2")
 _INTERVALS = ("coverage", "interval_width")
@@ -68,29 +69,26 @@ class Numbers:
 
 def values(subject: Subject, truth: Floats) -> Floats:
     """(rows,) what was answered; the truth's mean where nothing was."""
-    said = [answer.get("value") for answer in subject.answers]
+    said = [_number(answer, "value") for answer in subject.answers]
     blank = float(truth.mean()) if len(truth) else 0.0
-    return np.array([blank if v is None else float(str(v)) for v in said], np.float64)
+    return np.array([blank if number is None else number for number in said], np.float64)
 
 
 def numbered(subject: Subject) -> list[dict[str, float]]:
     """Rows that were answered, with truth, answer and interval, as JSON; at most some hundreds."""
-    answered = [
-        (truth, answer)
-        for truth, answer in zip(subject.examples.target, subject.answers, strict=True)
-        if answer.get("value") is not None and answer.get("low") is not None
-    ]
+    answered: list[dict[str, float]] = []
+    for truth, answer in zip(subject.examples.target, subject.answers, strict=True):
+        ends = [_number(answer, key) for key in ("value", "low", "high")]
+        there = [end for end in ends if end is not None]
+        if len(there) == len(ends):
+            answered.append(dict(zip(_DRAWN_AS, (float(truth), *there), strict=True)))
     # Evenly over the rows, whose order says nothing.
-    step = max(1, -(-len(answered) // _DRAWN))
-    return [
-        {
-            "truth": float(truth),
-            "said": float(str(answer["value"])),
-            "low": float(str(answer["low"])),
-            "high": float(str(answer["high"])),
-        }
-        for truth, answer in answered[::step]
-    ]
+    return answered[:: max(1, -(-len(answered) // _DRAWN))]
+
+
+def _number(answer: Mapping[str, object], key: str) -> float | None:
+    found = answer.get(key)
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _of_values(metric: str, truth: Floats, said: Floats) -> Statistic:
@@ -105,14 +103,14 @@ def _of_values(metric: str, truth: Floats, said: Floats) -> Statistic:
 def _of_intervals(metric: str, subject: Subject, truth: Floats) -> Statistic:
     ends = np.empty((len(subject.answers), 2))
     for row, answer in enumerate(subject.answers):
-        low, high = answer.get("low"), answer.get("high")
+        low, high = _number(answer, "low"), _number(answer, "high")
         if answer.get("value") is not None and (low is None or high is None):
             raise CannotMeasure(
                 f"{metric} needs intervals, and answer {row + 1:,} has none.",
                 fix='add "low" and "high" to every answer, or leave this criterion out.',
             )
         # No answer is no interval: it holds nothing, and is as wide as the answered ones.
-        ends[row] = (np.nan, np.nan) if low is None else (float(str(low)), float(str(high)))
+        ends[row] = np.nan if low is None else low, np.nan if high is None else high
     if metric == "coverage":
         return proportion((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
     widths = ends[:, 1] - ends[:, 0]

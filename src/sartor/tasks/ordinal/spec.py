@@ -34,7 +34,7 @@ class Ordinal(TextClassification):
         return Roles(inputs={"text": "text"}, targets={"label": "level"})
 
     @property
-    def target(self) -> Level:  # type: ignore[override]  # both are targets of one label
+    def target(self) -> Level:
         return Level()
 
     def outputs(self, examples: Examples, declared: Sequence[str] | None) -> list[str]:

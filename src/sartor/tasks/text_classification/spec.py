@@ -20,7 +20,7 @@ from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Bound, Criterion
-from sartor.tasks import TASKS, Brief
+from sartor.tasks import TASKS, Brief, Target
 from sartor.tasks._target.one_label import OneLabel
 from sartor.tasks.text_classification.settling import fit_weights, pick_threshold
 
@@ -39,7 +39,7 @@ class TextClassification:
         return Roles(inputs={"text": "text"}, targets={"label": "label"})
 
     @property
-    def target(self) -> OneLabel:
+    def target(self) -> Target:
         return OneLabel()
 
     def outputs(self, examples: Examples, declared: Sequence[str] | None) -> list[str]:

@@ -43,11 +43,6 @@ class TextRegression(OneText):
     """Deviations of the numbers beyond which an error counts as a line, so that few far ones do not
     rule the rest; 0 is the square throughout. For methods that are descended on."""
 
-    @property
-    def focal(self) -> float:
-        """No rows are sure: nothing to focus away from."""
-        return 0.0
-
     def weights(self, truth: NDArray[Any], outputs: int) -> NDArray[np.float32]:
         """(outputs,) 1 / s, which brings errors to the loss's unit.
 
