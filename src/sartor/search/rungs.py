@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
@@ -25,12 +25,15 @@ from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
 
-def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str]:
+def method_order(
+    wanted: Sequence[str] | None, *, llm: bool = False, task: str = "text_classification"
+) -> list[str]:
     """Methods to climb: the need's own list in its order, else the default ladder.
 
     Args:
         wanted: Names, or None.
         llm: Whether there is a language model to ask; without one the default ladder asks none.
+        task: Name in the tasks registry: labels and documents have ladders of their own.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -41,7 +44,13 @@ def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str
             METHODS.get(name)
         return named
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
-    usable = [n for n, m in places.items() if m.rung is not None and (llm or m.reads != "answers")]
+    usable = [
+        name
+        for name, method in places.items()
+        if method.rung is not None
+        and (llm or method.reads != "answers")
+        and not _of_other_answers(name, task)
+    ]
     return sorted(usable, key=lambda n: places[n].rung)
 
 
@@ -187,14 +196,22 @@ def build_rungs(
 
 def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
-    kinds, found = TASKS.get(task)().roles.targets.values(), METHODS.get(method)
-    ranks, reads = isinstance(found, Ranks), cast("Any", found).reads
-    if "documents" in kinds and not ranks and reads != "tokens":
-        return f"{method} learns labels by their rows, and {task} finds documents by their words"
-    if ranks and "documents" not in kinds:
-        return f"{method} finds documents, and {task} has none"
-    if isinstance(found, OneLabelOnly) and "label" not in kinds:
+    if why := _of_other_answers(method, task):
+        return why
+    one_label = "label" in TASKS.get(task)().roles.targets.values()
+    if isinstance(METHODS.get(method), OneLabelOnly) and not one_label:
         return f"{method} is for tasks of one label a row, and {task} is none"
+    return ""
+
+
+def _of_other_answers(method: str, task: str) -> str:
+    """Why a method of labels cannot find documents, or one of documents labels; "" where it can."""
+    found: Any = METHODS.get(method)
+    documents = "documents" in TASKS.get(task)().roles.targets.values()
+    if documents and not isinstance(found, Ranks) and found.reads != "tokens":
+        return f"{method} learns labels by their rows, and {task} finds documents by their words"
+    if isinstance(found, Ranks) and not documents:
+        return f"{method} finds documents, and {task} has none"
     return ""
 
 

@@ -107,12 +107,12 @@ class Whole:
 
     @property
     def one_label(self) -> bool:
-        """Whether its outputs compete; else each is a yes or no of its own."""
+        """Whether a row has one label among few that compete."""
         return "label" in TASKS.get(self.bench.task)().roles.targets.values()
 
     def said(self, logits: Tensor) -> Tensor:
         """(rows, answers) log-probabilities of all answers there are to its questions."""
-        if self.one_label:
+        if "labels" not in TASKS.get(self.bench.task)().roles.targets.values():
             return logits.log_softmax(-1)
         return torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
 
