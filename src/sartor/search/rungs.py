@@ -208,7 +208,8 @@ def _of_other_answers(method: str, task: str) -> str:
     """Why a method of labels cannot find documents, or one of documents labels; "" where it can."""
     found: Any = METHODS.get(method)
     documents = "documents" in TASKS.get(task)().roles.targets.values()
-    if documents and not isinstance(found, Ranks) and found.reads != "tokens":
+    learns = found.reads in ("tokens", "states")
+    if documents and not isinstance(found, Ranks) and not learns:
         return f"{method} learns labels by their rows, and {task} finds documents by their words"
     if isinstance(found, Ranks) and not documents:
         return f"{method} finds documents, and {task} has none"
