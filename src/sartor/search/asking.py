@@ -53,7 +53,9 @@ def check_key(need: Need) -> None:
         UnknownName: If the need names a method that does not exist.
     """
     llm = need.prefer.llm_url
-    if llm is not None and any(map(asks, method_order(need.prefer.methods, llm=True))):
+    if llm is not None and any(
+        map(asks, method_order(need.prefer.methods, llm=True, task=need.task))
+    ):
         Chat(llm.url, llm.model, llm.key)
 
 

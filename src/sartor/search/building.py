@@ -88,7 +88,9 @@ class Builder:
         if not finds_documents(need.task):
             return None
         passage = str(manifest.lineage.get(PASSAGE, ""))
-        words, stage = need.data.label_descriptions, self.workshop.stage
+        told, stage = need.data.label_descriptions, self.workshop.stage
+        # An earlier bundle's outputs stand in their own order.
+        words = {name: told[name] for name in manifest.outputs}
         return Indexing(words, passage, manifest, self.text, stage, self.scratch)
 
     def _made(self, best: Tried) -> Built:

@@ -34,6 +34,8 @@ from sartor.tasks.retrieval.spec import listed
 
 PASSAGE = "passage"
 """In a manifest's lineage, what is put before every document: they may be read again."""
+_MOST_CELLS = 500_000_000
+"""Similarities of training rows to documents: 2 GB."""
 Content = Mapping[str, Path]
 """Name of a content file of a bundle to where it lies."""
 Stage = Callable[[str, str, Callable[[Path], None]], Path]
@@ -120,6 +122,22 @@ def plainly(need: Need) -> dict[str, Any]:
     if finds_documents(need.task):
         found["data"] |= {"labels": None, "label_descriptions": {}}
     return found
+
+
+def refuse_too_many(need: Need, rows: int) -> None:
+    """Refuse a base whose similarities to all training rows no memory would hold.
+
+    Raises:
+        DataError: With both numbers.
+    """
+    count = len(need.data.label_descriptions)
+    if finds_documents(need.task) and rows * count > _MOST_CELLS:
+        raise DataError(
+            f"{rows:,} training rows and {count:,} documents make {rows * count / 1e6:,.0f} million"
+            f" similarities, more than {_MOST_CELLS / 1e6:,.0f} million.",
+            fix="learn from fewer rows, or from a part of the base: `sartor bundle reindex` puts"
+            " the whole base into the bundle afterwards.",
+        )
 
 
 def sources_of(need: Need) -> dict[str, str]:

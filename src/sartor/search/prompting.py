@@ -39,7 +39,7 @@ def find_local(need: Need, root: Path, emit: Emit) -> Backbone | None:
     llm = need.prefer.llm
     if not isinstance(llm, LocalLlm):
         return None
-    if not any(map(asks, method_order(need.prefer.methods, llm=True))):
+    if not any(map(asks, method_order(need.prefer.methods, llm=True, task=need.task))):
         return None
     try:
         found = find_backbone(llm.local, root=root, emit=emit, kind="llm")

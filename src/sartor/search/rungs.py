@@ -27,12 +27,15 @@ from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
 
-def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str]:
+def method_order(
+    wanted: Sequence[str] | None, *, llm: bool = False, task: str = "text_classification"
+) -> list[str]:
     """Methods to climb: the need's own list in its order, else the default ladder.
 
     Args:
         wanted: Names, or None.
         llm: Whether there is a language model to ask; without one the default ladder asks none.
+        task: Name in the tasks registry: labels and documents have ladders of their own.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -43,7 +46,13 @@ def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str
             METHODS.get(name)
         return named
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
-    usable = [n for n, m in places.items() if m.rung is not None and (llm or m.reads != "answers")]
+    usable = [
+        name
+        for name, method in places.items()
+        if method.rung is not None
+        and (llm or method.reads != "answers")
+        and not _of_other_answers(name, task)
+    ]
     return sorted(usable, key=lambda n: places[n].rung)
 
 
@@ -197,13 +206,10 @@ def build_rungs(
 
 def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
+    if why := _of_other_answers(method, task):
+        return why
     (kind,) = TASKS.get(task)().roles.targets.values()
     found: Any = METHODS.get(method)
-    ranks = isinstance(found, Ranks)
-    if kind == "documents" and not ranks and found.reads != "tokens":
-        return f"{method} learns labels by their rows, and {task} finds documents by their words"
-    if ranks and kind != "documents":
-        return f"{method} finds documents, and {task} has none"
     if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
     if isinstance(found, ReadsNames) and kind == "number":
@@ -211,6 +217,18 @@ def unfit(method: str, task: str) -> str:
     # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
     if by_piece(task) and found.reads == "activations" and not isinstance(found, MindsPieces):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
+    return ""
+
+
+def _of_other_answers(method: str, task: str) -> str:
+    """Why a method of labels cannot find documents, or one of documents labels; "" where it can."""
+    found: Any = METHODS.get(method)
+    documents = "documents" in TASKS.get(task)().roles.targets.values()
+    learns = found.reads in ("tokens", "states")
+    if documents and not isinstance(found, Ranks) and not learns:
+        return f"{method} learns labels by their rows, and {task} finds documents by their words"
+    if isinstance(found, Ranks) and not documents:
+        return f"{method} finds documents, and {task} has none"
     return ""
 
 

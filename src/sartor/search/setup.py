@@ -31,7 +31,7 @@ from sartor.search.assess import Held, target_kind
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
-from sartor.search.documents import sources_of
+from sartor.search.documents import refuse_too_many, sources_of
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
@@ -95,7 +95,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     need, store, emit = desk.need, desk.store, desk.emit
     task = TASKS.get(need.task)()
     # A name that nobody knows is told before anything is read.
-    methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None)
+    methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None, task=need.task)
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
@@ -114,6 +114,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
+    refuse_too_many(need, len(rows.train))
     columns = gathered.columns
     seen = profile(gathered.table.frame, list(columns.inputs.values()), columns.label)
     outputs = tuple(task.outputs(rows.train, need.data.labels))

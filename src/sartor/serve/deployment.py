@@ -26,6 +26,7 @@ from sartor.core.errors import DeploymentError, SettingError, WorkspaceError
 from sartor.core.hashing import digest
 from sartor.core.near import near_miss
 from sartor.core.tables import now
+from sartor.tasks import TASKS, Listed
 
 HISTORY, REPORTS = "history.jsonl", "servers"
 MOST_PREVIOUS = 10
@@ -248,8 +249,12 @@ def _is_utf8(path: str) -> bool:
 
 
 def contract(manifest: Manifest) -> str:
-    """Digest of what clients rely on; the order of labels is not part of it."""
-    return digest(manifest.task, manifest.inputs, sorted(manifest.outputs))
+    """Digest of what clients rely on; the order of labels is not part of it.
+
+    Documents are quoted, and nobody relies on which there are.
+    """
+    listed = isinstance(TASKS.get(manifest.task)().target, Listed)
+    return digest(manifest.task, manifest.inputs, [] if listed else sorted(manifest.outputs))
 
 
 def _changed(before: Change | None, step: Step) -> Change:

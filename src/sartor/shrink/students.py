@@ -113,18 +113,19 @@ class Whole:
 
     @property
     def one_label(self) -> bool:
-        """Whether its outputs compete; else each is a yes or no, or a number, of its own."""
+        """Whether a row has one label among few that compete."""
         return any(map(one_label, TASKS.get(self.bench.task)().roles.targets.values()))
 
     def apart(self, wanted: Tensor, found: Tensor) -> float:
         """How far the answers of (rows, outputs) logits lie from the wanted ones: mean KL in nats;
         of numbers the mean square, in variances of the wanted ones."""
-        if "number" in TASKS.get(self.bench.task)().roles.targets.values():
+        (kind,) = TASKS.get(self.bench.task)().roles.targets.values()
+        if kind == "number":
             return float((wanted - found).pow(2).mean() / wanted.var().clamp(min=1e-12))
         wanted, found = (
-            logits.log_softmax(-1)
-            if self.one_label
-            else torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
+            torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
+            if kind == "labels"
+            else logits.log_softmax(-1)
             for logits in (wanted, found)
         )
         return float((wanted.exp() * (wanted - found)).sum(1).mean())

@@ -95,7 +95,8 @@ def _trainee(
     job: Job, model: TextClassifier, tokens: tuple[Inputs, Inputs], source: StateSource
 ) -> Iterator[tuple[nn.Module, tuple[Inputs, Inputs], int]]:
     """What the loop trains, what it reads (training and validation rows), and its layers."""
-    if job.settings.method.reads == "states":
+    # A document passes through all layers: texts must come the same way.
+    if job.settings.method.reads == "states" and not isinstance(job.settings.task, Teaches):
         with upper_part(job, model, source) as (upper, states):
             yield upper, states, upper.depth
     else:
