@@ -120,7 +120,7 @@ def test_the_news_are_converted_with_names_in_one_piece():
     spec = importlib.util.spec_from_file_location("convert", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    line = "19980101-01-001-002/m  江/nr  泽民/nr  在/p  [中国/ns  科学院/n]nt  说/v  ，/w  李/nr  鹏/nr"
+    line = "19980101-01-001-002/m 江/nr 泽民/nr 在/p [中国/ns 科学院/n]nt 说/v ，/w 李/nr 鹏/nr"
     text, entities = module.entities_of(line)
     assert [(text[e["start"] : e["end"]], e["label"]) for e in entities] == [
         ("江泽民", "person"),

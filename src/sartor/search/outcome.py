@@ -23,7 +23,7 @@ from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
 from sartor.search.artefacts import Artefact
-from sartor.search.assess import Held, of_the_artefact
+from sartor.search.assess import Held, of_the_artefact, target_kind
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
@@ -342,6 +342,14 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     return {}
 
 
+def _readable(task: Task, answer: str, text: str) -> str:
+    """The text of an answer as a person reads it: places in a row's text as what stands there."""
+    if target_kind(task) != "spans":
+        return answer
+    spans = task.target.value(answer)
+    return ", ".join(f"{text[span.start : span.end]} ({span.label})" for span in spans) or "–"
+
+
 def _errors(
     task: Task, test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
 ) -> list[dict[str, Any]]:
@@ -353,8 +361,8 @@ def _errors(
         {
             "id": str(row),
             "text": shown(text)[:500],
-            "label": label,
-            "answer": brief.best,
+            "label": _readable(task, label, shown(text)),
+            "answer": _readable(task, brief.best, shown(text)),
             "confidence": brief.confidence,
         }
         for row, text, label, brief in zip(ids, test.texts, truth, said, strict=True)
