@@ -184,3 +184,33 @@ def test_the_exported_graph_answers_as_the_model_does(tuner, backbone, tmp_path:
         (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         with torch.no_grad():
             np.testing.assert_allclose(found, model(ids, mask).numpy(), atol=1e-4)
+
+
+def test_consistency_counts_pieces_and_mixup_refuses_them():
+    from sartor.core.errors import SettingError
+    from sartor.tasks.token_classification.train import TokenClassification as Trainer
+    from sartor.tune.regularise.consistency import RDrop, divergence
+    from sartor.tune.regularise.mixup import Mixup
+
+    torch.manual_seed(0)
+    passes = torch.randn(2, 2, 4, 3)
+    passes[:, 0, 2:] = passes[:, 1, 1:] = 0
+    truth, ones = torch.tensor([[0, 1], [2, NO_PIECE]]), torch.ones(3)
+
+    def base(logits, labels):
+        return Trainer().loss(logits, labels, ones, 0.0)
+
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.left = torch.nn.Dropout(0.5), list(passes)
+
+        def forward(self):
+            return self.left.pop(0)
+
+    found = RDrop(base, 2.0).loss(Twice().train(), (), truth)
+    read = [torch.stack([p[0, 0], p[0, 1], p[1, 0]]) for p in passes]
+    wanted = sum(base(p, truth) for p in passes) / 2 + 2.0 * divergence(*read)
+    torch.testing.assert_close(found, wanted)
+    with pytest.raises(SettingError, match="do not stand beside one another"):
+        Mixup(base, 0.2).loss(Twice(), (), truth)
