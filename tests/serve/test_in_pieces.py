@@ -15,7 +15,7 @@ from sartor.bundle import Bundle, Manifest, Preprocess, Windows, write_bundle
 from sartor.bundle.card import card
 from sartor.models.by_piece import part_pieces
 from sartor.serve.graph import Graph
-from sartor.serve.in_pieces import stretches
+from sartor.serve.in_pieces import portions, stretches
 from sartor.serve.runtime import Runtime, load
 
 OUTPUTS = ["O", "B-city", "I-city", "B-food", "I-food"]
@@ -186,3 +186,16 @@ def test_where_windows_leave_gaps_nothing_is_named(make: Callable[..., Runtime])
     text = "in " * 10 + "paris " + "in " * 10
     assert parts(served.predict([text])[0]) == []
     assert parts(served.predict(["paris " + text])[0]) == [("paris", "city")]
+
+
+def test_a_long_text_makes_no_array_of_short_ones_as_wide_as_itself(make: Callable[..., Runtime]):
+    served = make(Windows(stride=3, most=8))
+    monster = "in " * 60_000 + "paris"
+    texts = ["in paris", monster, *["tea"] * 300]
+    rows = portions(texts)
+    assert sorted(row for part in rows for row in part) == list(range(len(texts)))
+    assert [1] in rows
+    found = served.predict(texts)
+    assert parts(found[0]) == parts(found[1]) == [("paris", "city")]
+    assert found[1]["entities"][0]["start"] == 180_000
+    assert all(parts(answer) == [("tea", "food")] for answer in found[2:])
