@@ -51,6 +51,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "personal_gain": ("--plain", "20"),
         "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
+        "entities": ("--seeds", "1", "--methods", "head"),
     }
 )
 """Benchmarks in their order, with what keeps them short."""

@@ -1,7 +1,7 @@
 """Pieces follow from the text alone, and no reader's character lies in two of them."""
 
-import itertools
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -35,7 +35,7 @@ def test_a_text_is_parted(text, wanted):
 def test_pieces_cover_all_but_spaces_in_order_and_keep_marks_with_their_letter(text):
     found = pieces(text)
     assert all(start < end for start, end in found)
-    assert all(one[1] <= other[0] for one, other in itertools.pairwise(found))
+    assert all(one[1] <= other[0] for one, other in pairwise(found))
     covered = {at for start, end in found for at in range(start, end)}
     left = [c for at, c in enumerate(text) if at not in covered]
     assert all(c.isspace() for c in left), left

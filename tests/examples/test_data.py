@@ -1,10 +1,14 @@
 """The committed example data is what its provenance and its need say it is."""
 
+import importlib.util
+import json
 from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
+
+from sartor.tasks._target.spans import Spans
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
@@ -105,3 +109,31 @@ def test_the_duplicates_are_balanced_in_every_cell():
     assert len(cells) > 100
     # A sentence that stands in two cells is left out of both.
     assert sum(abs(counts[c, "same"] - counts[c, "different"]) for c in cells) < 0.1 * len(rows)
+
+
+def test_the_slots_stand_where_they_are_said_to_in_both_languages():
+    lines = (ROOT / "examples" / "slots" / "slots.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert Counter(row["lang"] for row in rows) == {"en": 1_200, "zh": 1_200}
+    form = Spans()
+    for row in rows:
+        cell = json.dumps(row["slots"], ensure_ascii=False)
+        assert len(form.value(form.read_in(cell, (), row["text"], str))) == len(row["slots"])
+    counts = Counter(slot["label"] for row in rows for slot in row["slots"])
+    assert len(counts) == 13
+    assert min(counts.values()) >= 40
+
+
+def test_the_news_are_converted_with_names_in_one_piece():
+    path = ROOT / "examples" / "people_daily" / "convert.py"
+    spec = importlib.util.spec_from_file_location("convert", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    line = "19980101-01-001-002/m 江/nr 泽民/nr 在/p [中国/ns 科学院/n]nt 说/v ，/w 李/nr 鹏/nr"
+    text, entities = module.entities_of(line)
+    assert [(text[e["start"] : e["end"]], e["label"]) for e in entities] == [
+        ("江泽民", "person"),
+        ("中国科学院", "organisation"),
+        ("李鹏", "person"),
+    ]
+    assert list(module.rows(iter([line, line, ""]))) == [{"text": text, "entities": entities}]

@@ -150,3 +150,27 @@ def test_their_mean_is_the_pooled_activation_for_every_kind_of_backbone(tiny, tm
     with source.states(TEXTS, 1) as found:
         means = [one.mean(0, dtype=np.float32) for one in found.read(range(len(TEXTS)))]
     np.testing.assert_allclose(means, pooled[:, 1], atol=2e-3)
+
+
+def test_states_of_several_layers_come_from_one_pass_and_are_those_of_each_alone(tiny, tmp_path):
+    events = []
+    watched = encoder(tiny, tmp_path, emit=events.append)
+    watched.keep_states(TEXTS, (-1, 1))
+    assert len([e for e in events if isinstance(e, StageDone)]) == 1
+    events.clear()
+    for layer in (1, -1):
+        with watched.states(TEXTS, layer) as found:
+            assert found.cached.all()
+            assert_same(found.read(range(6)), encoder(tiny).states(TEXTS, layer).read(range(6)))
+    watched.keep_states(TEXTS, (1, 2))
+    assert events == [], "encoded twice"
+
+
+def test_a_layer_that_some_texts_have_is_kept_once(tiny, tmp_path):
+    watched = encoder(tiny, tmp_path)
+    watched.states(TEXTS[:2], 1).close()
+    watched.keep_states(TEXTS, (1, 2))
+    for layer in (1, 2):
+        with watched.states(TEXTS, layer) as found:
+            assert found.cached.all()
+            assert_same(found.read(range(6)), encoder(tiny).states(TEXTS, layer).read(range(6)))

@@ -57,9 +57,8 @@ def test_the_best_sequence_and_its_probabilities_are_those_of_all_sequences(
     assert tuple(tags[0]) == best
     assert sums.of_tags(tags)[0] == pytest.approx(np.exp(score.max()) / total)
     for entity in entities(best):
-        wanted = sum(
-            np.exp(s) for s, one in zip(score, every, strict=True) if entity in entities(one)
-        )
+        holds = [entity in entities(one) for one in every]
+        wanted = np.exp(score)[holds].sum()
         assert sums.of_entity(0, *entity) == pytest.approx(wanted / total)
 
 
@@ -218,3 +217,25 @@ def test_focal_loss_weighs_sure_pieces_less_and_no_piece_costs_nothing():
         1,
         1,
     ]
+
+
+def test_what_was_not_read_has_no_say_in_what_was():
+    """A long text of which stretches were read is answered as those stretches are."""
+    rng = np.random.default_rng(3)
+    outputs = tags_of(["a", "b"])
+    read = [0, 1, 2, 9, 10, 40]
+    text = " ".join("x" * 1 for _ in range(50))
+    z = np.zeros((2, 50, 5), np.float32)
+    z[0, read] = rng.normal(0, 4, (6, 5))
+    z[1, :3] = rng.normal(0, 4, (3, 5))
+    both = TASK.decode(z, outputs, {}, [text, "x x x"])
+    shares = log_shares(z[:1], 1.0, 0.0)
+    wanted = [
+        (2 * first, 2 * end - 1, ["a", "b"][label])
+        for first, end, label in entities(best_tags(shares)[0].tolist())
+    ]
+    assert [(e["start"], e["end"], e["label"]) for e in both[0]["entities"]] == wanted
+    sums = Sums.of(shares)
+    assert both[0]["confidence"] == pytest.approx(sums.of_tags(best_tags(shares))[0], rel=1e-5)
+    assert TASK.decode(z[1:, :3], outputs, {}, ["x x x"]) == both[1:]
+    assert TASK.decode(z[1:], outputs, {}, ["x x x"]) == both[1:]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sartor.core.activations import Activations, Space
 from sartor.core.errors import SettingError
@@ -136,23 +137,20 @@ class TextEncoder:
             SettingError: If the layer does not exist.
         """
         distinct, order = self._distinct(texts)
-        wanted = Wanted(pooled=False, layer=self._counted(layer), separator=separator)
+        wanted = Wanted(pooled=False, layers=(self._counted(layer),), separator=separator)
         cache = self._states_cache
 
         def again(absent: Sequence[int]) -> list[Halves]:
             found: dict[int, Halves] = {}
             for batch, encoded in self._pass.run([distinct[i] for i in absent], wanted):
-                assert encoded.states is not None, "they were asked for"
-                found.update(zip(batch.tolist(), encoded.states, strict=True))
+                found.update(zip(batch.tolist(), encoded.states[0], strict=True))
             return [found[i] for i in range(len(absent))]
 
         if cache is None:
             return TokenStates(None, order, self._pass.lengths(distinct), again)
         keys = [text_digest(text) for text in distinct]
         space = self.states_space(self._counted(layer))
-        with cache.get(space, keys) as found:
-            missing = np.flatnonzero(~found.mask)
-            self._fill_states(distinct, keys, missing, (cache, space, separator))
+        self._fill_states(distinct, keys, [space], (cache, separator))
         found = cache.get(space, keys)
         lengths, absent = found.lengths(), np.flatnonzero(~found.mask)
         if len(absent):
@@ -166,6 +164,20 @@ class TextEncoder:
                 )
             )
         return TokenStates(found, order, lengths, again)
+
+    def keep_states(self, texts: Sequence[Text], layers: Sequence[int]) -> None:
+        """Compute the states of several layers in one pass, where the cache lacks them.
+
+        Args:
+            texts: As of `states`.
+            layers: As of `states`; what is read of them is then read a layer at a time.
+        """
+        if self._states_cache is None:
+            return
+        distinct, _ = self._distinct(texts)
+        spaces = [self.states_space(self._counted(layer)) for layer in layers]
+        keys = [text_digest(text) for text in distinct]
+        self._fill_states(distinct, keys, spaces, (self._states_cache, None))
 
     def marks(self, texts: Sequence[Text]) -> Packed:
         """How many pieces of each text are read at each of its tokens; see `models.by_piece`."""
@@ -229,33 +241,48 @@ class TextEncoder:
         self,
         texts: Sequence[Text],
         keys: Sequence[bytes],
-        missing: Indices,
-        place: tuple[Activations, Space, int | None],
+        spaces: Sequence[Space],
+        place: tuple[Activations, int | None],
     ) -> None:
-        """Compute as many of the missing texts as there is room for, and keep them."""
-        cache, space, separator = place
+        """Compute as many of the missing texts as there is room for, and keep them.
+
+        Args:
+            texts: Distinct ones.
+            keys: Theirs.
+            spaces: Of the layers; a text that one of them lacks is computed for all.
+            place: Their cache, and the separator.
+        """
+        cache, separator = place
+        absent: list[NDArray[np.bool_]] = []
+        for space in spaces:
+            with cache.get(space, keys) as found:
+                absent.append(~found.mask)
+        missing = np.flatnonzero(np.any(absent, axis=0))
         if not len(missing):
             return
-        sizes = 2 * space.width * self._pass.lengths([texts[int(i)] for i in missing]) + _OVERHEAD
-        missing = missing[np.cumsum(sizes) <= cache.room()]
+        width = len(spaces) * spaces[0].width
+        sizes = 2 * width * self._pass.lengths([texts[int(i)] for i in missing])
+        missing = missing[np.cumsum(sizes + len(spaces) * _OVERHEAD) <= cache.room()]
         lacking = np.zeros(len(missing), np.bool_)
         # Nobody reads the pooled activations of two texts in one sequence.
         if self._cache is not None and all(isinstance(text, str) for text in texts):
             with self._cache.get(self.space, [keys[i] for i in missing]) as found:
                 lacking = ~found.mask
+        layers = tuple(space.layer for space in spaces if space.layer is not None)
         for pooled in (True, False):
-            shelves = (self._shelf(self._cache, self.space, keys), self._shelf(cache, space, keys))
-            wanted = Wanted(pooled=pooled, layer=space.layer, separator=separator)
+            shelves = [self._shelf(cache, space, keys) for space in spaces]
+            means = self._shelf(self._cache, self.space, keys)
+            wanted = Wanted(pooled=pooled, layers=layers, separator=separator)
             with closing(self._computed(texts, missing[lacking == pooled], wanted)) as results:
                 try:
                     for batch, encoded in results:
-                        for shelf, values in zip(
-                            shelves, (encoded.pooled, encoded.states), strict=True
-                        ):
-                            if values is not None:
-                                shelf.add(batch, values)
+                        if encoded.pooled is not None:
+                            means.add(batch, encoded.pooled)
+                        for i, values in enumerate(encoded.states):
+                            lacks = absent[i][batch]
+                            shelves[i].add(batch[lacks], values[lacks])
                 finally:
-                    for shelf in shelves:
+                    for shelf in (means, *shelves):
                         shelf.flush()
 
     def _computed(

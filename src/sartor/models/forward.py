@@ -21,8 +21,8 @@ from sartor.core.protocols import Floats
 from sartor.models.passes import Wanted
 from sartor.models.precision import Precision
 
-Result = tuple[Floats | None, Floats | None]
-"""Pooled activations and token states, each where it was asked for."""
+Result = tuple[Floats | None, list[Floats]]
+"""Pooled activations where they were asked for, and the token states of each layer that was."""
 
 
 class Forward:
@@ -41,29 +41,30 @@ class Forward:
         self._depth = model.config.num_hidden_layers
 
     def __call__(self, ids: NDArray[np.int64], wanted: Wanted) -> Result:
-        """Pooled (rows, layers + 1, width), and states of a layer (rows, tokens, width); float32.
+        """Pooled (rows, layers + 1, width), and states (rows, tokens, width) a layer; float32.
 
         Args:
             ids: (rows, tokens): texts of equal length, no padding.
             wanted: What to return.
         """
-        pooled, layer = wanted.pooled, wanted.layer
+        pooled, layers = wanted.pooled, wanted.layers
         with torch.inference_mode():
             tokens = torch.from_numpy(ids).to(self._device)
             given = {"input_ids": tokens}
             if wanted.separator is not None:
                 ends = (tokens == wanted.separator).to(torch.int64)
                 given["token_type_ids"] = (ends.cumsum(1) - ends > 0).to(torch.int64)
-            last = layer is None or layer == self._depth
+            last = set(layers) <= {self._depth}
             answer = self._model(**given, output_hidden_states=pooled or not last)
             means = None
             if pooled:
                 each = [states.mean(1, dtype=torch.float32) for states in answer.hidden_states]
                 means = torch.stack(each, dim=1).cpu().numpy()
-            if layer is None:
-                return means, None
-            states = answer.last_hidden_state if last else answer.hidden_states[layer]
-            return means, states.float().cpu().numpy()
+            states = [
+                answer.last_hidden_state if last else answer.hidden_states[layer]
+                for layer in layers
+            ]
+            return means, [each.float().cpu().numpy() for each in states]
 
     def each(self, batches: Sequence[NDArray[np.int64]], wanted: Wanted) -> Generator[Result]:
         """The batches' results in order, several being computed at a time.

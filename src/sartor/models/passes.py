@@ -51,13 +51,13 @@ class Wanted:
 
     Args:
         pooled: Whether every layer's pooled activations are wanted.
-        layer: The layer whose token states are wanted, in [0, layers]; None for none.
+        layers: Layers whose token states are wanted, each in [0, layers].
         separator: Of two texts in one sequence: the token behind which the second segment begins;
             None where there is one segment.
     """
 
     pooled: bool = True
-    layer: int | None = None
+    layers: tuple[int, ...] = ()
     separator: int | None = None
 
 
@@ -67,11 +67,11 @@ class Encoded:
 
     Args:
         pooled: (texts, layers + 1, width), or None where it was not wanted.
-        states: (texts, tokens, width), or None where they were not wanted.
+        states: (texts, tokens, width) of each layer that was wanted, in that order.
     """
 
     pooled: Halves | None
-    states: Halves | None
+    states: tuple[Halves, ...]
 
 
 class FrozenPass:
@@ -104,7 +104,7 @@ class FrozenPass:
 
     def load(self, wanted: Wanted) -> "Forward":
         """The weights that a pass reads; torch is imported here, not where all is cached."""
-        depth = self.backbone.layers if wanted.pooled or wanted.layer is None else wanted.layer
+        depth = self.backbone.layers if wanted.pooled else max(wanted.layers)
         if self._loaded is None or self._loaded[0] != depth:
             from sartor.models.forward import Forward
 
@@ -139,7 +139,8 @@ class FrozenPass:
             # Closed with this pass, however it ends: it holds torch's thread count.
             with closing(forward.each(stacked, wanted)) as results:
                 for group, (pooled, states) in zip(groups, results, strict=True):
-                    yield start + group, Encoded(self._halve(pooled), self._halve(states))
+                    halves = None if pooled is None else self._halve(pooled)
+                    yield start + group, Encoded(halves, tuple(map(self._halve, states)))
 
     @property
     def tokenizer(self) -> "Tokenizer":
@@ -152,9 +153,7 @@ class FrozenPass:
     def _tokenise(self, texts: Sequence[Text]) -> Packed:
         return tokenise(self.tokenizer, texts)
 
-    def _halve(self, values: Floats | None) -> Halves | None:
-        if values is None:
-            return None
+    def _halve(self, values: Floats) -> Halves:
         if not np.isfinite(values).all():
             raise ModelError(
                 f"{self.backbone.name} gives activations that are not numbers "

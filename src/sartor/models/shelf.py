@@ -41,7 +41,7 @@ class Shelf:
             batch: Its texts, as indices into the keys.
             values: (texts, layers + 1, width), or (texts, tokens, width) of token states.
         """
-        if self._cache is None:
+        if self._cache is None or not len(batch):
             return
         self._waiting.append((batch, values))
         enough = sum(len(texts) for texts, _ in self._waiting) >= self._texts

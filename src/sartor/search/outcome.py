@@ -346,6 +346,14 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     return {}
 
 
+def _readable(task: Task, answer: str, text: str) -> str:
+    """The text of an answer as a person reads it: places in a row's text as what stands there."""
+    if target_kind(task) != "spans":
+        return answer
+    spans = task.target.value(answer)
+    return ", ".join(f"{text[span.start : span.end]} ({span.label})" for span in spans) or "–"
+
+
 def _errors(
     task: Task, test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
 ) -> list[dict[str, Any]]:
@@ -359,8 +367,8 @@ def _errors(
         {
             "id": str(row),
             "text": shown(text)[:500],
-            "label": label,
-            "answer": brief.best,
+            "label": _readable(task, label, shown(text)),
+            "answer": _readable(task, brief.best, shown(text)),
             "confidence": None if far else brief.confidence,
         }
         for row, text, label, brief in zip(ids, test.texts, truth, said, strict=True)

@@ -85,7 +85,8 @@ def choose(stack: Floats, truth: Labels, allowed: Allowed = lambda _: True) -> M
         allowed: Asked of every set of models before it is formed; true of each model alone.
     """
     temperatures = np.array([fit_temperature(logits, truth) for logits in stack])
-    ready = np.asarray(stack, np.float64) / temperatures[:, None, None]
+    # Of answers about pieces there is an axis more.
+    ready = np.asarray(stack, np.float64) / temperatures.reshape(-1, *[1] * (stack.ndim - 1))
     total = np.zeros(ready.shape[1:])
     picks: list[int] = []
     best, kept = np.inf, 0

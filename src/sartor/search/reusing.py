@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.core.errors import BundleError
+from sartor.core.likelihood import fitting
 from sartor.core.texts import Text
 from sartor.core.types import Candidate
 from sartor.data.prepare import Prepared
@@ -61,7 +62,8 @@ class Reusing:
         order = [served.outputs.index(name) for name in self.held.outputs]
         # Which training rows it has learnt from differs from row to row: none of them is scored.
         train = np.full((len(self.rows.train), *logits.shape[1:]), np.nan, np.float32)
-        return Scored(logits[..., order], train, time.monotonic() - began)
+        known = fitting(logits[..., order], self.held.truth)
+        return Scored(known, train, time.monotonic() - began)
 
     def assess(self, candidate: Candidate, scored: Scored) -> Assessment:
         """As any candidate is assessed, with the size and the latency that it has."""

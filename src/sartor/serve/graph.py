@@ -102,10 +102,10 @@ class Graph:
     def _by_piece(self, texts: Sequence[Text]) -> Floats:
         parts, cache = stretches(self.reader, texts), self.cache
         if cache is None:
-            return joined(parts, self._answered(parts), texts)
+            return joined(parts, self._answered(parts), len(texts))
         keys = [cache.key(part.content) for part in parts]
         kept = cache.rows(keys, lambda rows: self._answered([parts[row] for row in rows]))
-        return joined(parts, [row.reshape(-1, self.outputs) for row in kept], texts)
+        return joined(parts, [row.reshape(-1, self.outputs) for row in kept], len(texts))
 
     def _answered(self, parts: Sequence[Stretch]) -> list[Floats]:
         """(pieces read, outputs) of each."""

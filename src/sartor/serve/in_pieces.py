@@ -15,8 +15,22 @@ from tokenizers import Tokenizer
 from sartor.bundle import Windows
 from sartor.core.pieces import Place, pieces, read_at
 from sartor.core.protocols import Floats
-from sartor.core.texts import Text, parts_of
+from sartor.core.texts import Text, length_of, parts_of
 from sartor.serve.reading import Reader, window_starts
+
+_CELLS = 65_536
+
+
+def portions(texts: Sequence[Text]) -> list[list[int]]:
+    """Rows to be answered at a time: of about one length, so that a long text does not make an
+    array of short ones as wide as itself."""
+    found: list[list[int]] = []
+    lengths = [length_of(text) for text in texts]
+    for row in sorted(range(len(texts)), key=lengths.__getitem__):
+        if not found or (len(found[-1]) + 1) * lengths[row] > _CELLS:
+            found.append([])
+        found[-1].append(row)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +105,17 @@ def _windows(
     return found
 
 
-def joined(parts: Sequence[Stretch], logits: Sequence[Floats], texts: Sequence[Text]) -> Floats:
-    """(texts, most pieces, outputs), 0 where a text has no piece or it was not read.
+def joined(parts: Sequence[Stretch], logits: Sequence[Floats], rows: int) -> Floats:
+    """(texts, most pieces read, outputs), 0 where a text has no piece or it was not read.
 
     Args:
         parts: From `stretches`.
         logits: (pieces read, outputs) of each.
-        texts: The same.
+        rows: Number of texts, at least 1.
     """
-    widths = [len(pieces("".join(parts_of(text)))) for text in texts]
-    result = np.zeros((len(texts), max(widths, default=0), logits[0].shape[1]), np.float32)
+    # What was not read at the end of a text takes no room.
+    width = max((part.first + part.read for part in parts), default=0)
+    result = np.zeros((rows, width, logits[0].shape[1]), np.float32)
     best: dict[tuple[int, int], float] = {}
     for part, found in zip(parts, logits, strict=True):
         if not (part.begun or part.goes_on):

@@ -5,16 +5,15 @@ which is asked only where the user allows it.
 """
 
 import math
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
+from sartor.core.errors import LlmError, RequestError, SettingError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, written
 from sartor.core.types import answer_key
@@ -22,8 +21,11 @@ from sartor.llm import prompt
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
+from sartor.serve.in_pieces import portions
 from sartor.serve.rows import text_of
 from sartor.serve.settings import ServeSettings
+from sartor.serve.unreleased import How, tell_unreleased
+from sartor.serve.unreleased import UnreleasedWarning as UnreleasedWarning
 from sartor.tasks import TASKS, Brief, Task
 
 # Imported where used: ssl and asyncio alone take a tenth of the time to the first answer.
@@ -35,15 +37,11 @@ if TYPE_CHECKING:
     from sartor.serve.sharing import Sharing
 
 
-class UnreleasedWarning(UserWarning):
-    """The bundle answers although its need was not shown to be met."""
-
-
 def load(
     path: str | Path,
     *,
     threads: int | None = None,
-    unreleased: Literal["warn", "allow", "refuse"] = "warn",
+    unreleased: How = "warn",
     allow_llm: Collection[str] = (),
     cache_mb: float | None = None,
     verify_key: str | Path | None = None,
@@ -77,7 +75,7 @@ def load(
     import_module("sartor.serve.graph")
     bundle = opening()
     if not bundle.manifest.released:
-        _unreleased(bundle, unreleased)
+        tell_unreleased(bundle, unreleased)
     return start(bundle, threads=threads, allow_llm=allow_llm, cache_mb=cache_mb, adapters=adapters)
 
 
@@ -356,8 +354,15 @@ class Runtime:
         Raises:
             RequestError: If a language model that the bundle asks does not answer.
         """
-        if not texts:
-            return []
+        if self.target != "spans":
+            return self._answered(texts, whose) if texts else []
+        found: dict[int, dict[str, Any]] = {}
+        for rows in portions(texts):
+            answers = self._answered([texts[row] for row in rows])
+            found.update(zip(rows, answers, strict=True))
+        return [found[row] for row in range(len(texts))]
+
+    def _answered(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
         try:
             logits = self.logits(texts, whose)
         except LlmError as error:
@@ -383,11 +388,3 @@ class Runtime:
         from sartor.serve.notebook import shown
 
         return shown(self.bundle.manifest, self.labels)
-
-
-def _unreleased(bundle: Bundle, how: Literal["warn", "allow", "refuse"]) -> None:
-    what = f"{bundle.folder} is not released: its need is unmet or unproven."
-    if how == "refuse":
-        raise BundleError(what, fix="add --unreleased to use it all the same.")
-    if how == "warn":
-        warnings.warn(f"{what} Answers may be wrong.", UnreleasedWarning, stacklevel=3)

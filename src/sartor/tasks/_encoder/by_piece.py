@@ -26,5 +26,5 @@ def at_pieces(values: Tensor, attention_mask: Tensor) -> Tensor:
     # Piece p is read at the first token up to which there are more than p pieces.
     token = (upto.unsqueeze(1) <= place.view(1, -1, 1)).to(torch.int64).sum(2)
     there = (place.unsqueeze(0) < upto[:, -1:]).unsqueeze(2)
-    token = token.clamp(max=values.shape[1] - 1).unsqueeze(2).expand(-1, -1, values.shape[2])
+    token = torch.minimum(token, place[-1]).unsqueeze(2).expand(-1, -1, values.shape[2])
     return values.gather(1, token) * there.to(values.dtype)

@@ -33,6 +33,7 @@ from sartor.tasks.token_classification.tagging import (
     entities,
     labels_of,
     log_shares,
+    read_columns,
     tagged,
     tags_of,
 )
@@ -149,7 +150,9 @@ class TokenClassification:
         for start in range(0, len(texts), _ROWS):
             part, some = logits[start : start + _ROWS], texts[start : start + _ROWS]
             whole = np.isfinite(part).reshape(len(part), -1).all(1)
-            shares = log_shares(np.where(whole[:, None, None], part, 0.0), heat, outside)
+            part = np.where(whole[:, None, None], part, 0.0)
+            read = read_columns(part)
+            shares = log_shares(part[:, read], heat, outside)
             tags, sums = best_tags(shares), Sums.of(shares)
             sure = sums.of_tags(tags)
             for row, text in enumerate(some):
@@ -158,9 +161,13 @@ class TokenClassification:
                     continue
                 places = pieces(_one(text))
                 named = [
-                    _entity(_one(text), (places[first][0], places[end - 1][1]), labels[label])
+                    _entity(
+                        _one(text),
+                        (places[read[first]][0], places[read[end - 1]][1]),
+                        labels[label],
+                    )
                     | {"confidence": _shown(sums.of_entity(row, first, end, label))}
-                    for first, end, label in entities(tags[row, : len(places)].tolist())
+                    for first, end, label in entities(tags[row].tolist())
                 ]
                 found.append({"entities": named, "confidence": _shown(float(sure[row]))})
         return found

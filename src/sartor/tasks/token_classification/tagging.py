@@ -81,6 +81,17 @@ def log_shares(logits: Floats, temperature: float, outside: float) -> Doubles:
     return np.maximum(z, _NEVER)
 
 
+def read_columns(logits: Floats) -> Indices:
+    """Pieces that some row has read, and after each stretch of them one that none has: there all
+    are outside, so what lies beyond has no say, however long it is.
+
+    Args:
+        logits: (rows, pieces, outputs), 0 where nothing was read.
+    """
+    read = logits.any((0, 2))
+    return np.flatnonzero(read | np.roll(read, 1) & (np.arange(len(read)) > 0))
+
+
 def best_tags(shares: Doubles) -> Indices:
     """(rows, pieces) the likeliest sequence of each row that is an answer; of equals, the first.
 

@@ -42,6 +42,10 @@ class Source(Protocol):
         """What `read` gives (tokens, width) of each of some texts of; to be closed."""
         ...
 
+    def keep_states(self, texts: Sequence[Text], layers: Sequence[int]) -> None:
+        """Compute what `states` will read of several layers, in one pass."""
+        ...
+
     def marks(self, texts: Sequence[Text]) -> Marks: ...
 
 
@@ -75,6 +79,8 @@ class PieceSource:
             layers: As of the source.
         """
         marks, columns = self._marks(texts), list[Floats]()
+        if len(layers) > 1:
+            self.source.keep_states(texts, layers)
         for layer in layers:
             parts: list[NDArray[np.float16]] = []
             with self.source.states(texts, layer) as states:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Beta
 
+from sartor.core.errors import SettingError
 from sartor.tune.recipe import Loss
 
 
@@ -29,6 +30,15 @@ class Mixup:
     alpha: float
 
     def loss(self, model: nn.Module, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """Raises:
+        SettingError: If the labels are of pieces.
+        """
+        if not labels.is_floating_point() and labels.ndim > 1:
+            raise SettingError(
+                f"mixup={self.alpha} blends texts, and the pieces of two texts do not stand beside"
+                " one another.",
+                fix="leave mixup out.",
+            )
         share = float(Beta(self.alpha, self.alpha).sample())
         partner = torch.randperm(len(labels)).to(labels.device)
 
