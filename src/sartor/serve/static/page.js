@@ -94,6 +94,11 @@ function wordsOf(found) {
   return found.text || found.id;
 }
 
+// Its title, or how it begins.
+function headOf(found) {
+  return wordsOf(found).split("\n")[0].slice(0, 100);
+}
+
 function drawDocument(found) {
   const item = document.createElement("li");
   const words = document.createElement("p");
@@ -108,7 +113,7 @@ function drawDocument(found) {
 
 // What an answer says: a label, as many as the text has, or a document; null where it says nothing.
 function answered(output) {
-  if (kind === "documents") return output.answer && wordsOf(output.documents[0]);
+  if (kind === "documents") return output.answer && headOf(output.documents[0]);
   if (!several) return output.label;
   return output.labels && (output.labels.join(", ") || said.none);
 }
@@ -122,7 +127,7 @@ function drawAnswer(output) {
   $("documents").replaceChildren(...(output.documents || []).map(drawDocument));
   $("documents").hidden = kind !== "documents";
   if (kind === "documents") {
-    const offered = output.documents.map((each) => new Option(wordsOf(each).slice(0, 80), each.id));
+    const offered = output.documents.map((each) => new Option(headOf(each), each.id));
     $("correct").replaceChildren(...offered);
   } else if (several) {
     for (const option of $("correct").options) {
