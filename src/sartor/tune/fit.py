@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,18 +29,13 @@ from sartor.tune.api import ClosedForm
 from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.closed import fit_closed, fit_together
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
-from sartor.tune.frozen import ClosedFit, FeatureSource
+from sartor.tune.frozen import ClosedFit
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Watch
-from sartor.tune.looped import fit_looped
+from sartor.tune.looped import Source, fit_looped
 from sartor.tune.manifest import damage, seal
 from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
-from sartor.tune.stated import StateSource
-
-
-class Source(FeatureSource, StateSource, Protocol):
-    """The frozen encoder of a backbone behind its caches."""
 
 
 @dataclass(frozen=True, slots=True)

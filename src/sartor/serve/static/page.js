@@ -175,6 +175,8 @@ function drawEntities(output) {
 }
 
 const wordsOf = (found) => found.text || found.id;
+// Its title, or how it begins.
+const headOf = (found) => wordsOf(found).split("\n")[0].slice(0, 100);
 
 function drawDocument(found) {
   const item = document.createElement("li");
@@ -192,7 +194,7 @@ function drawDocuments(output) {
   $("documents").replaceChildren(...output.documents.map(drawDocument));
   $("documents").hidden = false;
   // Documents may be many: those that an answer lists are offered with it.
-  const offered = output.documents.map((each) => new Option(wordsOf(each).slice(0, 80), each.id));
+  const offered = output.documents.map((each) => new Option(headOf(each), each.id));
   $("correct").replaceChildren(...offered);
 }
 
@@ -249,7 +251,7 @@ const KINDS = {
   documents: {
     uses: ["correct"],
     several: true,
-    words: (output) => output.answer && wordsOf(output.documents[0]),
+    words: (output) => output.answer && headOf(output.documents[0]),
     draw: drawDocuments,
     best: (output) => [output.documents[0].id],
     right: chosen,

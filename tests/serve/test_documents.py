@@ -1,0 +1,126 @@
+"""A bundle that finds documents: in process, over HTTP, beside its successor, and on the page."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sartor.bundle import Bundle, record_verdicts, write_bundle
+from sartor.core.errors import BundleError, SettingError
+from sartor.core.store import Store
+from sartor.listen.export import corrections
+from sartor.serve.deployment import contract
+from sartor.serve.indexed import embed
+from sartor.serve.runtime import load, start
+from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
+from tests.serve.conftest import Serving, manifest_of, write_parts
+from tests.serve.test_browser import BROWSER, Browser, browser, shown
+
+__all__ = ["browser"]
+
+BASE = {
+    "refunds": "Refunds\nYour money comes back within five days.",
+    "invoices": "Invoices\nA bill is sent by mail.",
+    "hours": "Opening hours\nWe open at nine.",
+}
+SURE = {"temperature": 1.0, "sureness": [0.0, 1.0, 0.0], "answer_from": 0.9, "shown": 10}
+
+
+def written(tmp_path: Path, base: dict[str, str], vectors: np.ndarray, name: str) -> Bundle:
+    """A bundle whose graph gives the mean of its words' vectors, each along one of three axes."""
+    place = tmp_path / f"{name} parts"
+    place.mkdir()
+    parts = write_parts(place, 1.0)
+    parts |= {file: place / file for file in (INDEX, DOCUMENTS)}
+    parts[INDEX].write_bytes(write_index(vectors))
+    parts[DOCUMENTS].write_bytes(write_documents(base))
+    changed = {"task": "retrieval", "outputs": list(base), "decision": SURE}
+    manifest = manifest_of().model_copy(update=changed)
+    made = write_bundle(tmp_path / name, manifest, parts, "name: tickets\n")
+    return record_verdicts(made, [], released=True)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """Takes the place of the bundle of labels."""
+    return written(tmp_path, BASE, np.eye(3, dtype=np.float32), "bundle")
+
+
+def test_the_nearest_document_is_quoted_and_doubt_is_told(bundle: Bundle):
+    loaded = load(bundle.folder, threads=1)
+    sure, unsure = loaded.predict(["money back", "money tax"])
+    assert (sure["answer"], sure["documents"][0]["text"]) == ("refunds", BASE["refunds"])
+    assert next(each["id"] for each in sure["documents"]) == "refunds"
+    assert len(sure["documents"]) == 3
+    assert unsure["answer"] is None
+    assert "less sure" in unsure["reason"]
+
+
+def test_answers_are_the_same_from_a_cache(bundle: Bundle):
+    cached = load(bundle.folder, threads=1, cache_mb=1)
+    texts = ["money back", "bill", "money back"]
+    assert cached.predict(texts) == load(bundle.folder, threads=1).predict(texts)
+    assert cached.predict(texts[:1]) == cached.predict(texts[2:])
+
+
+def test_a_graph_makes_the_vectors_of_documents(bundle: Bundle):
+    found = embed(bundle, ["money back", "bill"], "tax ")
+    np.testing.assert_allclose(found, [[2 / 3, 1 / 3, 0], [0, 1, 0]], atol=1e-6)
+
+
+def test_an_index_of_other_documents_is_refused(tmp_path: Path):
+    wrong = written(tmp_path, BASE, np.eye(2, 3, dtype=np.float32), "wrong")
+    with pytest.raises(BundleError, match=r"index\.npy"):
+        load(wrong.folder)
+
+
+def test_users_have_no_adapters_on_documents(bundle: Bundle, tmp_path: Path):
+    with pytest.raises(SettingError, match="finds documents"):
+        start(bundle, adapters=tmp_path)
+
+
+def test_other_documents_are_no_other_contract(bundle: Bundle, tmp_path: Path):
+    more = {**BASE, "new": "A fourth."}
+    other = written(tmp_path, more, np.eye(4, 3, dtype=np.float32), "other")
+    assert other.manifest.id != bundle.manifest.id
+    assert contract(other.manifest) == contract(bundle.manifest)
+    assert contract(manifest_of()) != contract(manifest_of(labels=["a", "b"]))
+
+
+def test_a_correction_names_documents_that_there_are(serving: Serving):
+    with serving() as running:
+        reply = running.predict("money back")
+        named = {"request_id": reply["request_id"]}
+        post = running.client.post
+        assert post("/v1/feedback", json=named | {"labels": ["hours"]}).status_code == 422
+        assert post("/v1/feedback", json=named | {"documents": ["hour"]}).status_code == 422
+        assert post("/v1/feedback", json=named | {"documents": []}).status_code == 201
+        good = {"documents": ["hours", "refunds"], "text": "money back"}
+        assert post("/v1/feedback", json=named | good).status_code == 201
+        store = running.store
+    with Store.open(store) as opened:
+        found = corrections(opened)
+    assert found[-1]["label"] == '["hours", "refunds"]'
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_the_page_shows_documents_in_their_order(browser: Browser, serving: Serving):
+    with serving() as running:
+        browser.call("Page.navigate", url=f"{running.url}/?lang=zh")
+        browser.until("document.readyState == 'complete' && document.title == 'tickets'")
+        browser.run("document.getElementById('text').value = 'bill'")
+        browser.run("document.getElementById('send').click()")
+        browser.until(f"({shown('answer')} || {{}}).innerText?.includes('sent by mail')")
+        said = "[...document.querySelectorAll('#documents p')].map((p) => p.textContent)"
+        assert browser.run(f"{said}[0]") == BASE["invoices"]
+        assert browser.run("document.getElementById('label').textContent") == "Invoices"
+        browser.run("document.getElementById('wrong').click()")
+        offered = "[...document.getElementById('correct').options].map((o) => o.value).sort()"
+        assert browser.run(f"{offered}.join()") == ",".join(sorted(BASE))
+        browser.run("document.getElementById('correct').value = 'refunds'")
+        browser.run("document.getElementById('submit').click()")
+        browser.until(shown("thanks") + " && true")
+        store = running.store
+    with Store.open(store) as opened:
+        (found,) = corrections(opened)
+    assert found["label"] == '["refunds"]'
