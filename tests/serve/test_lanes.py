@@ -18,6 +18,7 @@ WORDS = ("money", "tax", "hello")
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "BATCH_TOKENS", 16)
+    monkeypatch.setattr(lanes, "OPENING", 500)
 
 
 def two_of(bundle: Bundle) -> Lanes:
@@ -38,26 +39,27 @@ def test_many_texts_are_answered_as_few_are(bundle: Bundle, small_batches: None)
     assert of(one)._session is None, "one thread has nothing to run side by side"
 
 
-def test_a_small_call_does_not_open_them_and_a_later_one_uses_them(bundle: Bundle):
+def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
     opened = two_of(bundle)
-    assert not opened.takes(OPENING - 1)
-    assert opened.takes(OPENING)
-    assert opened.takes(4)
-    assert not opened.takes(3)
+    assert not opened.takes(4, OPENING - 1)
+    assert not opened.takes(3, OPENING), "as many as the threads have turns for, or none"
+    assert opened.takes(4, 1), "small calls add up"
+    assert opened.takes(4, 1)
+    assert not opened.takes(3, OPENING)
 
 
 def test_without_memory_for_the_weights_they_stay_shut(bundle: Bundle, monkeypatch):
     size = bundle.path("model.onnx").stat().st_size
     opened = two_of(bundle)
     monkeypatch.setattr(lanes, "free_memory", lambda: size)
-    assert not opened.takes(1_000)
+    assert not opened.takes(1_000, OPENING)
     monkeypatch.setattr(lanes, "free_memory", lambda: 10 * size)
-    assert opened.takes(1_000)
+    assert opened.takes(1_000, OPENING)
 
 
 def test_lanes_run_at_the_same_time_and_every_batch_once(bundle: Bundle):
     opened, both, seen = two_of(bundle), threading.Barrier(2), list[int]()
-    assert opened.takes(100)
+    assert opened.takes(100, OPENING)
 
     def forward(session: Session, batch: int) -> None:
         seen.append(batch)
@@ -71,7 +73,7 @@ def test_lanes_run_at_the_same_time_and_every_batch_once(bundle: Bundle):
 
 def test_a_failing_batch_reaches_the_caller_and_ends_the_others(bundle: Bundle):
     opened, seen = two_of(bundle), list[int]()
-    assert opened.takes(10_000)
+    assert opened.takes(10_000, OPENING)
 
     def forward(session: Session, batch: int) -> None:
         seen.append(batch)

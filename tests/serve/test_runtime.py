@@ -54,6 +54,17 @@ def test_batches_hold_every_row_once_within_the_budget(seed: int):
         assert padded <= graph.BATCH_TOKENS or len(batch) == 1
 
 
+def test_texts_of_unlike_length_do_not_share_a_batch():
+    assert graph.batches([100, 5, 5, 5, 99, 5]) == [[1, 2, 3, 5], [4, 0]]
+    # Each of the short ones would be padded: more than a pass of its own costs.
+    assert graph.batches([5] * 20 + [6]) == [list(range(20)), [20]]
+    assert graph.batches([5] * 5 + [6]) == [list(range(6))]
+    spread = np.random.default_rng(0).integers(3, 300, 400).tolist()
+    found = graph.batches(spread)
+    waste = sum(len(rows) * max(spread[row] for row in rows) for rows in found) - sum(spread)
+    assert waste + graph.PASS_TOKENS * len(found) < graph.PASS_TOKENS * 400
+
+
 def test_a_text_beyond_the_models_length_is_cut(loaded: Runtime):
     assert loaded.predict(["money " * 32 + "tax " * 9_000]) == loaded.predict(["money"])
 

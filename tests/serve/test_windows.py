@@ -122,7 +122,7 @@ def test_windows_of_all_texts_fill_the_batches(make: Callable[..., Bundle], monk
     shapes: list[tuple[int, ...]] = []
 
     class Watched:
-        apart = False
+        apart = by_piece = False
 
         def run(self, ids, mask):
             shapes.append(ids.shape)

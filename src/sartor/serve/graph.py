@@ -1,8 +1,9 @@
 """A graph and its tokenizer: texts in, logits out.
 
-Texts are sorted by length and cut into batches of a bounded number of tokens, padding included:
-a long text then never makes short ones pay for its length, and memory has a bound. Both libraries
-release the interpreter's lock while they compute, so one graph may serve several threads.
+Texts are sorted by length and cut into batches of like length and a bounded number of tokens: on a
+CPU the tokens of a batch cost what they cost alone, so padding is all loss, and memory has a bound.
+Both libraries release the interpreter's lock while they compute, so one graph may serve several
+threads.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ Piece = tuple[Sequence[int], ...]
 _BETWEEN = np.int64(-1).tobytes()
 BATCH_TOKENS = 2_048
 """Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
+PASS_TOKENS = 10
+"""What a pass costs beside its tokens, in tokens: to set up every operator once more."""
 
 
 def open_graph(
@@ -125,7 +128,7 @@ class Graph:
     def _run(self, lengths: Sequence[int], forward: Callable[[Session, list[int]], None]) -> None:
         """Every batch of rows of these lengths, on as many lanes as there are."""
         parts = batches(lengths)
-        if self.lanes is not None and self.lanes.takes(len(parts)):
+        if self.lanes is not None and self.lanes.takes(len(parts), sum(lengths)):
             self.lanes.run(parts, forward)
         else:
             for rows in parts:
@@ -150,10 +153,16 @@ def _content(piece: Piece) -> bytes:
 
 
 def batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows by length, cut where rows × longest would pass the token budget."""
+    """Rows by length, cut where rows × longest would pass the token budget, or where the padding
+    that a row brings to the shorter ones would cost more than a pass of its own."""
     found: list[list[int]] = []
+    longest = 0
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if not found or (len(found[-1]) + 1) * lengths[row] > BATCH_TOKENS:
+        length = lengths[row]
+        rows = len(found[-1]) if found else 0
+        full = (rows + 1) * length > BATCH_TOKENS
+        if not found or full or rows * (length - longest) > PASS_TOKENS:
             found.append([])
         found[-1].append(row)
+        longest = length
     return found

@@ -2,8 +2,8 @@
 
 Threads that share one forward pass wait for one another at the end of every operator; those that
 each have a pass of their own never do. A single text is answered sooner by threads that share, so
-there are two sessions, and the second one, with its own copy of the weights, is opened only when a
-call is large enough to make up for it, and where memory allows.
+there are two sessions, and the second one, with its own copy of the weights, is opened only when it
+would have saved by now what opening it costs, and where memory allows.
 """
 
 from collections import deque
@@ -17,8 +17,9 @@ from sartor.core.hashing import file_sha256
 from sartor.serve.cores import free_memory
 from sartor.serve.session import Session
 
-OPENING = 16
-"""Batches from which on opening the second session costs less than it saves."""
+OPENING = 32_768
+"""Tokens that could have run side by side by which opening the second session has paid for itself:
+what is spent for nothing, should no more come, is then no more than what was lost by waiting."""
 _COPIES = 3
 """Weights that must fit into free memory: as read, as packed for the processor, and to spare."""
 _T = TypeVar("_T")
@@ -36,19 +37,26 @@ class Lanes:
         """
         self._path, self._sha256, self._threads = path, sha256, threads
         self._session: Session | None = None
+        self._missed = 0
         self._lock = Lock()
 
-    def takes(self, batches: int) -> bool:
+    def takes(self, batches: int, tokens: int) -> bool:
         """Whether so many batches are better run here than one after the other.
 
         Where the graph is no longer the one that was verified, they never are: the session that
         was opened then goes on.
+
+        Args:
+            batches: Of one call.
+            tokens: Of all of them.
         """
         if self._threads < 2 or batches < 2 * self._threads:
             return False
         with self._lock:
-            if self._session is None and batches >= OPENING:
-                self._session = self._open()
+            if self._session is None:
+                self._missed += tokens
+                if self._missed >= OPENING:
+                    self._session = self._open()
             return self._session is not None
 
     def run(self, batches: Sequence[_T], forward: Callable[[Session, _T], None]) -> None:
