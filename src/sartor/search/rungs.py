@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
