@@ -13,8 +13,9 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.strata import names_of
-from sartor.core.texts import shown
+from sartor.core.texts import COLUMNS, shown
 from sartor.core.types import Examples
+from sartor.data.cells import join_cells, refuse_clashes
 from sartor.data.changes import Change, excerpt
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
@@ -24,7 +25,7 @@ from sartor.data.near import row_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
 from sartor.data.split import Rows, split
-from sartor.data.table import FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
+from sartor.data.table import CELLS, FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.need.model import Data
 from sartor.tasks import Target
@@ -89,21 +90,27 @@ def columns_of(
     Raises:
         DataError: If two roles name one column.
     """
-    roles = {role: data.roles[role] for role in inputs}
+    roles = {role: data.roles[role] for role in inputs if role in data.roles}
     for role, column in roles.items():
         if twin := next((r for r, c in roles.items() if c == column and r != role), None):
             raise DataError(
                 f"data.{role} and data.{twin} both name the column {column!r}.",
                 fix=f"name the column with the other text under data.{twin}.",
             )
+    cells = dict(data.columns or {})
+    if cells:
+        parts = {**roles, "label": data.roles["label"], "baseline": data.baseline or ""}
+        refuse_clashes(cells, {**parts, "id": data.id or ""})
+        roles |= {COLUMNS: CELLS}
     return Columns(
-        text=roles[inputs[0]],
+        text=next(iter(roles.values())),
         label=data.roles["label"],
         group=data.group or "",
         time=data.time or "",
         baseline=data.baseline or "",
         target=target,
         roles=roles,
+        cells=cells,
     )
 
 
@@ -135,7 +142,7 @@ def gather(
         "validation": data.validation or [],
         "test": data.test or [],
     }
-    table = join_marks(read_splits(sources, root), columns)
+    table, columns = join_cells(join_marks(read_splits(sources, root), columns), columns)
     table.require(*columns.names())
     changes: tuple[Change, ...] = ()
     learnt = 0
@@ -188,7 +195,7 @@ def divide(
     frame, columns = gathered.cleaned.frame, gathered.columns
     labels = _labels(frame, columns)
     everything = to_examples(frame, columns.inputs, columns.label, columns.target)
-    several = len(columns.inputs) > 1
+    several = len(columns.words) > 1
     test_rows, validation_rows = sizes(len(frame), wanted_test)
     found = split(
         Rows(
@@ -244,6 +251,7 @@ def examples_of(
     """
     columns = columns or columns_of(data)
     table = join_marks(read_splits({"test": [source]}, root), columns)
+    table, columns = join_cells(table, columns)
     needed = (*columns.inputs.values(), columns.label)
     table.require(*needed)
     frame = table.frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in needed))

@@ -11,17 +11,29 @@ from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
 from sartor.tasks import TASKS
-from sartor.tune.api import METHODS, Choosy, MindsPairs, OneLabelOnly, Reads, ReadsStates, Sheds
+from sartor.tune.api import (
+    METHODS,
+    Choosy,
+    MindsPairs,
+    OneLabelOnly,
+    Reads,
+    ReadsColumns,
+    ReadsStates,
+    Sheds,
+)
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
 
-def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str]:
+def method_order(
+    wanted: Sequence[str] | None, *, llm: bool = False, columns: bool = False
+) -> list[str]:
     """Methods to climb: the need's own list in its order, else the default ladder.
 
     Args:
         wanted: Names, or None.
         llm: Whether there is a language model to ask; without one the default ladder asks none.
+        columns: Whether the task reads columns, for which it has methods of its own.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -32,7 +44,13 @@ def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str
             METHODS.get(name)
         return named
     places: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
-    usable = [n for n, m in places.items() if m.rung is not None and (llm or m.reads != "answers")]
+    usable = [
+        name
+        for name, method in places.items()
+        if method.rung is not None
+        and (llm or method.reads != "answers")
+        and isinstance(method, ReadsColumns) == columns
+    ]
     return sorted(usable, key=lambda n: places[n].rung)
 
 
@@ -109,12 +127,14 @@ class Aim:
         seed: Of everything random.
         sieve: What rules one out.
         asked: The rung of a method that asks a language model, or why there is none.
+        text: Whether rows hold a text.
     """
 
     task: str
     seed: int
     sieve: Sieve = field(default_factory=Sieve)
     asked: Callable[[str], Rung | Dropped] = field(default=lambda name: Dropped(name, "", "no LLM"))
+    text: bool = True
 
 
 def build_rungs(
@@ -140,7 +160,7 @@ def build_rungs(
     dropped: list[Dropped] = []
     for name in methods:
         method: Any = METHODS.get(name)
-        if why := unfit(name, aim.task):
+        if why := unfit(name, aim.task, text=aim.text):
             asks = method.reads == "answers"
             dropped += [
                 Dropped(name, "" if asks else b.name, why) for b in backbones[: 1 if asks else None]
@@ -151,7 +171,9 @@ def build_rungs(
             (rungs if isinstance(found, Rung) else dropped).append(found)  # type: ignore[arg-type]
             continue
         frozen = method.reads == "activations"
-        for backbone in backbones:
+        # Columns alone are the same on every backbone.
+        alone = isinstance(method, ReadsColumns) and method.columns == "alone"
+        for backbone in backbones[: 1 if alone else None]:
             amount = amounts[backbone.name]
             kept, refused = _sift(settings_of(method, aim.task), (name, backbone), aim, amount)
             if not kept:
@@ -176,11 +198,24 @@ def build_rungs(
     return rungs, dropped
 
 
-def unfit(method: str, task: str) -> str:
-    """Why a method cannot learn a task whatever the backbone is; "" where it can."""
-    one_label = "label" in TASKS.get(task)().roles.targets.values()
-    if isinstance(METHODS.get(method), OneLabelOnly) and not one_label:
+def unfit(method: str, task: str, *, text: bool = True) -> str:
+    """Why a method cannot learn a task whatever the backbone is; "" where it can.
+
+    Args:
+        method: Its name.
+        task: Its name.
+        text: Whether rows hold a text.
+    """
+    roles, found = TASKS.get(task)().roles, METHODS.get(method)
+    if isinstance(found, OneLabelOnly) and "label" not in roles.targets.values():
         return f"{method} is for tasks of one label a row, and {task} is none"
+    if isinstance(found, ReadsColumns) != roles.columns:
+        reads = (
+            "columns, and {} has none" if not roles.columns else "texts alone, and {} has columns"
+        )
+        return f"{method} reads {reads.format(task)}"
+    if isinstance(found, ReadsColumns) and found.columns == "beside" and not text:
+        return f"{method} reads a text beside the columns, and the need names none"
     return ""
 
 

@@ -33,6 +33,7 @@ from sartor.serve.records import Keeping, Recorder, Said
 from sartor.serve.replies import JSON, refusal, reply
 from sartor.serve.room import Busy, Room
 from sartor.serve.routes import Endpoint, Routes
+from sartor.serve.rows import example_row
 from sartor.serve.runtime import Runtime
 from sartor.serve.settings import ServeSettings
 from sartor.serve.telling import tell
@@ -184,7 +185,8 @@ class Service:
             )
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
-        text = said_text(body, self._versions.lineup.live.runtime.inputs)
+        inputs = self._versions.lineup.live.runtime.bundle.manifest.inputs
+        text = said_text(body, inputs)
         plain = body.model_dump(exclude={"new_label", "label", "labels", "inputs", "text"})
         said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
@@ -218,7 +220,8 @@ class Service:
         facts = Facts(
             name=manifest.name,
             version=manifest.id,
-            inputs=tuple(manifest.inputs),
+            inputs=tuple(manifest.inputs.items()),
+            example=json.dumps(example_row(manifest, "It broke after two days.")),
             labels=tuple(self._versions.labels),
             target=live.target,
             answer=json.dumps(live.schema()),

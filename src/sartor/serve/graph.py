@@ -7,6 +7,7 @@ release the interpreter's lock while they compute, so one graph may serve severa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from sartor.serve.lanes import Lanes
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 
+if TYPE_CHECKING:
+    from sartor.serve.table import TableGraph
+
 MODEL = "model.onnx"
 Ids = NDArray[np.int64]
 Piece = tuple[Sequence[int], ...]
@@ -29,13 +33,17 @@ BATCH_TOKENS = 2_048
 """Tokens in one forward pass, padding included; more gains nothing on a CPU and costs cache."""
 
 
-def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Graph":
+def open_graph(bundle: Bundle, threads: int, cache: Cache | None = None) -> "Graph | TableGraph":
     """The graph of a bundle, ready to run.
 
     Raises:
         BundleError: If it has none, or ONNX Runtime cannot run it.
     """
     path, manifest = bundle.path(MODEL), bundle.manifest
+    if manifest.preprocess.columns is not None:
+        from sartor.serve.table import open_table
+
+        return open_table(bundle, threads, cache)
     # ONNX Runtime leaves the interpreter free while it prepares the graph.
     opening = beside(lambda: Session.open(path, threads))
     reader = Reader.open(bundle)

@@ -28,6 +28,7 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
+from sartor.serve.rows import field_schema
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -52,7 +53,10 @@ class Facts:
 
     name: str
     version: str
-    inputs: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    """Key to what it holds."""
+    example: str
+    """A row, as JSON."""
     labels: tuple[str, ...]
     max_rows: int
     max_text_chars: int
@@ -161,18 +165,18 @@ def _faults(*statuses: int, model: type[BaseModel] = ErrorReply) -> dict[int | s
 def _narrow(content: dict[str, Any], facts: Facts) -> None:
     """Say what this very bundle takes."""
     schemas = content["components"]["schemas"]
-    text = {"type": "string", "maxLength": facts.max_text_chars}
+    keys = [key for key, _ in facts.inputs]
     rows = schemas["PredictBody"]["properties"]["inputs"]
     rows["maxItems"] = facts.max_rows
     rows["items"] = {
         "type": "object",
-        "properties": dict.fromkeys(facts.inputs, text),
-        "required": list(facts.inputs),
+        "properties": {key: field_schema(kind, facts.max_text_chars) for key, kind in facts.inputs},
+        "required": keys,
         "additionalProperties": False,
     }
-    rows["examples"] = [[dict.fromkeys(facts.inputs, "It broke after two days.")]]
+    rows["examples"] = [[json.loads(facts.example)]]
     said = schemas["FeedbackBody"]["properties"]
-    if len(facts.inputs) == 1:
+    if [kind for _, kind in facts.inputs] == ["text"]:
         del said["inputs"]
     else:
         del said["text"]
@@ -187,15 +191,12 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     ]
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
-    tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
+    tensors["minItems"] = tensors["maxItems"] = len(keys)
     tensors["examples"] = [
-        [
-            {"name": name, "shape": [1], "datatype": "BYTES", "data": ["It broke."]}
-            for name in facts.inputs
-        ]
+        [{"name": name, "shape": [1], "datatype": "BYTES", "data": ["It broke."]} for name in keys]
     ]
     tensor = schemas["RequestInput"]["properties"]
-    tensor["name"]["enum"] = list(facts.inputs)
+    tensor["name"]["enum"] = keys
     tensor["datatype"]["enum"] = ["BYTES"]
     schemas["RequestOutput"]["properties"]["name"]["enum"] = ["label", "probabilities"]
     values = {"name": facts.name, "version": facts.version}

@@ -55,6 +55,7 @@ def fit_together(
             descriptions=descriptions,
             rows=task.reads(source),
             build=task.on,
+            code=job.code,
         )
         method = cast("ClosedForm", job.settings.method)
         fits = method.fit_all(frozen, [_point(jobs[i]) for i in places])

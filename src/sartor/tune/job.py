@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
+from sartor.core.columns import TableCode
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
@@ -27,6 +28,7 @@ class Job:
         outputs: Names of the model's outputs, in order.
         cut: Tokens a text is cut at.
         task: Name in the tasks registry.
+        code: How the rows' columns become numbers; None where they have none.
     """
 
     candidate: Candidate
@@ -37,6 +39,7 @@ class Job:
     outputs: Sequence[str]
     cut: int
     task: str
+    code: TableCode | None = None
 
     def truth(self, examples: Examples) -> Truth:
         """The rows' targets as the task's loss takes them; see `core.likelihood`.
