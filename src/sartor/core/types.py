@@ -76,7 +76,7 @@ class Examples:
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The inputs of each row as the mapping that a `Predictor` takes, columns by their names."""
+        """The inputs of each row as the mapping that a `Predictor` takes; columns by name."""
         names = list(self.inputs)
         for values in zip(*self.inputs.values(), strict=True):
             row: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 """Columns that a task reads: what each holds, and all of a row as one cell.
 
 A column whose values are numbers holds numbers, one whose values are dates, dates; any other holds
-categories. The need may say otherwise. Where nearly all values are numbers and some are not, that is
-a fault with its row, not a category.
+categories. The need may say otherwise. Where nearly all values are numbers and some are not, that
+is a fault with its row, not a category.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +48,28 @@ def join_cells(table: Table, columns: Columns) -> tuple[Table, Columns]:
         texts = [text or "" for text in texts_of(table.frame[name])]
         added.append(pl.Series(name, texts, dtype=pl.String))
     return Table(table.frame.with_columns(added), table.sources), replace(columns, cells=kinds)
+
+
+def readable(table: Table, taken: Sequence[str | None]) -> dict[str, Kind]:
+    """Columns that look worth reading, with what each holds, for `sartor init`.
+
+    Args:
+        table: As read.
+        taken: Columns that play another part.
+    """
+    found: dict[str, Kind] = {}
+    for name in table.columns:
+        values = _values(table.frame[name])
+        distinct = len({str(v) for v in values if v is not None})
+        kind = _kind(values, "auto")
+        # One value tells nothing; a category that never comes back is an id.
+        if (
+            name not in taken
+            and distinct > 1
+            and (kind != "category" or 2 * distinct < len(values))
+        ):
+            found[name] = kind
+    return found
 
 
 def empty_in(table: Table, columns: Columns) -> list[str]:

@@ -7,6 +7,7 @@ import polars as pl
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
+from sartor.data.cells import readable
 from sartor.data.marks import join_marks
 from sartor.data.profile import Guess, counted, further_texts, guess, profile
 from sartor.data.read import read
@@ -46,22 +47,33 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
     found = guess(table.frame, asked.target)
-    if not found.text or not found.label:
-        lacking = "text" if not found.text else "label"
+    optional = set(roles) <= set(asked.roles.optional)
+    if not (found.text or optional) or not found.label:
+        lacking = "label" if found.text or optional else "text"
         raise DataError(
             f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
             fix=f"write {to} by hand and name the columns under data.text and data.label.",
         )
-    joined = join_marks(table, Columns(found.text, found.label, target=asked.target))
+    joined = join_marks(table, Columns(found.text or "", found.label, target=asked.target))
     counts = counted(joined.frame, found.label, asked.target)
-    texts = _texts(table.frame, found, data, roles)
+    texts = _texts(table.frame, found, data, roles) if found.text else {}
+    taken = (*texts.values(), found.label, found.group, found.time)
+    columns = readable(table, taken) if asked.roles.columns else {}
+    if asked.roles.columns and not columns:
+        raise DataError(
+            f"{data}: no column is left to read beside {', '.join(filter(None, taken))}.",
+            fix="choose the task text_classification, or add columns.",
+        )
     seen = profile(table.frame, list(texts.values()))
+    languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
+    named = [f"{role} = {column}" for role, column in texts.items()]
+    named[-1:] = [f"{named[-1]} ({languages})"] if named else []
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
     rarest = min(counts, key=lambda name: counts[name])
     criteria = asked.starters(threshold, _quoted(rarest))
-    first = criteria[0].split()[1]
+    first, count = criteria[0].split()[1], 2 + sum(line.startswith("-") for line in criteria)
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
@@ -69,6 +81,8 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         "data:",
         f"  train: {_quoted(_relative(data, to))}",
         *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
+        *(["  columns:"] * bool(columns)),
+        *(f"    {_quoted(name)}: {kind}" for name, kind in columns.items()),
         f"  label: {_quoted(found.label)}",
         *([f"  group: {_quoted(found.group)}"] if found.group else []),
         *(
@@ -86,14 +100,13 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
     text = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     write_durably(to.parent / _SCHEMA, text.encode())
     write_durably(to, "\n".join(lines).encode())
-    languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
-    named = ", ".join(f"{role} = {column}" for role, column in texts.items())
+    named += [f"{len(columns)} columns to read"] * bool(columns)
     group = f", {found.group} looks like a group" if found.group else ""
     return [
-        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {named}"
-        f" ({languages}), label = {found.label} ({len(counts)} values){group}.",
+        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {', '.join(named)},"
+        f" label = {found.label} ({len(counts)} values){group}.",
         *found.reasons,
-        f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
+        f"Wrote {to}: task {task}, {count} criteria to start from. A test set of {test:,} can prove"
         f" {first} >= {proof:.2f} if the truth is {_TRUTH} or better.",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]

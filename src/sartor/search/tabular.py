@@ -116,13 +116,14 @@ def doubts(code: TableCode, train: Examples) -> Iterator[str]:
         if column.kind == "category" and distinct >= _ID * len(there) and len(there) >= _BINS:
             long = sum(map(len, there)) / len(there) >= _TEXT
             how = "a text: name it under data.text" if long else "an id: leave it out"
-            yield f"The column {name!r} has {distinct:,} values in {len(there):,} rows. It looks like {how}."
+            many = f"has {distinct:,} values in {len(there):,} rows"
+            yield f"The column {name!r} {many}. It looks like {how}."
             continue
         told, label = _tells(values, labels, column.kind == "category")
         if told >= _TELLS:
             yield (
-                f"The column {name!r} alone tells {label!r} from the rest (AUC {told:.3f}). If it is"
-                " known only once the answer is, leave it out: it will not be there when it counts."
+                f"The column {name!r} alone tells {label!r} from the rest (AUC {told:.3f}). If it"
+                " is known only once the answer is, leave it out: it will not be there then."
             )
 
 

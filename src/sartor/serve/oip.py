@@ -94,6 +94,11 @@ class Protocol:
         runtime = self._named(request)
         body = parse(InferenceRequest, await request.body())
         wanted = _wanted(body)
+        if runtime.bundle.manifest.preprocess.columns is not None:
+            raise _wrong(
+                f"{runtime.name} reads columns, and tensors here hold texts alone.",
+                "ask /v1/predict, whose rows carry both.",
+            )
         rows = _rows(body.inputs, runtime.inputs)
         said = body.parameters
         about = About(said.user, said.segment, said.fallback) if said else About()

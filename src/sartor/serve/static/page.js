@@ -6,7 +6,7 @@ const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
 let several = false;
-let inputs = ["text"];
+let fields = [{ name: "text", kind: "text", values: [] }];
 
 async function call(path, body) {
   const headers = {};
@@ -46,29 +46,53 @@ async function learnModel() {
   $("keep").disabled = model.texts_kept;
   several = model.target === "labels";
   $("correct").multiple = several;
-  drawBoxes(model.inputs);
+  drawBoxes(model.fields);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
 }
 
-// The first box is in the page; a model that reads several texts gets one more for each.
-function drawBoxes(names) {
-  if (String(names) === String(inputs)) return;
-  inputs = names;
-  $("others").replaceChildren(...names.slice(1).flatMap((name) => {
-    const label = document.createElement("label");
-    label.htmlFor = `text-${name}`;
-    label.textContent = said.other;
+// The first box is in the page; a model that reads several texts, or columns, gets one more for each.
+function drawBoxes(given) {
+  if (JSON.stringify(given) === JSON.stringify(fields)) return;
+  fields = given;
+  const reads = fields[0].kind === "text";
+  for (const id of ["text", "text-label"]) $(id).hidden = !reads;
+  // A note beside columns may be empty.
+  $("text").required = fields.every((field) => field.kind === "text");
+  $("others").replaceChildren(...fields.slice(reads ? 1 : 0).flatMap(drawBox));
+}
+
+function drawBox(field) {
+  const label = document.createElement("label");
+  label.htmlFor = `text-${field.name}`;
+  label.textContent = field.kind === "text" ? said.other : field.name;
+  if (field.kind === "text") {
     const box = document.createElement("textarea");
-    box.id = `text-${name}`;
+    box.id = label.htmlFor;
     box.rows = 5;
     box.required = true;
     return [label, box];
-  }));
+  }
+  const box = document.createElement("input");
+  box.id = label.htmlFor;
+  box.type = { number: "number", date: "date" }[field.kind] || "text";
+  if (field.kind === "number") box.step = "any";
+  if (!field.values.length) return [label, box];
+  const known = document.createElement("datalist");
+  known.id = `known-${field.name}`;
+  known.replaceChildren(...field.values.map((value) => new Option(value, value)));
+  box.setAttribute("list", known.id);
+  return [label, box, known];
+}
+
+function readBox(field, at) {
+  const { value } = at || field.kind !== "text" ? $(`text-${field.name}`) : $("text");
+  if (field.kind === "text") return value;
+  if (value === "") return null;
+  return field.kind === "number" ? Number(value) : value;
 }
 
 function readRow() {
-  return Object.fromEntries(
-    inputs.map((name, at) => [name, (at ? $(`text-${name}`) : $("text")).value]));
+  return Object.fromEntries(fields.map((field, at) => [field.name, readBox(field, at)]));
 }
 
 function drawRow([label, probability]) {
@@ -95,7 +119,7 @@ function answered(output) {
 function drawAnswer(output) {
   const words = answered(output);
   show("label", words === null ? said.unsure : words);
-  show("reason", output.reason || "");
+  show("reason", [output.reason, ...(output.notes || [])].filter(Boolean).join(" "));
   const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
   $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
   if (several) {
@@ -116,8 +140,8 @@ async function sendFeedback(right, comment) {
   body[several ? "labels" : "label"] = right;
   if (comment) body.comment = comment;
   if ($("keep").checked) {
-    if (inputs.length > 1) body.inputs = last.row;
-    else body.text = last.row[inputs[0]];
+    if (fields.length > 1 || fields[0].kind !== "text") body.inputs = last.row;
+    else body.text = last.row[fields[0].name];
   }
   await call("/v1/feedback", body);
   for (const id of ["right", "wrong"]) $(id).disabled = true;
