@@ -27,6 +27,11 @@ SAMPLES = {
         examples("same", "different", roles=("text", "text_pair")),
         [(" same ", "same"), ("a; b", "a; b")],
     ),
+    "tabular_text": Sample(
+        "tabular_text",
+        examples("bad", "good"),
+        [(" bad ", "bad"), ("a; b", "a; b")],
+    ),
     "multi_label": Sample(
         "multi_label",
         examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),
