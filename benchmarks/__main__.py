@@ -38,6 +38,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "backbone_ranking": (),
         "label_forecast": (),
         "label_heads": (),
+        "tables": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

@@ -1,4 +1,4 @@
-"""Columns as numbers: what is missing, unseen or out of range has its place, and JSON keeps it all."""
+"""Columns as numbers: what is missing, unseen or out of range has its place; JSON keeps it all."""
 
 import json
 import math

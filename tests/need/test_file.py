@@ -415,7 +415,7 @@ accept:
 def of_table(task: str) -> Roles:
     if task == "tabular_text":
         return Roles({"text": "text"}, {"label": "label"}, optional=("text",), columns=True)
-    return ROLES(task)
+    return roles_of(task)
 
 
 @pytest.mark.parametrize(
@@ -454,6 +454,6 @@ def test_columns_that_say_nothing_are_refused(columns, word):
 def test_a_task_of_texts_has_no_columns():
     text = GOOD.replace("data:", "data:\n  columns: [age]")
     with pytest.raises(NeedError) as caught:
-        parse_need(text, "need.yaml", ROLES)
+        parse_need(text, "need.yaml", roles_of)
     (fault,) = caught.value.faults
     assert "unknown key 'columns'" in fault.what

@@ -1,4 +1,4 @@
-"""Columns, with a note and without, from a file to answers and from corrections into the next run."""
+"""Columns, with a note and without, from a file to answers and what users say into the next run."""
 
 import json
 import random

@@ -66,7 +66,7 @@ def test_trees_answer_as_scikit_learn_does_in_torch_and_in_onnx(classes, tmp_pat
 
 
 def test_a_row_on_a_threshold_goes_where_scikit_learn_sends_it():
-    x, grower = grown(2)
+    _, grower = grown(2)
     model = as_trees(grower, 2)
     inner = model.feature >= 0
     on = rows(int(inner.sum()), 2)
