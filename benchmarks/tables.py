@@ -2,12 +2,12 @@
 
     python -m benchmarks.tables [--splits 20]
 
-The peer is scikit-learn's HistGradientBoostingClassifier with its own defaults and its own handling
-of categories, on all rows that are not tested, answering by the threshold that the costs imply. Ours
-are the portfolios of `columns` and `boosting`, fitted on four fifths of those rows; the fifth chooses
-among them by log-loss and settles the decision rule, as a run does without folds. Both sides answer
-the same quarter of the rows, drawn anew for each split. Times are those of fitting, reading aside. A
-minute on two cores.
+The peer is scikit-learn's HistGradientBoostingClassifier with its own defaults and its own
+handling of categories, on all rows that are not tested, answering by the threshold that the costs
+imply. Ours are the portfolios of `columns` and `boosting`, fitted on four fifths of those rows; the
+fifth chooses among them by log-loss and settles the decision rule, as a run does without folds.
+Both sides answer the same quarter of the rows, drawn anew for each split. Times are those of
+fitting, reading aside. A minute on two cores.
 """
 
 import time
