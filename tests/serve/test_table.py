@@ -165,9 +165,31 @@ def test_columns_are_answered_over_http_and_said_in_the_document(serving: Servin
         (example,) = row["examples"][0]
         assert running.client.post("/v1/predict", json={"inputs": [example]}).status_code == 200
         assert "notes" in schemas["Answer"]["properties"]
-        tensor = {"name": "amount", "shape": [1], "datatype": "BYTES", "data": ["1"]}
-        refused = running.client.post("/v2/models/tickets/infer", json={"inputs": [tensor]})
-        assert (refused.status_code, "/v1/predict" in refused.text) == (400, True)
+
+
+def test_the_protocol_takes_a_tensor_of_its_own_kind_for_each_column(serving: Serving):
+    infer = "/v2/models/tickets/infer"
+    amount = {"name": "amount", "shape": [2], "datatype": "FP64", "data": [90, None]}
+    words = {"shape": [2], "datatype": "BYTES"}
+    purpose = words | {"name": "purpose", "data": ["boat", ""]}
+    since = words | {"name": "since", "data": ["2026-01-03", ""]}
+    with serving() as running:
+        found = running.client.post(infer, json={"inputs": [since, amount, purpose]})
+        assert found.status_code == 200, found.text
+        assert found.json()["outputs"][0]["data"][0] == "refund"
+        told = running.client.get("/v2/models/tickets").json()["inputs"]
+        assert [one["datatype"] for one in told] == ["FP64", "BYTES", "BYTES"]
+        for odd, word in (
+            (amount | {"data": ["90", "9"]}, "inputs.0.data"),
+            (amount | {"datatype": "BYTES"}, "datatype 'BYTES'"),
+            (amount | {"data": [90]}, "shape [2] and 1 numbers"),
+        ):
+            refused = running.client.post(infer, json={"inputs": [odd, purpose, since]})
+            assert refused.status_code == 400
+            assert word in refused.json()["error"]
+        schemas = running.client.get("/openapi.json").json()["components"]["schemas"]
+        (example,) = schemas["InferenceRequest"]["properties"]["inputs"]["examples"]
+        assert running.client.post(infer, json={"inputs": example}).status_code == 200
 
 
 def test_kept_rows_and_rows_sent_along_are_what_is_learnt_from(serving: Serving):

@@ -66,7 +66,7 @@ def _required(task: str, roles: Roles) -> dict[str, Any]:
 
 def _columns(description: str) -> dict[str, Any]:
     kind = {"type": "string", "enum": ["auto", "number", "category", "date"]}
-    named = {"type": "object", "additionalProperties": kind, "minProperties": 1}
+    named = {"type": "object", "additionalProperties": kind}
     return {
         "description": description,
         "anyOf": [

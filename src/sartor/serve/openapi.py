@@ -28,6 +28,7 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
+from sartor.serve.oip import datatypes
 from sartor.serve.rows import field_schema
 
 _MEANING = {
@@ -192,12 +193,19 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
     tensors["minItems"] = tensors["maxItems"] = len(keys)
+    row = json.loads(facts.example)
     tensors["examples"] = [
-        [{"name": name, "shape": [1], "datatype": "BYTES", "data": ["It broke."]} for name in keys]
+        [
+            {"name": key, "shape": [1], "datatype": datatypes(kind)[0], "data": [row[key]]}
+            for key, kind in facts.inputs
+        ]
     ]
     tensor = schemas["RequestInput"]["properties"]
     tensor["name"]["enum"] = keys
-    tensor["datatype"]["enum"] = ["BYTES"]
+    known = {name: None for _, kind in facts.inputs for name in datatypes(kind)}
+    tensor["datatype"]["enum"] = list(known)
+    if len(known) == 1:  # texts alone
+        tensor["data"]["anyOf"] = [form for form in tensor["data"]["anyOf"] if _of_texts(form)]
     schemas["RequestOutput"]["properties"]["name"]["enum"] = ["label", "probabilities"]
     values = {"name": facts.name, "version": facts.version}
     for path, methods in content["paths"].items():
@@ -209,6 +217,11 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
                 parameter["schema"]["enum"] = [values[parameter["name"]]]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _of_texts(form: dict[str, Any]) -> bool:
+    """Whether a form of a tensor's data holds texts: numbers are told by their choice of null."""
+    return "anyOf" not in form["items"]
 
 
 def _narrow_feedback(schema: dict[str, Any], target: TargetKind) -> None:
