@@ -56,14 +56,14 @@ class Facts:
     version: str
     inputs: tuple[tuple[str, str], ...]
     """Key to what it holds."""
-    example: str
-    """A row, as JSON."""
     labels: tuple[str, ...]
     max_rows: int
     max_text_chars: int
     target: TargetKind
     answer: str
     """JSON Schema of an answer, as JSON."""
+    example: str
+    """A row, as JSON."""
 
 
 @lru_cache(maxsize=8)
