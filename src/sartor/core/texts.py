@@ -82,7 +82,8 @@ def shown(text: Text) -> str:
 
 def written(text: Text) -> str:
     """As one string that `read_back` gives back: one text is itself, several are a JSON list."""
-    return text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    # A plain string even of columns: not every database takes a type of ours.
+    return str(text) if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
 
 
 def read_back(found: str, parts: int, *, cells: bool = False) -> Text | None:
