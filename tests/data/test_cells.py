@@ -1,6 +1,7 @@
 """Columns of a need's data: what each holds is found out, faults have rows, equal cases stay."""
 
 import datetime
+import random
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from sartor.data.cells import empty_in, join_cells, readable
 from sartor.data.near import row_clusters
 from sartor.data.read import read
 from sartor.need.model import Data
+from tests.tiny import WORDS
 
 COUNT = 60
 
@@ -77,13 +79,14 @@ def test_a_word_among_numbers_is_a_fault_with_its_row():
     ("columns", "word"),
     [
         (["amount", "label"], "both name the column 'label'"),
+        (["note"], "data.columns and data.text both name the column 'note'"),
         (["amout"], "no column is called 'amout'"),
-        (["text"], "cannot be told from the role"),
+        (["text"], "cannot be told from the text"),
     ],
 )
 def test_columns_that_cannot_be_read_are_refused(columns, word):
     with pytest.raises(DataError, match=word):
-        gathered(frame(text=["x"] * COUNT), data(columns))
+        gathered(frame(text=["x"] * COUNT, note=["y"] * COUNT), data(columns, text="note"))
 
 
 def test_cases_that_agree_in_all_columns_stay_and_are_one_unit():
@@ -103,7 +106,7 @@ def test_cases_that_agree_in_all_columns_stay_and_are_one_unit():
 
 
 def test_a_missing_note_is_an_empty_one_and_a_repeated_row_with_a_note_goes():
-    notes = [f"the {i}th case was told of by somebody" for i in range(COUNT)]
+    notes = [" ".join(random.Random(i).sample(WORDS, 6)) for i in range(COUNT)]
     notes[3] = notes[4] = None
     notes[5] = "n/a"
     table = frame(note=notes)

@@ -33,9 +33,9 @@ def cases(count: int, seed: int, *, note: bool = True) -> Examples:
     draw = np.random.default_rng(seed)
     amount = draw.normal(100, 30, count).round(1)
     purpose = draw.choice(["car", "boat", "house"], count)
-    notes = [" ".join(draw.choice(WORDS, 5)) for _ in range(count)]
-    said = np.array([("bad" in text) - ("good" in text) for text in notes])
-    risk = (amount - 100) / 30 + (purpose == "boat") * 1.5 + 1.5 * said
+    word = draw.choice(["bad", "good"], count)
+    notes = [f"{one} {one} {' '.join(draw.choice(WORDS, 2))}" for one in word]
+    risk = (amount - 100) / 30 + (purpose == "boat") * 1.5 + 2 * (word == "bad") - 1
     target = np.where(risk + draw.normal(0, 0.5, count) > 0.5, "bad", "good")
     pairs = zip(amount.tolist(), purpose.tolist(), strict=True)
     cells = tuple(Cells.of({"amount": a, "purpose": p}) for a, p in pairs)
@@ -83,7 +83,7 @@ def test_every_setting_of_the_portfolio_and_the_space_is_one(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fit_learns_and_its_graph_gives_what_was_measured(name, tuner, tmp_path: Path):
     fitted = tuner(candidate(name), TRAIN, HELD, silent)
-    assert accuracy(fitted.validation_logits, HELD) > 0.75
+    assert accuracy(fitted.validation_logits, HELD) > 0.62
     (head,) = tuner.heads([candidate(name)], TRAIN, HELD)
     assert head.validation_logits == pytest.approx(fitted.validation_logits, abs=1e-4)
     to_onnx(fitted.folder, "tabular_text", tmp_path / "model.onnx")
@@ -109,7 +109,7 @@ def test_fusion_without_faith_in_the_text_is_the_columns_alone(tuner):
         [
             candidate("columns", C=1.0),
             candidate("fusion", C=1.0, text_C=1e-9),
-            candidate("fusion", C=1.0, text_C=0.01),
+            candidate("fusion", C=1.0, text_C=0.1),
         ],
         TRAIN,
         HELD,

@@ -13,7 +13,7 @@ import polars as pl
 
 from sartor.core.columns import Kind, Unfit, cell
 from sartor.core.errors import DataError
-from sartor.core.texts import COLUMNS, Cells
+from sartor.core.texts import Cells
 from sartor.data.normalise import MISSING_LABEL, MISSING_TEXT
 from sartor.data.table import CELLS, FILE, ROW, Columns, Table, place, texts_of
 
@@ -149,9 +149,8 @@ def refuse_clashes(cells: Mapping[str, str], parts: Mapping[str, str]) -> None:
                 f"data.columns and data.{key} both name the column {column!r}.",
                 fix=f"take {column} out of data.columns.",
             )
-    for role in (*parts, COLUMNS):
-        if role in cells and role in ("text", COLUMNS):
-            raise DataError(
-                f"A column called {role!r} cannot be told from the role of that name.",
-                fix="rename the column.",
-            )
+    if parts.get("text") and "text" in cells:
+        raise DataError(
+            "A column called 'text' cannot be told from the text in a request.",
+            fix="rename the column.",
+        )
