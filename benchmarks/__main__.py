@@ -40,6 +40,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "label_heads": (),
         "scores": (),
         "answers": (),
+        "tables": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

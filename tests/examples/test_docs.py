@@ -135,7 +135,8 @@ def test_the_http_reference_lists_every_route_and_status():
     from tests.serve.test_auth import PUBLIC
 
     page = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
-    facts = Facts("tickets", "9c1f", ("text",), ("a", "b"), 9, 99, "label", "{}")
+    keys, row = (("text", "text"),), '{"text": "a"}'
+    facts = Facts("tickets", "9c1f", keys, ("a", "b"), 9, 99, "label", "{}", row)
     paths = json.loads(document(facts))["paths"]
     routes = {f"{method.upper()} {path}" for path in paths for method in paths[path]}
     # One sentence says that a model's routes exist with its version too.

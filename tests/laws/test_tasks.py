@@ -58,6 +58,11 @@ SAMPLES = {
             ("cafe\u0301", ("café",)),
         ],
     ),
+    "tabular_text": Sample(
+        "tabular_text",
+        examples("bad", "good"),
+        [(" bad ", "bad"), ("a; b", "a; b")],
+    ),
     "multi_label": Sample(
         "multi_label",
         examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),

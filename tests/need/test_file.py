@@ -399,3 +399,61 @@ def test_a_language_model_that_cannot_be_asked_is_refused_and_no_secret_is_shown
     assert words in str(error.value)
     assert "pw-1" not in str(error.value)
     assert "gsk_pw" not in str(error.value)
+
+
+TABLE = """name: credit
+task: tabular_text
+data:
+  train: credit.csv
+  label: outcome
+  {columns}
+accept:
+  - auc[label=bad] >= 0.7
+"""
+
+
+def of_table(task: str) -> Roles:
+    if task == "tabular_text":
+        return Roles({"text": "text"}, {"label": "label"}, optional=("text",), columns=True)
+    return roles_of(task)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kinds"),
+    [
+        ("columns: [age, amount]", {"age": "auto", "amount": "auto"}),
+        ("columns: [age, amount: number]", {"age": "auto", "amount": "number"}),
+        ("columns: {age: number, since: date}", {"age": "number", "since": "date"}),
+    ],
+)
+def test_columns_are_a_list_or_a_mapping_to_what_they_hold(columns, kinds):
+    need = parse_need(TABLE.format(columns=columns), "need.yaml", of_table)
+    assert need.data.columns == kinds
+    again = parse_need(json.dumps(need.as_mapping()), "need.yaml", of_table)
+    assert again.fingerprint() == need.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("columns", "word"),
+    [
+        ("text: note", "data.columns is missing"),
+        ("columns: []", "data.columns"),
+        ("columns: age", "data.columns"),
+        ("columns: [age, age]", "listed twice"),
+        ("columns: {age: colour}", "data.columns.age"),
+    ],
+)
+def test_columns_that_say_nothing_are_refused(columns, word):
+    with pytest.raises(NeedError) as caught:
+        parse_need(TABLE.format(columns=columns), "need.yaml", of_table)
+    (fault,) = caught.value.faults
+    assert word in fault.what
+    assert fault.fix
+
+
+def test_a_task_of_texts_has_no_columns():
+    text = GOOD.replace("data:", "data:\n  columns: [age]")
+    with pytest.raises(NeedError) as caught:
+        parse_need(text, "need.yaml", roles_of)
+    (fault,) = caught.value.faults
+    assert "unknown key 'columns'" in fault.what

@@ -209,3 +209,20 @@ def test_where_the_precision_cannot_be_shown_the_asked_share_is_answered(coverag
 
 def test_no_rows_mean_no_threshold():
     assert pick_threshold(np.zeros(0), np.zeros(0, bool), 0.9, 0.5) == 0.0
+
+
+def test_the_threshold_is_moved_to_where_mistakes_cost_least():
+    logits, truth = drawn(3, 2000)
+    chances = softmax(logits)
+    (criterion,) = [parse_criterion("expected_cost[label=refund, miss=9] <= 0.01")]
+    weights = fit_weights(chances, truth, OUTPUTS, [criterion])
+
+    def cost(weights) -> float:
+        said, true = (chances * weights).argmax(1) == 0, truth == 0
+        return float((9 * (true & ~said) + (said & ~true)).mean())
+
+    assert weights[0] > 1
+    assert cost(weights) < 0.8 * cost(np.ones(3))
+    # A miss that costs nothing is no reason to say the label at all.
+    (criterion,) = [parse_criterion("expected_cost[label=refund, miss=0] <= 0.001")]
+    assert fit_weights(chances, truth, OUTPUTS, [criterion])[0] < 1

@@ -60,6 +60,9 @@ def card(manifest: Manifest) -> str:
 
 def _example(manifest: Manifest) -> str:
     """A row to ask about."""
+    if (code := manifest.preprocess.columns) is not None:
+        texts = {name: "a text" for name, kind in manifest.inputs.items() if kind == "text"}
+        return repr(texts | code.typical().values())
     if len(manifest.inputs) == 1:
         return '"a text"'
     return "{" + ", ".join(f'"{name}": "a text"' for name in manifest.inputs) + "}"
@@ -80,6 +83,10 @@ def _answers(manifest: Manifest) -> str:
 
 def _reading(manifest: Manifest) -> str:
     read = manifest.preprocess
+    if (code := read.columns) is not None:
+        said = "; ".join(f"{name} ({column.kind})" for name, column in code.columns.items())
+        cut = f" A text beside them is cut after {read.max_length:,} tokens."
+        return f"{said}.{cut if 'text' in manifest.inputs.values() else ''}"
     if len(manifest.inputs) > 1:
         named = " and ".join(manifest.inputs)
         return f"{named}; what is longer than {read.max_length:,} tokens is cut, the longer first."

@@ -22,10 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from sartor.core.columns import TableCode, kinds_in
 from sartor.core.errors import BundleError
 from sartor.core.hashing import digest
 
-FORMAT = 2
+FORMAT = 3
 """The newest that is read. What does not need it is written as 1, which every version reads."""
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"
@@ -79,18 +80,23 @@ class Preprocess(BaseModel):
     max_length: int = Field(default=256, ge=1, le=1_000_000)
     windows: Windows | None = None
     """None: a longer text is cut. Format 2."""
+    columns: TableCode | None = None
+    """How columns become numbers; None where none are read. Format 3."""
 
     @property
     def format(self) -> int:
         """The oldest format that can say it."""
+        if self.columns is not None:
+            return 3
         return 1 if self.windows is None else 2
 
     @model_serializer(mode="wrap")
     def _as_format_1(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Ids and seals of bundles that know no windows were taken without the key.
+        # Ids and seals of bundles that know no windows or columns were taken without the keys.
         found: dict[str, Any] = given(self)
-        if found["windows"] is None:
-            del found["windows"]
+        for name in ("windows", "columns"):
+            if found[name] is None:
+                del found[name]
         return found
 
 
@@ -129,7 +135,10 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _format_knows_what_it_says(self) -> "Manifest":
         if self.format < self.preprocess.format:
-            raise ValueError(f"preprocess.windows needs format 2, not {self.format}")
+            raise ValueError(f"preprocess needs format {self.preprocess.format}, not {self.format}")
+        code = self.preprocess.columns
+        if kinds_in(self.inputs) != {n: c.kind for n, c in (code.columns if code else {}).items()}:
+            raise ValueError("the inputs are not the columns that preprocess reads")
         return self
 
     def content_id(self) -> str:

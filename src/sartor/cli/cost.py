@@ -69,14 +69,15 @@ def _texts(file: Path, bundle: Path) -> "list[Text]":
     from sartor.bundle import open_bundle
     from sartor.cli.serving import read_row
     from sartor.core.errors import DataError
+    from sartor.serve.rows import read_row as text_of_row
 
-    keys = tuple(open_bundle(bundle).manifest.inputs)
+    inputs = open_bundle(bundle).manifest.inputs
     found: list[Text] = []
     try:
         with file.open("rb") as handle:
             for number, line in enumerate(handle, 1):
-                row = read_row(line, number, file, keys)
-                found.append(row[keys[0]] if len(keys) == 1 else tuple(row[key] for key in keys))
+                row = read_row(line, number, file, inputs)
+                found.append(text_of_row(row, number, inputs))
                 if len(found) == _MOST_TEXTS:
                     break
     except OSError as error:

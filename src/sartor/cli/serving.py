@@ -2,7 +2,7 @@
 
 import json as jsons
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -58,7 +58,7 @@ def predict(
     with handle:
         waiting: list[dict[str, Any]] = []
         for number, line in enumerate(handle, 1):
-            waiting.append(read_row(line, number, file, tuple(runtime.bundle.manifest.inputs)))
+            waiting.append(read_row(line, number, file, runtime.bundle.manifest.inputs))
             if len(waiting) == _CHUNK:
                 _write(runtime.predict(waiting))
                 waiting = []
@@ -203,9 +203,10 @@ def listen(
 COMMANDS = (predict, serve, listen)
 
 
-def read_row(line: bytes, number: int, file: Path, keys: Sequence[str]) -> dict[str, Any]:
+def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
     from sartor.core.errors import DataError
 
+    keys = tuple(inputs)
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
@@ -214,7 +215,7 @@ def read_row(line: bytes, number: int, file: Path, keys: Sequence[str]) -> dict[
     if not text.lstrip().startswith("{"):
         if len(keys) > 1:
             raise DataError(
-                f"{file}, line {number:,} is one text, and the model reads {len(keys)}.",
+                f"{file}, line {number:,} is one text, and the model reads {len(keys)} keys.",
                 fix=f"write {form} on each line.",
             )
         return {keys[0]: text}
@@ -225,13 +226,19 @@ def read_row(line: bytes, number: int, file: Path, keys: Sequence[str]) -> dict[
             f"{file}, line {number:,} is not JSON: {error}.",
             fix=f"write {form} on each line.",
         ) from None
-    missing = [key for key in keys if not isinstance(found.get(key), str)]
+    texts = [key for key, kind in inputs.items() if kind == "text"]
+    if absent := [key for key in keys if key not in texts and key not in found]:
+        raise DataError(
+            f"{file}, line {number:,} has no {absent[0]!r}.",
+            fix=f"write {form} on each line, null for what is missing.",
+        )
+    missing = [key for key in texts if not isinstance(found.get(key), str)]
     if missing:
         raise DataError(
             f"{file}, line {number:,} has no text under {missing[0]!r}.",
             fix=f"write {form} on each line.",
         )
-    if any(not _whole(found[key]) for key in keys):
+    if any(not _whole(found[key]) for key in texts):
         raise DataError(
             f"{file}, line {number:,} holds half of a surrogate pair, which is no character.",
             fix="write the text as UTF-8, without \\ud800 and its like.",

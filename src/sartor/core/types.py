@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any, Literal
 
 from sartor.core.hashing import digest
-from sartor.core.texts import Text
+from sartor.core.texts import Cells, Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
 TargetKind = Literal[
@@ -33,13 +33,27 @@ def one_label(kind: TargetKind) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What a task reads: role name (a key under `data:` in the need) to kind of column."""
+    """What a task reads: role name (a key under `data:` in the need) to kind of column.
+
+    Args:
+        inputs: Texts, in the order in which they are read.
+        targets: What is answered.
+        optional: Inputs that a need may leave out.
+        columns: Whether it reads columns too, those that `data.columns` lists.
+    """
 
     inputs: Mapping[str, Modality]
     targets: Mapping[str, TargetKind]
+    optional: tuple[str, ...] = ()
+    columns: bool = False
 
     def names(self) -> list[str]:
         return [*self.inputs, *self.targets]
+
+    def required(self) -> list[str]:
+        """Keys that a need must have under `data:`."""
+        listed = [name for name in self.names() if name not in self.optional]
+        return [*listed, *(["columns"] if self.columns else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +95,13 @@ class Examples:
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The inputs of each row as the mapping that a `Predictor` takes."""
+        """The inputs of each row as the mapping that a `Predictor` takes; columns by name."""
         names = list(self.inputs)
         for values in zip(*self.inputs.values(), strict=True):
-            yield dict(zip(names, values, strict=True))
+            row: dict[str, Any] = {}
+            for name, value in zip(names, values, strict=True):
+                row |= value.values() if isinstance(value, Cells) else {name: value}
+            yield row
 
     def fingerprint(self) -> str:
         """Content hash of ids and targets; the order of the rows does not count."""

@@ -8,12 +8,13 @@ from typing import Literal
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
 from sartor.data.api import Limits
+from sartor.data.cells import join_cells
 from sartor.data.changes import Change
 from sartor.data.clean import survey
 from sartor.data.marks import join_marks, mark_faults
 from sartor.data.profile import row_places
 from sartor.data.read import join, read
-from sartor.data.table import SPLITS, Columns, Table
+from sartor.data.table import CELLS, SPLITS, Columns, Table
 from sartor.data.times import times_of
 from sartor.data.words import join_words, word_faults
 
@@ -65,12 +66,13 @@ def check(
         ]
         table = table if marks else join_marks(join_words(table, columns), columns)
         joined = {columns.label} if marks else set[str]()
-        absent = [n for n in columns.names() if n not in table.columns and n not in joined]
+        wanted = [*columns.cells, *(n for n in columns.names() if n != CELLS)]
+        absent = [n for n in wanted if n not in table.columns and n not in joined]
         found += [
             Finding("fault", "", 0, f"no column is called {name!r}", near_miss(name, table.columns))
             for name in absent
         ]
-        if not {*columns.inputs.values(), columns.label} & set(absent) and not marks:
+        if not {*columns.words, *columns.cells, columns.label} & set(absent) and not marks:
             found += _rows(table, columns, labels)
         if columns.time and columns.time not in absent:
             found += _times(table, columns.time)
@@ -96,6 +98,7 @@ def _read(
 
 def _rows(table: Table, columns: Columns, labels: Sequence[str] | None) -> list[Finding]:
     try:
+        table, columns = join_cells(table, columns)
         cleaned, faults = survey(table, columns, labels)
     except DataError as error:
         return [Finding("fault", "", 0, error.what, error.fix)]

@@ -13,7 +13,7 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.strata import names_of
-from sartor.core.texts import Text, shown
+from sartor.core.texts import COLUMNS, Text, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.labels import LabelFault, Labelled, label_faults, refuse
 from sartor.data.near import near_clusters
@@ -81,6 +81,8 @@ class _Rows:
     splits: list[str | None]
     alive: list[int]
     target: Target = ONE_LABEL
+    table: bool = False
+    """Whether a row holds columns: then a text may be empty, and equal rows are two cases."""
     unreadable: list[LabelFault] = field(default_factory=list[LabelFault])
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     ranks: dict[int, tuple[int, bool]] = field(default_factory=dict[int, tuple[int, bool]])
@@ -91,6 +93,10 @@ class _Rows:
         """What the model reads of a row."""
         found = tuple(values[i] or "" for values in self.inputs.values())
         return found[0] if len(found) == 1 else found
+
+    def wordless(self, i: int) -> bool:
+        """Whether a row holds columns and no text."""
+        return self.table and not any(v[i] for role, v in self.inputs.items() if role != COLUMNS)
 
     def drop(self, gone: dict[int, tuple[str, str]]) -> None:
         """Drop rows: index to (reason, detail)."""
@@ -180,7 +186,7 @@ def _survey(
     _normalise(rows, labelled=bool(label), declared=labels or ())
     if not rows.alive and not rows.unreadable:
         first = rows.dropped[0]
-        named = " and ".join(repr(name) for name in columns.inputs.values())
+        named = " and ".join(map(repr, columns.words)) or "data.columns"
         holds = (
             f"{named} holds the texts" if len(columns.inputs) == 1 else f"{named} hold the texts"
         )
@@ -191,10 +197,10 @@ def _survey(
             fix=f"check that {holds}.",
         )
     # Undeclared labels are looked for before duplicates go, so that each of their rows is named.
-    faults = misplaced(_labelled(rows), rows.alive_inputs()) if label else []
+    faults = misplaced(_labelled(rows), rows.alive_inputs()) if label and not rows.table else []
     told = {fault.label for fault in faults}
     faults += [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
-    if len(rows.inputs) > 1:
+    if len(columns.words) > 1:
         rows.drop(swapped(rows.inputs, rows.alive))
     conflicts = _repeated(rows)
     if near:
@@ -221,6 +227,7 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
         splits=table.frame[SPLIT].to_list(),
         alive=list(range(len(table))),
         target=columns.target,
+        table=bool(columns.cells),
     )
 
 
@@ -245,9 +252,9 @@ def _labelled(rows: _Rows) -> Labelled:
 def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i in rows.alive:
-        found = {role: _read(values[i]) for role, values in rows.inputs.items()}
+        found = {role: _read(v[i]) for role, v in rows.inputs.items() if role != COLUMNS}
         empty = next((role for role, (text, _) in found.items() if not text), None)
-        if empty is not None:
+        if empty is not None and not rows.table:
             gone[i] = (f"empty {empty}", found[empty][1][0])
         elif labelled and (why := _unlabelled(rows.labels[i], declared)):
             gone[i] = ("no label", why)
@@ -256,7 +263,7 @@ def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
         else:
             for role, (text, _) in found.items():
                 rows.inputs[role][i] = text
-            reasons = list(dict.fromkeys(why for _, told in found.values() for why in told))
+            reasons = list(dict.fromkeys(w for t, told in found.values() if t for w in told))
             if reasons:
                 text = excerpt(shown(rows.text(i)))
                 rows.changed.append(
@@ -302,10 +309,14 @@ def _unlabelled(label: str | None, declared: Sequence[str]) -> str:
 
 
 def _repeated(rows: _Rows) -> list[Conflict]:
-    """Drop repeated texts, and texts whose labels contradict each other."""
+    """Drop repeated texts, and texts whose labels contradict each other.
+
+    Two cases may agree in all their columns, so those without a text stay.
+    """
     same: dict[Text, list[int]] = defaultdict(list)
     for i in rows.alive:
-        same[rows.text(i)].append(i)
+        if not rows.wordless(i):
+            same[rows.text(i)].append(i)
     gone: dict[int, tuple[str, str]] = {}
     conflicts: list[Conflict] = []
     for text, group in same.items():
@@ -367,13 +378,17 @@ def _copy_of(rows: _Rows, first: int) -> tuple[str, str]:
 
 def _nearly_repeated(rows: _Rows) -> None:
     """Drop rows that nearly repeat an earlier row of the same label; never a held-out row."""
-    order = sorted(rows.alive, key=rows.rank)
-    # Rows of several texts are near where all of their texts are.
-    found = [
-        near_clusters([values[i] or "" for i in order], threshold=DROP_NEAR).tolist()
-        for values in rows.inputs.values()
+    order = sorted((i for i in rows.alive if not rows.wordless(i)), key=rows.rank)
+    if not order:
+        return
+    # Rows of several texts are near where all of their texts are; columns, where they are equal.
+    found: list[list[Any]] = [
+        [values[i] for i in order]
+        if role == COLUMNS
+        else near_clusters([values[i] or "" for i in order], threshold=DROP_NEAR).tolist()
+        for role, values in rows.inputs.items()
     ]
-    kept: dict[tuple[tuple[int, ...], str | None], int] = {}
+    kept: dict[tuple[tuple[Any, ...], str | None], int] = {}
     gone: dict[int, tuple[str, str]] = {}
     for i, cluster in zip(order, zip(*found, strict=True), strict=True):
         first = kept.setdefault((cluster, rows.labels[i]), i)

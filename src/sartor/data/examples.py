@@ -7,6 +7,7 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
+from sartor.core.texts import COLUMNS, Cells
 from sartor.core.types import Examples
 from sartor.data.normalise import content_id
 from sartor.data.table import FILE, ROW, place, texts_of
@@ -40,6 +41,8 @@ def to_examples(
                 f"No column is called {column!r}.", fix=near_miss(column, frame.columns)
             )
     columns = {role: _whole(frame, column) for role, column in inputs.items()}
+    if COLUMNS in columns:
+        columns[COLUMNS] = tuple(map(Cells, columns[COLUMNS]))
     rows = zip(*columns.values(), strict=True)
     used = {*inputs.values(), target}
     texts = next(iter(columns.values())) if len(columns) == 1 else None

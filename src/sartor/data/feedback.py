@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from sartor.core.texts import Text, each_part, parts_of, read_back, shown
+from sartor.core.texts import Cells, Text, each_part, parts_of, read_back, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.normalise import content_id, normalise_text
-from sartor.data.table import FILE, ROW, SPLIT, Columns, as_text, stack, texts_of
+from sartor.data.table import CELLS, FILE, ROW, SPLIT, Columns, as_text, stack, texts_of
 from sartor.tasks import Located, Unreadable, read_answer
 
 FEEDBACK = "feedback"
@@ -120,10 +120,19 @@ def _with_rows(
 def _normalised(frame: pl.DataFrame, columns: Columns) -> list[Text | None]:
     """What the model reads of each row; None where a cell is empty."""
     cells = [
-        [normalise_text(text or "")[0] for text in texts_of(frame[name])]
+        [
+            Cells(t or "") if name == CELLS else normalise_text(t or "")[0]
+            for t in texts_of(frame[name])
+        ]
         for name in columns.inputs.values()
     ]
-    return [_row(texts) if all(texts) else None for texts in zip(*cells, strict=True)]
+    rows = zip(*cells, strict=True)
+    return [_row(texts) if _whole(texts, columns) else None for texts in rows]
+
+
+def _whole(texts: tuple[str, ...], columns: Columns) -> bool:
+    """Whether nothing is missing that a row must have."""
+    return bool(texts[-1]) if columns.cells else all(texts)
 
 
 def _row(texts: tuple[str, ...]) -> Text:
@@ -138,12 +147,14 @@ def _latest(
     refused: list[Change] = []
     for row, correction in enumerate(corrections, 1):
         said = as_text(correction.get("text") or "")
-        text = each_part(read_back(said, len(columns.inputs)) or "", lambda t: normalise_text(t)[0])
+        read = read_back(said, len(columns.inputs), cells=bool(columns.cells))
+        text = each_part(read or "", lambda t: normalise_text(t)[0])
         given = correction.get("label")
         cell = "" if given is None else as_text(given).strip()
         label = _text_of(cell, columns, said) if cell else ""
-        if not all(parts_of(text)) or not label:
-            which = "label" if all(parts_of(text)) else "text"
+        whole = _whole(parts_of(text), columns)
+        if not whole or not label:
+            which = "label" if whole else "text"
             refused.append(
                 Change(FEEDBACK, row, "dropped", "incomplete", f"no {which}", excerpt(said))
             )

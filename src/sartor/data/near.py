@@ -15,6 +15,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from sartor.core.texts import Cells
+
 THRESHOLD = 0.8
 _BANDS, _WIDTH = 16, 5
 _HASHES = _BANDS * _WIDTH
@@ -55,6 +57,9 @@ def near_clusters(texts: Sequence[str], *, threshold: float = THRESHOLD) -> Clus
 def row_clusters(columns: Sequence[Sequence[str]], *, threshold: float = THRESHOLD) -> Clusters:
     """Group rows that share a text, directly or through others, in whichever column it stands.
 
+    Rows that hold nothing but columns are one where they are equal: most tables are near one
+    another in every cell. An empty text beside columns is like no other.
+
     Args:
         columns: The texts of each input, all as long; of one, these are its near clusters.
         threshold: As of `near_clusters`.
@@ -63,6 +68,9 @@ def row_clusters(columns: Sequence[Sequence[str]], *, threshold: float = THRESHO
         (rows,) the index of the first row of each one's cluster.
     """
     count = len(columns[0])
+    words = [column for column in columns if not (column and isinstance(column[0], Cells))]
+    if len(words) < len(columns):
+        return _row_clusters(words, list(zip(*columns, strict=True)), threshold)
     found = near_clusters([text for column in columns for text in column], threshold=threshold)
     if len(columns) == 1:
         return found
@@ -70,6 +78,22 @@ def row_clusters(columns: Sequence[Sequence[str]], *, threshold: float = THRESHO
     for place, cluster in enumerate(found.tolist()):
         _join(forest, first.setdefault(cluster, place % count), place % count)
     return np.array([_root(forest, row) for row in range(count)], dtype=np.int64)
+
+
+def _row_clusters(
+    words: Sequence[Sequence[str]], rows: Sequence[tuple[str, ...]], threshold: float
+) -> Clusters:
+    """Clusters of rows with columns: of equal ones, and of those with near texts."""
+    forest = np.arange(len(rows))
+    same: dict[tuple[str, ...], int] = {}
+    for at, row in enumerate(rows):
+        _join(forest, same.setdefault(row, at), at)
+    for column in words:
+        there = [at for at, text in enumerate(column) if text]
+        found = near_clusters([column[at] for at in there], threshold=threshold) if there else ()
+        for at, first in enumerate(map(int, found)):
+            _join(forest, there[first], there[at])
+    return np.array([_root(forest, row) for row in range(len(rows))], dtype=np.int64)
 
 
 def near_pairs(

@@ -13,8 +13,9 @@ import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.strata import counted_under
-from sartor.core.texts import shown
+from sartor.core.texts import COLUMNS, shown
 from sartor.core.types import Examples
+from sartor.data.cells import join_cells, refuse_clashes
 from sartor.data.changes import Change, excerpt
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
@@ -24,7 +25,7 @@ from sartor.data.near import row_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
 from sartor.data.split import Rows, split
-from sartor.data.table import FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
+from sartor.data.table import CELLS, FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.data.words import join_words
 from sartor.need.model import Data
@@ -90,7 +91,7 @@ def columns_of(
     Raises:
         DataError: If two roles name one column.
     """
-    roles = {role: data.roles[role] for role in inputs}
+    roles = {role: data.roles[role] for role in inputs if role in data.roles}
     for role, column in roles.items():
         if twin := next((r for r, c in roles.items() if c == column and r != role), None):
             raise DataError(
@@ -99,14 +100,20 @@ def columns_of(
             )
     if isinstance(target, Listed) and data.labels:
         target = target.of(data.labels)
+    cells = dict(data.columns or {})
+    if cells:
+        parts = {**roles, "label": data.roles["label"], "baseline": data.baseline or ""}
+        refuse_clashes(cells, {**parts, "id": data.id or ""})
+        roles |= {COLUMNS: CELLS}
     return Columns(
-        text=roles[inputs[0]],
+        text=next(iter(roles.values())),
         label=data.roles["label"],
         group=data.group or "",
         time=data.time or "",
         baseline=data.baseline or "",
         target=target,
         roles=roles,
+        cells=cells,
     )
 
 
@@ -139,6 +146,7 @@ def gather(
         "test": data.test or [],
     }
     table = join_marks(join_words(read_splits(sources, root), columns), columns)
+    table, columns = join_cells(table, columns)
     table.require(*columns.names())
     changes: tuple[Change, ...] = ()
     learnt = 0
@@ -193,7 +201,7 @@ def divide(
     listed = isinstance(columns.target, Listed)
     labels = [""] * len(frame) if listed else _labels(frame, columns)
     everything = to_examples(frame, columns.inputs, columns.label, columns.target)
-    several = len(columns.inputs) > 1
+    several = len(columns.words) > 1
     test_rows, validation_rows = sizes(len(frame), wanted_test)
     found = split(
         Rows(
@@ -249,7 +257,7 @@ def examples_of(
     """
     columns = columns or columns_of(data)
     table = join_words(read_splits({"test": [source]}, root), columns)
-    table = join_marks(table, columns)
+    table, columns = join_cells(join_marks(table, columns), columns)
     needed = (*columns.inputs.values(), columns.label)
     table.require(*needed)
     frame = table.frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in needed))

@@ -22,6 +22,8 @@ from sartor.tasks._target.one_label import ONE_LABEL
 
 FILE, ROW, SPLIT = "__file__", "__row__", "__split__"
 OURS = (FILE, ROW, SPLIT)
+CELLS = "__columns__"
+"""Where `cells.join_cells` puts the columns that a task reads, as one; no user's column."""
 SPLITS = ("train", "validation", "test")
 _INT64 = 1 << 63
 
@@ -59,7 +61,7 @@ class Table:
     @property
     def columns(self) -> list[str]:
         """The user's columns."""
-        return [name for name in self.frame.columns if name not in OURS]
+        return [name for name in self.frame.columns if name not in (*OURS, CELLS)]
 
     def require(self, *names: str) -> None:
         """Check that columns exist.
@@ -68,7 +70,7 @@ class Table:
             DataError: Naming the first absent column and the near miss.
         """
         for name in names:
-            if name not in self.columns:
+            if name not in (*self.columns, CELLS):
                 files = ", ".join(s.file for s in self.sources) or "the data"
                 raise DataError(
                     f"{files}: no column is called {name!r}.", fix=near_miss(name, self.columns)
@@ -87,6 +89,8 @@ class Columns:
         baseline: What answers today.
         target: The form of the answers in the label column.
         roles: Role to column of every input, where there are several.
+        cells: Columns that are read beside the text, to what each holds; "auto" until the rows
+            were looked at.
     """
 
     text: str
@@ -96,6 +100,12 @@ class Columns:
     baseline: str = ""
     target: Target = ONE_LABEL
     roles: Mapping[str, str] = field(default_factory=dict[str, str])
+    cells: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def words(self) -> list[str]:
+        """Columns that hold texts."""
+        return [name for name in self.inputs.values() if name != CELLS]
 
     @property
     def inputs(self) -> Mapping[str, str]:

@@ -129,14 +129,16 @@ class _Reader:
 
     def _data(self, tree: Tree) -> dict[str, Any]:
         section = self._mapping(tree, "data")
-        roles = self._roles(tree)
+        found = self._roles(tree)
+        roles = found.names() if found else []
         keys = [k for k in Data.model_fields if k != "roles"]
-        if roles:  # without a known task nobody can say which keys are its columns
-            self._known(section, [*keys, *roles])
+        if found:  # without a known task nobody can say which keys are its columns
+            known = keys if found.columns else [k for k in keys if k != "columns"]
+            self._known(section, [*known, *roles])
         if "data" in tree:
-            for key in ("train", *roles):
+            for key in ("train", *(found.required() if found else ())):
                 if key not in section:
-                    fix = f"add `{key}: …` under data:."
+                    fix = f"add `{key}: {_FORMS.get(key, '…')}` under data:."
                     self.faults.append(
                         Fault(line_of(tree, ("data",)), f"data.{key} is missing", fix)
                     )
@@ -189,14 +191,14 @@ class _Reader:
                 seen.add(label)
         return kept
 
-    def _roles(self, tree: Tree) -> list[str]:
+    def _roles(self, tree: Tree) -> Roles | None:
         if not isinstance(tree.get("task"), str):
-            return []
+            return None
         try:
-            return self.roles_of(str(tree["task"])).names()
+            return self.roles_of(str(tree["task"]))
         except SartorError as error:
             self.faults.append(Fault(line_of(tree, ("task",)), error.what, error.fix))
-            return []
+            return None
 
     def _mapping(self, tree: Tree, key: str) -> Tree:
         section = tree.get(key)
@@ -241,6 +243,8 @@ _FIXES = {
     "costs.price_per_1000": "write what 1,000 requests earn, above 0, e.g. 0.50.",
     "costs.requests": "write whole numbers of requests a month, e.g. [100000, 1000000].",
     "costs.targets": "write a mapping, e.g. targets: {vm: {rent_per_month: 20}}.",
+    "data.columns": "write a list of columns, e.g. [age, amount, purpose], or what each holds, e.g."
+    " {age: number, purpose: category, since: date}.",
     "data.labels": "write a list of labels, e.g. [refund, invoice, other].",
     "language": "write en or zh.",
     "prefer.long_texts": "write cut or windows.",
@@ -250,6 +254,7 @@ _FIXES = {
     " and keep the key itself in that variable.",
     "prefer.llm.url": "write the URL up to /v1, e.g. http://localhost:11434/v1.",
 }
+_FORMS = {"columns": "[…]"}
 _SECRET = frozenset({"prefer.llm.key", "prefer.llm.url"})
 _MISSING = {
     "name": "add `name: …`, a short name for the bundle.",

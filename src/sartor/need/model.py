@@ -1,6 +1,6 @@
 """The need: task, data, acceptance criteria, budget, preferences and costs."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,20 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _by_column(value: object) -> object:
+    """A list of columns, some as `name: kind`, as the mapping that it stands for."""
+    if not isinstance(value, list):
+        return value
+    found: dict[object, object] = {}
+    for entry in cast("list[object]", value):
+        pairs = cast("dict[object, object]", entry) if isinstance(entry, dict) else {entry: "auto"}
+        for name, kind in pairs.items():
+            if name in found:
+                raise ValueError(f"the column {name!r} is listed twice")
+            found[name] = kind
+    return found
+
+
 def _fits_a_file_name(name: str) -> str:
     if len(name.encode()) > 150:
         raise ValueError("longer than 150 bytes, too long for the name of the bundle's folder")
@@ -31,6 +45,14 @@ def _fits_a_file_name(name: str) -> str:
 Sources = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1, max_length=1000)]
 Descriptions = Annotated[
     dict[str, Annotated[str, Field(min_length=1, max_length=2000)]], Field(max_length=1000)
+]
+ColumnKinds = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=200)],
+        Literal["auto", "number", "category", "date"],
+    ],
+    BeforeValidator(_by_column),
+    Field(min_length=1, max_length=1000),
 ]
 _STRICT = ConfigDict(
     extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -55,6 +77,9 @@ class Data(BaseModel):
     there is one. Without it the column of the label holds the documents themselves."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
+    columns: ColumnKinds | None = None
+    """Columns that a task with columns reads: a list of names, or a mapping to what each holds,
+    number, category or date; auto finds it out."""
     labels: list[str] | None = None
     """The labels there are; a row with another one is an error."""
     label_descriptions: Descriptions = Field(default_factory=dict[str, str])

@@ -34,6 +34,7 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
     for roles in tasks.values():
         for role, kind in {**roles.inputs, **roles.targets}.items():
             data["properties"][role] = {"type": "string", "description": f"Column of the {kind}."}
+    data["properties"]["columns"] = _columns(data["properties"]["columns"]["description"])
     for key, what in _SOURCES.items():
         data["properties"][key] = _one_or_many(what)
     # Unquoted, a label may look like a number or a truth value to an editor; it is read as text.
@@ -49,7 +50,7 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
     llm["anyOf"].append({"type": "string", "description": definitions["LocalLlm"]["description"]})
     if len(tasks) == 1:
         (only,) = tasks.values()
-        data["required"] = ["train", *only.names()]
+        data["required"] = ["train", *only.required()]
     else:
         schema["allOf"] = [_required(name, roles) for name, roles in sorted(tasks.items())]
     return schema
@@ -59,7 +60,19 @@ def _required(task: str, roles: Roles) -> dict[str, Any]:
     """What stands under `data` depends on the task."""
     return {
         "if": {"properties": {"task": {"const": task}}, "required": ["task"]},
-        "then": {"properties": {"data": {"required": ["train", *roles.names()]}}},
+        "then": {"properties": {"data": {"required": ["train", *roles.required()]}}},
+    }
+
+
+def _columns(description: str) -> dict[str, Any]:
+    kind = {"type": "string", "enum": ["auto", "number", "category", "date"]}
+    named = {"type": "object", "additionalProperties": kind}
+    return {
+        "description": description,
+        "anyOf": [
+            {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, named]}},
+            named,
+        ],
     }
 
 

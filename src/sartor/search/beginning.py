@@ -10,6 +10,7 @@ import polars as pl
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
 from sartor.core.types import TargetKind
+from sartor.data.cells import readable
 from sartor.data.documents import base_of_answers, read_base
 from sartor.data.marks import join_marks
 from sartor.data.profile import (
@@ -71,21 +72,33 @@ def begin(
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
     found = _guessed(table.frame, asked, documents)
-    if not found.text or not found.label:
-        lacking = "text" if not found.text else "label"
+    optional = set(roles) <= set(asked.roles.optional)
+    if not (found.text or optional) or not found.label:
+        lacking = "label" if found.text or optional else "text"
         raise DataError(
             f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
             fix=f"write {to} by hand and name the columns under data.text and data.label.",
         )
     counts = _counts(table, found, asked, documents)
-    texts = _texts(table.frame, found, data, roles)
+    texts = _texts(table.frame, found, data, roles) if found.text else {}
+    taken = (*texts.values(), found.label, found.group, found.time)
+    columns = readable(table, taken) if asked.roles.columns else {}
+    if asked.roles.columns and not columns:
+        raise DataError(
+            f"{data}: no column is left to read beside {', '.join(filter(None, taken))}.",
+            fix="choose the task text_classification, or add columns.",
+        )
     seen = profile(table.frame, list(texts.values()))
+    languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
+    named = [f"{role} = {column}" for role, column in texts.items()]
+    named[-1:] = [f"{named[-1]} ({languages})"] if named else []
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
     rarest = min(counts, key=lambda name: counts[name])
     criteria = asked.starters(threshold, _quoted(rarest))
     first = criteria[0].removeprefix("- ")
+    count = 2 + sum(line.startswith("-") for line in criteria)
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
@@ -94,6 +107,8 @@ def begin(
         f"  train: {_quoted(_relative(data, to))}",
         *([f"  documents: {_quoted(_relative(documents, to))}"] if documents else []),
         *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
+        *(["  columns:"] * bool(columns)),
+        *(f"    {_quoted(name)}: {kind}" for name, kind in columns.items()),
         f"  label: {_quoted(found.label)}",
         *_order(counts, kind),
         *([f"  group: {_quoted(found.group)}"] if found.group else []),
@@ -112,14 +127,13 @@ def begin(
     text = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
     write_durably(to.parent / _SCHEMA, text.encode())
     write_durably(to, "\n".join(lines).encode())
-    languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
-    named = ", ".join(f"{role} = {column}" for role, column in texts.items())
+    named += [f"{len(columns)} columns to read"] * bool(columns)
     group = f", {found.group} looks like a group" if found.group else ""
     return [
-        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {named}"
-        f" ({languages}), label = {found.label} ({_values(counts, kind)}){group}.",
+        f"{data}: {len(table):,} rows, {len(table.columns)} columns. {', '.join(named)},"
+        f" label = {found.label} ({_values(counts, kind)}){group}.",
         *found.reasons,
-        f"Wrote {to}: task {task}, 3 criteria to start from. {_provable(first, test, proof)}",
+        f"Wrote {to}: task {task}, {count} criteria to start from. {_provable(first, test, proof)}",
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
 

@@ -87,6 +87,8 @@ def settle(
     train: Examples,
     held: Held,
     task: str = "text_classification",
+    *,
+    text: bool = True,
 ) -> dict[str, Any]:
     """The order to try backbones in, as a JSON fact: {"order", "why", "warnings"}.
 
@@ -99,11 +101,12 @@ def settle(
         train: Training rows; 256 of them are looked at.
         held: Gives the labels and the seed.
         task: Its name.
+        text: Whether rows hold a text; without one there is nothing to compare on.
     """
     names = [backbone.name for backbone in backbones]
     plain = {"order": names, "why": "", "warnings": []}
     # Documents are no classes that rows could be told into by what a backbone makes of them.
-    if len(train) < LEAST_ROWS or finds_documents(task):
+    if len(train) < LEAST_ROWS or not text or finds_documents(task):
         return plain
     sample = draw_sample(train, held.outputs, ROWS, held.seed, task)
     order, why = names, ""

@@ -90,6 +90,8 @@ def climb_down(
     if found is None or found.models[0] is not best:
         return None
     whole = _cost(best, terms)
+    if not whole:
+        return None
     pairs: list[Pair] = []
     shares: dict[float, float] = {}
     for i, t in enumerate(found.models):
@@ -203,7 +205,8 @@ def _pairs(found: Evidence, terms: Terms) -> list[Pair]:
         Pair(cheap, dear)
         for dear in range(min(len(cost), _DEAR))
         for cheap in range(len(cost))
-        if cost[cheap] <= _CHEAP * cost[dear]
+        # Models of columns alone cost nothing that a cheaper one could spare.
+        if cost[dear] and cost[cheap] <= _CHEAP * cost[dear]
     ]
 
 

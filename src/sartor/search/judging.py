@@ -5,7 +5,7 @@ Nothing here trains, so nothing here imports torch.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from sartor.search.answering import Answering
 from sartor.search.assess import target_kind
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
+from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
 from sartor.tasks import TASKS
 
@@ -100,6 +101,8 @@ def judge_bundle(
     need = of_bundle(need, bundle)
     task = TASKS.get(need.task)()
     columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
+    # What a column holds was found out on the rows that the bundle learnt from.
+    columns = replace(columns, cells=column_kinds(bundle.manifest.inputs))
     given = prepare.examples_of(str(labels), need.data, Path(), columns)
     examples, notes = _fresh(bundle, given, labels)
     outputs = bundle.manifest.outputs

@@ -10,6 +10,7 @@ from sartor.need.model import Need
 from sartor.search.documents import PASSAGE, finds_documents, plainly
 from sartor.search.ladder import Tried
 from sartor.search.setup import MAX_LENGTH, Ready
+from sartor.search.tabular import inputs_of
 
 WINDOWS = 8
 """Windows of one text, at most: eight of 256 tokens that overlap by a quarter read 1,600 tokens."""
@@ -28,12 +29,15 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
         return former.manifest_for(need, rows.test.fingerprint())
     backbone = ready.backbones[candidate.backbone]
     read = preprocess_of(need, backbone)
+    if ready.code is not None:
+        read = read.model_copy(update={"columns": ready.code})
+    roles = ready.setting.held.task.roles
     return Manifest(
         format=read.format,
         id="",
         name=need.name,
         task=need.task,
-        inputs=dict(ready.setting.held.task.roles.inputs),
+        inputs=inputs_of(roles, ready.setting.gathered),
         outputs=list(ready.setting.held.outputs),
         decision={},
         preprocess=read,

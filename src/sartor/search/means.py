@@ -36,5 +36,6 @@ def tuner_of(desk: Desk, ready: Ready, deadline: float, facts: Facts) -> Tuner:
             deadline=deadline,
             facts=facts,
             descriptions=desk.need.data.label_descriptions,
+            code=ready.code,
         ),
     )

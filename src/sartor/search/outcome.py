@@ -197,7 +197,7 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
     if not climb.best.earlier and reads(climb.best) == "answers":
         return []
     steps: list[NextStep] = []
-    if used is not None:
+    if used is not None and used.parameters:
         found = smaller_backbone(used, setting.need, setting.profile.languages, file, spent)
         steps.append(found)
     verdicts = zip(setting.need.accept, outcome.verdicts, strict=True)

@@ -16,6 +16,7 @@ from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import parse_need
 from sartor.search.costing import THREADS, Costing, kept_here
 from sartor.search.judging import roles_of
+from sartor.serve.rows import example_row, read_row
 
 _WORDS = "the order that i placed last week has not arrived and nobody answers my messages about it"
 _LENGTHS = (5, 12, 25, 8, 50, 16, 100, 32, 10, 160, 20, 64)
@@ -68,7 +69,11 @@ def cost_of_bundle(
     need = parse_need(bundle.path("need.yaml").read_text("utf-8"), f"{folder}/need.yaml", roles_of)
     book = _book(need.costs, asked)
     made_up = tuple(texts) == SAMPLE
-    if made_up and (inputs := len(bundle.manifest.inputs)) > 1:
+    if made_up and bundle.manifest.preprocess.columns is not None:
+        inputs = bundle.manifest.inputs
+        rows = (example_row(bundle.manifest, words) for words in SAMPLE)
+        texts = tuple(read_row(row, at, inputs) for at, row in enumerate(rows))
+    elif made_up and (inputs := len(bundle.manifest.inputs)) > 1:
         turned = [SAMPLE[start:] + SAMPLE[:start] for start in range(inputs)]
         texts = tuple(zip(*turned, strict=True))
     use = Costing(book, kept_here()).use(str(folder), texts, asked.threads)

@@ -2,7 +2,7 @@
 prompt of a language model that is only asked."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -108,7 +108,7 @@ class Workshop:
             else:
                 merge_graphs(graphs, to / GRAPH, parts.bias)
 
-        return Product(self._key(tried), members[0][0].tokenizer, write)
+        return Product(self._key(tried), _reading([p for p, _ in members]), write)
 
     def artefact(self, product: Product, name: str, build: Callable[[Path], None]) -> Path:
         """The folder with one form of a product, built once in the workspace."""
@@ -168,6 +168,12 @@ class Workshop:
         return digest(tried.parts.kind, members, tried.parts.threshold, tried.parts.bias)
 
 
+def _reading(members: Sequence[Product]) -> Path | None:
+    """The tokenizer of those that read texts, which all share; else that of one that reads none."""
+    sizes = [p.tokenizer.stat().st_size if p.tokenizer else 0 for p in members]
+    return members[sizes.index(max(sizes))].tokenizer
+
+
 def _again(former: Former, fit: Path | None) -> Product:
     """A bundle's graph and tokenizer, as they are, with the fit that they came from."""
     bundle = former.bundle
@@ -198,6 +204,8 @@ def reading(
     @cache
     def of_backbone(name: str) -> str:
         backbone = backbones[name]
+        if not backbone.path:  # columns alone
+            return digest(backbone.name)
         tokenizer = file_sha256(Path(backbone.path) / "tokenizer.json")
         return digest(tokenizer, backbone.prefix, min(max_length, backbone.max_length))
 

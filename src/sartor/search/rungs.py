@@ -19,6 +19,7 @@ from sartor.tune.api import (
     OneLabelOnly,
     Ranks,
     Reads,
+    ReadsColumns,
     ReadsNames,
     ReadsStates,
     Sheds,
@@ -35,7 +36,7 @@ def method_order(
     Args:
         wanted: Names, or None.
         llm: Whether there is a language model to ask; without one the default ladder asks none.
-        task: Name in the tasks registry: labels and documents have ladders of their own.
+        task: Name in the tasks registry: labels, documents and columns have ladders of their own.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -51,6 +52,7 @@ def method_order(
         for name, method in places.items()
         if method.rung is not None
         and (llm or method.reads != "answers")
+        and isinstance(method, ReadsColumns) == TASKS.get(task)().roles.columns
         and not _of_other_answers(name, task)
     ]
     return sorted(usable, key=lambda n: places[n].rung)
@@ -137,12 +139,14 @@ class Aim:
         seed: Of everything random.
         sieve: What rules one out.
         asked: The rung of a method that asks a language model, or why there is none.
+        text: Whether rows hold a text.
     """
 
     task: str
     seed: int
     sieve: Sieve = field(default_factory=Sieve)
     asked: Callable[[str], Rung | Dropped] = field(default=lambda name: Dropped(name, "", "no LLM"))
+    text: bool = True
 
 
 def build_rungs(
@@ -168,7 +172,7 @@ def build_rungs(
     dropped: list[Dropped] = []
     for name in methods:
         method: Any = METHODS.get(name)
-        if why := unfit(name, aim.task):
+        if why := unfit(name, aim.task, text=aim.text):
             asks = method.reads == "answers"
             dropped += [
                 Dropped(name, "" if asks else b.name, why) for b in backbones[: 1 if asks else None]
@@ -179,7 +183,9 @@ def build_rungs(
             (rungs if isinstance(found, Rung) else dropped).append(found)  # type: ignore[arg-type]
             continue
         frozen = method.reads == "activations"
-        for backbone in backbones:
+        # Columns alone are the same on every backbone.
+        alone = isinstance(method, ReadsColumns) and method.columns == "alone"
+        for backbone in backbones[: 1 if alone else None]:
             amount = amounts[backbone.name]
             kept, refused = _sift(settings_of(method, aim.task), (name, backbone), aim, amount)
             if not kept:
@@ -204,9 +210,15 @@ def build_rungs(
     return rungs, dropped
 
 
-def unfit(method: str, task: str) -> str:
-    """Why a method cannot learn a task whatever the backbone is; "" where it can."""
-    if why := _of_other_answers(method, task):
+def unfit(method: str, task: str, *, text: bool = True) -> str:
+    """Why a method cannot learn a task whatever the backbone is; "" where it can.
+
+    Args:
+        method: Its name.
+        task: Its name.
+        text: Whether rows hold a text.
+    """
+    if why := _of_other_answers(method, task) or _of_other_inputs(method, task, text):
         return why
     (kind,) = TASKS.get(task)().roles.targets.values()
     found = METHODS.get(method)
@@ -218,6 +230,17 @@ def unfit(method: str, task: str) -> str:
     # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
     if by_piece(task) and reads == "activations" and not isinstance(found, MindsPieces):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
+    return ""
+
+
+def _of_other_inputs(method: str, task: str, text: bool) -> str:
+    """Why a method of texts cannot read columns, or one of columns texts; "" where it can."""
+    roles, found = TASKS.get(task)().roles, METHODS.get(method)
+    if isinstance(found, ReadsColumns) != roles.columns:
+        reads = "texts alone, and {} has columns" if roles.columns else "columns, and {} has none"
+        return f"{method} reads {reads.format(task)}"
+    if isinstance(found, ReadsColumns) and found.columns == "beside" and not text:
+        return f"{method} reads a text beside the columns, and the need names none"
     return ""
 
 

@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from sartor.core.activations import Activations
+from sartor.core.columns import TableCode
 from sartor.core.durable import write_durably
 from sartor.core.errors import Fault, ModelError, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.near import near_miss
 from sartor.core.texts import Text, flat
-from sartor.core.types import Backbone, Candidate
+from sartor.core.types import Backbone, Candidate, Roles
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
 from sartor.data.changes import summary
 from sartor.data.profile import profile
+from sartor.data.table import CELLS
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows as Judged
 from sartor.judge.resolve import bind, slice_columns
@@ -42,6 +44,14 @@ from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.recorded import heard, prices, same_sources
 from sartor.search.rungs import Aim, build_rungs, by_piece, method_order, obstacles, ruled_out
+from sartor.search.tabular import (
+    NOTHING,
+    inputs_of,
+    reads_text,
+    refuse_unread,
+    tell_of_columns,
+    words_of,
+)
 from sartor.tasks import TASKS
 
 MAX_LENGTH = 256
@@ -60,6 +70,7 @@ class Ready:
         ruled_out: Why a candidate cannot meet the need on size or speed whatever it learns, or "".
         formers: Earlier bundles that are on the ladder, by their candidate's key.
         asking: The language model that the need names, if it names one.
+        code: How columns become numbers, for a task that reads them.
     """
 
     setting: Setting
@@ -69,6 +80,7 @@ class Ready:
     ruled_out: Callable[[Candidate], str]
     formers: Mapping[str, Former]
     asking: Asking | None = None
+    code: TableCode | None = None
 
 
 Adapt = Callable[[Backbone, prepare.Prepared, Held, Callable[[Backbone], TextEncoder]], Backbone]
@@ -95,17 +107,17 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     need, store, emit = desk.need, desk.store, desk.emit
     task = TASKS.get(need.task)()
     # A name that nobody knows is told before anything is read.
-    methods = method_order(need.prefer.methods, llm=need.prefer.llm is not None, task=need.task)
+    wants, roles = need.prefer, task.roles
+    methods = method_order(wants.methods, llm=wants.llm is not None, task=need.task)
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
-    roles = task.roles.inputs
-    _refuse_unread(need, desk.file, len(roles))
+    _refuse_unread(need, desk.file, roles)
     gathered = prepare.gather(
         need.data,
         desk.root,
         known=known,
-        columns=prepare.columns_of(need.data, tuple(roles), task.target),
+        columns=prepare.columns_of(need.data, tuple(roles.inputs), task.target),
         corrections=heard(desk) if need.data.feedback else (),
         objects=None if data is None else {"train": [data]},
     )
@@ -116,7 +128,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     refuse_too_many(need, len(rows.train))
     columns = gathered.columns
-    seen = profile(gathered.table.frame, list(columns.inputs.values()), columns.label)
+    seen = profile(gathered.table.frame.drop(CELLS, strict=False), columns.words, columns.label)
     outputs = tuple(task.outputs(rows.train, need.data.labels))
     described = need.data.label_descriptions
     labels = task.labels(outputs)
@@ -161,7 +173,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
                 f" {FOLDS}-fold cross-validation on the {len(rows.train):,} training rows as well."
             )
         )
-    backbones, why = _backbones(desk, seen.languages)
+    text = bool(columns.words)
+    code = tell_of_columns(gathered, rows.train, emit)
+    backbones, why = _backbones(desk, seen.languages) if text else ([NOTHING], "Columns alone.")
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
@@ -171,8 +185,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 
     encoders = {b.name: encoder(b) for b in (*backbones, *([local] if local else []))}
     contest = Contest(encoders, cache, precision, emit)
+    words = words_of(rows.train)
     settled = desk.fact(
-        "backbones", lambda: settle(contest, backbones, rows.train, held, need.task)
+        "backbones", lambda: settle(contest, backbones, words, held, need.task, text=text)
     )
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
     for text in settled["warnings"]:
@@ -188,7 +203,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         emit(Note(text, "warning"))
     first = encoders[backbones[0].name]
     tell_of_long_texts(need.prefer.long_texts, first, flat(rows.train.texts), emit)
-    asked = Asked(need, roles, outputs, rows, named, desk.place.bundles, desk.root)
+    inputs = inputs_of(roles, gathered)
+    asked = Asked(need, inputs, outputs, rows, named, desk.place.bundles, desk.root)
     looked = desk.fact("earlier", lambda: look(asked, emit))
     there, passed = formers(looked, asked, emit)
     choice = " ".join([why, *settled["warnings"]])
@@ -201,8 +217,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         return _work((encoders[b.name], cache, states), rows, speed, layer)
 
     here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
-    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows))
-
+    aim = Aim(
+        need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows), text
+    )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)
     earlier = [former.rung(texts, speed, MAX_LENGTH) for former in there]
@@ -233,6 +250,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         lambda c: ruled_out(c, (by_name[c.backbone], works[c.backbone]), aim),
         {former.candidate.key: former for former in there},
         asking,
+        code,
     )
 
 
@@ -261,8 +279,11 @@ def encoder_of(
     )
 
 
-def _refuse_unread(need: Need, file: str, inputs: int) -> None:
-    """What a need prefers that a task of several texts has no use for."""
+def _refuse_unread(need: Need, file: str, roles: Roles) -> None:
+    """What a need prefers that a task of several texts, or of columns, has no use for."""
+    if roles.columns:
+        refuse_unread(need, file)
+    inputs = len(roles.inputs)
     if inputs < 2:
         return
     if need.prefer.long_texts == "windows":
@@ -367,6 +388,8 @@ def _work(
     layer: int | None,
 ) -> Work:
     encoder, pooled, states = place
+    if not reads_text(rows.train.texts):
+        return Work(0, 0, 0, gflops)
     cache = pooled if layer is None else states
     # Activations are pooled for each text alone; states are of all of a row's texts together.
     read = flat if layer is None else list[Text]

@@ -34,6 +34,7 @@ from sartor.serve.records import Keeping, Recorder, Said
 from sartor.serve.replies import JSON, refusal, reply
 from sartor.serve.room import Busy, Room
 from sartor.serve.routes import Endpoint, Routes
+from sartor.serve.rows import example_row
 from sartor.serve.runtime import Runtime
 from sartor.serve.settings import ServeSettings
 from sartor.serve.telling import tell
@@ -190,7 +191,7 @@ class Service:
             )
         right = text_of(body, self._versions.lineup.live.runtime, self._versions.labels)
         tenant = Exchange.of(request.scope).tenant
-        text = said_text(body, self._versions.lineup.live.runtime.inputs)
+        text = said_text(body, self._versions.lineup.live.runtime.bundle.manifest.inputs)
         plain = body.model_dump(exclude=_RIGHT)
         said = Said(**plain, label=right, text=text, tenant=tenant)
         number = await self._recorder.said(said)
@@ -224,7 +225,8 @@ class Service:
         facts = Facts(
             name=manifest.name,
             version=manifest.id,
-            inputs=tuple(manifest.inputs),
+            inputs=tuple(manifest.inputs.items()),
+            example=json.dumps(example_row(manifest, "It broke after two days.")),
             labels=tuple(self._versions.labels),
             target=live.target,
             answer=json.dumps(live.schema()),

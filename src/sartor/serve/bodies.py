@@ -1,6 +1,6 @@
 """Request and response bodies: strict, no unknown keys, every text bounded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -14,10 +14,14 @@ from pydantic import (
 
 from sartor.core.errors import RequestError
 from sartor.core.texts import written
-from sartor.serve.rows import text_of
+from sartor.serve.rows import read_row
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+_Value = Annotated[str, StringConstraints(max_length=100_000)] | float | bool | None
+"""What a key of a row may hold: a text, or the value of a column."""
 
 
 def integral(value: Any) -> Any:
@@ -35,7 +39,7 @@ class PredictBody(BaseModel):
 
     model_config = _STRICT
 
-    inputs: list[dict[str, str]] = Field(
+    inputs: list[dict[str, Any]] = Field(
         min_length=1, examples=[[{"text": "It broke after two days."}]]
     )
     """One mapping a row, from the model's input keys to values."""
@@ -95,7 +99,7 @@ class FeedbackBody(BaseModel):
     segment: _Name | None = None
     text: Annotated[str, StringConstraints(max_length=100_000)] | None = None
     """The text itself, if it may be kept to learn from."""
-    inputs: dict[str, Annotated[str, StringConstraints(max_length=100_000)]] | None = None
+    inputs: dict[str, _Value] | None = None
     """The same as `text`, for a model that reads several: from its input keys to values."""
 
 
@@ -147,12 +151,24 @@ class DeploymentReply(BaseModel):
     """How the newest change went; where it failed, `sartor deployments` says why."""
 
 
+class FieldReply(BaseModel):
+    """One key of a row."""
+
+    name: str
+    kind: str
+    """"text", or of a column "number", "category" or "date"."""
+    values: list[str] = []
+    """What a category was seen to hold, the most frequent first."""
+
+
 class ModelReply(BaseModel):
     """What is served here: the live model."""
 
     name: str
     model: str
     inputs: list[str]
+    fields: list[FieldReply]
+    """The same keys with what each holds."""
     labels: list[str]
     """What it can answer; empty where that is a number."""
     target: str
@@ -223,23 +239,24 @@ def _refusal(kind: type[BaseModel], fault: Any) -> RequestError:
     )
 
 
-def said_text(body: FeedbackBody, keys: Sequence[str]) -> str | None:
+def said_text(body: FeedbackBody, inputs: Mapping[str, str]) -> str | None:
     """What a user sends along to be learnt from, as it is kept; None where they send nothing.
 
     Args:
         body: Holds `text` for a model of one input, `inputs` for one of several.
-        keys: The model's inputs.
+        inputs: Of the manifest: key to what it holds.
 
     Raises:
         RequestError: If it is sent under the other name, or lacks an input.
     """
-    right, wrong = ("text", body.inputs) if len(keys) == 1 else ("inputs", body.text)
+    alone = list(inputs.values()) == ["text"]
+    right, wrong = ("text", body.inputs) if alone else ("inputs", body.text)
     if wrong is not None:
         other = "inputs" if right == "text" else "text"
         raise RequestError(
-            f"{other}: the model reads {', '.join(keys)}.",
+            f"{other}: the model reads {', '.join(inputs)}.",
             fix=f"send what is to be kept under {right!r}.",
             status=422,
         )
     given = body.text if right == "text" else body.inputs
-    return None if given is None else written(text_of(given, body.row, keys))
+    return None if given is None else written(read_row(given, body.row, inputs))

@@ -8,6 +8,7 @@ threads.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from sartor.serve.lanes import Lanes
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 
+if TYPE_CHECKING:
+    from sartor.serve.table import TableGraph
+
 MODEL = "model.onnx"
 Ids = NDArray[np.int64]
 Piece = tuple[Sequence[int], ...]
@@ -35,7 +39,7 @@ PASS_TOKENS = 10
 
 def open_graph(
     bundle: Bundle, threads: int, cache: Cache | None = None, outputs: int | None = None
-) -> "Graph":
+) -> "Graph | TableGraph":
     """The graph of a bundle, ready to run.
 
     Args:
@@ -49,6 +53,10 @@ def open_graph(
         BundleError: If it has none, or ONNX Runtime cannot run it.
     """
     path, manifest = bundle.path(MODEL), bundle.manifest
+    if manifest.preprocess.columns is not None:
+        from sartor.serve.table import open_table
+
+        return open_table(bundle, threads, cache)
     # ONNX Runtime leaves the interpreter free while it prepares the graph.
     opening = beside(lambda: Session.open(path, threads))
     reader = Reader.open(bundle)

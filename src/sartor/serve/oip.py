@@ -1,15 +1,16 @@
 """The Open Inference Protocol v2 over the same model, records and caps as our own API.
 
-One input for each of the model's, BYTES [n] or [n, 1], by name. Two outputs: `label`, BYTES [n],
-empty where the model abstains and a JSON list where a text has several or its parts have labels,
-and `probabilities`, FP32 [n, labels]. In its place, parts of a text have `confidence`, FP32 [n],
-and numbers `values`, FP64 [n, 3]: the number and the ends of its interval, 0 where there is none.
-The model's version is the bundle's content id.
+One input for each of the model's, BYTES [n] or [n, 1], by name; FP64 for a column of numbers, where
+null is one that is missing. Two outputs: `label`, BYTES [n], empty where the model abstains and a
+JSON list where a text has several or its parts have labels, and `probabilities`, FP32 [n, labels].
+In its place, parts of a text have `confidence`, FP32 [n], and numbers `values`, FP64 [n, 3]: the
+number and the ends of its interval, 0 where there is none. The model's version is the bundle's
+content id.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from sartor.serve.versions import Lineup
 _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
 _TEXTS = "BYTES"
+_FIGURES = ("FP64", "FP32", "INT64", "INT32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Protocol:
             "versions": [version.id for version in self._lineup.versions],
             "platform": "llm" if asks_llm(runtime.bundle) else "onnxruntime",
             "inputs": [
-                {"name": name, "datatype": _TEXTS, "shape": [-1]} for name in runtime.inputs
+                {"name": name, "datatype": datatypes(kind)[0], "shape": [-1]}
+                for name, kind in runtime.bundle.manifest.inputs.items()
             ],
             "outputs": [_OUTPUTS[name].told(runtime) for name in offered(runtime.target)],
             "labels": list(runtime.labels or ENDS),
@@ -93,7 +96,7 @@ class Protocol:
         runtime = self._named(request)
         body = parse(InferenceRequest, await request.body())
         wanted = _wanted(body, offered(runtime.target))
-        rows = _rows(body.inputs, runtime.inputs)
+        rows = _rows(body.inputs, runtime.bundle.manifest.inputs)
         said = body.parameters
         about = About(said.user, said.segment, said.fallback) if said else About()
         only = request.path_params.get("version")
@@ -216,17 +219,26 @@ def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:
     return asked or list(known)
 
 
-def _rows(tensors: Sequence[RequestInput], keys: Sequence[str]) -> list[dict[str, str]]:
+def datatypes(kind: str) -> tuple[str, ...]:
+    """Those that a tensor of an input may have, the first is told.
+
+    Args:
+        kind: What the input holds, as the manifest says it.
+    """
+    return _FIGURES if kind == "number" else (_TEXTS,)
+
+
+def _rows(tensors: Sequence[RequestInput], keys: Mapping[str, str]) -> list[dict[str, Any]]:
     """The rows of tensors that are the model's inputs, each once, of one length."""
-    columns: dict[str, list[str]] = {}
-    for tensor in tensors:
+    columns: dict[str, Sequence[str | float | None]] = {}
+    for index, tensor in enumerate(tensors):
         if tensor.name not in keys:
             raise _wrong(
                 f"The model has no input {tensor.name!r:.200}.", near_miss(tensor.name[:200], keys)
             )
         if tensor.name in columns:
             raise _wrong(f"inputs: {tensor.name!r} is sent twice.", "send it once.")
-        columns[tensor.name] = _texts(tensor)
+        columns[tensor.name] = _values(tensor, index, keys[tensor.name])
     if lacking := [key for key in keys if key not in columns]:
         raise _wrong(
             f"inputs: {lacking[0]!r} is missing.", f"send a tensor for each of {', '.join(keys)}."
@@ -243,37 +255,38 @@ def _rows(tensors: Sequence[RequestInput], keys: Sequence[str]) -> list[dict[str
     ]
 
 
-def _texts(tensor: RequestInput) -> list[str]:
+def _values(tensor: RequestInput, place: int, kind: str) -> Sequence[str | float | None]:
     """The rows of an input whose datatype and shape are right."""
-    key = tensor.name
-    if tensor.datatype != _TEXTS:
+    key, shape = tensor.name, tensor.shape
+    one, form = ("number", "numbers") if kind == "number" else ("text", "texts as JSON strings")
+    if tensor.datatype not in datatypes(kind):
         raise _wrong(
             f"The input {key!r} has the datatype {tensor.datatype!r:.80}.",
-            f"send {_TEXTS}: texts as JSON strings.",
+            f"send {' or '.join(datatypes(kind))}: {form}.",
         )
-    shape = tensor.shape
     if len(shape) == 2 and shape[1] != 1:
         raise _wrong(
-            f"The input {key!r} has the shape {shape}; one text a row is taken.",
+            f"The input {key!r} has the shape {shape}; one {one} a row is taken.",
             f"send the shape [{shape[0]}] or [{shape[0]}, 1].",
         )
-    texts: list[str] = []
+    values: list[str | float | None] = []
     for index, row in enumerate(tensor.data):
-        if isinstance(row, str):
-            texts.append(row)
-        elif len(shape) == 2:
-            texts.append(row[0])
-        else:
-            raise _wrong(
-                f"Row {index} of the data is a list of its own; the shape is {shape}.",
-                f"send the texts as one flat list, or the shape [{shape[0]}, 1].",
-            )
-    if len(texts) != shape[0]:
+        if isinstance(row, list):
+            if len(shape) != 2:
+                raise _wrong(
+                    f"Row {index} of the data is a list of its own; the shape is {shape}.",
+                    f"send the texts as one flat list, or the shape [{shape[0]}, 1].",
+                )
+            row = row[0]
+        if isinstance(row, str) == (kind == "number"):
+            raise _wrong(f"inputs.{place}.data: row {index} is {row!r:.80}.", f"send {form}.")
+        values.append(row)
+    if len(values) != shape[0]:
         raise _wrong(
-            f"The input {key!r} has the shape {shape} and {len(texts)} texts.",
-            "send as many texts as the shape says.",
+            f"The input {key!r} has the shape {shape} and {len(values)} {one}s.",
+            f"send as many {one}s as the shape says.",
         )
-    return texts
+    return values
 
 
 def _wrong(what: str, fix: str) -> RequestError:

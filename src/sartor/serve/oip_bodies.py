@@ -37,6 +37,7 @@ _False = Annotated[
 _Flat = Annotated[list[str], Field(min_length=1)]
 _Row = Annotated[list[str], Field(min_length=1, max_length=1)]
 _Nested = Annotated[list[_Row], Field(min_length=1)]
+_Numbers = Annotated[list[float | None], Field(min_length=1)]
 
 
 class RequestParameters(BaseModel):
@@ -73,7 +74,7 @@ class OutputParameters(BaseModel):
 
 
 class RequestInput(BaseModel):
-    """A tensor of texts."""
+    """A tensor of texts, or of the numbers of a column."""
 
     model_config = _STRICT
 
@@ -82,10 +83,10 @@ class RequestInput(BaseModel):
     shape: list[_Size] = Field(min_length=1, max_length=2)
     """[n] or [n, 1]."""
     datatype: str
-    """BYTES: texts in UTF-8."""
+    """BYTES: texts in UTF-8. Of a column of numbers FP64, FP32, INT64 or INT32."""
     parameters: InputParameters | None = None
-    data: _Flat | _Nested
-    """n texts, flat or nested as the shape says."""
+    data: _Flat | _Nested | _Numbers
+    """n texts, flat or nested as the shape says; n numbers, null for one that is missing."""
 
 
 class RequestOutput(BaseModel):
@@ -107,7 +108,7 @@ class InferenceRequest(BaseModel):
     parameters: RequestParameters | None = None
     inputs: list[RequestInput] = Field(
         min_length=1,
-        max_length=16,
+        max_length=2_000,
         examples=[[{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["It broke."]}]],
     )
     outputs: list[RequestOutput] | None = None

@@ -29,6 +29,8 @@ from sartor.serve.bodies import (
     PredictReply,
 )
 from sartor.serve.kinds import offered
+from sartor.serve.oip import datatypes
+from sartor.serve.rows import field_schema
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -55,13 +57,16 @@ class Facts:
 
     name: str
     version: str
-    inputs: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    """Key to what it holds."""
     labels: tuple[str, ...]
     max_rows: int
     max_text_chars: int
     target: str
     answer: str
     """JSON Schema of an answer, as JSON."""
+    example: str
+    """A row, as JSON."""
 
 
 @lru_cache(maxsize=8)
@@ -164,18 +169,18 @@ def _faults(*statuses: int, model: type[BaseModel] = ErrorReply) -> dict[int | s
 def _narrow(content: dict[str, Any], facts: Facts) -> None:
     """Say what this very bundle takes."""
     schemas = content["components"]["schemas"]
-    text = {"type": "string", "maxLength": facts.max_text_chars}
+    keys = [key for key, _ in facts.inputs]
     rows = schemas["PredictBody"]["properties"]["inputs"]
     rows["maxItems"] = facts.max_rows
     rows["items"] = {
         "type": "object",
-        "properties": dict.fromkeys(facts.inputs, text),
-        "required": list(facts.inputs),
+        "properties": {key: field_schema(kind, facts.max_text_chars) for key, kind in facts.inputs},
+        "required": keys,
         "additionalProperties": False,
     }
-    rows["examples"] = [[dict.fromkeys(facts.inputs, "It broke after two days.")]]
+    rows["examples"] = [[json.loads(facts.example)]]
     said = schemas["FeedbackBody"]["properties"]
-    if len(facts.inputs) == 1:
+    if [kind for _, kind in facts.inputs] == ["text"]:
         del said["inputs"]
     else:
         del said["text"]
@@ -202,16 +207,20 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         del said["new_label"]
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
-    tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
+    tensors["minItems"] = tensors["maxItems"] = len(keys)
+    row = json.loads(facts.example)
     tensors["examples"] = [
         [
-            {"name": name, "shape": [1], "datatype": "BYTES", "data": ["It broke."]}
-            for name in facts.inputs
+            {"name": key, "shape": [1], "datatype": datatypes(kind)[0], "data": [row[key]]}
+            for key, kind in facts.inputs
         ]
     ]
     tensor = schemas["RequestInput"]["properties"]
-    tensor["name"]["enum"] = list(facts.inputs)
-    tensor["datatype"]["enum"] = ["BYTES"]
+    tensor["name"]["enum"] = keys
+    types = {name: None for _, kind in facts.inputs for name in datatypes(kind)}
+    tensor["datatype"]["enum"] = list(types)
+    if len(types) == 1:  # texts alone
+        tensor["data"]["anyOf"] = [form for form in tensor["data"]["anyOf"] if _of_texts(form)]
     schemas["RequestOutput"]["properties"]["name"]["enum"] = offered(facts.target)
     values = {"name": facts.name, "version": facts.version}
     for path, methods in content["paths"].items():
@@ -223,6 +232,11 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
                 parameter["schema"]["enum"] = [values[parameter["name"]]]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _of_texts(form: dict[str, Any]) -> bool:
+    """Whether a form of a tensor's data holds texts: numbers are told by their choice of null."""
+    return "anyOf" not in form["items"]
 
 
 def _narrow_feedback(schema: dict[str, Any], key: str) -> None:

@@ -3,9 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from sartor.bundle import Manifest
+from sartor.core.columns import Unfit, cell, kinds_in
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
-from sartor.core.texts import Text
+from sartor.core.texts import Cells, Text
+
+
+def read_row(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
+    """What the model reads of a row.
+
+    Args:
+        row: As `text_of` or `row_of` takes it.
+        index: Of the row, for messages.
+        inputs: Of the manifest: key to what it holds.
+
+    Raises:
+        RequestError: Names the row and the key that cannot be used.
+    """
+    return row_of(row, index, inputs) if kinds_in(inputs) else text_of(row, index, tuple(inputs))
 
 
 def text_of(row: str | Sequence[str] | Mapping[str, Any], index: int, keys: Sequence[str]) -> Text:
@@ -25,6 +41,64 @@ def text_of(row: str | Sequence[str] | Mapping[str, Any], index: int, keys: Sequ
     return found[0] if len(found) == 1 else tuple(found)
 
 
+def row_of(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
+    """What a model with columns reads of a row of a request.
+
+    Args:
+        row: A mapping from key to value; null is a missing value.
+        index: Of the row, for messages.
+        inputs: Of the manifest: key to "text", "number", "category" or "date".
+
+    Raises:
+        RequestError: Names the row and the key that cannot be used.
+    """
+    kinds = kinds_in(inputs)
+    words = [key for key in inputs if key not in kinds]
+    if not isinstance(row, Mapping):
+        form = ", ".join(f'"{key}": …' for key in list(inputs)[:3])
+        what = type(cast("object", row)).__name__
+        raise wrong(f"Row {index} is {what}, not a mapping.", f"write {{{form}, …}}.")
+    given = cast("Mapping[str, Any]", row)
+    for key in given:
+        if key not in inputs:
+            raise wrong(
+                f"Row {index} has the key {key!r}, which this model does not take.",
+                near_miss(str(key), inputs),
+            )
+    for key in inputs:
+        if key not in given:
+            raise wrong(
+                f"Row {index} lacks the key {key!r}.", "send it, or null where it is missing."
+            )
+    cells = {key: _cell(given[key], kind, (index, key)) for key, kind in kinds.items()}
+    read = Cells.of(cells)
+    if not words:
+        return read
+    text = text_of({key: "" if given[key] is None else given[key] for key in words}, index, words)
+    return (text, read) if isinstance(text, str) else (*text, read)
+
+
+def _cell(value: Any, kind: Any, place: tuple[int, str]) -> Any:
+    index, key = place
+    # A file holds nothing but texts; a request has types, and a number in quotes is a mistake.
+    if isinstance(value, str) and kind == "number" and value.strip():
+        raise wrong(
+            f"Row {index}, key {key!r} is the text {value!r:.60}, not a number.",
+            "send a JSON number without quotes, or null.",
+        )
+    try:
+        found = cell(value, kind)
+    except Unfit as error:
+        raise wrong(f"Row {index}, key {key!r} {error.what}.", f"{error.fix}, or null.") from None
+    if isinstance(found, str):
+        try:
+            found.encode()
+        except UnicodeEncodeError:
+            what = f"Row {index}, key {key!r} holds half of a surrogate pair."
+            raise wrong(what, "decode it as UTF-8 before sending it.") from None
+    return found
+
+
 def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:
     form = "{" + ", ".join(f'"{key}": "…"' for key in keys) + "}"
     if isinstance(row, str) and len(keys) == 1:
@@ -35,23 +109,23 @@ def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:
     if not isinstance(row, Mapping):
         what = "a text or a mapping" if len(keys) == 1 else f"{len(keys)} texts or a mapping"
         kind = type(cast("object", row)).__name__
-        raise _wrong(f"Row {index} is {kind}, not {what}.", f"write {form}.")
+        raise wrong(f"Row {index} is {kind}, not {what}.", f"write {form}.")
     given = cast("Mapping[object, object]", row)
     for name in given:
         if name not in keys:
-            raise _wrong(
+            raise wrong(
                 f"Row {index} has the key {name!r}, which this model does not take.",
                 near_miss(str(name), keys),
             )
     for key in keys:
         if key not in given:
-            raise _wrong(f"Row {index} lacks the key {key!r}.", f"write {form}.")
+            raise wrong(f"Row {index} lacks the key {key!r}.", f"write {form}.")
     return [_string(given[key], index, key) for key in keys]
 
 
 def _of_sequence(row: Sequence[object], index: int, keys: Sequence[str]) -> list[str]:
     if len(row) != len(keys):
-        raise _wrong(
+        raise wrong(
             f"Row {index} holds {len(row)} texts, and this model reads {len(keys)}.",
             f"send {', '.join(keys)}, in this order.",
         )
@@ -60,7 +134,7 @@ def _of_sequence(row: Sequence[object], index: int, keys: Sequence[str]) -> list
 
 def _string(value: object, index: int, key: str) -> str:
     if not isinstance(value, str):
-        raise _wrong(
+        raise wrong(
             f"Row {index}, key {key!r} is {type(value).__name__}, not a text.", "send a string."
         )
     return value
@@ -70,12 +144,41 @@ def _whole(text: str, index: int, key: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _wrong(
+        raise wrong(
             f"Row {index}, key {key!r} holds half of a surrogate pair at character {error.start}.",
             "decode the text as UTF-16 or UTF-8 before sending it.",
         ) from None
     return text
 
 
-def _wrong(what: str, fix: str) -> RequestError:
+def wrong(what: str, fix: str) -> RequestError:
+    """For a row that cannot be used."""
     return RequestError(what, fix=fix, status=422)
+
+
+def example_row(manifest: Manifest, words: str) -> dict[str, Any]:
+    """A row as a request holds it; its columns are such as the training rows were.
+
+    Args:
+        manifest: Of the bundle that is asked.
+        words: Stands for every text.
+    """
+    kinds, code = kinds_in(manifest.inputs), manifest.preprocess.columns
+    texts = {key: words for key in manifest.inputs if key not in kinds}
+    return texts if code is None else texts | code.typical().values()
+
+
+def field_schema(kind: str, most: int) -> dict[str, Any]:
+    """JSON Schema of a value under a request's key.
+
+    Args:
+        kind: What the key holds, as the manifest says it.
+        most: Characters of a text.
+    """
+    if kind == "number":
+        return {"type": ["number", "null"]}
+    if kind == "category":
+        return {"type": ["string", "number", "boolean", "null"], "maxLength": most}
+    if kind == "date":
+        return {"type": ["string", "null"], "maxLength": most}
+    return {"type": "string", "maxLength": most}

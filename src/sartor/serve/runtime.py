@@ -22,7 +22,7 @@ from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.in_pieces import portions
-from sartor.serve.rows import text_of
+from sartor.serve.rows import example_row, read_row
 from sartor.serve.settings import ServeSettings
 from sartor.serve.unreleased import How, tell_unreleased
 from sartor.serve.unreleased import UnreleasedWarning as UnreleasedWarning
@@ -165,8 +165,7 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
     )
     # The first pass allocates memory: better now than in a request. Another's server is not asked.
     if not asks_llm(runtime.bundle):
-        inputs = len(runtime.inputs)
-        runtime.answer(["." if inputs == 1 else (".",) * inputs])
+        runtime.predict([example_row(runtime.bundle.manifest, ".")])
     return runtime
 
 
@@ -251,8 +250,7 @@ class Runtime:
         """One answer a row, in order: e.g. label, best, probabilities, a reason where it abstains.
 
         Args:
-            rows: Texts, or mappings such as {"text": "…"}; of a model that reads several texts,
-                tuples or mappings.
+            rows: Texts, or mappings such as {"text": "…"}; of several texts, tuples or mappings.
             user: By whose adapter; None for the answer that all get.
             users: The user of each row, where they are not the same; None as of `user`.
             tenant: Whose user they are.
@@ -342,7 +340,7 @@ class Runtime:
                 f"predict takes a list of rows, not one {type(rows).__name__}.",
                 fix="write predict([row]).",
             )
-        return [text_of(row, index, self.inputs) for index, row in enumerate(rows)]
+        return [read_row(row, at, self.bundle.manifest.inputs) for at, row in enumerate(rows)]
 
     def answer(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
         """Answers to texts that were checked.
@@ -367,7 +365,9 @@ class Runtime:
             logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
-        return self._task.decode(logits, self.outputs, self._decision, texts)
+        answers = self._task.decode(logits, self.outputs, self._decision, texts)
+        code = self.bundle.manifest.preprocess.columns
+        return answers if code is None else code.noted(answers, texts)
 
     def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""

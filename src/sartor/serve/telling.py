@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from sartor.bundle import Manifest
 from sartor.serve.runtime import Runtime
 
 # A function has no line-up, and its first answer should not wait for one.
@@ -42,10 +43,17 @@ def _live(runtime: Runtime) -> dict[str, Any]:
         "name": manifest.name,
         "model": manifest.id,
         "inputs": list(manifest.inputs),
+        "fields": [_field(manifest, name, kind) for name, kind in manifest.inputs.items()],
         "labels": list(runtime.labels),
         "target": runtime.target,
         "released": manifest.released,
     }
+
+
+def _field(manifest: Manifest, name: str, kind: str) -> dict[str, Any]:
+    code = manifest.preprocess.columns
+    column = code.columns.get(name) if code else None
+    return {"name": name, "kind": kind, "values": column.values if column else []}
 
 
 def _version(role: str, runtime: Runtime, share: float) -> dict[str, Any]:

@@ -15,14 +15,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
-from sartor.core.texts import Text
+from sartor.core.texts import Text, cells_of, named
 
+Row = str | tuple[str, ...] | dict[str, Any]
+"""A text, several of them, or a row with columns as a request holds it."""
 PROCESSES = 6
 _PATIENCE_S = 600
 
@@ -68,10 +71,11 @@ def measure(
             f"{load.processes} processes.",
             fix="give at least one of each.",
         )
-    open_bundle(bundle)
+    keys = tuple(open_bundle(bundle).manifest.inputs)
+    rows = [named(text, keys) if cells_of([text]) else text for text in texts]
     with tempfile.TemporaryDirectory(prefix="sartor-timing-") as folder:
         file = Path(folder) / "texts.json"
-        file.write_text(json.dumps(list(texts)), "ascii")
+        file.write_text(json.dumps(rows), "ascii")
         return np.array([_one_process(bundle, file, load) for _ in range(load.processes)])
 
 
@@ -92,7 +96,7 @@ def _one_process(bundle: str | Path, texts: Path, load: Load) -> list[float]:
     return json.loads(ran.stdout)["milliseconds"]
 
 
-def _time_here(bundle: str, texts: Sequence[Text], load: Load) -> list[float]:
+def _time_here(bundle: str, texts: Sequence[Row], load: Load) -> list[float]:
     # Imported here: the measuring parent needs no ONNX Runtime of its own.
     from sartor.serve.runtime import load as load_bundle
 
@@ -118,7 +122,7 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description="Time a bundle in this process.")
     parser.add_argument("bundle")
     parser.add_argument(
-        "--texts", required=True, help="JSON file: a list of texts, or of lists of them"
+        "--texts", required=True, help="JSON file: a list of texts, of lists of them, or of rows"
     )
     parser.add_argument("--requests", type=int, default=Load().requests)
     parser.add_argument("--threads", type=int)
@@ -126,7 +130,7 @@ def _main() -> None:
     parser.add_argument("--allow-llm", action="append", default=[])
     given = parser.parse_args()
     read = json.loads(Path(given.texts).read_text("utf-8"))
-    texts = [text if isinstance(text, str) else tuple(text) for text in read]
+    texts = [tuple(row) if isinstance(row, list) else row for row in read]
     load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
     taken = _time_here(given.bundle, texts, load)
     sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
-from sartor.core.texts import Text, parts_of
+from sartor.core.texts import Text, each_part, named
 from sartor.core.types import Use
 from sartor.serve.settings import ServeSettings
 from sartor.serve.timing import Load
@@ -69,7 +69,7 @@ def measure(bundle: str | Path, texts: Sequence[Text], load: Load | None = None)
         )
     keys = tuple(open_bundle(bundle).manifest.inputs)
     longest = ServeSettings(str(bundle)).max_text_chars
-    rows = (dict(zip(keys, (p[:longest] for p in parts_of(t)), strict=True)) for t in texts)
+    rows = (named(each_part(text, lambda part: part[:longest]), keys) for text in texts)
     bodies = [json.dumps({"inputs": [row]}).encode("ascii") for row in rows]
     found = [_one_process(bundle, bodies, load) for _ in range(load.processes)]
     alone, memory, busy, crowd = zip(*found, strict=True)

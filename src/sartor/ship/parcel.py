@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sartor.bundle import Bundle, open_bundle
 from sartor.core.addresses import origin
@@ -134,7 +135,10 @@ class Parcel:
     @property
     def question(self) -> str:
         """The body of a request to /v1/predict, as JSON."""
-        return json.dumps({"inputs": [dict.fromkeys(self.bundle.manifest.inputs, "a text")]})
+        manifest = self.bundle.manifest
+        row: dict[str, Any] = {k: "a text" for k, kind in manifest.inputs.items() if kind == "text"}
+        code = manifest.preprocess.columns
+        return json.dumps({"inputs": [row if code is None else row | code.typical().values()]})
 
     @property
     def tag(self) -> str:

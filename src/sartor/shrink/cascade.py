@@ -13,7 +13,7 @@ Viola and Jones 2001, https://doi.org/10.1109/CVPR.2001.990517
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import helper
 
 from sartor.shrink.joined import INPUTS, OUTPUT, Factor, Joined, Members
 
@@ -53,14 +53,15 @@ def cascade_graphs(
     climbs = joined.apply("Greater", [count, none], "climbs")
 
     then = joined.branch()
+    kinds = {value.name: value.type.tensor_type.elem_type for value in second.input}
     gathered = {
         name: then.apply("Gather", [name, rows], f"climbing_{name}", axis=0)
         for name in INPUTS
-        if name in {value.name for value in second.input}
+        if name in kinds
     }
     then.shapes += [
-        helper.make_tensor_value_info(name, TensorProto.INT64, [None, None])
-        for name in gathered.values()
+        helper.make_tensor_value_info(inner, kinds[name], [None, None])
+        for name, inner in gathered.items()
     ]
     better = then.times(then.add(second, gathered), dear[1])
     column = then.constant(np.array([1], np.int64), "column")

@@ -1,7 +1,8 @@
 """A fitted model to one ONNX graph: input_ids, attention_mask → logits, any batch and length.
 
 The graph's inputs are those of the model's `forward`, by name: one that reads two texts apart takes
-other_ids and other_mask as well, of a length of their own.
+other_ids and other_mask as well, of a length of their own; one that reads columns, their numbers.
+Trees have an operator of their own, which the exporter does not write: see `trees`.
 """
 
 import logging
@@ -21,7 +22,10 @@ from onnx import numpy_helper
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
+from sartor.core.texts import COLUMNS
 from sartor.shrink.graphs import drop_unread
+from sartor.shrink.trees import trees_graph
+from sartor.tasks.tabular_text.trees import TreesClassifier
 
 OPSET = 20
 _SEQUENCES = ("sequence", "other_sequence")
@@ -40,15 +44,33 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
         ModelError: If the graph cannot be exported or does not pass the ONNX checker.
     """
     training = import_module(f"sartor.tasks.{task}.train")
-    model = training.load(folder)
     # What lies beside a graph is not in it.
-    model = getattr(training, "served", _whole)(model)
+    model = getattr(training, "served", _whole)(training.load(folder))
+    trees = isinstance(model, TreesClassifier)
+    graph = trees_graph(model, OPSET) if trees else _exported(model)
+    try:
+        onnx.checker.check_model(graph)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(
+            f"The exported graph of {folder} is not valid ONNX: {error}.",
+            fix="choose another backbone: this architecture cannot be exported.",
+        ) from error
+    _fold_transposes(graph.graph)
+    _without_traces(graph)
+    write_durably(target, graph.SerializeToString(deterministic=True))
+
+
+def _exported(model: torch.nn.Module) -> onnx.ModelProto:
     names = list(signature(model.forward).parameters)
     batch, example, shapes = torch.export.Dim("batch"), list[torch.Tensor](), list[Any]()
     # Ids and mask of each text; the example's lengths differ, or one would be taken for the other.
     for sequence, length in zip(_SEQUENCES, range(17, 17 + len(names) // 2), strict=False):
         example += [torch.ones(2, length, dtype=torch.long) for _ in range(2)]
         shapes += [{0: batch, 1: torch.export.Dim(sequence)}] * 2
+    if COLUMNS in names:
+        weight: Any = model.get_parameter("columns.weight")
+        example.append(torch.zeros(2, weight.shape[1]))
+        shapes.append({0: batch})
     with _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
             model,
@@ -60,17 +82,7 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
             opset_version=OPSET,
             verbose=False,
         )
-    graph: onnx.ModelProto = program.model_proto
-    try:
-        onnx.checker.check_model(graph)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"The exported graph of {folder} is not valid ONNX: {error}.",
-            fix="choose another backbone: this architecture cannot be exported.",
-        ) from error
-    _fold_transposes(graph.graph)
-    _without_traces(graph)
-    write_durably(target, graph.SerializeToString(deterministic=True))
+    return program.model_proto
 
 
 def _whole(model: torch.nn.Module) -> torch.nn.Module:

@@ -18,8 +18,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
+from sartor.core.texts import COLUMNS
 
-INPUTS = ("input_ids", "attention_mask", "other_ids", "other_mask")
+INPUTS = ("input_ids", "attention_mask", "other_ids", "other_mask", COLUMNS)
 OUTPUT = "logits"
 Factor = float | Sequence[Sequence[float]]
 """What logits are multiplied with: a number, or a matrix (outputs, outputs), output by input."""
@@ -35,7 +36,7 @@ class Members:
     Args:
         graphs: In the order given; each reads `INPUTS` (or one of them) as the same token ids and
             writes (batch, outputs) over the same outputs.
-        opsets: Domain to version, the same for all.
+        opsets: Domain to version; a domain that several use, the same for all.
         version: Of the intermediate representation.
     """
 
@@ -47,17 +48,18 @@ class Members:
     def read(paths: Sequence[Path]) -> "Members":
         """
         Raises:
-            ModelError: If the graphs have different operator sets.
+            ModelError: If the graphs have different versions of an operator set.
         """
         models = [onnx.load(path, load_external_data=False) for path in paths]
         opsets = [{entry.domain: entry.version for entry in m.opset_import} for m in models]
+        every = {domain: version for found in opsets for domain, version in found.items()}
         for path, model, found in zip(paths, models, opsets, strict=True):
-            if found != opsets[0] or len(model.functions):
+            if not found.items() <= every.items() or len(model.functions):
                 raise ModelError(
                     f"{path.name} was exported for other operators than the graphs it should join.",
                     fix="run the need again: all members are then exported by the same version.",
                 )
-        return Members([m.graph for m in models], opsets[0], max(m.ir_version for m in models))
+        return Members([m.graph for m in models], every, max(m.ir_version for m in models))
 
     def write(self, graph: onnx.GraphProto, target: Path) -> None:
         """Write what was made of them.

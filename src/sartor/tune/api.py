@@ -3,8 +3,9 @@
 A model has two parts: `encoder`, which came pretrained, and `head`, which did not. Every method
 has the members of `Method`; one that does more than open and close tensors also has those of
 `Schedules`, `Penalises`, `Objective`, `Settles` or `Finds`, which the fit looks for; one that reads
-activations has those of `ClosedForm`. One that only asks a language model opens nothing: it has
-those of `Portfolio`, and of `ClosedForm` where the model is on this machine.
+activations has those of `ClosedForm`. One that reads columns, and one that only asks a language
+model, opens nothing: it has those of `Portfolio`, and of `ClosedForm` where the model is on this
+machine.
 """
 
 import re
@@ -254,6 +255,16 @@ class Ranks(Protocol):
 
 
 @runtime_checkable
+class ReadsColumns(Protocol):
+    """A method that reads the columns of a row: alone, or beside what the encoder makes of a text.
+
+    It is fitted in closed form, on `Frozen.code`, and is not opened for training.
+    """
+
+    columns: ClassVar[Literal["alone", "beside"]]
+
+
+@runtime_checkable
 class Settles(Protocol):
     """A method whose model is not what was asked for before some step."""
 
@@ -304,8 +315,9 @@ def asks(method: str) -> bool:
 
 
 def tuning_methods() -> list[str]:
-    """Names of all methods that have weights to tune."""
-    return [name for name in METHODS.names() if not asks(name)]
+    """Names of all methods that open a model's weights for training."""
+    found: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
+    return [n for n, m in found.items() if not asks(n) and not isinstance(m, ReadsColumns)]
 
 
 def is_head(name: str) -> bool:

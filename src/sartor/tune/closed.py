@@ -60,6 +60,7 @@ def fit_together(
             descriptions=descriptions,
             rows=task.reads(source),
             build=task.on,
+            code=job.code,
         )
         points = [_point(jobs[i]) for i in places]
         fits = _fitted(cast("ClosedForm", job.settings.method), frozen, points)

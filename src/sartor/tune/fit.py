@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
+from sartor.core.columns import TableCode
 from sartor.core.durable import staged_folder
 from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
@@ -58,6 +59,8 @@ class TuneOptions:
     """Steps between checkpoints; 0 leaves it to the time."""
     descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
     """What a label means, in words, where the need says so."""
+    code: TableCode | None = None
+    """How columns become numbers, for a task that reads them."""
     scored_train_rows: int = 512
     """Training rows the loop's methods score at the end, drawn by seed; the others are NaN. Heads
     score all of them for nothing."""
@@ -198,9 +201,11 @@ class Tuner:
             for part in (train, validation)
         ]
         options = self.options
-        shared = (options.task, options.max_length, options.bf16, options.scored_train_rows)
+        shared: list[Any] = [options.task, options.max_length, options.bf16]
+        shared += [options.scored_train_rows, *([options.code] if options.code else [])]
         sources = {
             "sartor.tune",
+            "sartor.core.columns",
             "sartor.core.likelihood",
             "sartor.tasks",
             "sartor.models.packed",
@@ -244,6 +249,7 @@ class Tuner:
             cut,
             options.task,
             options.descriptions,
+            options.code,
         )
 
     def _making(self, job: Job) -> Making:

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
+from sartor.core.columns import TableCode
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
@@ -47,6 +48,7 @@ class Frozen:
         descriptions: What a class means, in words, where the user said so.
         rows: What a head reads of the rows, through the cache; None reads `source`.
         build: See `Build`.
+        code: How the rows' columns become numbers; None where they have none.
     """
 
     backbone: Backbone
@@ -59,6 +61,7 @@ class Frozen:
     descriptions: Mapping[str, str]
     rows: FeatureSource | None = None
     build: Build = TextClassifier
+    code: TableCode | None = None
 
     @property
     def pairs(self) -> bool:

@@ -34,12 +34,15 @@ class HeadData:
             label: then each output is a regression of its own, one against the rest; or (rows,)
             numbers: then the head is a ridge regression.
         outputs: Number of classes.
+        rescale: What the penalty takes for a feature's deviation, given its true one: a smaller
+            one is penalised less. None: its own, so that all are penalised alike.
     """
 
     train: Features
     validation: Features
     labels: Truth
     outputs: int
+    rescale: Callable[[Doubles], Doubles] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,8 @@ def _standardised(data: HeadData, setting: HeadSetting) -> tuple[Scale, Floats]:
     """(rows, features) of the training rows as problems see them."""
     train = read_layers(data.train(setting.layers), len(setting.layers), setting.average)
     scale = Scale.of(train)
+    if data.rescale is not None:
+        scale = Scale(scale.mean, data.rescale(scale.deviation))
     return scale, scale.apply(train)
 
 

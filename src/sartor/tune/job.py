@@ -7,6 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 
+from sartor.core.columns import TableCode
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
@@ -28,6 +29,7 @@ class Job:
         cut: Tokens a text is cut at.
         task: Name in the tasks registry.
         descriptions: What an output means, in words, where it is known; of documents what they say.
+        code: How the rows' columns become numbers; None where they have none.
     """
 
     candidate: Candidate
@@ -39,6 +41,7 @@ class Job:
     cut: int
     task: str
     descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    code: TableCode | None = None
 
     def truth(self, examples: Examples) -> Truth:
         """The rows' targets as the task's loss takes them; see `core.likelihood`.

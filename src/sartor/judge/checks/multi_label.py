@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sartor.core.errors import Fault
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
+from sartor.judge.average_precision import mean_average_precision
 from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
 from sartor.judge.outcomes import probabilities
 from sartor.judge.ratios import RATIOS, averaged, micro, of_label
@@ -23,8 +24,6 @@ from sartor.tasks._target.label_set import LabelSet
 
 _BINS = 15
 _TINY = 1e-15  # A probability of 0 for the truth costs 34.5 nats, not infinity.
-_RANKED = 4_000
-"""Rows beyond which the ranks behind `map` would take more memory than they are worth."""
 _PER_LABEL = ("precision", "recall", "f1")
 _NEEDS_PROBABILITIES = ("log_loss", "calibration_error", "map")
 
@@ -102,7 +101,7 @@ def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
         return mean(loss, float(loss.min(initial=0.0)), worst)
     if criterion.metric == "calibration_error":
         return calibration(stated, truth)
-    return mean_average_precision(stated, truth)
+    return mean_average_precision(stated, truth, criterion.metric)
 
 
 def _counted(criterion: Criterion, truth: Marks, said: Marks, names: Sequence[str]) -> Statistic:
@@ -123,74 +122,6 @@ def _counted(criterion: Criterion, truth: Marks, said: Marks, names: Sequence[st
         return micro(RATIOS[name], (both, has, given))
     counts = truth & said, truth, said
     return averaged(RATIOS[name], counts, weighted=how == "weighted")
-
-
-def mean_average_precision(stated: Floats, truth: Marks) -> Statistic:
-    """Mean over labels of AP = Σ_n (R_n − R_{n−1}) · P_n, over the distinct stated probabilities.
-
-    It is no function of few sums: every row is a kind of its own, and the sums are how often each
-    row is there. Behind them stand two rows a label that are not: one with the label that is
-    ranked last, and one that is ranked first. Labels that no row has are left out.
-
-    Args:
-        stated: (rows, labels).
-        truth: (rows, labels).
-
-    Raises:
-        CannotMeasure: Of more rows than their ranks may take memory for.
-    """
-    rows = len(truth)
-    if rows > _RANKED:
-        raise CannotMeasure(
-            f"map ranks rows against one another, and {rows:,} are more than {_RANKED:,}.",
-            fix="ask for f1_macro, or judge fewer rows.",
-        )
-    seen = np.flatnonzero(truth.any(0))
-    m, width = len(seen), rows + 2 * len(seen)
-    ranks = [_ranks(stated[:, c], truth[:, c], (i, m)) for i, c in enumerate(seen)]
-
-    def value(sums: Floats) -> Floats:
-        found = [_average_precision(sums, order, has, ends) for order, has, ends in ranks]
-        there = [divide(one, one) for _, one in found]
-        total = sum((one for one, _ in found), np.zeros(sums.shape[:-1]))
-        return divide(total, sum(there, np.zeros(sums.shape[:-1])))
-
-    extra = np.eye(width)[rows:]
-    return Statistic(
-        kinds=np.eye(rows, width),
-        code=np.arange(rows),
-        value=value,
-        lowers=extra[:m] if m else np.zeros((1, width)),
-        raises=extra[m:] if m else np.zeros((1, width)),
-        trials=np.concatenate([np.ones(rows), np.zeros(2 * m)]),
-    )
-
-
-def _ranks(
-    stated: Floats, has: Marks, place: tuple[int, int]
-) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp]]:
-    """Columns of the sums by falling probability, which of them have the label, and where rows of
-    equal probability end."""
-    index, m = place
-    rows = len(stated)
-    last, first = rows + index, rows + m + index
-    order = np.argsort(-stated, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(stated[order])), rows - 1)
-    columns = np.concatenate([[first], order, [last]])
-    marked = np.concatenate([[1.0], has[order].astype(float), [1.0]])
-    return columns, marked, np.concatenate([[0], ends + 1, [rows + 1]])
-
-
-def _average_precision(
-    sums: Floats, order: NDArray[np.intp], has: Floats, ends: NDArray[np.intp]
-) -> tuple[Floats, Floats]:
-    """(…) of each draw, and (…) its rows with the label."""
-    weight = sums[..., order]
-    everyone = weight.cumsum(-1)[..., ends]
-    hits = (weight * has).cumsum(-1)[..., ends]
-    before = np.concatenate([np.zeros((*hits.shape[:-1], 1)), hits[..., :-1]], -1)
-    total = hits[..., -1]
-    return divide(((hits - before) * divide(hits, everyone)).sum(-1), total), total
 
 
 def calibration(stated: Floats, truth: Marks) -> Statistic:

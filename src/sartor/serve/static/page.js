@@ -8,7 +8,7 @@ let last = null;
 let kind = null;  // of KINDS below: what an answer is, and how it is shown and corrected
 let target = "label";
 let parts = [];  // of the correction: {start, end, label}, in code points as the API counts
-let inputs = ["text"];
+let fields = [{ name: "text", kind: "text", values: [] }];
 
 async function call(path, body) {
   const headers = {};
@@ -52,30 +52,54 @@ async function learnModel() {
   $("number").required = kind.uses.includes("number");
   $("correct").multiple = kind.several;
   $("correct-label").htmlFor = kind.uses[0];
-  drawBoxes(model.inputs);
+  drawBoxes(model.fields);
   const labels = target === "documents" ? [] : model.labels;
   $("correct").replaceChildren(...labels.map((label) => new Option(label, label)));
 }
 
-// The first box is in the page; a model that reads several texts gets one more for each.
-function drawBoxes(names) {
-  if (String(names) === String(inputs)) return;
-  inputs = names;
-  $("others").replaceChildren(...names.slice(1).flatMap((name) => {
-    const label = document.createElement("label");
-    label.htmlFor = `text-${name}`;
-    label.textContent = said.other;
+// The first box is in the page; a model that reads several texts, or columns, gets one more for each.
+function drawBoxes(given) {
+  if (JSON.stringify(given) === JSON.stringify(fields)) return;
+  fields = given;
+  const reads = fields[0].kind === "text";
+  for (const id of ["text", "text-label"]) $(id).hidden = !reads;
+  // A note beside columns may be empty.
+  $("text").required = fields.every((field) => field.kind === "text");
+  $("others").replaceChildren(...fields.slice(reads ? 1 : 0).flatMap(drawBox));
+}
+
+function drawBox(field) {
+  const label = document.createElement("label");
+  label.htmlFor = `text-${field.name}`;
+  label.textContent = field.kind === "text" ? said.other : field.name;
+  if (field.kind === "text") {
     const box = document.createElement("textarea");
-    box.id = `text-${name}`;
+    box.id = label.htmlFor;
     box.rows = 5;
     box.required = true;
     return [label, box];
-  }));
+  }
+  const box = document.createElement("input");
+  box.id = label.htmlFor;
+  box.type = { number: "number", date: "date" }[field.kind] || "text";
+  if (field.kind === "number") box.step = "any";
+  if (!field.values.length) return [label, box];
+  const known = document.createElement("datalist");
+  known.id = `known-${field.name}`;
+  known.replaceChildren(...field.values.map((value) => new Option(value, value)));
+  box.setAttribute("list", known.id);
+  return [label, box, known];
+}
+
+function readBox(field, at) {
+  const { value } = at || field.kind !== "text" ? $(`text-${field.name}`) : $("text");
+  if (field.kind === "text") return value;
+  if (value === "") return null;
+  return field.kind === "number" ? Number(value) : value;
 }
 
 function readRow() {
-  return Object.fromEntries(
-    inputs.map((name, at) => [name, (at ? $(`text-${name}`) : $("text")).value]));
+  return Object.fromEntries(fields.map((field, at) => [field.name, readBox(field, at)]));
 }
 
 function drawRow([label, probability]) {
@@ -137,7 +161,7 @@ function drawMarked(text, entities) {
 
 // The parts of a correction, each with a button that takes it away.
 function drawParts() {
-  const points = [...last.row[inputs[0]]];
+  const points = [...last.row[fields[0].name]];
   $("parts").replaceChildren(...parts.map((part) => {
     const item = document.createElement("li");
     item.textContent = `${points.slice(part.start, part.end).join("")}: ${part.label} `;
@@ -167,7 +191,7 @@ function addPart() {
 
 function drawEntities(output) {
   const entities = output.entities || [];
-  drawMarked(last.row[inputs[0]], entities);
+  drawMarked(last.row[fields[0].name], entities);
   $("probabilities").replaceChildren(
     ...entities.map((one) => drawRow([`${one.text} (${one.label})`, one.confidence])));
   parts = entities.map(({ start, end, label }) => ({ start, end, label }));
@@ -261,7 +285,7 @@ const KINDS = {
 function drawAnswer(output) {
   const words = kind.words(output);
   show("label", words === null ? said.unsure : words);
-  show("reason", output.reason || "");
+  show("reason", [output.reason, ...(output.notes || [])].filter(Boolean).join(" "));
   $("probabilities").replaceChildren();
   kind.draw(output);
   for (const id of ["right", "wrong"]) $(id).disabled = false;
@@ -274,8 +298,8 @@ async function sendFeedback(right, comment) {
   const body = { request_id: last.id, row: 0, [target]: right };
   if (comment) body.comment = comment;
   if ($("keep").checked) {
-    if (inputs.length > 1) body.inputs = last.row;
-    else body.text = last.row[inputs[0]];
+    if (fields.length > 1 || fields[0].kind !== "text") body.inputs = last.row;
+    else body.text = last.row[fields[0].name];
   }
   await call("/v1/feedback", body);
   for (const id of ["right", "wrong"]) $(id).disabled = true;
@@ -298,7 +322,7 @@ $("ask").addEventListener("submit", (event) => {
 $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best, "")));
 $("wrong").addEventListener("click", () => {
   // Places of parts are counted in the text that was asked, whatever was typed since.
-  if (kind.uses.includes("part-form")) $("text").value = last.row[inputs[0]];
+  if (kind.uses.includes("part-form")) $("text").value = last.row[fields[0].name];
   $("correction").hidden = false;
   $(kind.uses[0]).focus();
 });

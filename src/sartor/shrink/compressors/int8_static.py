@@ -18,7 +18,7 @@ from onnx import ModelProto
 from sartor.core.errors import NothingToShrink
 from sartor.core.events import StageProgress
 from sartor.core.protocols import Floats
-from sartor.core.texts import Text, each_part
+from sartor.core.texts import COLUMNS, Text, each_part
 from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
 from sartor.shrink.calibration import DRAWN, Method, Piece, observe, typical
 from sartor.shrink.eight_bits import Limits, in_eight_bits, products
@@ -55,6 +55,11 @@ class Int8Static:
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         model = read_graph(source.graph)
+        if any(given.name == COLUMNS for given in model.graph.input):
+            raise NothingToShrink(
+                "int8_static measures ranges on texts alone, and the graph reads columns too.",
+                fix="ship the float graph, or one of int8_rows or int8_dynamic.",
+            )
         read = list(dict.fromkeys(product.reads for product in products(model)))
         prefix = bench.prefix
         texts = [each_part(text, lambda part: prefix + part) for text in bench.train.texts]

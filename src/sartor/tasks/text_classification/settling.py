@@ -89,7 +89,7 @@ def pick_threshold(
     return 0.0 if last == len(order) - 1 else float(confidence[order[last]])
 
 
-_RATES = frozenset({"accuracy", "recall", "precision"})
+_RATES = frozenset({"accuracy", "recall", "precision", "expected_cost"})
 
 
 def _class_of(criterion: Criterion, outputs: Sequence[str]) -> int | None:
@@ -108,14 +108,46 @@ def _worth(
     for criterion in wanted:
         if criterion.metric == "accuracy":
             rows, hit = np.ones(len(truth), bool), best == truth
-        elif (index := _class_of(criterion, outputs)) is not None:
+        elif (index := _class_of(criterion, outputs)) is None:
+            continue
+        elif criterion.metric == "expected_cost":
+            margin += min(_saved(criterion, best == index, truth == index), _ENOUGH)
+            continue
+        else:
             rows = (truth if criterion.metric == "recall" else best) == index
             hit = best == truth
-        else:
-            continue
         n = int(rows.sum())
         value = float(hit[rows].mean()) if n else 0.0
         error = max((value * (1 - value) / max(n, 1)) ** 0.5, 0.5 / max(n, 1))
         sign = 1 if criterion.wants_more else -1
         margin += min(sign * (value - criterion.threshold) / error, _ENOUGH)
     return round(margin, 9), float((best == truth).mean())
+
+
+def _saved(criterion: Criterion, said: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
+    """Margin of the mean cost below what is asked, in standard errors."""
+    paid = costs(said, true, costs_of(criterion))
+    error = max(float(paid.std()) / max(len(paid), 1) ** 0.5, 1e-9)
+    sign = 1 if criterion.wants_more else -1
+    return sign * (float(paid.mean()) - criterion.threshold) / error
+
+
+def costs_of(criterion: Criterion) -> tuple[float, float]:
+    """What a missed row with the label costs, and what one that is given it wrongly; 1 unsaid."""
+    found = (criterion.parameter(name) for name in ("miss", "false_alarm"))
+    miss, alarm = (float(v) if isinstance(v, int | float) else 1.0 for v in found)
+    return miss, alarm
+
+
+def costs(
+    said: NDArray[np.bool_], true: NDArray[np.bool_], each: tuple[float, float]
+) -> NDArray[np.float64]:
+    """(rows,) cost of each answer.
+
+    Args:
+        said: (rows,), whether the label was given.
+        true: (rows,), whether the row has it.
+        each: See `costs_of`.
+    """
+    miss, alarm = each
+    return miss * (true & ~said) + alarm * (said & ~true)

@@ -1,0 +1,128 @@
+"""Gradient-boosted trees on the columns: what a table is usually best learnt with; no text is read.
+
+F_m(x) = F_{m−1}(x) + rate · tree_m(x),  tree_m the leaf-wise fit of the loss's gradient in 255 bins
+Friedman 2001, doi:10.1214/aos/1013203451; Ke et al. 2017 (LightGBM); scikit-learn's
+HistGradientBoostingClassifier grows them. Trees are added until the validation rows' log-loss no
+longer falls, and those after its least are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+
+from sartor.core.protocols import Floats
+from sartor.core.types import Backbone
+from sartor.tasks.tabular_text.trees import of_nodes
+from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole
+from sartor.tune.frozen import ClosedFit, Frozen, Point
+from sartor.tune.fused import table_of, wordless
+from sartor.tune.heads import refuse_one_label
+
+_PATIENCE = 20
+"""Trees without a lower validation log-loss before growing ends."""
+
+
+@METHODS.add  # pyright: ignore[reportArgumentType]  # it opens no model
+@dataclass(frozen=True, slots=True)
+class Boosting:
+    """Grows trees on the encoded columns."""
+
+    reads: ClassVar[Reads] = "activations"
+    rung: ClassVar[int | None] = 4
+    columns: ClassVar[Literal["alone"]] = "alone"
+
+    shrinkage: Annotated[float, Gt(0), Le(1)] = 0.05
+    """What a tree's leaves are multiplied with: less learns slower and forgets less."""
+    leaves: Annotated[int, Ge(2), Le(255)] = 15
+    """Leaves of a tree, at most."""
+    least_rows: Annotated[int, Ge(1)] = 20
+    """Training rows in a leaf, at least."""
+    l2: Annotated[float, Ge(0)] = 1.0
+    """Strength of the L2 penalty on leaves."""
+    rounds: Annotated[int, Ge(1), Le(5000)] = 500
+    """Trees of each class, at most."""
+
+    @staticmethod
+    def shipped(backbone: Backbone) -> Backbone:
+        return replace(backbone, parameters=0, layers=0)
+
+    @staticmethod
+    def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
+        refuse_one_label(frozen.labels)
+        rows = table_of(frozen, frozen.train), table_of(frozen, frozen.validation)
+        return [_grown(frozen, rows, point) for point in grid]
+
+    @staticmethod
+    def portfolio() -> Sequence[Mapping[str, Any]]:
+        return [{"leaves": leaves, "least_rows": n} for leaves in (7, 15, 31) for n in (20, 10)]
+
+    @staticmethod
+    def space() -> Mapping[str, Dimension]:
+        return {
+            "shrinkage": Real(0.01, 0.3, log=True),
+            "leaves": Whole(3, 63, log=True),
+            "least_rows": Whole(2, 100, log=True),
+            "l2": Real(1e-3, 100.0, log=True),
+        }
+
+
+def _grown(frozen: Frozen, rows: tuple[Floats, Floats], point: Point) -> ClosedFit:
+    # scikit-learn takes a second to import, and only this method needs it.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    train, held = rows
+    m: Boosting = point.method
+    present, labels = np.unique(frozen.labels, return_inverse=True)
+    weight = np.array(point.weights)[frozen.labels]
+    known = np.isin(frozen.held, present)
+    stopping = bool(known.any())
+    grower: Any = HistGradientBoostingClassifier(
+        learning_rate=m.shrinkage,
+        max_leaf_nodes=m.leaves,
+        min_samples_leaf=m.least_rows,
+        l2_regularization=m.l2,
+        max_iter=m.rounds,
+        early_stopping=stopping,
+        n_iter_no_change=_PATIENCE,
+        random_state=point.seed,
+    )
+    told: dict[str, Any] = {}
+    if stopping:
+        told = {"X_val": held[known], "y_val": np.searchsorted(present, frozen.held[known])}
+    grower.fit(train, labels, sample_weight=weight, **told)
+    kept = _best(grower) if stopping else grower.n_iter_
+    rounds = [[tree.nodes for tree in each] for each in grower._predictors[:kept]]
+    share, base = _shares(present, np.ravel(grower._baseline_prediction), len(frozen.outputs))
+    model = of_nodes(rounds, share, base, train.shape[1])
+    with torch.no_grad():
+        logits = [model(torch.from_numpy(x)).numpy() for x in (held, train)]
+        absent = np.setdiff1d(np.arange(len(frozen.outputs)), present)
+        if len(absent):
+            # Half a row's share of probability, as heads give to a class that was never seen.
+            level = np.logaddexp.reduce(logits[1][:, present], axis=1).mean()
+            model.base[absent] = float(level + np.log(0.5 / len(train)))
+            logits = [model(torch.from_numpy(x)).numpy() for x in (held, train)]
+    return ClosedFit(logits[0], logits[1], made=(model, wordless()))
+
+
+def _best(grower: Any) -> int:
+    """Rounds up to the least validation log-loss; at least one."""
+    # The first score is that of no tree at all; scores are negative losses.
+    return max(1, int(np.argmax(grower.validation_score_)))
+
+
+def _shares(
+    present: NDArray[Any], raw: NDArray[np.float64], outputs: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(kinds, outputs) and (outputs,): what sums of trees, and no tree, add to the logits."""
+    share = np.zeros((len(raw), outputs))
+    if len(raw) == 1:
+        share[0, present] = (-0.5, 0.5)
+    else:
+        share[np.arange(len(raw)), present] = 1.0
+    return share, raw @ share
