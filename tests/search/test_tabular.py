@@ -61,7 +61,7 @@ def test_ids_texts_and_constants_are_told():
 
 
 def test_columns_have_a_ladder_of_their_own_and_others_none_of_it():
-    assert method_order(None, columns=True) == ["columns", "boosting", "fusion"]
+    assert method_order(None, task="tabular_text") == ["columns", "boosting", "fusion"]
     assert not {"columns", "boosting", "fusion"} & set(method_order(None, llm=True))
     assert "reads columns" in unfit("boosting", "text_classification")
     assert "reads texts alone" in unfit("lora", "tabular_text")
@@ -75,14 +75,18 @@ def test_columns_alone_are_one_rung_whatever_the_backbones():
     ]
     work = Work(1000, 100, 1100, 100.0, 20.0)
     aim = Aim("tabular_text", 0)
-    found, dropped = build_rungs(backbones, method_order(None, columns=True), aim, lambda *_: work)
+    found, dropped = build_rungs(
+        backbones, method_order(None, task="tabular_text"), aim, lambda *_: work
+    )
     assert [(r.name, r.candidates[0].backbone) for r in found] == [
         ("columns", "a"), ("boosting", "a"), ("fusion", "a"), ("fusion", "b")
     ]  # fmt: skip
     assert not dropped
     assert found[0].estimate.size_mb.high < 1
     aim = Aim("tabular_text", 0, text=False)
-    found, dropped = build_rungs([NOTHING], method_order(None, columns=True), aim, lambda *_: work)
+    found, dropped = build_rungs(
+        [NOTHING], method_order(None, task="tabular_text"), aim, lambda *_: work
+    )
     assert [r.name for r in found] == ["columns", "boosting"]
     assert [d.rung for d in dropped] == ["fusion"]
 

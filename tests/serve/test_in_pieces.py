@@ -157,7 +157,7 @@ LONG = "in in in in new york now eat tea in in paris now in 北京"
 
 def test_a_long_text_is_cut_or_read_in_windows(make: Callable[..., Runtime]):
     assert parts(make().predict([LONG])[0]) == [("new york", "city")]
-    served = make(Windows(stride=3, most=8))
+    served = make(Windows(stride=3, most=8, aggregate="centre"))
     wanted = [("new york", "city"), ("tea", "food"), ("paris", "city"), ("北京", "city")]
     short = "in paris"
     assert [parts(a) for a in served.predict([short, LONG, short])] == [
@@ -169,7 +169,7 @@ def test_a_long_text_is_cut_or_read_in_windows(make: Callable[..., Runtime]):
 
 
 def test_a_piece_is_answered_from_the_window_in_which_most_stands_around_it(make):
-    served = make(Windows(stride=3, most=8))
+    served = make(Windows(stride=3, most=8, aggregate="centre"))
     assert isinstance(served.model, Graph)
     found = stretches(served.model.reader, [LONG])
     assert len(found) > 2
@@ -182,14 +182,14 @@ def test_a_piece_is_answered_from_the_window_in_which_most_stands_around_it(make
 
 
 def test_where_windows_leave_gaps_nothing_is_named(make: Callable[..., Runtime]):
-    served = make(Windows(stride=3, most=2))
+    served = make(Windows(stride=3, most=2, aggregate="centre"))
     text = "in " * 10 + "paris " + "in " * 10
     assert parts(served.predict([text])[0]) == []
     assert parts(served.predict(["paris " + text])[0]) == [("paris", "city")]
 
 
 def test_a_long_text_makes_no_array_of_short_ones_as_wide_as_itself(make: Callable[..., Runtime]):
-    served = make(Windows(stride=3, most=8))
+    served = make(Windows(stride=3, most=8, aggregate="centre"))
     monster = "in " * 60_000 + "paris"
     texts = ["in paris", monster, *["tea"] * 300]
     rows = portions(texts)

@@ -65,7 +65,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
     report = json.loads(here("report", "--json").out)
     assert report["confusion"] == {}
     assert {each["label"] for each in report["by_label"]} == {"topic", "mood"}
-    manifest = json.loads((Path(outcome["bundle"]) / "manifest.json").read_text())
+    manifest = json.loads((shop / outcome["bundle"] / "manifest.json").read_text())
     assert manifest["outputs"] == ["O", "B-mood", "I-mood", "B-topic", "I-topic"]
 
     new = "awful, my 退款 is good!"

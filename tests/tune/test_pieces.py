@@ -72,9 +72,9 @@ def tuner(backbone, tmp_path: Path):
 
 SETTINGS = {
     "head": {"C": 1.0, "layers": [-2, -1]},
-    "top_layers": {"top": 1, "epochs": 4, "lr": 3e-3, "head_lr": 1e-2},
-    "lora": {"epochs": 4, "lr": 1e-2, "head_lr": 1e-2},
-    "full": {"epochs": 4, "lr": 3e-3, "head_lr": 1e-2},
+    "top_layers": {"top": 1, "epochs": 8, "batch_rows": 8, "lr": 3e-3, "head_lr": 1e-2},
+    "lora": {"epochs": 8, "batch_rows": 8, "lr": 1e-2},
+    "full": {"epochs": 8, "batch_rows": 8, "lr": 3e-3, "head_lr": 1e-2},
     "prefix": {"epochs": 2},
 }
 

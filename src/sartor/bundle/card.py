@@ -97,7 +97,7 @@ def _reading(manifest: Manifest) -> str:
         f" every {windows.stride:,} tokens, at most {windows.most} and then evenly spread. "
         + (
             "A piece is answered from the window in which most stands around it."
-            if _by_piece(manifest)
+            if windows.aggregate == "centre"
             else "Its logits are the mean of theirs."
         )
     )

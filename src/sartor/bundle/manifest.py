@@ -67,8 +67,9 @@ class Windows(BaseModel):
     """Tokens from the start of one window to the next, at most; the rest of it overlaps."""
     most: int = Field(ge=2, le=64)
     """Windows of one text, at most; of a longer one they are spread evenly, with gaps."""
-    aggregate: Literal["mean"] = "mean"
-    """What the windows' logits become: their mean."""
+    aggregate: Literal["mean", "centre"] = "mean"
+    """What the windows' logits become: their mean, or for each piece of a text (`core.pieces`)
+    those of the window in which most stands around it."""
 
 
 class Preprocess(BaseModel):

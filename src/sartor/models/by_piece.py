@@ -35,7 +35,8 @@ def in_pieces(backbone: Backbone) -> Backbone:
     if backbone.pieces:
         return backbone
     whole = None if backbone.whole is None else in_pieces(backbone.whole)
-    return replace(backbone, pieces=True, whole=whole, sha256=digest("pieces", backbone.sha256))
+    sha256 = digest("pieces", _SPLIT, backbone.sha256)
+    return replace(backbone, pieces=True, whole=whole, sha256=sha256)
 
 
 def part_pieces(tokenizer: "Tokenizer") -> "Tokenizer":

@@ -9,6 +9,7 @@ from sartor.core.types import Backbone
 from sartor.need.model import Need
 from sartor.search.documents import PASSAGE, finds_documents, plainly
 from sartor.search.ladder import Tried
+from sartor.search.rungs import by_piece
 from sartor.search.setup import MAX_LENGTH, Ready
 from sartor.search.tabular import inputs_of
 
@@ -69,7 +70,10 @@ def preprocess_of(need: Need, backbone: Backbone) -> Preprocess:
     """
     length = min(MAX_LENGTH, backbone.max_length)
     whole = need.prefer.long_texts == "windows" and backbone.source != "llm"
-    windows = Windows(stride=max(1, length * 3 // 4), most=WINDOWS) if whole else None
+    if not whole:
+        return Preprocess(prefix=backbone.prefix, max_length=length)
+    joins = "centre" if by_piece(need.task) else "mean"
+    windows = Windows(stride=max(1, length * 3 // 4), most=WINDOWS, aggregate=joins)
     return Preprocess(prefix=backbone.prefix, max_length=length, windows=windows)
 
 

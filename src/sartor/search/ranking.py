@@ -240,11 +240,14 @@ def averaged(
 
     Of several texts a row, as many times wide as the task compares them in ways.
     """
-    reads: Any = cast("Any", TRAINERS.get(sample.task)()).reads
+    trainer = cast("Any", TRAINERS.get(sample.task)())
 
     def features(rows: int) -> Floats:
         layers = range(1, backbone.layers + 1)
-        found = reads(encoder_for(backbone)).features(sample.texts[:rows], layers)
+        source = encoder_for(backbone)
+        # Which backbone knows such texts is seen on whole ones, whatever is said of their pieces.
+        reads = source if trainer.by_piece else trainer.reads(source)
+        found = reads.features(sample.texts[:rows], layers)
         return found.reshape(rows, backbone.layers, -1).mean(1)
 
     return features

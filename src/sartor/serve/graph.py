@@ -125,7 +125,7 @@ class Graph:
         def forward(session: Session, rows: list[int]) -> None:
             ids, mask = padded([parts[row].ids for row in rows], self.reader.pad)
             for at, row in enumerate(rows):
-                mask[at, : len(parts[row].marks)] += parts[row].marks
+                mask[at, : len(parts[row].marks)] += np.array(parts[row].marks, np.int64)
             for row, found in zip(rows, session.run(ids, mask), strict=True):
                 # More pieces than tokens are not read: see `tasks._encoder.by_piece`.
                 result[row] = found[: parts[row].read]

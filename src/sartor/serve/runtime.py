@@ -352,7 +352,7 @@ class Runtime:
         Raises:
             RequestError: If a language model that the bundle asks does not answer.
         """
-        if self.target != "spans":
+        if self.target != "entities":
             return self._answered(texts, whose) if texts else []
         found: dict[int, dict[str, Any]] = {}
         for rows in portions(texts):

@@ -91,7 +91,7 @@ def add_marks(
         rows: Which of them the batch holds.
     """
     for i, row in enumerate(rows):
-        found = np.asarray(marks[row])
+        found = np.asarray(marks[row], np.int64)
         mask[i, : len(found)] += found
 
 

@@ -33,7 +33,7 @@ class Mixup:
         """Raises:
         SettingError: If the labels are of pieces.
         """
-        if not labels.is_floating_point() and labels.ndim > 1:
+        if not labels.is_floating_point() and labels.ndim == 2:
             raise SettingError(
                 f"mixup={self.alpha} blends texts, and the pieces of two texts do not stand beside"
                 " one another.",
