@@ -1,4 +1,4 @@
-"""What holds for all tests: no verdict hangs on a clock, and no time goes where nobody looks."""
+"""What holds for all tests: no verdict hangs on a clock, and workers do not fight for the cores."""
 
 import logging
 import os
@@ -14,5 +14,5 @@ settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
 # torch describes every step of an export to this logger once it has a listener, and pytest listens
-# to each logger that hands nothing on: an export took several times as long.
+# to each logger that hands nothing on: pages that stand before what a failed test says.
 logging.getLogger("torch.__trace").addHandler = lambda handler: None

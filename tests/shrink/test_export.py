@@ -15,6 +15,11 @@ from tests.shrink.runs import compressed
 from tests.tiny import make_tiny_bert
 
 
+@pytest.fixture(autouse=True)
+def exported_once() -> None:
+    """Here each export is made."""
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fitted model's folder, in a place whose name is easily searched for."""

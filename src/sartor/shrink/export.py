@@ -43,6 +43,11 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
     Raises:
         ModelError: If the graph cannot be exported or does not pass the ONNX checker.
     """
+    write_durably(target, exported(folder, task))
+
+
+def exported(folder: Path, task: str) -> bytes:
+    """The file that `to_onnx` writes; the same model gives the same bytes."""
     training = import_module(f"sartor.tasks.{task}.train")
     # What lies beside a graph is not in it.
     model = getattr(training, "served", _whole)(training.load(folder))
@@ -57,7 +62,7 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
         ) from error
     _fold_transposes(graph.graph)
     _without_traces(graph)
-    write_durably(target, graph.SerializeToString(deterministic=True))
+    return graph.SerializeToString(deterministic=True)
 
 
 def _exported(model: torch.nn.Module) -> onnx.ModelProto:
