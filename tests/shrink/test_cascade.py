@@ -107,7 +107,8 @@ def test_what_both_members_have_is_rounded_once(graphs: dict[str, Path], tmp_pat
     held = [t for graph in every_graph(smaller.graph) for t in graph.initializer]
     sizes = Counter(tuple(t.dims) for t in held if t.data_type == TensorProto.INT8)
     assert sizes[32, 32] == 4 * 2, "queries, keys, values and outputs of two layers"
-    assert not [t.name for t in held if t.data_type == TensorProto.FLOAT and len(t.dims) > 1]
+    floats = [t for t in held if t.data_type == TensorProto.FLOAT]
+    assert not [t.name for t in floats if np.prod(t.dims) >= 1_024]
 
 
 def test_rows_of_a_rounded_cascade_are_answered_alike_alone_and_beside_others(
