@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sartor.judge.statistic import Floats, Statistic, divide, mean
 
@@ -61,7 +60,7 @@ def root_mean_square(errors: Floats, spread: float) -> Statistic:
 
 def spearman(truth: Floats, said: Floats) -> Statistic:
     """Correlation of mid-ranks of (rows,) numbers; 0 where one side is constant."""
-    a, b = (_standard(rankdata(side) - 0.5) for side in (truth, said))
+    a, b = (_standard(_mid_ranks(side) - 0.5) for side in (truth, said))
     observed = float((a * b).mean()) if len(a) else 0.0
     moved = a * b - observed * (a**2 + b**2) / 2
     moved += _by_rank(truth, b - observed * a) + _by_rank(said, a - observed * b)
@@ -78,6 +77,12 @@ def spearman(truth: Floats, said: Floats) -> Statistic:
         raises=np.array([[_STEEP * (1 - observed), 1.0]]),
         trials=np.array([0.0, 1.0]),
     )
+
+
+def _mid_ranks(values: Floats) -> Floats:
+    """(rows,) ranks from 1, shared by equal values; scipy's own take half a second to import."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def _of_moments(truth: Floats, said: Floats, value: Callable[[Floats], Floats]) -> Statistic:
@@ -135,7 +140,7 @@ def _standard(ranks: Floats) -> Floats:
 
 def _by_rank(values: Floats, weights: Floats) -> Floats:
     """(rows,) what moving a row does through the ranks of all others."""
-    shares = (rankdata(values) - 0.5) / max(len(values), 1)
+    shares = (_mid_ranks(values) - 0.5) / max(len(values), 1)
     deviation = float(shares.std()) if len(values) else 0.0
     if deviation <= 0:
         return np.zeros(len(values))
