@@ -161,6 +161,7 @@ def _counts(table: Table, found: Guess, asked: Task, documents: str | None) -> d
         else:
             base = read_base([documents], Path())
         return dict.fromkeys(base.words, 0) | counted(table.frame, label, target.of(base.words))
+    assert found.text is not None
     named = Columns(found.text, label, target=target)
     joined = join_marks(join_words(table, named), named)
     return counted(joined.frame, label, target)

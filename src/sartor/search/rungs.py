@@ -204,6 +204,12 @@ def build_rungs(
     return rungs, dropped
 
 
+def reads_of(method: str) -> Reads:
+    """What training with a method reads."""
+    found: Any = METHODS.get(method)
+    return found.reads
+
+
 def unfit(method: str, task: str) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can."""
     if why := _of_other_answers(method, task):
@@ -215,7 +221,8 @@ def unfit(method: str, task: str) -> str:
     if isinstance(found, ReadsNames) and kind == "number":
         return f"{method} reads what the labels are called, and a number has no name"
     # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
-    if by_piece(task) and found.reads == "activations" and not isinstance(found, MindsPieces):
+    pooled = reads_of(method) == "activations"
+    if by_piece(task) and pooled and not isinstance(found, MindsPieces):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
     return ""
 
