@@ -71,7 +71,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
     new = "awful, my 退款 is good!"
     with serving(f"sartor serve {shlex.quote(outcome['bundle'])} --store-texts", shop) as client:
         model = client.get("/v1/model").json()
-        assert (model["target"], model["labels"]) == ("spans", ["mood", "topic"])
+        assert (model["target"], model["labels"]) == ("entities", ["mood", "topic"])
         reply = client.post("/v1/predict", json={"inputs": [{"text": new}]}).json()
         (answer,) = reply["outputs"]
         assert answer["entities"]
@@ -124,6 +124,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
 )
 def test_a_method_of_the_ladder_learns_parts(method, tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", method)
+    write(shop / "mentions.jsonl", mentions(1_200))
     need = shop / "need.yaml"
     need.write_text(need.read_text().replace(">= 0.70", ">= 0.05").replace(">= 0.50", ">= 0.05"))
     said = here("run", "need.yaml", "--json")

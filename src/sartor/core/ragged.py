@@ -7,6 +7,7 @@ of the same rows are brought to one width and arrays of different rows put under
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sartor.core.protocols import Floats
 
 
-def widened(logits: Floats, width: int) -> Floats:
+def widened(logits: NDArray[Any], width: int) -> NDArray[Any]:
     """The same for `width` pieces a row: cut, or filled up with 0.
 
     Args:

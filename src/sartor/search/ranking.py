@@ -247,7 +247,7 @@ def averaged(
         source = encoder_for(backbone)
         # Which backbone knows such texts is seen on whole ones, whatever is said of their pieces.
         reads = source if trainer.by_piece else trainer.reads(source)
-        found = reads.features(sample.texts[:rows], layers)
+        found = reads.features(cast("Any", sample.texts[:rows]), layers)
         return found.reshape(rows, backbone.layers, -1).mean(1)
 
     return features

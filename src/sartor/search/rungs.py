@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
@@ -210,6 +210,12 @@ def build_rungs(
     return rungs, dropped
 
 
+def reads_of(method: str) -> Reads:
+    """What training with a method reads."""
+    found: Any = METHODS.get(method)
+    return found.reads
+
+
 def unfit(method: str, task: str, *, text: bool = True) -> str:
     """Why a method cannot learn a task whatever the backbone is; "" where it can.
 
@@ -222,13 +228,13 @@ def unfit(method: str, task: str, *, text: bool = True) -> str:
         return why
     (kind,) = TASKS.get(task)().roles.targets.values()
     found = METHODS.get(method)
-    reads: Reads = cast("Any", found).reads
     if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
     if isinstance(found, ReadsNames) and kind == "number":
         return f"{method} reads what the labels are called, and a number has no name"
     # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
-    if by_piece(task) and reads == "activations" and not isinstance(found, MindsPieces):
+    pooled = reads_of(method) == "activations"
+    if by_piece(task) and pooled and not isinstance(found, MindsPieces):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
     return ""
 

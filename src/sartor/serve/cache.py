@@ -65,7 +65,7 @@ class Cache:
             compute: Row numbers to their logits, (rows, outputs); asked once or not at all. What it
                 raises goes on to the caller, and nothing is kept.
         """
-        return np.stack(self.rows(keys, compute))
+        return np.stack(self.rows(keys, lambda rows: list(compute(rows))))
 
     def rows(
         self, keys: Sequence[bytes], compute: Callable[[list[int]], Sequence[Floats]]

@@ -120,7 +120,7 @@ def _counted(criterion: Criterion, truth: Marks, said: Marks, names: Sequence[st
     if how == "micro":
         both, has, given = (each.sum(1) for each in (truth & said, truth, said))
         return micro(RATIOS[name], (both, has, given))
-    counts = truth & said, truth, said
+    counts = (truth & said).astype(float), truth.astype(float), said.astype(float)
     return averaged(RATIOS[name], counts, weighted=how == "weighted")
 
 

@@ -18,7 +18,7 @@ from sartor.core.likelihood import NO_PIECE, Truth
 from sartor.core.near import near_miss
 from sartor.core.pieces import pieces
 from sartor.core.protocols import Floats
-from sartor.core.ragged import widened
+from sartor.core.ragged import rows_scored, widened
 from sartor.core.spans import Span
 from sartor.core.texts import Text, parts_of
 from sartor.core.types import Examples, Roles
@@ -116,8 +116,7 @@ class TokenClassification:
             Diverged: If a logit is not a finite number.
             DataError: If a row has a label that `outputs` lacks.
         """
-        finite = np.isfinite(logits).reshape(len(logits), -1).all(1)
-        if bad := int((~finite).sum()):
+        if bad := len(logits) - len(rows_scored(logits)):
             raise Diverged(
                 f"The model's outputs are not numbers for {bad} of {len(logits)} validation rows.",
                 fix="train with a smaller learning rate, or in float32.",
@@ -149,7 +148,7 @@ class TokenClassification:
         found: list[dict[str, Any]] = []
         for start in range(0, len(texts), _ROWS):
             part, some = logits[start : start + _ROWS], texts[start : start + _ROWS]
-            whole = np.isfinite(part).reshape(len(part), -1).all(1)
+            whole = np.isin(np.arange(len(part)), rows_scored(part))
             part = np.where(whole[:, None, None], part, 0.0)
             read = read_columns(part)
             shares = log_shares(part[:, read], heat, outside)

@@ -88,8 +88,8 @@ def read_columns(logits: Floats) -> Indices:
     Args:
         logits: (rows, pieces, outputs), 0 where nothing was read.
     """
-    read = logits.any((0, 2))
-    return np.flatnonzero(read | np.roll(read, 1) & (np.arange(len(read)) > 0))
+    read = np.flatnonzero(logits.any((0, 2)))
+    return np.union1d(read, (read + 1)[read + 1 < logits.shape[1]])
 
 
 def best_tags(shares: Doubles) -> Indices:
