@@ -12,7 +12,7 @@ from sartor.need.model import Data
 from sartor.tasks._target.number import Number
 
 
-def gathered(tmp_path, rows, labels=None, **data):
+def gathered(tmp_path, rows, **data):
     path = tmp_path / "rows.csv"
     path.write_text("text,score\n" + "".join(f"{t},{s}\n" for t, s in rows), encoding="utf-8")
     need = Data.model_validate(
@@ -60,11 +60,11 @@ def test_every_part_of_the_range_is_in_every_set(tmp_path):
 def test_a_cell_that_is_no_number_is_named_by_its_row(tmp_path, cell, word):
     with pytest.raises(DataError, match=word) as caught:
         gathered(tmp_path, [*varied(10), ("a text", cell)])
-    assert "row 12" in caught.value.what
+    assert "row 11" in caught.value.what
 
 
 def test_a_missing_number_drops_the_row(tmp_path):
-    found = gathered(tmp_path, [*varied(10), ("a text", ""), ("another", "n/a")])
+    found = gathered(tmp_path, [*varied(10), ("a text", ""), ("another", "#N/A")])
     assert [c.reason for c in found.cleaned.dropped] == ["no label", "no label"]
 
 

@@ -72,7 +72,9 @@ def test_metrics_of_numbers_are_those_of_scikit_learn_and_scipy(pair):
     assert value("coverage", found) == pytest.approx(inside.mean(), abs=1.01 / len(truth))
     assert value("interval_width", found) == pytest.approx(2.0, rel=1e-6)
     if truth.std() > 0:
-        assert value("r2", found) == pytest.approx(reference.r2_score(truth, said), abs=1e-6)
+        assert value("r2", found) == pytest.approx(
+            reference.r2_score(truth, said), rel=1e-9, abs=1e-6
+        )
     if truth.std() > 0 and said.std() > 0:
         wanted = stats.pearsonr(truth, said).statistic
         assert value("pearson", found) == pytest.approx(wanted, abs=1e-6)
@@ -114,7 +116,8 @@ def test_the_interval_of_spearman_is_as_wide_as_that_of_whole_resamples(strength
         for rows in rng.integers(0, 250, (600, 250))
     ]
     plain = np.quantile(drawn, [0.025, 0.975])
-    assert high - low == pytest.approx(plain[1] - plain[0], rel=0.2)
+    # One further row that is as wrong as the worst, or as a blind guess, may be there as well.
+    assert 0.95 < (high - low) / (plain[1] - plain[0]) < 1.45
     assert low <= stats.spearmanr(truth, said).statistic <= high
 
 
