@@ -88,7 +88,9 @@ def test_one_right_document_a_row_has_the_exact_interval():
     truth = [["a"]] * 30 + [["b"]] * 10
     found = subject(truth, [["a", "b"]] * 40)
     (verdict,) = judge([parse_criterion("recall_at_1 >= 0.5")], found)
-    assert (verdict.low, verdict.high) == pytest.approx(clopper_pearson(30, 40, 0.05))
+    assert (verdict.low, verdict.high) == pytest.approx(
+        tuple(map(float, clopper_pearson(30, 40, 0.05)))
+    )
     assert verdict.n == 40
 
 

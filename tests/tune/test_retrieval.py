@@ -32,7 +32,7 @@ _DRAW = random.Random(0)
 DOCUMENTS = {f"d{i}": " ".join(_DRAW.sample(_SAID, 8)) for i in range(24)}
 OUTPUTS = list(DOCUMENTS)
 LENGTH = 32
-LOOP = {"epochs": 4, "lr": 5e-3, "head_lr": 1e-2, "batch_rows": 16, "patience": 8}
+LOOP = {"epochs": 4, "lr": 1e-3, "batch_rows": 16, "patience": 8}
 FITS = {
     "centred": ("nearest", {"layers": [0], "metric": "centred"}),
     "within": ("nearest", {"layers": [1], "metric": "within", "shrinkage": 0.5}),

@@ -14,7 +14,6 @@ the batch and mined ones, https://arxiv.org/abs/2004.04906
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
@@ -29,11 +28,14 @@ from sartor.core.protocols import Floats
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder.model import TextClassifier, load
 from sartor.tasks._encoder.one_text import OneText
+from sartor.tasks.retrieval.space import Metric, fit_space
 
 __all__ = ["Retrieval", "Retriever", "load", "served"]
 
 _ROWS = 32
 """Documents that are encoded at a time."""
+_SHRINKAGE = 0.1
+"""Of the space that tuning starts in."""
 _NONE = -1
 """In a row of labels: no document."""
 
@@ -66,7 +68,7 @@ class Retriever(TextClassifier):
         encoder: PreTrainedModel,
         outputs: int,
         layers: Sequence[int],
-        head: Mapping[str, Any] = MappingProxyType({"kind": "index"}),
+        head: Mapping[str, Any],
     ) -> None:
         super().__init__(encoder, outputs, layers, head)
 
@@ -146,6 +148,9 @@ class Retrieval(OneText):
     layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
     """Hidden states that are read, concatenated; negative counts from the top, 0 is the embedding
     layer. Layers above the highest one read are not run."""
+    start: Metric = "within"
+    """Space that texts and documents are compared in while the encoder is tuned: fitted to what the
+    untuned one makes of them, then fixed. For methods that are descended on."""
     negatives: Annotated[int, Ge(0), Le(16)] = 2
     """Hard negatives a row: the documents that the untuned encoder ranks highest among those that
     are wrong. For methods that are descended on."""
@@ -158,7 +163,9 @@ class Retrieval(OneText):
         self, encoder: PreTrainedModel, outputs: int, tokenizer: Tokenizer | None = None
     ) -> Retriever:
         """An encoder that answers with documents, none of which it has read yet."""
-        return Retriever(encoder, outputs, self.resolve(encoder.config.num_hidden_layers))
+        layers = self.resolve(encoder.config.num_hidden_layers)
+        width = encoder.config.hidden_size * len(layers)
+        return Retriever(encoder, outputs, layers, {"kind": "index", "width": width})
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
         """−log of the share of the right documents among all, averaged over rows that have one.
@@ -194,9 +201,15 @@ class Retrieval(OneText):
                 (documents, features).
             truth: (rows, 1, most), from the task.
         """
-        model.passages, model.stale = passages, True
         right = truth[:, 0]
-        wrong = mined(*seen, right, self.negatives)
+        middle, project = fit_space(seen, right, self.start, _SHRINKAGE)
+        project = np.eye(len(middle), dtype=np.float32) if project is None else project
+        with torch.no_grad():
+            model.head.centre.copy_(torch.from_numpy(middle))
+            model.head.project.copy_(torch.from_numpy(project))
+        model.passages, model.stale = passages, True
+        rows, documents = ((part - middle) @ project for part in seen)
+        wrong = mined(rows, documents, right, self.negatives)
         labels = np.concatenate([right, np.where(wrong >= 0, -2 - wrong, _NONE)], 1)
         return labels, InBatch(passages, model.head.log_scale)
 
@@ -207,7 +220,7 @@ def mined(
     """(rows, count) the nearest wrong documents, nearest first; −1 where there are not so many.
 
     Args:
-        rows: (rows, features).
+        rows: (rows, features), in the space that they are compared in.
         documents: (documents, features).
         truth: (rows, most) right documents, then −1.
         count: Negatives a row.
@@ -215,11 +228,10 @@ def mined(
     found = np.full((len(rows), count), _NONE, np.int64)
     if not count:
         return found
-    middle = documents.mean(0)
-    vectors = _unit(documents - middle)
+    vectors = _unit(documents)
     for start in range(0, len(rows), _ROWS):
         part, right = rows[start : start + _ROWS], truth[start : start + _ROWS]
-        near = _unit(part - middle) @ vectors.T
+        near = _unit(part) @ vectors.T
         at, column = np.nonzero(right >= 0)
         near[at, right[at, column]] = -np.inf
         most = min(count, near.shape[1])
