@@ -41,7 +41,7 @@ from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.recorded import heard, prices, same_sources
-from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
+from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out, unfit
 from sartor.search.tabular import (
     NOTHING,
     inputs_of,
@@ -169,6 +169,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
             )
         )
     text = bool(columns.words)
+    if wants.methods is None:  # what reads a text is no news where there is none
+        methods = [name for name in methods if not unfit(name, need.task, text=text)]
     code = tell_of_columns(gathered, rows.train, emit)
     backbones, why = _backbones(desk, seen.languages) if text else ([NOTHING], "Columns alone.")
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
