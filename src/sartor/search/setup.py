@@ -169,8 +169,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
             )
         )
     text = bool(columns.words)
-    if wants.methods is None:  # what reads a text is no news where there is none
-        methods = [name for name in methods if not unfit(name, need.task, text=text)]
+    methods = _told(methods, need, text)
     code = tell_of_columns(gathered, rows.train, emit)
     backbones, why = _backbones(desk, seen.languages) if text else ([NOTHING], "Columns alone.")
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
@@ -249,6 +248,13 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         asking,
         code,
     )
+
+
+def _told(methods: list[str], need: Need, text: bool) -> list[str]:
+    """Methods worth a word: that one reads a text is no news where there is none, unless asked."""
+    if text or need.prefer.methods is not None:
+        return methods
+    return [name for name in methods if not unfit(name, need.task, text=False)]
 
 
 def _remembered(place: Workspace, key: str, find: Callable[[], str]) -> str:
