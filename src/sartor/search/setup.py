@@ -168,10 +168,10 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
                 f" {FOLDS}-fold cross-validation on the {len(rows.train):,} training rows as well."
             )
         )
-    text = bool(columns.words)
-    methods = _told(methods, need, text)
+    worded = bool(columns.words)
+    methods = _told(methods, need, worded)
     code = tell_of_columns(gathered, rows.train, emit)
-    backbones, why = _backbones(desk, seen.languages) if text else ([NOTHING], "Columns alone.")
+    backbones, why = _backbones(desk, seen.languages) if worded else ([NOTHING], "Columns alone.")
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
@@ -183,7 +183,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     contest = Contest(encoders, cache, precision, emit)
     words = words_of(rows.train)
     settled = desk.fact(
-        "backbones", lambda: settle(contest, backbones, words, held, need.task, text=text)
+        "backbones", lambda: settle(contest, backbones, words, held, need.task, text=worded)
     )
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
     for text in settled["warnings"]:
@@ -214,7 +214,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 
     here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
     aim = Aim(
-        need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows), text
+        need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows), worded
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)

@@ -112,23 +112,21 @@ def _grower(point: Point, rows: tuple[Floats, NDArray[Any], NDArray[Any]]) -> An
         "min_samples_leaf": m.least_rows,
         "l2_regularization": m.l2,
         "random_state": point.seed,
+        "early_stopping": False,
     }
     # Each label must have a row on either side.
     enough = len(labels) >= _FEWEST and int(np.bincount(labels).min()) > 1
     count = min(_UNTOLD, m.rounds)
     with threadpool_limits(1 if len(labels) < _ONE_THREAD else None, user_api="openmp"):
         if enough:
+            stopping = {"early_stopping": True, "validation_fraction": _ASIDE}
             first: Any = HistGradientBoostingClassifier(
-                max_iter=m.rounds,
-                early_stopping=True,
-                validation_fraction=_ASIDE,
-                n_iter_no_change=_PATIENCE,
-                **settings,
+                max_iter=m.rounds, n_iter_no_change=_PATIENCE, **(settings | stopping)
             )
             first.fit(train, labels, sample_weight=weight)
             # The first score is that of no tree at all; scores are negative losses.
             count = max(1, int(np.argmax(first.validation_score_)))
-        last: Any = HistGradientBoostingClassifier(max_iter=count, early_stopping=False, **settings)
+        last: Any = HistGradientBoostingClassifier(max_iter=count, **settings)
         return last.fit(train, labels, sample_weight=weight)
 
 
