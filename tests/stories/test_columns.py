@@ -59,7 +59,7 @@ def ran(here: Here) -> dict[str, Any]:
     return json.loads(found.out)
 
 
-def test_a_table_alone_is_learnt_served_and_learnt_from(place: Path, here: Here):
+def test_a_table_alone_is_learnt_and_answers(place: Path, here: Here):
     """No backbone is there, and none is asked for."""
     found = ran(here)
     verdicts = {v["criterion"]: v for v in found["verdicts"]}
@@ -78,6 +78,11 @@ def test_a_table_alone_is_learnt_served_and_learnt_from(place: Path, here: Here)
     (place / "odd.jsonl").write_text('{"amount": 3}\n')
     refused(here("predict", found["bundle"], "odd.jsonl"), "no 'purpose'")
 
+
+@pytest.mark.slow
+def test_what_users_say_of_a_table_is_learnt_from(place: Path, here: Here):
+    found, row = ran(here), {"amount": 9_000, "purpose": "boat", "opened": None}
+    report = json.loads(here("report", "--json").out)
     settings = ServeSettings(
         str(place / found["bundle"]),
         store=str(place / ".sartor" / "store.db"),

@@ -206,7 +206,7 @@ COMMANDS = (predict, serve, listen)
 def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
     from sartor.core.errors import DataError
 
-    keys = tuple(inputs)
+    keys = list(inputs)
     try:
         text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,5 +298,5 @@ def _skewness(values: Doubles) -> float:
 
 def kinds_in(inputs: Mapping[str, str]) -> dict[str, Kind]:
     """Those of a manifest's inputs that are columns, with what they hold."""
-    known = ("number", "category", "date")
-    return {name: cast("Kind", kind) for name, kind in inputs.items() if kind in known}
+    known: tuple[Kind, ...] = get_args(Kind)
+    return {name: kind for name, kind in inputs.items() if kind in known}

@@ -40,7 +40,7 @@ def join_cells(table: Table, columns: Columns) -> tuple[Table, Columns]:
     table.require(*columns.cells)
     values = {name: _values(table.frame[name]) for name in columns.cells}
     kinds = {name: _kind(values[name], asked) for name, asked in columns.cells.items()}
-    read = {name: list(_read(table, name, kinds[name], values[name])) for name in kinds}
+    read = {name: list(_read(table, name, kind, values[name])) for name, kind in kinds.items()}
     rows = [Cells.of(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
     added = [pl.Series(CELLS, rows, dtype=pl.String)]
     for name in columns.words:

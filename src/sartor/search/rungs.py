@@ -183,9 +183,7 @@ def build_rungs(
             (rungs if isinstance(found, Rung) else dropped).append(found)  # type: ignore[arg-type]
             continue
         frozen = method.reads == "activations"
-        # Columns alone are the same on every backbone.
-        alone = isinstance(method, ReadsColumns) and method.columns == "alone"
-        for backbone in backbones[: 1 if alone else None]:
+        for backbone in backbones[: 1 if _alone(name) else None]:
             amount = amounts[backbone.name]
             kept, refused = _sift(settings_of(method, aim.task), (name, backbone), aim, amount)
             if not kept:
@@ -214,6 +212,12 @@ def reads_of(method: str) -> Reads:
     """What training with a method reads."""
     found: Any = METHODS.get(method)
     return found.reads
+
+
+def _alone(method: str) -> bool:
+    """Whether it reads columns alone, which are the same on every backbone."""
+    found = METHODS.get(method)
+    return isinstance(found, ReadsColumns) and found.columns == "alone"
 
 
 def unfit(method: str, task: str, *, text: bool = True) -> str:

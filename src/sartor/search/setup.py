@@ -43,7 +43,15 @@ from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.recorded import heard, prices, same_sources
-from sartor.search.rungs import Aim, build_rungs, by_piece, method_order, obstacles, ruled_out
+from sartor.search.rungs import (
+    Aim,
+    build_rungs,
+    by_piece,
+    method_order,
+    obstacles,
+    ruled_out,
+    unfit,
+)
 from sartor.search.tabular import (
     NOTHING,
     inputs_of,
@@ -173,9 +181,10 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
                 f" {FOLDS}-fold cross-validation on the {len(rows.train):,} training rows as well."
             )
         )
-    text = bool(columns.words)
+    worded = bool(columns.words)
+    methods = _told(methods, need, worded)
     code = tell_of_columns(gathered, rows.train, emit)
-    backbones, why = _backbones(desk, seen.languages) if text else ([NOTHING], "Columns alone.")
+    backbones, why = _backbones(desk, seen.languages) if worded else ([NOTHING], "Columns alone.")
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
@@ -187,7 +196,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     contest = Contest(encoders, cache, precision, emit)
     words = words_of(rows.train)
     settled = desk.fact(
-        "backbones", lambda: settle(contest, backbones, words, held, need.task, text=text)
+        "backbones", lambda: settle(contest, backbones, words, held, need.task, text=worded)
     )
     backbones = [next(b for b in backbones if b.name == name) for name in settled["order"]]
     for text in settled["warnings"]:
@@ -218,7 +227,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 
     here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
     aim = Aim(
-        need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows), text
+        need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows), worded
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)
@@ -252,6 +261,13 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         asking,
         code,
     )
+
+
+def _told(methods: list[str], need: Need, text: bool) -> list[str]:
+    """Methods worth a word: that one reads a text is no news where there is none, unless asked."""
+    if text or need.prefer.methods is not None:
+        return methods
+    return [name for name in methods if not unfit(name, need.task, text=False)]
 
 
 def _remembered(place: Workspace, key: str, find: Callable[[], str]) -> str:

@@ -56,7 +56,11 @@ class TableGraph:
 
     def logits(self, texts: Sequence[Text]) -> Floats:
         """(rows, outputs), in the order of the rows."""
-        table = self.code.encode(cells_of(texts)) if texts else np.empty((0, self.code.width))
+        table = (
+            self.code.encode(cells_of(texts))
+            if texts
+            else np.empty((0, self.code.width), np.float32)
+        )
         pieces: list[Sequence[int]] = [()] * len(texts)
         if self.reader is not None:
             pieces = list(self.reader.read(flat(texts)).pieces)

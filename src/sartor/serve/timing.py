@@ -129,8 +129,8 @@ def _main() -> None:
     parser.add_argument("--warm-up", type=int, default=Load().warm_up)
     parser.add_argument("--allow-llm", action="append", default=[])
     given = parser.parse_args()
-    read = json.loads(Path(given.texts).read_text("utf-8"))
-    texts = [tuple(row) if isinstance(row, list) else row for row in read]
+    read: list[Any] = json.loads(Path(given.texts).read_text("utf-8"))
+    texts: list[Row] = [tuple(row) if type(row) is list else row for row in read]
     load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
     taken = _time_here(given.bundle, texts, load)
     sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")

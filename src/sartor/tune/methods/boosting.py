@@ -2,8 +2,9 @@
 
 F_m(x) = F_{m−1}(x) + rate · tree_m(x),  tree_m the leaf-wise fit of the loss's gradient in 255 bins
 Friedman 2001, doi:10.1214/aos/1013203451; Ke et al. 2017 (LightGBM); scikit-learn's
-HistGradientBoostingClassifier grows them. Trees are added until the validation rows' log-loss no
-longer falls, and those after its least are left out.
+HistGradientBoostingClassifier grows them. How many there should be, a part of the training rows
+says that is set aside: where its log-loss is least. So many are then grown on all of them. The
+validation rows had no say, so what they tell of the trees is what new rows will.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,14 @@ from sartor.tune.fused import table_of, wordless
 from sartor.tune.heads import refuse_one_label
 
 _PATIENCE = 20
-"""Trees without a lower validation log-loss before growing ends."""
+"""Trees without a lower log-loss of the rows set aside before growing ends."""
+_ASIDE = 0.15
+"""Share of the training rows that says how many trees there should be."""
+_FEWEST = 40
+"""Training rows below which none are set aside: so many trees are grown as were seen to do."""
+_UNTOLD = 60
+_ONE_THREAD = 20_000
+"""Rows below which threads wait for one another longer than they work."""
 
 
 @METHODS.add  # pyright: ignore[reportArgumentType]  # it opens no model
@@ -59,7 +67,7 @@ class Boosting:
 
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
-        return [{"leaves": leaves, "least_rows": n} for leaves in (7, 15, 31) for n in (20, 10)]
+        return [{"leaves": leaves} for leaves in (8, 4, 16, 31)]
 
     @staticmethod
     def space() -> Mapping[str, Dimension]:
@@ -72,31 +80,11 @@ class Boosting:
 
 
 def _grown(frozen: Frozen, rows: tuple[Floats, Floats], point: Point) -> ClosedFit:
-    # scikit-learn takes a second to import, and only this method needs it.
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
     train, held = rows
-    m: Boosting = point.method
     present, labels = np.unique(frozen.labels, return_inverse=True)
     weight = np.array(point.weights)[frozen.labels]
-    known = np.isin(frozen.held, present)
-    stopping = bool(known.any())
-    grower: Any = HistGradientBoostingClassifier(
-        learning_rate=m.shrinkage,
-        max_leaf_nodes=m.leaves,
-        min_samples_leaf=m.least_rows,
-        l2_regularization=m.l2,
-        max_iter=m.rounds,
-        early_stopping=stopping,
-        n_iter_no_change=_PATIENCE,
-        random_state=point.seed,
-    )
-    told: dict[str, Any] = {}
-    if stopping:
-        told = {"X_val": held[known], "y_val": np.searchsorted(present, frozen.held[known])}
-    grower.fit(train, labels, sample_weight=weight, **told)
-    kept = _best(grower) if stopping else grower.n_iter_
-    rounds = [[tree.nodes for tree in each] for each in grower._predictors[:kept]]
+    grower = _grower(point, (train, labels, weight))
+    rounds = [[tree.nodes for tree in each] for each in grower._predictors]
     share, base = _shares(present, np.ravel(grower._baseline_prediction), len(frozen.outputs))
     model = of_nodes(rounds, share, base, train.shape[1])
     with torch.no_grad():
@@ -110,10 +98,36 @@ def _grown(frozen: Frozen, rows: tuple[Floats, Floats], point: Point) -> ClosedF
     return ClosedFit(logits[0], logits[1], made=(model, wordless()))
 
 
-def _best(grower: Any) -> int:
-    """Rounds up to the least validation log-loss; at least one."""
-    # The first score is that of no tree at all; scores are negative losses.
-    return max(1, int(np.argmax(grower.validation_score_)))
+def _grower(point: Point, rows: tuple[Floats, NDArray[Any], NDArray[Any]]) -> Any:
+    """scikit-learn's, fitted on all rows with as many trees as those set aside want."""
+    # It takes a second to import, and only this method needs it.
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    train, labels, weight = rows
+    m: Boosting = point.method
+    settings: dict[str, Any] = {
+        "learning_rate": m.shrinkage,
+        "max_leaf_nodes": m.leaves,
+        "min_samples_leaf": m.least_rows,
+        "l2_regularization": m.l2,
+        "random_state": point.seed,
+        "early_stopping": False,
+    }
+    # Each label must have a row on either side.
+    enough = len(labels) >= _FEWEST and int(np.bincount(labels).min()) > 1
+    count = min(_UNTOLD, m.rounds)
+    with threadpool_limits(1 if len(labels) < _ONE_THREAD else None, user_api="openmp"):
+        if enough:
+            stopping = {"early_stopping": True, "validation_fraction": _ASIDE}
+            first: Any = HistGradientBoostingClassifier(
+                max_iter=m.rounds, n_iter_no_change=_PATIENCE, **(settings | stopping)
+            )
+            first.fit(train, labels, sample_weight=weight)
+            # The first score is that of no tree at all; scores are negative losses.
+            count = max(1, int(np.argmax(first.validation_score_)))
+        last: Any = HistGradientBoostingClassifier(max_iter=count, **settings)
+        return last.fit(train, labels, sample_weight=weight)
 
 
 def _shares(
