@@ -107,7 +107,7 @@ async def open_loop(port: int, asked: list[bytes], rate: float, seconds: float) 
     async def one(at: float, request: bytes) -> None:
         async with limit:
             try:
-                pair = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
+                pair = _open(free) or await asyncio.open_connection("127.0.0.1", port)
                 status, _ = await asyncio.wait_for(exchange(*pair, request), _PATIENCE_S)
                 free.append(pair)
             except (OSError, asyncio.IncompleteReadError, TimeoutError):
@@ -127,3 +127,13 @@ async def open_loop(port: int, asked: list[bytes], rate: float, seconds: float) 
     for _, writer in free:
         writer.close()
     return sent
+
+
+def _open(free: list[Reader]) -> Reader | None:
+    """The connection that was used last; those that the server closed meanwhile are let go."""
+    while free:
+        reader, writer = free.pop()
+        if not reader.at_eof():
+            return reader, writer
+        writer.close()
+    return None

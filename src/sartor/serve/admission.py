@@ -30,7 +30,7 @@ _GROWTH = 1.5
 _IN_A_ROW = 2
 _DEPTH = 0.25
 """Share of the whole bound that must wait before growth alone counts."""
-_SAMPLES, _FEW, _SHARE = 64, 16, 0.95
+_SAMPLES, _FEW, _SHARE = 64, 16, 0.9
 _LEAST_SLACK = 0.01
 
 
@@ -72,7 +72,7 @@ class Admission:
 
     @property
     def usual_s(self) -> float:
-        """What a slow request takes that finds the model free: the 95th percentile of late."""
+        """What a slow request takes that finds the model free: the 90th percentile of late."""
         return max(self._usual, LEAST_USUAL_S)
 
     @property
@@ -131,7 +131,7 @@ class Admission:
     def _move_on(self, waiting_s: float) -> None:
         now, ended = self._clock(), self._now
         long = now - ended.since
-        if long < max(INTERVAL_S, 2 * self.usual_s):
+        if long < max(INTERVAL_S, self.usual_s):
             return
         self._now = _Interval(now)
         grew = not ended.idle and ended.offered > _GROWTH * ended.done
