@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from functools import cache
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from sartor import pipeline
 from sartor.core.errors import SettingError
 from sartor.core.events import silent
+from sartor.search import ladder
 from sartor.search.fitting import Bench, fit_group
 from sartor.search.ladder import Scored
 from sartor.tune import loop
@@ -30,7 +32,11 @@ def test_rungs_that_the_memory_does_not_hold_are_skipped_and_said_so(new_shop: P
         assert f"{rung} skipped: needs at least 500 MB of 100" in said.err
 
 
-def test_a_budget_too_small_skips_the_dear_rungs(new_shop: Path, here: Here):
+def test_a_budget_too_small_skips_the_dear_rungs(
+    new_shop: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    # No time passes while it climbs, however busy the machine.
+    monkeypatch.setattr(ladder, "time", SimpleNamespace(monotonic=cache(time.monotonic)))
     # Ten seconds go to the export, 2.4 remain: enough for heads, whose low guess is 1.5. A tenth of
     # the labels is wrong, so that no number of trials of a head reaches the need.
     other = {"good": "bad", "bad": "good"}

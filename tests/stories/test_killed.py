@@ -120,9 +120,7 @@ def test_a_run_that_is_asked_to_stop_exits_130_and_says_how_to_resume(
 ):
     process = start("run", "need.yaml", "--method", "full", cwd=new_shop)
     facts = new_shop / ".sartor" / "runs" / "1" / "facts.json"
-    for _ in range(600):
-        if facts.exists() and "budget" in facts.read_text():
-            break
+    while process.poll() is None and not (facts.exists() and "budget" in facts.read_text()):
         time.sleep(0.05)
     process.send_signal(number)
     out, errors = process.communicate(timeout=60)
