@@ -210,12 +210,13 @@ def unfit(method: str, task: str) -> str:
         return why
     (kind,) = TASKS.get(task)().roles.targets.values()
     found: Any = METHODS.get(method)
+    reads: Reads = found.reads
     if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
     if isinstance(found, ReadsNames) and kind == "number":
         return f"{method} reads what the labels are called, and a number has no name"
     # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
-    if by_piece(task) and found.reads == "activations" and not isinstance(found, MindsPieces):
+    if by_piece(task) and reads == "activations" and not isinstance(found, MindsPieces):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
     return ""
 
