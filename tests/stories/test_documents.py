@@ -32,6 +32,11 @@ def write(path: Path, columns, rows):
         csv.writer(file).writerows([columns, *rows])
 
 
+def read(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
 def asked(base, count, seed):
     """(question, id): some of a document's words; all questions different."""
     draw, found = random.Random(seed), {}
@@ -72,7 +77,7 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
     assert manifest["need"]["data"]["label_descriptions"] == {}
     assert len(manifest["outputs"]) == 30
 
-    words = dict(csv.reader((place / "base.csv").open()))
+    words = dict(read(place / "base.csv"))
     question = " ".join(words["d3"].split()[:7])
     line = f"sartor serve {shlex.quote(str(bundle))} --unreleased --store-texts"
     with serving(line, place) as client:
@@ -102,7 +107,10 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
 
     # Another base: one document says something else, one is new, most are gone.
     base = [(name, words[name]) for name in ("d0", "d1", "d2")]
-    base += [("d3", "please love my broken invoice"), ("new", "awful taste and hate but works")]
+    base += [
+        ("d3", "please love my broken invoice and thanks very"),
+        ("new", "awful taste and hate but works not fine"),
+    ]
     write(place / "next.csv", ["id", "text"], base)
     write(place / "fresh.csv", ["question", "answer"], asked(base, 60, 2))
     found = here("bundle", "reindex", bundle, "next.csv", "--to", "next", "--json")
@@ -113,7 +121,7 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
     assert told["lineage"]["reindexed"]["of"] == manifest["id"]
     assert (told["released"], told["verdicts"]) == (False, [])
     (place / "ask.txt").write_text("invoice love broken\n")
-    answers = here("predict", "next", "ask.txt", "--unreleased")
+    answers = here("predict", "next", "ask.txt")
     assert answers.status == 0, answers.err
     assert json.loads(answers.out)["documents"][0]["id"] == "d3"
     again = here("bundle", "reindex", bundle, "next.csv", "--to", "judged", "--labels", "fresh.csv")
@@ -124,8 +132,8 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
 
 
 def test_answers_that_rows_hold_themselves_are_a_base(place: Path, here: Here):
-    words = dict(csv.reader((place / "base.csv").open()))
-    rows = [(q, words.get(a, a)) for q, a in list(csv.reader((place / "rows.csv").open()))[1:]]
+    words = dict(read(place / "base.csv"))
+    rows = [(q, words.get(a, a)) for q, a in read(place / "rows.csv")[1:]]
     write(place / "pairs.csv", ["question", "answer"], rows)
     made = here("init", "pairs.csv", "--task", "retrieval", "--to", "pairs.yaml")
     assert made.status == 0, made.err

@@ -167,7 +167,8 @@ def _other_text(frame: pl.DataFrame, text: str | None, label: str | None) -> str
 
 def _counts(table: Table, found: Guess, asked: Task, documents: str | None) -> dict[str, int]:
     """Answer to rows."""
-    assert found.label is not None
+    assert found.text is not None, "it was looked for"
+    assert found.label is not None, "it was looked for"
     target, label = asked.target, found.label
     if isinstance(target, Listed):
         if documents is None:

@@ -56,7 +56,7 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
         task.open(model, truth[0], fresh=True)
         method.attach(model)
     labels, objective = truth[0], None
-    if isinstance(task, Teaches):
+    if isinstance(job.settings.task, Teaches):
         labels, objective = teaching(job, (model, tokenizer), source, truth[0])
     weights = torch.from_numpy(task.weights(truth[0], len(job.outputs)))
     with _trainee(job, model, tokens, source) as (trainee, inputs, depth):

@@ -173,7 +173,7 @@ class Retrieval:
         answers: list[dict[str, Any]] = []
         for at, order in enumerate(_first(scores, shown)):
             listed: list[dict[str, Any]] = []
-            for place in order.tolist():
+            for place in map(int, order):
                 entry: dict[str, Any] = {
                     "id": outputs[place],
                     "score": _shown(float(shares[at, place])),

@@ -208,7 +208,7 @@ class Retrieval(OneText):
             model.head.centre.copy_(torch.from_numpy(middle))
             model.head.project.copy_(torch.from_numpy(project))
         model.passages, model.stale = passages, True
-        rows, documents = ((part - middle) @ project for part in seen)
+        rows, documents = (np.asarray((x - middle) @ project, np.float32) for x in seen)
         wrong = mined(rows, documents, right, self.negatives)
         labels = np.concatenate([right, np.where(wrong >= 0, -2 - wrong, _NONE)], 1)
         return labels, InBatch(passages, model.head.log_scale)
