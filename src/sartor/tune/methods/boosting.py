@@ -115,7 +115,8 @@ def _grower(point: Point, rows: tuple[Floats, NDArray[Any], NDArray[Any]]) -> An
         "early_stopping": False,
     }
     # Each label must have a row on either side.
-    enough = len(labels) >= _FEWEST and int(np.bincount(labels).min()) > 1
+    each = np.bincount(labels)
+    enough = len(labels) >= _FEWEST and each.min() > 1 and len(each) <= _ASIDE * len(labels)
     count = min(_UNTOLD, m.rounds)
     with threadpool_limits(1 if len(labels) < _ONE_THREAD else None, user_api="openmp"):
         if enough:
