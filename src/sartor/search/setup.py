@@ -227,7 +227,12 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
 
     here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
     aim = Aim(
-        need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows), worded
+        need.task,
+        need.seed,
+        sieve,
+        lambda name: _asked(name, desk, asking or here, rows),
+        worded,
+        len(rows.train),
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)
