@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from sartor.core.activations import Activations
 from sartor.core.columns import TableCode
 from sartor.core.durable import write_durably
-from sartor.core.errors import Fault, ModelError, NeedError, SettingError
+from sartor.core.errors import Fault, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.near import near_miss
 from sartor.core.texts import Text, flat
@@ -20,9 +20,6 @@ from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows as Judged
 from sartor.judge.resolve import bind, slice_columns
 from sartor.llm.memory import Memory
-from sartor.models.by_piece import in_pieces
-from sartor.models.catalogue import find_backbone
-from sartor.models.choose import choose_starter
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.models.workload import workload
@@ -46,12 +43,12 @@ from sartor.search.recorded import heard, prices, same_sources
 from sartor.search.rungs import (
     Aim,
     build_rungs,
-    by_piece,
     method_order,
     obstacles,
     ruled_out,
     unfit,
 )
+from sartor.search.starting import starting_points
 from sartor.search.tabular import (
     NOTHING,
     inputs_of,
@@ -184,7 +181,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     worded = bool(columns.words)
     methods = _told(methods, need, worded)
     code = tell_of_columns(gathered, rows.train, emit)
-    backbones, why = _backbones(desk, seen.languages) if worded else ([NOTHING], "Columns alone.")
+    backbones, why = (
+        starting_points(desk, seen.languages) if worded else ([NOTHING], "Columns alone.")
+    )
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
@@ -363,31 +362,6 @@ def _asked(
     if isinstance(asking, Prompting):
         return asking.rung(method, rows)
     return asking.rung(method, rows, desk.need.seed, desk.need.budget.requests)
-
-
-def _backbones(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
-    """The backbones to start from, which read a text as the task needs it; and why."""
-    found, why = _chosen(desk, languages)
-    return ([in_pieces(b) for b in found] if by_piece(desk.need.task) else found), why
-
-
-def _chosen(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
-    """The need's own backbones, else the starter that fits the languages; and why."""
-    prefer = desk.need.prefer
-    if prefer.backbones is None:
-        choice = choose_starter(languages, licences=prefer.licences or ())
-        if choice.caution:
-            desk.emit(Note(choice.caution, "warning"))
-        return [find_backbone(choice.name, emit=desk.emit)], f"Backbone {choice.why}"
-    found = [find_backbone(name, root=desk.root, emit=desk.emit) for name in prefer.backbones]
-    allowed = [b for b in found if prefer.licences is None or b.licence in prefer.licences]
-    if not allowed:
-        shown = ", ".join(f"{b.name} ({b.licence})" for b in found)
-        raise ModelError(
-            f"{desk.file}: no backbone has a licence that prefer.licences allows: {shown}.",
-            fix="allow its licence, or name another backbone under prefer.backbones.",
-        )
-    return allowed, f"Backbone {', '.join(b.name for b in allowed)}, as the need says."
 
 
 def _unread(need: Need, adapts: bool) -> list[str]:

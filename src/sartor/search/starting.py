@@ -1,0 +1,37 @@
+"""Which backbones a run starts from: the need's own, else the starter that fits the languages."""
+
+from collections.abc import Mapping
+
+from sartor.core.errors import ModelError
+from sartor.core.events import Note
+from sartor.core.types import Backbone
+from sartor.models.by_piece import in_pieces
+from sartor.models.catalogue import find_backbone
+from sartor.models.choose import choose_starter
+from sartor.search.desk import Desk
+from sartor.search.rungs import by_piece
+
+
+def starting_points(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
+    """The backbones to start from, which read a text as the task needs it; and why."""
+    found, why = _chosen(desk, languages)
+    return ([in_pieces(b) for b in found] if by_piece(desk.need.task) else found), why
+
+
+def _chosen(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:
+    """The need's own backbones, else the starter that fits the languages; and why."""
+    prefer = desk.need.prefer
+    if prefer.backbones is None:
+        choice = choose_starter(languages, licences=prefer.licences or ())
+        if choice.caution:
+            desk.emit(Note(choice.caution, "warning"))
+        return [find_backbone(choice.name, emit=desk.emit)], f"Backbone {choice.why}"
+    found = [find_backbone(name, root=desk.root, emit=desk.emit) for name in prefer.backbones]
+    allowed = [b for b in found if prefer.licences is None or b.licence in prefer.licences]
+    if not allowed:
+        shown = ", ".join(f"{b.name} ({b.licence})" for b in found)
+        raise ModelError(
+            f"{desk.file}: no backbone has a licence that prefer.licences allows: {shown}.",
+            fix="allow its licence, or name another backbone under prefer.backbones.",
+        )
+    return allowed, f"Backbone {', '.join(b.name for b in allowed)}, as the need says."
