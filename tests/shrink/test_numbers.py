@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from sartor.core.errors import NothingToShrink
 from sartor.core.events import silent
 from sartor.core.types import Candidate
 from sartor.search.retraining import Retraining
 from sartor.serve.graph import Graph
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
-from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, NothingToShrink
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
 from sartor.shrink.parity import of_numbers
 from sartor.tasks.text_regression.train import load
@@ -27,10 +28,11 @@ LEARNS = {"epochs": 4, "lr": 2e-3, "head_lr": 2e-3, "batch_rows": 16, "patience"
 
 
 def scored(count, seed):
-    """How much praise a text holds, in a unit far from 1."""
+    """The share of praise in a text, in a unit far from 1."""
     found = rows(count, seed)
-    numbers = tuple(500.0 + 100 * sum(w in PRAISE for w in t.split()) for t in found.texts)
-    return replace(found, target=numbers)
+    words = [text.split() for text in found.texts]
+    shares = [sum(word in PRAISE for word in each) / len(each) for each in words]
+    return replace(found, target=tuple(500.0 + 1000 * share for share in shares))
 
 
 TRAIN, HELD = scored(160, 1), scored(60, 2)
@@ -77,7 +79,7 @@ def error(form):
 
 def test_a_fit_answers_in_the_numbers_own_unit(bench):
     form, _ = bench
-    assert error(form) < 0.6 * np.abs(TRUTH - TRUTH.mean()).mean()
+    assert error(form) < 0.75 * np.abs(TRUTH - TRUTH.mean()).mean()
     assert set(load(form.fit).head.shape()) == set()
 
 
