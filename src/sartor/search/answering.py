@@ -15,6 +15,7 @@ from sartor.llm.asker import Asks
 from sartor.llm.memory import Memory
 from sartor.need.model import Need
 from sartor.serve import runtime, timing
+from sartor.serve.opening import slow
 
 _TIMED_REQUESTS = 100
 
@@ -61,6 +62,6 @@ class Answering:
             most: Requests a process; few where every answer is asked of others.
         """
         load = timing.Load(requests=min(_TIMED_REQUESTS, most), allow_llm=self.allowed)
-        if runtime.asks_llm(bundle):
+        if slow(bundle):
             load = load.sparing()
         return timing.measure(bundle.folder, texts, load)

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import BundleError, LlmError, RequestError, SettingError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, written
 from sartor.core.types import TargetKind
-from sartor.llm import prompt
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
+from sartor.serve.opening import Model, asks_llm, open_model, writes
 from sartor.serve.rows import text_of
 from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Brief, Task
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
     from sartor.serve.sharing import Sharing
+    from sartor.serve.writer import Replies
 
 
 class UnreleasedWarning(UserWarning):
@@ -104,24 +105,15 @@ def start(
             adapters are another bundle's.
         SettingError: If the cache or the adapters have no room, or a server's key is missing.
     """
-    from sartor.serve.graph import open_graph
-
     count = threads or cores()
     cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
     adapted: AdaptedGraph | None = None
     if adapters is not None:
         model: Model = (adapted := _adapted(bundle, adapters, count, cache))
-    elif asks_llm(bundle):
-        model = _asker(bundle, allow_llm)
     else:
-        model = open_graph(bundle, count, cache)
+        model = open_model(bundle, count, cache, allow_llm)
     task = TASKS.get(bundle.manifest.task)()
     return Runtime(bundle, count, model, _task=task, cache=cache, adapted=adapted)
-
-
-def asks_llm(bundle: Bundle) -> bool:
-    """Whether it answers by asking a language model behind a URL."""
-    return prompt.FILE in bundle.manifest.files
 
 
 def _adapted(
@@ -132,17 +124,6 @@ def _adapted(
 
     given = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
     return open_adapted(bundle, given, threads, cache)
-
-
-def _asker(bundle: Bundle, allowed: Collection[str]) -> "Asker":
-    from sartor.llm.access import check_access
-    from sartor.llm.asker import Asker
-    from sartor.llm.chat import Chat
-
-    found = prompt.read_prompt(bundle.path(prompt.FILE))
-    check_access(found, bundle.folder, allowed)
-    outputs = tuple(bundle.manifest.outputs)
-    return Asker(found, outputs, Chat(found.url, found.model, found.key))
 
 
 def open_runtime(settings: ServeSettings) -> "Runtime":
@@ -176,14 +157,6 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
 
 Row = str | Sequence[str] | Mapping[str, Any]
 """A text, several texts in the order of the inputs, or a mapping from input to text."""
-
-
-class Model(Protocol):
-    """What a bundle holds: a graph, or a prompt."""
-
-    def logits(self, texts: Sequence[Any]) -> Floats:
-        """(texts, outputs), in the order of the texts; each a `Text`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -234,6 +207,16 @@ class Runtime:
     def schema(self) -> dict[str, Any]:
         """JSON Schema of an answer."""
         return self._task.schema(self.outputs)
+
+    @property
+    def replies(self) -> "Replies | None":
+        """The model where it writes, to be asked piece by piece; else None."""
+        return cast("Replies", self.model) if writes(self.bundle) else None
+
+    def scored(self, texts: Sequence[Text], right: Sequence[str]) -> Floats:
+        """As `logits`, of a bundle that writes: with how likely it finds the right replies."""
+        assert self.replies is not None, "asked of bundles that write"
+        return self.replies.scored(texts, right)
 
     @property
     def released(self) -> bool:

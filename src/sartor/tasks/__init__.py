@@ -7,7 +7,7 @@ form: it is asked for through `Task` and `Target`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
@@ -58,6 +58,14 @@ class Target(Protocol):
     def columns(self, pattern: str, names: Sequence[str]) -> Mapping[str, str]:
         """Column to label, where a need may name many columns with a mark each; else empty."""
         ...
+
+
+@runtime_checkable
+class Written(Protocol):
+    """The form of answers that are written, not chosen: no list of labels holds them, and a text
+    may have several right ones."""
+
+    written: ClassVar[Literal[True]]
 
 
 @dataclass(frozen=True, slots=True)
