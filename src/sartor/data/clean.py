@@ -24,7 +24,7 @@ from sartor.data.normalise import (
 )
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Target, Unreadable, Written
 from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
@@ -219,6 +219,8 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
 
 
 def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
+    if isinstance(rows.target, Written):
+        return []
     return label_faults(_labelled(rows), labels) if label and rows.alive else []
 
 
@@ -295,7 +297,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
             continue
         group.sort(key=rows.rank)
         found = sorted({rows.labels[i] or "" for i in group})
-        if len(found) > 1:
+        if len(found) > 1 and not isinstance(rows.target, Written):
             conflicts.append(
                 Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
             )
@@ -309,6 +311,8 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     first = group[0]
     # Rows of the highest split decide: a training row cannot throw out a test row.
     peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
+    if isinstance(rows.target, Written):
+        return {i: _again(rows, i, first) for i in group[1:]}
     if len({rows.labels[i] for i in peers}) > 1:
         told = "; ".join(f"{rows.labels[i]!r} at {rows.where(i)}" for i in group[:4])
         return {i: ("conflicting labels", told) for i in group}
@@ -320,6 +324,13 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
             told = f"{rows.labels[i]!r} here, {rows.labels[first]!r} at {rows.where(first)}"
             gone[i] = ("conflicting labels", told)
     return gone
+
+
+def _again(rows: _Rows, i: int, first: int) -> tuple[str, str]:
+    """Why a row goes whose text has a reply already: one text may have several right ones."""
+    if rows.labels[i] == rows.labels[first]:
+        return "duplicate", f"of {rows.where(first)}"
+    return "another reply", f"to the text of {rows.where(first)}"
 
 
 def _nearly_repeated(rows: _Rows) -> None:

@@ -278,7 +278,7 @@ def _labels(connection: sa.Connection, which: _Which) -> set[str]:
     query = sa.select(predictions.c.answer).where(predictions.c.request_id.in_(one_each))
     found: set[str] = set()
     for answer in connection.scalars(query):
-        found.update(answer["probabilities"])
+        found.update(answer.get("probabilities", ()))
     return found
 
 

@@ -26,13 +26,14 @@ from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
-from sartor.search.chains import ALWAYS, Chain, compress, title
+from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.ladder import ENOUGH
-from sartor.search.product import Product
+from sartor.search.product import FLOAT, Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
-from sartor.shrink.parity import Parity, parity
+from sartor.shrink.parity import Parity, overlap_parity, parity
+from sartor.tasks import Written
 
 PROMPT = "prompt"
 TOLERANCE = 0.02
@@ -129,9 +130,10 @@ class Maker:
         emit(StageStarted("shrink", 1, "artefacts"))
         if product.file == GRAPH:
             made = self._compressed(product, before, stage, emit)
-        else:  # of a prompt there is nothing to compress
-            content = product.content(stage(PROMPT, product.write))
-            made = [self._measure(PROMPT, content, before)]
+        else:  # of a prompt, or of replies, there is nothing to compress
+            name = PROMPT if product.form == FLOAT else product.form
+            content = product.content(stage(name, product.write))
+            made = [self._measure(name, content, before)]
         made, best = self._cheapest(made)
         kept = replace(best, bundle=publish(best.bundle, self.bundles, self.need_text))
         sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
@@ -171,9 +173,10 @@ class Maker:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
 
         def make(chain: Chain) -> Artefact:
-            name = title(chain, product.form)
+            name, found = title(chain, product.form), form(chain)
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
-            return maker._measure(name, _content(form(chain)), held_against, fit_of(chain))
+            content = {**_content(found), **product.beside}
+            return maker._measure(name, content, held_against, fit_of(chain))
 
         first = make(())
         if exported is not None:
@@ -181,6 +184,9 @@ class Maker:
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
         # What was judged once has been through them, and ships as it was where that will do.
         always = ALWAYS if self.earlier is None else ()
+        if self._written:
+            # What compressors do to logits of a text says nothing of replies: only this was tried.
+            return compress(first, make, self._timed, asked, REPLIES, REPLIES)
         return compress(first, make, self._timed, asked, always)
 
     def _in_windows(
@@ -214,7 +220,20 @@ class Maker:
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""
         served = self.load(bundle.folder)
-        return self._subject(bundle, examples, served.predict(list(examples.rows())))
+        if not self._written:
+            return self._subject(bundle, examples, served.predict(list(examples.rows())))
+        logits = served.scored(examples.texts, self._right(examples))
+        decision = bundle.manifest.decision
+        answers = self.held.task.decode(logits, self.held.outputs, decision)
+        return self._subject(bundle, examples, answers)
+
+    @property
+    def _written(self) -> bool:
+        """Whether answers are written, not chosen."""
+        return isinstance(self.held.task.target, Written)
+
+    def _right(self, examples: Examples) -> list[str]:
+        return [self.held.task.target.text(each) for each in examples.target]
 
     def _subject(
         self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
@@ -248,12 +267,15 @@ class Maker:
         """(texts, outputs) logits of a form, through the runtime."""
         return self._logits(_content(form), texts)
 
-    def _logits(self, content: Mapping[str, Path], texts: Sequence[Text]) -> Floats:
+    def _logits(
+        self, content: Mapping[str, Path], texts: Sequence[Text], right: Sequence[str] | None = None
+    ) -> Floats:
         # The decision rule is settled on the graph's own logits, so a draft bundle computes them.
         with TemporaryDirectory(dir=self.scratch) as place:
             manifest = self.manifest.model_copy(update={"decision": {}})
             draft = write_bundle(Path(place) / "draft", manifest, content, self.need_text)
-            return self.load(draft.folder).logits(texts)
+            served = self.load(draft.folder)
+            return served.logits(texts) if right is None else served.scored(texts, right)
 
     def _measure(
         self,
@@ -263,7 +285,8 @@ class Maker:
         fit: Path | None = None,
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.texts)
-        logits = self._logits(content, texts)
+        truth = self._right(held.validation)
+        logits = self._logits(content, texts, truth if self._written else None)
         decision = held.settle(logits)
         manifest = self.manifest.model_copy(
             update={
@@ -275,8 +298,8 @@ class Maker:
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision)
         subject = self._subject(bundle, held.validation, answers)
-        truth = [held.task.target.text(each) for each in held.validation.target]
-        found = parity(before, answers, truth, TOLERANCE, lambda a: held.task.brief(a).best)
+        compared = overlap_parity if self._written else parity
+        found = compared(before, answers, truth, TOLERANCE, lambda a: held.task.brief(a).best)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
         chance = chance_of_met(

@@ -18,6 +18,7 @@ from sartor.serve.rows import text_of
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+_Right = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 
 
 def integral(value: Any) -> Any:
@@ -65,8 +66,8 @@ class FeedbackBody(BaseModel):
     """As it came with the answer."""
     row: Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(integral)] = 0
     """Which row of that request, from 0."""
-    label: _Label | None = None
-    """The right label; the same as the answer's to confirm it."""
+    label: _Right | None = None
+    """The right label, or reply; the same as the answer's to confirm it."""
     labels: Annotated[list[_Label], Field(max_length=1_000)] | None = None
     """All the right labels, where a text has several; [] for none."""
     new_label: bool = False

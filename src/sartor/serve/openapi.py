@@ -28,6 +28,7 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
+from sartor.serve.chat_bodies import ChatBody, ChatReply, ModelList
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -90,6 +91,12 @@ def _add_ours(api: FastAPI) -> None:
 
     @api.post("/v1/feedback", dependencies=key, status_code=201, responses=faults)
     def feedback(body: FeedbackBody) -> FeedbackReply: ...  # type: ignore[reportReturnType]
+
+    @api.post("/v1/chat/completions", dependencies=key, responses=_faults(*_ASK, 404, 422))
+    def chat(body: ChatBody) -> ChatReply: ...  # type: ignore[reportReturnType]
+
+    @api.get("/v1/models", dependencies=key, responses=_faults(*_READ))
+    def models() -> ModelList: ...  # type: ignore[reportReturnType]
 
     @api.get("/v1/model", dependencies=key, responses=_faults(*_READ))
     def model() -> ModelReply: ...  # type: ignore[reportReturnType]
@@ -180,11 +187,13 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     # A label that the model does not know is taken where it is said to be new.
     one = {"enum": list(facts.labels)}
     known = {"type": "array", "items": one} if facts.target == "labels" else one
-    _narrow_feedback(schemas["FeedbackBody"], facts.target)
-    schemas["FeedbackBody"]["anyOf"] = [
-        {"properties": {facts.target: known}},
-        {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
-    ]
+    key = "labels" if facts.target == "labels" else "label"
+    _narrow_feedback(schemas["FeedbackBody"], key)
+    if facts.target != "text":  # of replies there is no list
+        schemas["FeedbackBody"]["anyOf"] = [
+            {"properties": {key: known}},
+            {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
+        ]
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
     tensors["minItems"] = tensors["maxItems"] = len(facts.inputs)
@@ -210,7 +219,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         schemas.pop(unused, None)
 
 
-def _narrow_feedback(schema: dict[str, Any], target: TargetKind) -> None:
+def _narrow_feedback(schema: dict[str, Any], target: str) -> None:
     """Leave the one key that this bundle is corrected with, and require it."""
     properties = schema["properties"]
     for name in ("label", "labels"):

@@ -219,7 +219,7 @@ def _weight(item: Served | _Waiting) -> int:
     if isinstance(item, _Waiting):
         said = item.said
         return _ENTRY + len(said.text or "") + len(said.comment or "")
-    labels = len(item.answers[0]["probabilities"]) if item.answers else 0
+    labels = len(item.answers[0].get("probabilities", ())) if item.answers else 0
     return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(length_of, item.texts))
 
 

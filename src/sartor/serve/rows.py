@@ -6,6 +6,7 @@ from typing import Any, cast
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
 from sartor.core.texts import Text
+from sartor.llm.conversation import NoConversation, conversation_of
 
 
 def text_of(row: str | Sequence[str] | Mapping[str, Any], index: int, keys: Sequence[str]) -> Text:
@@ -23,6 +24,18 @@ def text_of(row: str | Sequence[str] | Mapping[str, Any], index: int, keys: Sequ
         _whole(text, index, key) for key, text in zip(keys, _parts(row, index, keys), strict=True)
     ]
     return found[0] if len(found) == 1 else tuple(found)
+
+
+def check_conversation(text: Text, index: int) -> None:
+    """Refuse what cannot be replied to before it is computed beside the rows of others.
+
+    Raises:
+        RequestError: Names the row and its message.
+    """
+    try:
+        conversation_of(str(text))
+    except NoConversation as error:
+        raise _wrong(f"Row {index}: {error.what}.", f"{error.fix}.") from None
 
 
 def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.opening import Model, asks_llm, open_model, writes
-from sartor.serve.rows import text_of
+from sartor.serve.rows import check_conversation, text_of
 from sartor.serve.settings import ServeSettings
 from sartor.tasks import TASKS, Brief, Task
 
@@ -333,7 +333,11 @@ class Runtime:
                 f"predict takes a list of rows, not one {type(rows).__name__}.",
                 fix="write predict([row]).",
             )
-        return [text_of(row, index, self.inputs) for index, row in enumerate(rows)]
+        found = [text_of(row, index, self.inputs) for index, row in enumerate(rows)]
+        if self.replies is not None:
+            for index, text in enumerate(found):
+                check_conversation(text, index)
+        return found
 
     def answer(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
         """Answers to texts that were checked.
@@ -351,6 +355,10 @@ class Runtime:
             logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
+        return self.decoded(logits)
+
+    def decoded(self, logits: Floats) -> list[dict[str, Any]]:
+        """Model outputs to answers, by the bundle's decision rule."""
         return self._task.decode(logits, self.outputs, self.bundle.manifest.decision)
 
     def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:

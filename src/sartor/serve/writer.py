@@ -42,12 +42,14 @@ class Piece:
         finish: "stop" or "length" with the last piece, else None.
         prompt_tokens: Of the conversation as the model read it.
         tokens: Of the reply so far, the one that ends it included.
+        log_p: Mean ln p of these.
     """
 
     text: str
     finish: str | None
     prompt_tokens: int
     tokens: int
+    log_p: float
 
 
 class Replies(Protocol):
@@ -98,7 +100,7 @@ class LookedUp:
     def reply(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
         found = self.index.find(messages[-1].content)
         text, _ = before_stop(found.text, sampling.stop)
-        yield Piece(text, "stop", 0, 0)
+        yield Piece(text, "stop", 0, 0, found.log_p)
 
 
 @dataclass
@@ -113,6 +115,11 @@ class _Row:
     @property
     def tokens(self) -> int:
         return len(self.ids) + (self.finish == "stop")
+
+    @property
+    def mean(self) -> float:
+        """ln p of a token."""
+        return self.log_p / max(self.tokens, 1)
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,8 @@ class Writer:
                 row.finish = "stop"
             sure = text if row.finish else settled(text, sampling.stop)
             if row.finish or len(sure) > len(sent):
-                yield Piece(sure[len(sent) :], row.finish, len(asked.ids), row.tokens)
+                new = sure[len(sent) :]
+                yield Piece(new, row.finish, len(asked.ids), row.tokens, row.mean)
                 sent = sure
             if ended:
                 return
@@ -163,8 +171,8 @@ class Writer:
             for _ in self._steps([asked[row][0].ids for row in rows], made, most):
                 pass
             for row, one in zip(rows, made, strict=True):
-                mean = one.log_p / max(one.tokens, 1)
-                found[row] = Said(self._text(one.ids), mean, one.tokens, one.finish == "stop")
+                said = self._text(one.ids)
+                found[row] = Said(said, one.mean, one.tokens, one.finish == "stop")
         return [found[row] for row in range(len(texts))]
 
     def _steps(

@@ -39,6 +39,7 @@ KINDS = ("llama", "mistral", "qwen2", "qwen3")
 """`model_type`s whose formulas these are."""
 INVERSE, SCALING = "rotary.inverse_frequencies", "rotary.scaling"
 _UNSEEN = float(np.finfo(np.float32).min) / 2
+_FIX = "choose a model of Llama's or Qwen's kind."
 Array = NDArray[Any]
 
 
@@ -52,7 +53,8 @@ def why_not(config: Mapping[str, Any]) -> str:
     if config.get("use_sliding_window") or (kind == "mistral" and config.get("sliding_window")):
         return "it reads through a sliding window"
     rope: Any = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if isinstance(rope, dict) and rope.get("rope_type", rope.get("type")) in ("dynamic", "longrope"):
+    how = rope.get("rope_type", rope.get("type")) if isinstance(rope, dict) else None
+    if how in ("dynamic", "longrope"):
         return "its positions depend on the length of the text"
     return ""
 
@@ -69,15 +71,12 @@ def write_decoder(folder: Path, target: Path) -> None:
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if fault := why_not(config):
-        raise ModelError(
-            f"{folder} cannot be exported: {fault}.", fix="choose a model of Llama's or Qwen's kind."
-        )
+        raise ModelError(f"{folder} cannot be exported: {fault}.", fix=_FIX)
     try:
         model = _Writing(_Shape.of(config), load_file(folder / "model.safetensors")).model()
     except KeyError as error:
         raise ModelError(
-            f"{folder} cannot be exported: it has no tensor {error}.",
-            fix="choose a model of Llama's or Qwen's kind.",
+            f"{folder} cannot be exported: it has no tensor {error}.", fix=_FIX
         ) from error
     onnx.checker.check_model(model)
     write_durably(target, model.SerializeToString(deterministic=True))
@@ -131,7 +130,8 @@ class _Writing:
         cos, sin, unseen = *self._turns(), self._unseen()
         outputs: list[str] = []
         for layer in range(shape.layers):
-            found, kept = self._attention(layer, self._norm(layer, "input", states), cos, sin, unseen)
+            before = self._norm(layer, "input", states)
+            found, kept = self._attention(layer, before, cos, sin, unseen)
             states = self.op("Add", states, found)
             after = self._norm(layer, "post_attention", states)
             states = self.op("Add", states, self._feed_forward(layer, after))

@@ -9,7 +9,10 @@ only after, the drop is (b − c) / n and its upper end (Agresti and Min 2005, d
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import fmean, stdev
 from typing import Any
+
+from sartor.core.replies import rouge_l
 
 _Z = 1.645  # one-sided 95 %
 
@@ -25,6 +28,7 @@ class Parity:
         shift: Largest change of any probability.
         n: Validation rows compared.
         tolerance: Largest `drop_high` that passes.
+        measure: What `drop` is a loss of.
     """
 
     agreement: float
@@ -33,6 +37,7 @@ class Parity:
     shift: float
     n: int
     tolerance: float
+    measure: str = "accuracy"
 
     @property
     def holds(self) -> bool:
@@ -41,9 +46,9 @@ class Parity:
     def sentence(self) -> str:
         """One line for the report."""
         return (
-            f"{self.agreement:.1%} of {self.n} answers alike, accuracy {0 - self.drop * 100:+.1f} "
-            f"points (at worst {0 - self.drop_high * 100:+.1f}, tolerance "
-            f"{-self.tolerance * 100:+.1f})"
+            f"{self.agreement:.1%} of {self.n} answers alike, {self.measure}"
+            f" {0 - self.drop * 100:+.1f} points (at worst {0 - self.drop_high * 100:+.1f},"
+            f" tolerance {-self.tolerance * 100:+.1f})"
         )
 
 
@@ -79,10 +84,36 @@ def parity(
         lost += was and not now
         gained += now and not was
         same += said(old) == said(new)
-        for name, p in old["probabilities"].items():
+        for name, p in old.get("probabilities", {}).items():
             shift = max(shift, abs(p - new["probabilities"][name]))
     b, c, total = lost + 0.5, gained + 0.5, n + 2
     margin = _Z * sqrt(max(b + c - (b - c) ** 2 / total, 0.0)) / total
     # Rows that never change sides prove nothing lost; the added halves must not say otherwise.
     high = (b - c) / total + (margin if lost or gained else 0.0)
     return Parity(same / n, (lost - gained) / n, high, shift, n, tolerance)
+
+
+def overlap_parity(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    truth: Sequence[str],
+    tolerance: float,
+    said: Callable[[Mapping[str, Any]], str] = _best,
+) -> Parity:
+    """The same for replies, which are more or less right, by their ROUGE-L.
+
+    With d the loss of a row and n rows, the upper end is  mean d + z · s_d / sqrt(n).  Arguments are
+    those of `parity`.
+    """
+    pairs = [(said(old), said(new)) for old, new in zip(before, after, strict=True)]
+    was = [rouge_l(old, right) for (old, _), right in zip(pairs, truth, strict=True)]
+    now = [rouge_l(new, right) for (_, new), right in zip(pairs, truth, strict=True)]
+    lost = [one - other for one, other in zip(was, now, strict=True)]
+    n = len(lost)
+    if n > 1:  # as there: a loss within the doubt that the score itself carries passes
+        tolerance = max(tolerance, 1.96 * stdev(was) / sqrt(n))
+    margin = _Z * stdev(lost) / sqrt(n) if n > 1 else 0.0
+    alike = sum(old == new for old, new in pairs) / n
+    return Parity(
+        alike, fmean(lost), fmean(lost) + margin, max(map(abs, lost)), n, tolerance, "overlap"
+    )

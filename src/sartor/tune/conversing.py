@@ -7,6 +7,7 @@ that does not treat turns alike, or changes what is said, is refused.
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.types import Backbone
@@ -60,8 +61,11 @@ class Conversing:
         )
         self.stop = self._control(end)[:1]
         """What ends a reply."""
-        self.silent = frozenset(self._specials())
+        specials = {t: a.content for t, a in self._specials()}
+        self.silent = frozenset(specials)
         """What spells nothing."""
+        self.spelt = tuple(specials.values())
+        """How control tokens are spelt."""
 
     def said(self, text: str) -> list[int]:
         """Token ids of what is said."""
@@ -75,10 +79,10 @@ class Conversing:
         """What token ids spell; control tokens spell nothing."""
         return self.tokenizer.decode([token for token in ids if token not in self.silent])
 
-    def _specials(self) -> Iterator[int]:
+    def _specials(self) -> Iterator[tuple[int, Any]]:
         for token, added in self.whole.get_added_tokens_decoder().items():
             if added.special:
-                yield token
+                yield token, added
 
     def _control(self, piece: str) -> list[int]:
         return self.whole.encode(piece, add_special_tokens=False).ids

@@ -1,1 +1,1 @@
-"""Replies in the model's own words. `spec` serves and judges; how they are learnt: `tune.writers`."""
+"""Replies in the model's own words. `spec` serves and judges; `tune.writers` learn."""
