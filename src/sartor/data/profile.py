@@ -15,15 +15,17 @@ from sartor.data.language import languages
 from sartor.data.normalise import MISSING_TEXT
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
 from sartor.data.times import times_of
-from sartor.tasks import Target, Unreadable
+from sartor.tasks import Target, Unreadable, Written
 from sartor.tasks._target.one_label import ONE_LABEL
 
 _TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
 _NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "body", "review", "comment", "content", "message", "sentence", "utterance",
-             "description", "question", "title", "文本", "内容", "评论", "正文", "描述", "问题"),
+             "description", "question", "title", "prompt", "instruction", "文本", "内容", "评论", "正文", "描述", "问题"),
     "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
               "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图"),
+    "reply": ("reply", "response", "answer", "completion", "output", "assistant", "label",
+              "回复", "回答", "答案"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
               "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
@@ -163,6 +165,8 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     """
     columns = [_column(frame[name]) for name in frame.columns if name not in OURS]
     reasons: list[str] = []
+    if isinstance(target, Written):
+        return _with_replies(columns, reasons)
     text = _best(columns, "text", reasons)
     rest = [c for c in columns if c.name != text]
     label = _several(frame, text, target)
@@ -179,6 +183,23 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     if group:
         reasons.append(f"group = {group.name}: {group.distinct:,} values that come back.")
     return Guess(text, label, group.name if group else None, time, tuple(reasons))
+
+
+def _with_replies(columns: Sequence[ColumnProfile], reasons: list[str]) -> Guess:
+    """The guess where a row holds a text and a reply: by their names, else in their order."""
+    named = [c for c in columns if _named(c.name, "reply")]
+    texts = [c for c in columns if c.modality == "text" and c not in named]
+    if not named and len(texts) > 1:
+        named = [texts.pop()]
+    if not named:
+        return Guess(_best(columns, "text", reasons), None, None, None, tuple(reasons))
+    reply = min(named, key=lambda c: _rank(c.name, "reply"))
+    rest = [c for c in columns if c.name != reply.name]
+    text = _best(rest, "text", reasons)
+    if text is None and rest:  # short texts, under a name that says nothing
+        text = max(rest, key=lambda c: c.mean_length).name
+    reasons.append(f"label = {reply.name}: it holds the replies.")
+    return Guess(text, reply.name, None, None, tuple(reasons))
 
 
 def further_texts(frame: pl.DataFrame, taken: Sequence[str], count: int) -> list[str]:

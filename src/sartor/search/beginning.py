@@ -13,13 +13,20 @@ from sartor.data.read import read
 from sartor.data.table import Columns
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
-from sartor.tasks import TASKS
+from sartor.tasks import TASKS, Written
 
 TASK = "text_classification"
 """Where nothing else is said."""
 _SCHEMA = "need.schema.json"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
+_ANSWERING = ("  - latency_p95_ms <= 50", "  - size_mb <= 150")
+_REPLYING = (
+    "  - latency_p95_ms <= 5000              # of a whole reply; streaming shows it as it comes",
+    "  - size_mb <= 200",
+    "prefer:",
+    "  backbones: [smollm2]                   # a chat model: starter, hub id or folder",
+)
 
 
 def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list[str]:
@@ -59,8 +66,9 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
-    rarest = min(counts, key=lambda name: counts[name])
-    criteria = asked.starters(threshold, _quoted(rarest))
+    rarest = min(counts, key=lambda name: counts[name], default="")
+    criteria = asked.starters(threshold, _quoted(rarest) if rarest else "")
+    writes = isinstance(asked.target, Written)
     first = criteria[0].split()[1]
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
@@ -77,8 +85,7 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
         ),
         "accept:",
         *(f"  {line}" for line in criteria),
-        "  - latency_p95_ms <= 50",
-        "  - size_mb <= 150",
+        *(_REPLYING if writes else _ANSWERING),
         "budget: {minutes: 10}",
         "",
     ]
@@ -88,13 +95,21 @@ def begin(data: str, to: Path, *, task: str = TASK, force: bool = False) -> list
     write_durably(to, "\n".join(lines).encode())
     languages = ", ".join(f"{k} {v:.0%}" for k, v in list(seen.languages.items())[:4])
     named = ", ".join(f"{role} = {column}" for role, column in texts.items())
+    said = "replies" if writes else f"{len(counts)} values"
+    proves = (
+        ""
+        if writes
+        else (
+            f" A test set of {test:,} can prove {first} >= {proof:.2f} if the truth is {_TRUTH} or"
+            " better."
+        )
+    )
     group = f", {found.group} looks like a group" if found.group else ""
     return [
         f"{data}: {len(table):,} rows, {len(table.columns)} columns. {named}"
-        f" ({languages}), label = {found.label} ({len(counts)} values){group}.",
+        f" ({languages}), label = {found.label} ({said}){group}.",
         *found.reasons,
-        f"Wrote {to}: task {task}, 3 criteria to start from. A test set of {test:,} can prove"
-        f" {first} >= {proof:.2f} if the truth is {_TRUTH} or better.",
+        f"Wrote {to}: task {task}, 3 criteria to start from." + proves,
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
 

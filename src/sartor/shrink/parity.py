@@ -102,8 +102,8 @@ def overlap_parity(
 ) -> Parity:
     """The same for replies, which are more or less right, by their ROUGE-L.
 
-    With d the loss of a row and n rows, the upper end is  mean d + z · s_d / sqrt(n).  Arguments are
-    those of `parity`.
+    With d the loss of a row and n rows, the upper end is  mean d + z · s_d / sqrt(n).  The
+    arguments are those of `parity`.
     """
     pairs = [(said(old), said(new)) for old, new in zip(before, after, strict=True)]
     was = [rouge_l(old, right) for (old, _), right in zip(pairs, truth, strict=True)]

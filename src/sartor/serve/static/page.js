@@ -6,6 +6,7 @@ const said = document.body.dataset;
 const MOST_SHOWN = 10;
 let last = null;
 let several = false;
+let writes = false;
 let inputs = ["text"];
 
 async function call(path, body) {
@@ -45,7 +46,10 @@ async function learnModel() {
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
   several = model.target === "labels";
+  writes = model.target === "text";
   $("correct").multiple = several;
+  $("correct").hidden = writes;
+  $("written").hidden = !writes;
   drawBoxes(model.inputs);
   $("correct").replaceChildren(...model.labels.map((label) => new Option(label, label)));
 }
@@ -96,9 +100,11 @@ function drawAnswer(output) {
   const words = answered(output);
   show("label", words === null ? said.unsure : words);
   show("reason", output.reason || "");
-  const ranked = Object.entries(output.probabilities).sort((a, b) => b[1] - a[1]);
+  const ranked = Object.entries(output.probabilities || {}).sort((a, b) => b[1] - a[1]);
   $("probabilities").replaceChildren(...ranked.slice(0, MOST_SHOWN).map(drawRow));
-  if (several) {
+  if (writes) {
+    $("written").value = output.best;
+  } else if (several) {
     for (const option of $("correct").options) {
       option.selected = (output.labels || []).includes(option.value);
     }
@@ -109,6 +115,49 @@ function drawAnswer(output) {
   $("correction").hidden = true;
   show("thanks", "");
   $("answer").hidden = false;
+}
+
+// A reply as it is written: what has come so far stands on the page, the rest is on its way.
+async function stream(text) {
+  const headers = { "content-type": "application/json" };
+  const key = sessionStorage.getItem("sartor-key");
+  if (key) headers.authorization = `Bearer ${key}`;
+  const body = JSON.stringify({ messages: messagesOf(text), stream: true });
+  const reply = await fetch("/v1/chat/completions", { method: "POST", headers, body });
+  $("key-form").hidden = reply.status !== 401;
+  if (!reply.ok) throw (await reply.json()).error;
+  const found = { id: "", text: "", finish: "length" };
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  $("answer").hidden = false;
+  show("label", "…");
+  show("reason", "");
+  for (let kept = ""; ;) {
+    const { done, value } = await reader.read();
+    if (done) return found;
+    const events = (kept + value).split("\n\n");
+    kept = events.pop();
+    for (const event of events) {
+      const data = event.replace(/^data: /, "");
+      if (data === "[DONE]") continue;
+      const part = JSON.parse(data);
+      found.id = part.id.replace(/^chatcmpl-/, "");
+      const [choice] = part.choices;
+      found.text += choice.delta.content || "";
+      found.finish = choice.finish_reason || found.finish;
+      show("label", found.text || "…");
+    }
+  }
+}
+
+// A conversation may be pasted as a JSON list of messages; anything else is one message.
+function messagesOf(text) {
+  try {
+    const found = JSON.parse(text);
+    if (Array.isArray(found) && found.length && found.every((one) => one && one.role)) return found;
+  } catch {
+    // A text like any other.
+  }
+  return [{ role: "user", content: text }];
 }
 
 async function sendFeedback(right, comment) {
@@ -130,6 +179,13 @@ $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const row = readRow();
   attempt(async () => {
+    if (writes) {
+      const found = await stream(row[inputs[0]]);
+      const output = { label: found.text || null, best: found.text };
+      last = { id: found.id, row, best: found.text };
+      drawAnswer(output);
+      return;
+    }
     const reply = await call("/v1/predict", { inputs: [row] });
     const [output] = reply.outputs;
     last = { id: reply.request_id, row, best: several ? output.labels || [] : output.best };
@@ -138,11 +194,12 @@ $("ask").addEventListener("submit", (event) => {
 });
 
 $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best, "")));
-$("wrong").addEventListener("click", () => { $("correction").hidden = false; $("correct").focus(); });
+$("wrong").addEventListener("click", () => { $("correction").hidden = false; $(writes ? "written" : "correct").focus(); });
 $("feedback").addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = [...$("correct").selectedOptions].map((option) => option.value);
-  attempt(() => sendFeedback(several ? chosen : chosen[0], $("comment").value));
+  const right = writes ? $("written").value : several ? chosen : chosen[0];
+  attempt(() => sendFeedback(right, $("comment").value));
 });
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
