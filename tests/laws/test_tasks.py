@@ -2,9 +2,9 @@
 
 import pytest
 
+from sartor.core.replies import Reply
 from sartor.core.types import Examples
 from sartor.tasks import TASKS
-from sartor.core.replies import Reply
 from sartor.testing.tasks import Sample, laws_of
 
 ROWS = 60

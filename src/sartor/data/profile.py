@@ -21,7 +21,8 @@ from sartor.tasks._target.one_label import ONE_LABEL
 _TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
 _NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "body", "review", "comment", "content", "message", "sentence", "utterance",
-             "description", "question", "title", "prompt", "instruction", "文本", "内容", "评论", "正文", "描述", "问题"),
+             "description", "question", "title", "prompt", "instruction", "文本", "内容", "评论",
+             "正文", "描述", "问题"),
     "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
               "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图"),
     "reply": ("reply", "response", "answer", "completion", "output", "assistant", "label",
