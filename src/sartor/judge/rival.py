@@ -70,21 +70,22 @@ def read_predictions(
     Args:
         path: JSON Lines, UTF-8.
         examples: The rows that were answered.
-        outputs: The labels; any other is refused with the near miss.
+        outputs: The labels; any other is refused with the near miss, but where answers are written.
         target: The form of the answers, and the key that every line has.
 
     Raises:
         DataError: If a line is no such object, or the lines and the examples do not match.
     """
-    lines = list(_lines(path))
+    lines, key = list(_lines(path)), "labels" if target == "labels" else "label"
     for number, line in lines:
-        if target not in line.model_fields_set:
-            example = '["refund", "late"]' if target == "labels" else '"refund"'
+        if key not in line.model_fields_set:
+            example = '["refund", "late"]' if key == "labels" else '"refund"'
             raise DataError(
-                f"{path}, line {number:,}: {target}: Field required.",
-                fix=f'write e.g. {{"id": "7", "{target}": {example}}}.',
+                f"{path}, line {number:,}: {key}: Field required.",
+                fix=f'write e.g. {{"id": "7", "{key}": {example}}}.',
             )
-        _known(path, number, line, outputs)
+        if target != "text":  # of replies there is no list
+            _known(path, number, line, outputs)
     with_id = [line for _, line in lines if line.id is not None]
     if with_id and len(with_id) < len(lines):
         raise DataError(

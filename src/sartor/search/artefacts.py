@@ -24,6 +24,7 @@ from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
+from sartor.search.answering import answers_to, right_ones
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
@@ -219,21 +220,13 @@ class Maker:
 
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""
-        served = self.load(bundle.folder)
-        if not self._written:
-            return self._subject(bundle, examples, served.predict(list(examples.rows())))
-        logits = served.scored(examples.texts, self._right(examples))
-        decision = bundle.manifest.decision
-        answers = self.held.task.decode(logits, self.held.outputs, decision)
+        answers = answers_to(self.load(bundle.folder), examples, self.held.task)
         return self._subject(bundle, examples, answers)
 
     @property
     def _written(self) -> bool:
         """Whether answers are written, not chosen."""
         return isinstance(self.held.task.target, Written)
-
-    def _right(self, examples: Examples) -> list[str]:
-        return [self.held.task.target.text(each) for each in examples.target]
 
     def _subject(
         self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
@@ -285,7 +278,7 @@ class Maker:
         fit: Path | None = None,
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.texts)
-        truth = self._right(held.validation)
+        truth = right_ones(held.validation, held.task)
         logits = self._logits(content, texts, truth if self._written else None)
         decision = held.settle(logits)
         manifest = self.manifest.model_copy(

@@ -29,7 +29,7 @@ from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
-from sartor.search.answering import Answering
+from sartor.search.answering import Answering, answers_to
 from sartor.search.assess import target_kind
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.turns import turn
@@ -113,7 +113,7 @@ def judge_bundle(
     texts = list(examples.texts)
     subject = Subject(
         examples=examples,
-        answers=served.predict(list(examples.rows())),
+        answers=answers_to(served, examples, task),
         outputs=outputs,
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
