@@ -15,7 +15,7 @@ from typing import Any
 from sartor.bundle import Learnt, Preprocess
 from sartor.core.errors import DataError, ModelError, SettingError
 from sartor.core.events import Note, StageDone, StageStarted
-from sartor.core.hashing import digest
+from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data import prepare
 from sartor.data.changes import summary
@@ -230,7 +230,7 @@ class Press:
         before = setting.held.task.decode(
             best.scored.validation_logits, setting.held.outputs, best.assessment.decision
         )
-        code = digest(product.key, "replies")
+        code = digest(product.key, sources_sha256("sartor.shrink"), versions("onnx", "onnxruntime"))
 
         def stage(name: str, build: Callable[[Path], None]) -> Path:
             return self.desk.place.stage("artefact", digest(code, name), build)

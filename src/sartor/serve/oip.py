@@ -151,7 +151,9 @@ def _label(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
 
 def _probabilities(answers: Sequence[Answer], by: Runtime) -> dict[str, Any]:
     labels = by.outputs
-    data = [answer["probabilities"][label] for answer in answers for label in labels]
+    # A reply has no list of rivals: how sure the model is of it stands alone.
+    stated = [a.get("probabilities") or dict.fromkeys(labels, a["confidence"]) for a in answers]
+    data = [each[label] for each in stated for label in labels]
     shape = [len(answers), len(labels)]
     return {"name": "probabilities", "shape": shape, "datatype": "FP32", "data": data}
 

@@ -111,10 +111,12 @@ class _Row:
     ids: list[int] = field(default_factory=list[int])
     log_p: float = 0.0
     finish: str | None = None
+    closed: bool = False
+    """Whether the model ended it, with a token of its own."""
 
     @property
     def tokens(self) -> int:
-        return len(self.ids) + (self.finish == "stop")
+        return len(self.ids) + self.closed
 
     @property
     def mean(self) -> float:
@@ -172,7 +174,7 @@ class Writer:
                 pass
             for row, one in zip(rows, made, strict=True):
                 said = self._text(one.ids)
-                found[row] = Said(said, one.mean, one.tokens, one.finish == "stop")
+                found[row] = Said(said, one.mean, one.tokens, one.closed)
         return [found[row] for row in range(len(texts))]
 
     def _steps(
@@ -195,7 +197,7 @@ class Writer:
         token, log_p = row.chooser.choose(logits)
         row.log_p += log_p
         if token in self.file.stop:
-            row.finish = "stop"
+            row.finish, row.closed = "stop", True
             return
         row.ids.append(token)
         if last:

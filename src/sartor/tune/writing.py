@@ -185,11 +185,12 @@ class Reading:
         texts = [(last_message(train, row), str(train.target[row])) for row in shown]
         context = context_of(job.backbone)
         heads = config.num_attention_heads
+        examples = [Shown(text=says.said(a), reply=says.said(b)) for a, b in texts]
         file = WriterFile(
             joints=says.joints,
             stop=says.stop,
             silent=sorted(says.silent),
-            shown=[Shown(text=says.said(a), reply=says.said(b)) for a, b in texts],
+            shown=_short_enough(examples, context // 4),
             context=context,
             max_new_tokens=longest_reply([says.said(str(r)) for r in train.target], context),
             layers=config.num_hidden_layers,
@@ -218,6 +219,17 @@ class Reading:
                 )
             )
         return found
+
+
+def _short_enough(shown: Sequence[Shown], most: int) -> list[Shown]:
+    """Examples as they come, as long as they leave room for the conversation."""
+    found: list[Shown] = []
+    for each in shown:
+        most -= len(each.text) + len(each.reply)
+        if most < 0:
+            break
+        found.append(each)
+    return found
 
 
 @cache
