@@ -43,7 +43,7 @@ def main() -> None:
     reading = Reading.of(job, base)
     decoder = Decoder(base)
     inject(decoder, LoraConfig(r=16, lora_alpha=32, target_modules=linears(base), bias="none"))
-    lessons = Lessons(reading.lessons(examples))
+    lessons = Lessons.of(reading.lessons(examples))
     kept: list[float] = []
 
     def told(logits: Any, truth: Any) -> Any:
@@ -52,7 +52,7 @@ def main() -> None:
 
     recipe = Recipe(loop=loop, seed=int(seed), loss=told, rate=lambda _: 5e-4)
     zeros = torch.zeros(len(rows), dtype=torch.long).numpy()
-    parts = Rows(lessons, zeros), Rows(Lessons(reading.lessons(held)), zeros[:2])
+    parts = Rows(lessons, zeros), Rows(Lessons.of(reading.lessons(held)), zeros[:2])
     done = train(decoder, parts, recipe, Watch())
     # An epoch's end may be an evaluation: of steps alone the loop's own clock tells.
     late = kept[-max(1, len(kept) // 3) :]

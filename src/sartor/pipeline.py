@@ -280,6 +280,7 @@ class _Stages:
             "need_text": self.text,
             "scratch": self.here.folder / "artefacts",
             "timing": self._timing,
+            "streaming": self._streaming,
             "conditions": f"this machine, batch 1, {threads} threads",
             "load": self.answering.load,
         }
@@ -363,6 +364,12 @@ class _Stages:
             return self.answering.time(bundle, texts, 2 * len(texts)).tolist()
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
+
+    def _streaming(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
+        def measure() -> list[list[list[float]]]:
+            return self.answering.stream(bundle, texts).tolist()
+
+        return np.array(self.here.fact(f"streaming {bundle.manifest.id[:16]}", measure))
 
     def _judge(
         self, ready: Ready, kept: Artefact, maker: Maker

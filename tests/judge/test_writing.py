@@ -1,5 +1,7 @@
 """Metrics of replies, by hand and against their definitions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,14 @@ def test_a_criterion_that_replies_could_meet_is_taken(metric):
     limit = 40 if metric == "perplexity" else 0.5
     sign = "<=" if metric in ("perplexity", "length_ratio") else ">="
     assert Writing().fault(parse_criterion(f"{metric} {sign} {limit}"), ["reply"]) is None
+
+
+def test_how_a_reply_comes_is_read_from_the_streams():
+    streams = np.stack([np.full((5, 2), [100.0 + i, 20.0 - i]) for i in range(6)])
+    found = replace(subject(PAIRS), streaming=lambda: streams)
+    criteria = [parse_criterion(t) for t in ("first_token_p95_ms <= 120", "tokens_per_s >= 19")]
+    begins, goes_on = judge(criteria, found)
+    assert (begins.value, begins.low, begins.high, begins.state) == (102.5, 100.0, 105.0, "met")
+    assert (goes_on.value, goes_on.state) == (17.5, "unproven")
+    (lacking,) = judge(criteria[:1], subject(PAIRS))
+    assert (lacking.n, lacking.state) == (0, "unproven")

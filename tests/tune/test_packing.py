@@ -38,21 +38,29 @@ def alone(model, lesson: Lesson) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[lesson.begins - 1 :], wanted)
 
 
+START = [50, 51, 52]
+SHARED = [
+    Lesson([*START, *lesson.ids], lesson.begins + len(START), lesson.close) for lesson in LESSONS
+]
+
+
 def packed(decoder: Decoder, lessons) -> torch.Tensor:
-    return decoder(*Lessons(lessons).batch(np.arange(len(lessons))))
+    return decoder(*Lessons.of(lessons).batch(np.arange(len(lessons))))
 
 
-def test_a_packs_losses_are_those_of_its_conversations_alone(llama, decoder):
+@pytest.mark.parametrize("lessons", [LESSONS, SHARED, SHARED[:1]], ids=["apart", "shared", "one"])
+def test_a_packs_losses_are_those_of_its_conversations_alone(llama, decoder, lessons):
     plain = load_language_model(llama)
-    found = -packed(decoder, LESSONS)[:, 0]
-    wanted = torch.stack([alone(plain, lesson) for lesson in LESSONS])
+    found = -packed(decoder, lessons)[:, 0]
+    wanted = torch.stack([alone(plain, lesson) for lesson in lessons])
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_a_packs_gradient_is_that_of_its_conversations_alone(llama, decoder):
+@pytest.mark.parametrize("lessons", [LESSONS, SHARED], ids=["apart", "shared"])
+def test_a_packs_gradient_is_that_of_its_conversations_alone(llama, decoder, lessons):
     plain = load_language_model(llama)
-    (-packed(decoder, LESSONS)[:, 0].mean()).backward()
-    torch.stack([alone(plain, lesson) for lesson in LESSONS]).mean().backward()
+    (-packed(decoder, lessons)[:, 0].mean()).backward()
+    torch.stack([alone(plain, lesson) for lesson in lessons]).mean().backward()
     for (name, one), (_, other) in zip(
         decoder.decoder.named_parameters(), plain.named_parameters(), strict=True
     ):
@@ -69,9 +77,20 @@ def test_what_stands_beside_a_conversation_changes_nothing(decoder):
     torch.testing.assert_close(packed(decoder, LESSONS)[1:], packed(decoder, other)[1:])
 
 
-def test_only_what_the_reply_says_is_learnt(decoder):
+def test_only_what_the_reply_says_is_learnt():
     targets = Lessons(LESSONS).batch(np.arange(2))[2]
     assert targets.tolist() == [-1, -1, 8, 9, 2, -1, 13, 2]
+
+
+def test_what_all_begin_with_is_read_once_and_never_a_reply():
+    found = Lessons.of(SHARED)
+    assert (Lessons.of(LESSONS).shared, found.shared) == (0, len(START))
+    ids, positions, *_, mask = found.batch(np.arange(len(SHARED)))
+    assert ids.shape[1] == len(START) + sum(len(lesson.ids) for lesson in LESSONS)
+    assert positions[0, len(START) : len(START) + 5].tolist() == [3, 4, 5, 6, 7]
+    assert mask.sum() == sum(len(lesson.ids) for lesson in SHARED)
+    same = [Lesson([1, 2, 3, 4], 3, 9), Lesson([1, 2, 3, 4], 2, 9)]
+    assert Lessons.of(same).shared == 1
 
 
 def test_how_likely_replies_are_is_told_in_their_order(llama, decoder):

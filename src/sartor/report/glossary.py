@@ -65,6 +65,8 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "latency_p95_ms": _("milliseconds within which 95 of 100 requests are answered"),
         "latency_p99_ms": _("milliseconds within which 99 of 100 requests are answered"),
         "throughput_per_s": _("texts answered in a second"),
+        "first_token_p95_ms": _("milliseconds within which 95 of 100 replies begin"),
+        "tokens_per_s": _("how fast a reply goes on, in tokens a second"),
         "cost_per_1000": _("what answering 1,000 requests costs on a target, in its currency"),
         "monthly_cost": _("what a month of so many requests costs on a target, in its currency"),
         "size_mb": _("megabytes of the model as it is shipped"),

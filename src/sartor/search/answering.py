@@ -69,6 +69,10 @@ class Answering:
             load = load.sparing()
         return timing.measure(bundle.folder, texts, load)
 
+    def stream(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
+        """(processes, requests, 2) of a bundle that writes; see `timing.measure_streams`."""
+        return timing.measure_streams(bundle.folder, texts, timing.Load().sparing())
+
 
 def right_ones(examples: Examples, task: Task) -> list[str]:
     """The right answers, as texts."""

@@ -90,6 +90,7 @@ class Maker:
         conditions: What the timing holds for.
         learnt: The rows that decided anything: training and validation.
         earlier: The bundle that is shipped again; None where something was fitted.
+        streaming: The same of replies: how they begin and go on; None where none are written.
         load: A bundle's folder to what answers for it.
         retrain: See `shrink.api.Retrain`; None where nothing can be trained.
         in_time: Whether there is time left to train for a form; a fact of the run, by its name.
@@ -105,6 +106,7 @@ class Maker:
     conditions: str
     learnt: Learnt | None = None
     earlier: Bundle | None = None
+    streaming: Callable[[Bundle, Sequence[Text]], NDArray[np.float64]] | None = None
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
         folder, unreleased="allow", verify_key=""
     )
@@ -231,14 +233,17 @@ class Maker:
     def _subject(
         self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
     ) -> Subject:
-        texts = examples.texts
-        return self.held.measured(
+        texts, streaming = examples.texts, self.streaming
+        found = self.held.measured(
             examples,
             answers,
             str(bundle.folder),
             lambda: self.timing(bundle, texts),
             self.conditions,
         )
+        if streaming is None:
+            return found
+        return replace(found, streaming=lambda: streaming(bundle, texts))
 
     def _compressing(self, name: str, source: Form, emit: Emit) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess

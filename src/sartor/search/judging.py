@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ def judge_bundle(
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(folder), texts),
         prices=book,
-        target=target_kind(TASKS.get(need.task)()),
+        target=target_kind(task),
+        streaming=cache(lambda: answering.stream(bundle, texts)),
     )
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:

@@ -54,6 +54,7 @@ class Decoder(nn.Module):
         targets: Tensor,
         owners: Tensor,
         places: Tensor,
+        start: Tensor,
         mask: Tensor,
     ) -> Tensor:
         """(conversations, 2): ln p and ln(1 − p); the arguments are those of `Lessons.batch`."""
@@ -65,13 +66,14 @@ class Decoder(nn.Module):
             use_cache=False,
             places=places,
             owners=owners,
-            within=positions[0],
+            start=start,
+            within=positions[0, len(start) :] - len(start),
         )
         told = targets >= 0
         head: Any = self.decoder.get_output_embeddings()
         scores = head(found.last_hidden_state[0, told]).float()
         losses = nn.functional.cross_entropy(scores, targets[told], reduction="none")
-        owner, rows = owners[told], len(places)
+        owner, rows = owners[told[len(start) :]], len(places)
         sums = losses.new_zeros(rows).index_add(0, owner, losses)
         counts = losses.new_zeros(rows).index_add(0, owner, torch.ones_like(losses))
         mean = (sums / counts).clamp(min=_LEAST)
@@ -83,7 +85,7 @@ class Decoder(nn.Module):
 
     def right(self, lessons: Sequence[Lesson]) -> list[tuple[float, int]]:
         """ln p of each reply, and its tokens, the closing one included."""
-        found = score(self, Lessons(lessons))[:, 0].astype(float)
+        found = score(self, Lessons.of(lessons))[:, 0].astype(float)
         counts = [len(lesson.ids) - lesson.begins + 1 for lesson in lessons]
         return [(float(mean) * n, n) for mean, n in zip(found, counts, strict=True)]
 

@@ -116,6 +116,7 @@ class TextGeneration:
         return [
             "- rouge_l >= 0.20                       # words shared with the right reply, in order",
             "# - exact_match >= 0.10",
+            "# - first_token_p95_ms <= 1000",
             "# - rouge_l >= baseline + 0.05          # needs data.baseline: today's replies",
         ]
 

@@ -106,4 +106,4 @@ def loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def _rows(lessons: Sequence[Lesson]) -> Rows:
-    return Rows(Lessons(lessons), np.zeros(len(lessons), np.int64))
+    return Rows(Lessons.of(lessons), np.zeros(len(lessons), np.int64))
