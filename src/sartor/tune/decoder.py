@@ -54,11 +54,11 @@ class Decoder(nn.Module):
         targets: Tensor,
         owners: Tensor,
         places: Tensor,
-        start: Tensor,
         mask: Tensor,
     ) -> Tensor:
         """(conversations, 2): ln p and ln(1 − p); the arguments are those of `Lessons.batch`."""
         self._attend(PACKED)
+        shared = ids.shape[1] - len(owners)
         body: Any = self.decoder.base_model
         found = body(
             input_ids=ids,
@@ -66,14 +66,13 @@ class Decoder(nn.Module):
             use_cache=False,
             places=places,
             owners=owners,
-            start=start,
-            within=positions[0, len(start) :] - len(start),
+            within=positions[0, shared:] - shared,
         )
         told = targets >= 0
         head: Any = self.decoder.get_output_embeddings()
         scores = head(found.last_hidden_state[0, told]).float()
         losses = nn.functional.cross_entropy(scores, targets[told], reduction="none")
-        owner, rows = owners[told[len(start) :]], len(places)
+        owner, rows = owners[told[shared:]], len(places)
         sums = losses.new_zeros(rows).index_add(0, owner, losses)
         counts = losses.new_zeros(rows).index_add(0, owner, torch.ones_like(losses))
         mean = (sums / counts).clamp(min=_LEAST)

@@ -81,8 +81,8 @@ class Lessons:
 
         Returns:
             (1, T) ids, the shared ones first; (1, T) positions; (T,) targets, −1 where none;
-            (T − P,) number of the conversation; (R, L) places of its tokens, 0 behind them; (P,)
-            zeros; (1, …) ones, as many as the conversations have tokens with what they share.
+            (T − P,) number of the conversation; (R, L) places of its tokens, 0 behind them; (1, …)
+            ones, as many as the conversations have tokens with what they share.
         """
         chosen, shared = [self.rows[row] for row in rows.tolist()], self.shared
         lengths = [len(row.ids) - shared for row in chosen]
@@ -101,7 +101,6 @@ class Lessons:
             np.concatenate(targets),
             np.repeat(np.arange(len(chosen)), lengths),
             places,
-            np.zeros(shared, np.int64),
             np.ones((1, sum(lengths) + shared * len(chosen)), np.int64),
         )
         return tuple(torch.from_numpy(np.ascontiguousarray(each)) for each in arrays)
@@ -118,11 +117,14 @@ def _attend_packed(
         key: (1, fewer heads, T, size); as `value`.
         value: See `key`.
         mask: Unused: nothing stands before a token but its own conversation.
-        given: places (R, L), owners (T − P,) and start (P,) as of `Lessons.batch`; within
-            (T − P,), the place of a token in its conversation; scaling.
+        given: places (R, L) and owners (T − P,) as of `Lessons.batch`; within (T − P,), the place
+            of a token in its conversation; scaling.
     """
     places: Tensor = given["places"]
-    shared, how = len(given["start"]), {"scale": given["scaling"], "enable_gqa": True}
+    shared, how = (
+        query.shape[2] - len(given["owners"]),
+        {"scale": given["scaling"], "enable_gqa": True},
+    )
     attend = nn.functional.scaled_dot_product_attention
     asked, keys, values = (part[0][:, places].transpose(0, 1) for part in (query, key, value))
     if not shared:
