@@ -14,7 +14,7 @@ def card(manifest: Manifest) -> str:
         "",
         f"Task {manifest.task}; {state}.",
         "",
-        f"Answers one of: {', '.join(_plain(o) for o in manifest.outputs[:50])}.",
+        _answers(manifest),
         "",
         "## Verdict",
         "",
@@ -56,6 +56,22 @@ def card(manifest: Manifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _answers(manifest: Manifest) -> str:
+    """What it may say."""
+    how = manifest.lineage.get("replies")
+    if how is None:
+        return f"Answers one of: {', '.join(_plain(o) for o in manifest.outputs[:50])}."
+    if how == "written":
+        return (
+            "Writes replies in words of its own. What it learnt from, or was shown, may come back"
+            " in them, and nothing sees to it that they are true."
+        )
+    return (
+        "Looks its replies up: `replies.json` holds the training texts and their replies. Who holds"
+        " this folder can read those."
+    )
 
 
 def _example(manifest: Manifest) -> str:

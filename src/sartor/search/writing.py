@@ -218,10 +218,13 @@ class Press:
         backbone = self.ready.backbones[best.candidate.backbone]
         read = Preprocess(max_length=context_of(backbone))
         manifest = draft_manifest(self.desk.need, self.ready, best)
+        method: Any = WRITERS.get(best.candidate.method)
+        lineage = {**manifest.lineage, "replies": "written" if method.writes else "looked up"}
+        told = {"preprocess": read, "format": read.format, "lineage": lineage}
         maker = Maker(
             held=setting.held,
             train=setting.rows.train,
-            manifest=manifest.model_copy(update={"preprocess": read, "format": read.format}),
+            manifest=manifest.model_copy(update=told),
             bundles=self.desk.place.bundles,
             learnt=Learnt.of(setting.rows.train.ids, setting.rows.validation.ids),
             **self.maker,

@@ -121,10 +121,8 @@ def _attend_packed(
             of a token in its conversation; scaling.
     """
     places: Tensor = given["places"]
-    shared, how = (
-        query.shape[2] - len(given["owners"]),
-        {"scale": given["scaling"], "enable_gqa": True},
-    )
+    shared = query.shape[2] - len(given["owners"])
+    how = {"scale": given["scaling"], "enable_gqa": True}
     attend = nn.functional.scaled_dot_product_attention
     asked, keys, values = (part[0][:, places].transpose(0, 1) for part in (query, key, value))
     if not shared:
