@@ -28,7 +28,7 @@ def init(
     data: Annotated[str, typer.Argument(help="A data file, a folder, or hub:NAME.")],
     to: Annotated[Path, typer.Option(help="Need file to write.")] = Path("need.yaml"),
     task: Annotated[
-        str, typer.Option(help="What is predicted: multi_label, or text_pair for two texts a row.")
+        str, typer.Option(help="What is predicted: multi_label, text_pair, or text_generation.")
     ] = "text_classification",
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
     json: Json = False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.activations import Activations
-from sartor.core.errors import DataError, ModelError
+from sartor.core.errors import DataError, ModelError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
 from sartor.core.texts import flat
@@ -31,7 +31,7 @@ from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
-from sartor.tasks import TASKS
+from sartor.tasks import TASKS, Written
 
 MOST_ROWS = SIZES[-1]
 _TWIN_SEED = 0
@@ -145,8 +145,14 @@ def rank_need(
         DataError: If the rows cannot be used, or are too few.
         UnknownName: If a name is no backbone's.
         ModelError: If a backbone is missing or must not be loaded.
+        SettingError: If the task's answers are written.
     """
     need = load_need(file, roles_of)
+    if isinstance(TASKS.get(need.task)().target, Written):
+        raise SettingError(
+            f"{file}: {need.task} has no labels, and backbones are ranked by how they part labels.",
+            fix="name several models under prefer.backbones, and let a run try them.",
+        )
     place = Workspace.open(workspace)
     backbones = _named(need.prefer, names, file.parent, emit)
     with Store.open(place.store) as store:
