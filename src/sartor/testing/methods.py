@@ -23,7 +23,7 @@ from transformers import BertConfig, BertModel
 from sartor.core.errors import NothingToTune
 from sartor.core.events import Event, StageProgress, silent
 from sartor.shrink.export import to_onnx
-from sartor.tasks import TASKS, TRAINERS, Written
+from sartor.tasks import TASKS, Written
 from sartor.tasks._encoder.added import install
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tasks.text_classification.train import TextClassification, load
