@@ -38,7 +38,7 @@ def test_a_conversation_comes_back_from_its_text(roles):
         (messages("user", "assistant"), "last message"),
         (messages("user", "user"), "turns"),
         (messages("user", "system", "user"), "system"),
-        (messages("system"), "none"),
+        (messages("system"), "last message"),
         (messages("tool"), "role"),
         (json.dumps([{**USER, "content": " "}]), "says nothing"),
         (json.dumps([{**USER, "content": 3}]), "says nothing"),

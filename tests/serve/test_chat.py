@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from sartor.bundle import record_verdicts
 from sartor.core.store import Store
+from sartor.core.tables import feedback
 from sartor.models.catalogue import find_backbone
 from sartor.serve.run import prepare
 from sartor.serve.settings import ServeSettings
@@ -131,11 +133,9 @@ def test_a_reply_is_recorded_and_can_be_corrected(writing: Running):
     request = found["id"].removeprefix("chatcmpl-")
     better = {"request_id": request, "label": "Good day to you too!", "text": "good day"}
     assert writing.client.post("/v1/feedback", json=better).status_code == 201
-    with Store.open(writing.store) as store, store.engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            "select text, label from feedback where request_id = ?", (request,)
-        ).all()
-    assert rows == [("good day", "Good day to you too!")]
+    with Store.open(writing.store) as store, store.read() as connection:
+        rows = connection.execute(sa.select(feedback.c.label)).all()
+    assert rows == [("Good day to you too!",)]
 
 
 def test_models_are_listed_as_clients_ask_for_them(writing: Running):

@@ -98,4 +98,4 @@ def test_how_likely_replies_are_is_told_in_their_order(llama, decoder):
     found = decoder.right(LESSONS)
     assert [tokens for _, tokens in found] == [3, 2, 7, 1]
     for (log_p, tokens), lesson in zip(found, LESSONS, strict=True):
-        assert log_p == pytest.approx(-float(alone(plain, lesson)) * tokens, rel=1e-4)
+        assert log_p == pytest.approx(-alone(plain, lesson).item() * tokens, rel=1e-4)

@@ -63,7 +63,7 @@ def test_a_fit_leaves_replies_to_the_validation_rows(tmp_path, llama, method):
 
 
 def test_lora_learns_the_replies(tmp_path, llama):
-    learning = candidate(llama, "lora", epochs=25, lr=0.02, batch_rows=8, patience=50)
+    learning = candidate(llama, "lora", epochs=12, lr=0.03, batch_rows=8, patience=50)
     found = tuner_in(tmp_path, llama)(learning, TRAIN, HELD, silent)
     losses = [step["validation_log_loss"] for step in found.history]
     assert min(losses) < 0.6 * losses[0]

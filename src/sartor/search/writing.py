@@ -365,4 +365,4 @@ def _too_large(desk: Desk, least_mb: float) -> str:
     """Why no form of it could meet a criterion of size."""
     limits = [c.threshold for c in desk.need.accept if c.metric == "size_mb" and not c.wants_more]
     limit = min(limits, default=math.inf)
-    return "" if least_mb <= limit else f"at least {least_mb:,.0f} MB, and {limit:g} are allowed"
+    return "" if least_mb <= limit else f"at least {least_mb:,.2g} MB, and {limit:g} are allowed"

@@ -37,8 +37,8 @@ _SHARES: Mapping[str, Callable[[str, str], bool]] = {
     "answered": lambda reply, right: bool(reply.strip()),
 }
 _UNBOUNDED = ("perplexity", "length_ratio")
-_TINY = 34.5
-"""Nats that a token costs at most, on an unseen row: a probability of 1e-15."""
+_BLIND = 10.8
+"""Nats that a blind guess among 50,000 tokens costs: an unseen row may cost as much."""
 
 
 @CHECKS.add
@@ -78,7 +78,7 @@ def _compared(metric: str, said: Sequence[str], right: Sequence[str]) -> Statist
         return mean(np.array([rouge_l(*pair) for pair in pairs], np.float64), 0.0, 1.0)
     if metric == "length_ratio":
         lengths = [[len(words_of(text)) for text in pair] for pair in pairs]
-        return _ratio(np.array(lengths, np.float64).reshape(-1, 2), lambda share: share)
+        return _ratio(np.array(lengths, np.float64).reshape(-1, 2), lambda share: share, 1.0)
     return proportion(np.array([_SHARES[metric](*pair) for pair in pairs], bool))
 
 
@@ -91,20 +91,20 @@ def _perplexity(subject: Subject) -> Statistic:
             fix="judge a bundle, or leave this criterion out.",
         )
     sums = np.array([[-log_p, tokens] for log_p, tokens in found], np.float64).reshape(-1, 2)
-    return _ratio(sums, np.exp)
+    return _ratio(sums, np.exp, _BLIND)
 
 
-def _ratio(sums: Floats, after: Callable[[Floats], Floats]) -> Statistic:
-    """after(Σ first / Σ second); a hypothetical row has the observed extremes, and none at all."""
+def _ratio(sums: Floats, after: Callable[[Floats], Floats], worst: float) -> Statistic:
+    """after(Σ first / Σ second); a hypothetical row has the least seen, or the most or `worst`."""
     each = divide(sums[:, 0], sums[:, 1])
     usual = max(float(sums[:, 1].mean()), 1.0) if len(sums) else 1.0
-    low, high = float(each.min(initial=0.0)), float(max(each.max(initial=0.0), 1.0))
+    low, high = float(each.min(initial=worst)), float(each.max(initial=worst))
     return Statistic(
         kinds=np.column_stack([sums, np.ones(len(sums))]),
         code=np.arange(len(sums)),
         value=lambda total: after(divide(total[..., 0], total[..., 1])),
         lowers=np.array([[low * usual, usual, 1.0]]),
-        raises=np.array([[min(high, _TINY) * usual, usual, 1.0]]),
+        raises=np.array([[high * usual, usual, 1.0]]),
         trials=np.array([0.0, 0.0, 1.0]),
     )
 
