@@ -118,4 +118,4 @@ def _message(given: Any, place: int) -> Message:
         raise NoConversation(
             f"message {place} has the key {odd[0][:40]!r}", 'leave only "role" and "content"'
         )
-    return Message(cast("Role", role), content)
+    return Message(role, content)

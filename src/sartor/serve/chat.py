@@ -108,8 +108,8 @@ class Chat:
             self._keep(turn)
             options = turn.body.stream_options
             if options is not None and options.include_usage:
-                last = {**turn.named("chat.completion.chunk"), "choices": [], "usage": turn.usage}
-                yield _sent(last)
+                named = turn.named("chat.completion.chunk")
+                yield _sent({**named, "choices": list[Any](), "usage": turn.usage})
             yield b"data: [DONE]\n\n"
 
     @asynccontextmanager

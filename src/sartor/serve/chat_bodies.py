@@ -4,7 +4,7 @@ https://platform.openai.com/docs/api-reference/chat. A key that would change the
 be done here is refused; those that change nothing (`n: 1`, `user`, `store: false`) are taken.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -26,7 +26,7 @@ def _as_list(value: Any) -> Any:
 def _joined(value: Any) -> Any:
     """Content in parts, as clients for images send it: the texts, one after the other."""
     if not isinstance(value, list) or not value:
-        return value
+        return cast("Any", value)
     texts: list[str] = []
     for part in value:  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(part, dict) or part.get("type") != "text":  # pyright: ignore[reportUnknownMemberType]

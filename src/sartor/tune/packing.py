@@ -130,7 +130,7 @@ def _attend_packed(
         together = found.transpose(1, 2)[given["owners"], given["within"]]
         return together.unsqueeze(0), None
     before = [part[:, :, :shared] for part in (query, key, value)]
-    start = attend(*before, is_causal=True, **how)  # (1, heads, P, size)
+    start = attend(before[0], before[1], before[2], is_causal=True, **how)  # (1, heads, P, size)
     rows, longest = places.shape
     seen = torch.ones(longest, longest, dtype=torch.bool).tril()
     seen = nn.functional.pad(seen, (shared, 0), value=True)
