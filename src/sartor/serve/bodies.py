@@ -156,6 +156,10 @@ class HealthReply(BaseModel):
 class Fault(BaseModel):
     what: str
     fix: str
+    message: str | None = None
+    """Both in one, where OpenAI's clients look for it; only there."""
+    type: str | None = None
+    """OpenAI's name of the kind of fault; only there."""
 
 
 class ErrorReply(BaseModel):
