@@ -19,7 +19,7 @@ _SHARE = (0.15, 0.6)
 """Part of the probed speed of products that reading and learning reach."""
 _BYTES_S = (4e9, 20e9)
 """Of memory, a second."""
-_LEARNING = 3.0
+_LEARNING = 2.0
 """Passes that a step of LoRA takes the time of: forward, and back through frozen weights."""
 _TOGETHER = 12
 """Replies that are written together."""
@@ -51,12 +51,14 @@ def price(
         return Estimate(Range(0.1, 2.0), _BASE_MB, Range(size, 2 * size + 0.01))
     weights = backbone.parameters
     text, reply, most = _tokens(backbone, rows.train)
+    # What all conversations begin with is read once a pack, not once a row.
+    own = text + reply - len(conversing(backbone).joints.first_user)
     shown = float(settings.get("examples", 0)) * (text + reply)
     read = len(rows.validation) * (2 * (text + shown) + reply)
     if cls.learns:
         epochs = int(settings.get("epochs", Loop().epochs))
         held = len(rows.validation) * Loop().evaluations
-        read += epochs * (_LEARNING * len(rows.train) + held) * (text + reply)
+        read += epochs * (_LEARNING * len(rows.train) + held) * own
     speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0) * 1e9
     passes = 2.0 * weights * read / speed
     steps = most * (len(rows.validation) / _TOGETHER + 1)
