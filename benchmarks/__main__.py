@@ -34,6 +34,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "kill9_run": (),
         "top_layers": ("--rows", "400"),
         "lora_speed": (),
+        "replies_speed": ("--rounds", "1"),
         "pooled_masks": (),
         "backbone_ranking": (),
         "label_forecast": (),

@@ -6,10 +6,9 @@ Training and validation rows decide everything; the test rows are answered once,
 through the serving runtime, and the run ends there whatever they say.
 """
 
-import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,42 +23,37 @@ from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
 from sartor.core.texts import Text
-from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
 from sartor.judge.verdicts import judge, priced_anew
-from sartor.need.file import load_need, parse_need
-from sartor.need.model import Need
+from sartor.need.file import parse_need
 from sartor.need.verdict import Verdict, overall
 from sartor.search import begun
 from sartor.search.answering import Answering
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
-from sartor.search.building import Builder
+from sartor.search.building import Builder, Built
 from sartor.search.climbing import Clock, Hands, climb_and_search
 from sartor.search.documents import beside_words, with_documents
 from sartor.search.executing import DEFAULT, Executor, find_executor
-from sartor.search.fitting import Bench, fit_group, heads_on
+from sartor.search.fitting import heads_on
+from sartor.search.forecast import Forecast
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.joining import join
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Scored
-from sartor.search.means import limits_of, tuner_of
-from sartor.search.mixed import Terms
-from sartor.search.outcome import Outcome, describe
+from sartor.search.ladder import Climb
+from sartor.search.means import limits_of, terms_of, tuner_of
+from sartor.search.outcome import Outcome, Setting, describe
 from sartor.search.pretraining import adapter
-from sartor.search.product import Workshop, reading
+from sartor.search.product import Workshop
 from sartor.search.reusing import Reusing
-from sartor.search.rungs import costs, reads_pairs
-from sartor.search.setup import MAX_LENGTH, Desk, Ready, make_ready
+from sartor.search.setup import Desk, Ready, make_ready
 from sartor.search.smaller import smaller
+from sartor.search.sources import NeedSource, name_of, read_need
 from sartor.search.turns import turn
+from sartor.search.writing import Press, climb_to_write, ready_to_write, writes
 from sartor.serve.runtime import cores
-from sartor.tune.fit import Tuner
-
-NeedSource = str | Path | Need | Mapping[str, Any]
-"""Path of a need file, a `Need`, or the mapping that such a file would hold."""
 
 
 def run(
@@ -88,7 +82,7 @@ def run(
     found, text, root = read_need(need)
     find_executor(on)
     place = Workspace.open(workspace)
-    asked = begun.kept(text, root, _name(need), methods=methods, held=data is not None, on=on)
+    asked = begun.kept(text, root, name_of(need), methods=methods, held=data is not None, on=on)
     return _carry_out(place, begun.begin(place, asked, found.name), asked, data, emit)
 
 
@@ -163,29 +157,10 @@ def plan(
     """Read, clean, split and price the ladder; nothing is fitted and no split is remembered."""
     found, _, root = read_need(need)
     place = Workspace.open(workspace)
-    found = with_documents(found, _name(need), root, data)
+    found = with_documents(found, name_of(need), root, data)
     with Store.open(place.store) as store:
-        desk = Desk(place, store, found, _name(need), root, lambda _, find: find(), emit)
-        return make_ready(desk, data)
-
-
-def read_need(source: NeedSource) -> tuple[Need, str, Path]:
-    """(need, its text, folder its paths are relative to).
-
-    Raises:
-        NeedError: With every fault.
-    """
-    if isinstance(source, Need):
-        source = source.as_mapping()
-    if isinstance(source, Mapping):
-        text = json.dumps(source, ensure_ascii=False)  # JSON is YAML
-        return parse_need(text, _name(source), roles_of), text, Path()
-    need = load_need(source, roles_of)
-    return need, Path(source).read_text("utf-8-sig"), Path(source).parent
-
-
-def _name(source: NeedSource) -> str:
-    return str(source) if isinstance(source, str | Path) else "the need"
+        desk = Desk(place, store, found, name_of(need), root, lambda _, find: find(), emit)
+        return ready_to_write(desk, data) if writes(found.task) else make_ready(desk, data)
 
 
 def _now() -> datetime:
@@ -249,15 +224,13 @@ class _Stages:
         self.began = time.monotonic()
 
     def go(self, data: object | None) -> Outcome:
+        if writes(self.need.task):
+            return self._written(data)
         asked = self.need.prefer.pretrain != "none"
         check_key(self.need)
         ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
         setting = ready.setting
-        self.store.assign(self.need.name, ready.setting.rows.assignments)
-        write_changes(ready.setting.rows.changes, self.here.folder / "changes.jsonl")
-        threads = int(self.here.fact("threads", cores))
-        if threads != cores():
-            self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
+        threads = self._began_with(setting)
         # Pretraining spends of the budget too.
         clock = Clock(limits_of(self.desk), self.began if asked else time.monotonic())
         tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
@@ -276,7 +249,7 @@ class _Stages:
             asking=ready.asking,
         )
         climb = searched.climb
-        terms = self._terms(ready, clock, workshop, tuner)
+        terms = terms_of(self.desk, ready, clock, workshop)
         if self.need.prefer.ensemble:
             climb = join(climb, ready.setting.held, terms)
         if climb.best is None:
@@ -286,7 +259,58 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        climb, (kept, made, maker) = self._builder(ready, workshop, conditions).build(climb, terms)
+        climb, built = self._builder(ready, workshop, conditions).build(climb, terms)
+        heads = heads_on(tuner, setting.rows)
+        return self._ended(
+            ready,
+            climb,
+            built,
+            lambda verdicts: foresee(setting, climb, verdicts, heads, self.emit),
+            {
+                "search": searched.as_json(),
+                "machine": {"threads": threads, "fits": fits, **asdict(ready.precision)},
+            },
+        )
+
+    def _written(self, data: object | None) -> Outcome:
+        """The same where answers are written: another ladder; nothing is searched or joined."""
+        ready = ready_to_write(self.desk, data)
+        threads = self._began_with(ready.setting)
+        clock = Clock(limits_of(self.desk), time.monotonic())
+        tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
+        climb = climb_to_write(self.desk, ready, tuner, clock)
+        shared = {
+            "need_text": self.text,
+            "scratch": self.here.folder / "artefacts",
+            "timing": self._timing,
+            "streaming": self._streaming,
+            "conditions": f"this machine, batch 1, {threads} threads",
+            "load": self.answering.load,
+        }
+        built = Press(self.desk, ready, tuner, shared).build(climb)
+        fits = {"on": DEFAULT, "at_once": 1, "threads": threads}
+        facts = {"machine": {"threads": threads, "fits": fits, **asdict(ready.precision)}}
+        return self._ended(ready, climb, built, lambda _: [], facts)
+
+    def _began_with(self, setting: Setting) -> int:
+        """Keep the split and what was dropped; the threads that the run began with."""
+        self.store.assign(self.need.name, setting.rows.assignments)
+        write_changes(setting.rows.changes, self.here.folder / "changes.jsonl")
+        threads = int(self.here.fact("threads", cores))
+        if threads != cores():
+            self.emit(Note(f"This run began with {threads} threads, not {cores()}.", "warning"))
+        return threads
+
+    def _ended(
+        self,
+        ready: Ready,
+        climb: Climb,
+        built: Built,
+        foresees: Callable[[Sequence[Verdict]], list[Forecast]],
+        facts: Mapping[str, Any],
+    ) -> Outcome:
+        """Judge what was built, once, and write the run down."""
+        setting, (kept, made, maker) = ready.setting, built
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
@@ -295,7 +319,7 @@ class _Stages:
             state = overall(verdicts)
             bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
-        foreseen = foresee(setting, climb, verdicts, heads_on(tuner, setting.rows), self.emit)
+        foreseen = foresees(verdicts)
         result = describe(
             outcome,
             setting,
@@ -318,31 +342,13 @@ class _Stages:
             "serving_costs": costs,
             "looks": look,
             "labels": [described(each) for each in foreseen],
-            "search": searched.as_json(),
-            "machine": {"threads": threads, "fits": fits, **asdict(ready.precision)},
         }
+        result |= facts
         self.here.write_json("result.json", result)
         return outcome
 
     def _wait(self) -> None:
         self.emit(Note("Waiting for another run of this workspace that is being judged."))
-
-    def _terms(self, ready: Ready, clock: Clock, workshop: Workshop, tuner: Tuner) -> Terms:
-        rows = ready.setting.rows
-        bench = Bench(tuner, rows.train, rows.validation)
-
-        def refit(candidate: Candidate) -> Scored | Exception:
-            return fit_group(bench, [candidate], self.emit)[0]
-
-        return Terms(
-            backbones=ready.backbones,
-            reading=reading(ready.backbones, MAX_LENGTH, reads_pairs(self.need.task)),
-            taste=workshop.tasted,
-            refit=None if clock.limits.seconds is None else refit,
-            cost=costs(self.need.task, ready.backbones),
-            affords=clock.affords,
-            emit=self.emit,
-        )
 
     def _builder(self, ready: Ready, workshop: Workshop, conditions: str) -> Builder:
         return Builder(
@@ -361,6 +367,12 @@ class _Stages:
             return self.answering.time(bundle, texts, 2 * len(texts)).tolist()
 
         return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
+
+    def _streaming(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
+        def measure() -> list[list[list[float]]]:
+            return self.answering.stream(bundle, texts).tolist()
+
+        return np.array(self.here.fact(f"streaming {bundle.manifest.id[:16]}", measure))
 
     def _judge(
         self, ready: Ready, kept: Artefact, maker: Maker

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.shrink.parity import Parity, parity
+from sartor.shrink.parity import Parity, overlap_parity, parity
 
 
 def answers(best: list[str]) -> list[dict[str, object]]:
@@ -75,3 +75,23 @@ def test_on_few_rows_a_small_change_is_within_the_doubt_of_the_score_itself():
     assert found.holds
     now[:6] = False
     assert not compared(was, now, tolerance=0.02).holds
+
+
+def replied(texts: list[str]) -> list[dict[str, object]]:
+    return [{"best": text} for text in texts]
+
+
+def test_replies_are_compared_by_what_they_share_with_the_right_ones():
+    right = ["hold the power button", "check the cable"] * 40
+    was = replied(right)
+    same = overlap_parity(was, was, right, 0.02)
+    assert (same.agreement, same.drop, same.drop_high, same.holds) == (1.0, 0.0, 0.0, True)
+    # One word of four is lost in half of the replies: F1 of 3 words in 3 and 4.
+    now = replied(["hold power button", "check the cable"] * 40)
+    found = overlap_parity(was, now, right, 0.02)
+    assert found.agreement == 0.5
+    assert found.drop == pytest.approx((1 - 6 / 7) / 2)
+    assert found.drop_high > found.drop
+    assert not found.holds
+    assert "overlap -7.1 points" in found.sentence()
+    assert overlap_parity(now, was, right, 0.02).holds

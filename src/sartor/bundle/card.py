@@ -14,7 +14,7 @@ def card(manifest: Manifest) -> str:
         "",
         f"Task {manifest.task}; {state}.",
         "",
-        f"{_answers(manifest)}: {', '.join(_plain(o) for o in manifest.outputs[:50])}.",
+        _answers(manifest),
         "",
         "## Verdict",
         "",
@@ -58,6 +58,23 @@ def card(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
+def _answers(manifest: Manifest) -> str:
+    """What it may say."""
+    how = manifest.lineage.get("replies")
+    if how is None:
+        said = "Each piece of a text is one of" if _by_piece(manifest) else "Answers one of"
+        return f"{said}: {', '.join(_plain(o) for o in manifest.outputs[:50])}."
+    if how == "written":
+        return (
+            "Writes replies in words of its own. What it learnt from, or was shown, may come back"
+            " in them, and nothing sees to it that they are true."
+        )
+    return (
+        "Looks its replies up: `replies.json` holds the training texts and their replies. Who holds"
+        " this folder can read those."
+    )
+
+
 def _example(manifest: Manifest) -> str:
     """A row to ask about."""
     if (code := manifest.preprocess.columns) is not None:
@@ -75,10 +92,6 @@ def _by_piece(manifest: Manifest) -> bool:
         and manifest.outputs[0] == "O"
         and manifest.outputs[1].startswith("B-")
     )
-
-
-def _answers(manifest: Manifest) -> str:
-    return "Each piece of a text is one of" if _by_piece(manifest) else "Answers one of"
 
 
 def _reading(manifest: Manifest) -> str:

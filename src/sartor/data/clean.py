@@ -26,7 +26,7 @@ from sartor.data.normalise import (
 from sartor.data.numbers import are_numbers, number_faults
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Listed, Target, Unreadable, read_answer
+from sartor.tasks import Listed, Target, Unreadable, Written, read_answer
 from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
@@ -232,8 +232,9 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
 
 
 def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
-    # What is listed is known without a row, and what is not was no answer when it was read.
-    if not label or not rows.alive or isinstance(rows.target, Listed):
+    # What is listed is known without a row, and what is not was no answer when it was read; what is
+    # written has no labels.
+    if not label or not rows.alive or isinstance(rows.target, Listed | Written):
         return []
     answers = rows.answers(rows.alive)
     if are_numbers(answers):
@@ -274,18 +275,15 @@ def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
 
 def _answer(rows: _Rows, i: int, declared: Sequence[str]) -> str:
     """Put the answer's text in the cell's place; why there is none, else empty."""
+    given, text = rows.labels[i] or "", rows.text(i)
     try:
         rows.labels[i] = read_answer(
-            rows.target, rows.labels[i] or "", declared, rows.text(i), _usual
+            rows.target, given, declared, text, lambda t: normalise_text(t)[0]
         )
     except Unreadable as error:
         rows.unreadable.append(LabelFault("", (rows.places[i],), error.what, error.fix))
         return error.what
     return ""
-
-
-def _usual(text: str) -> str:
-    return normalise_text(text)[0]
 
 
 def _read(given: str | None) -> tuple[str, tuple[str, ...]]:
@@ -324,7 +322,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
             continue
         group.sort(key=rows.rank)
         found = sorted({rows.labels[i] or "" for i in group})
-        joins = isinstance(rows.target, Listed) or are_numbers(rows.answers(group))
+        joins = isinstance(rows.target, Listed | Written) or are_numbers(rows.answers(group))
         if len(found) > 1 and not joins:
             conflicts.append(
                 Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
@@ -339,6 +337,12 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     first = group[0]
     # Rows of the highest split decide: a training row cannot throw out a test row.
     peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
+    if isinstance(rows.target, Written):  # a text may have several right replies
+        same, other = (
+            _copy_of(rows, first),
+            ("another reply", f"to the text of {rows.where(first)}"),
+        )
+        return {i: same if rows.labels[i] == rows.labels[first] else other for i in group[1:]}
     if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Listed):
         rows.labels[first] = rows.target.joined([rows.labels[i] or "" for i in peers])
         joined = ("repeated text", f"its answer joins those of {rows.where(first)}")

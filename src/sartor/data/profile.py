@@ -13,25 +13,16 @@ from sartor.core.errors import DataError
 from sartor.core.strata import counted_under, names_of
 from sartor.core.types import Modality
 from sartor.data.language import languages
+from sartor.data.named import is_named, rank_of
 from sartor.data.normalise import MISSING_TEXT
 from sartor.data.numbers import are_numbers
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
 from sartor.data.times import times_of
-from sartor.tasks import Located, Target, Unreadable
+from sartor.tasks import Located, Target, Unreadable, Written
 from sartor.tasks._target.one_label import ONE_LABEL
 from sartor.tasks._target.tags import is_tag, strings_of
 
 _TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
-_NAMES: dict[str, tuple[str, ...]] = {
-    "text": ("text", "body", "review", "comment", "content", "message", "sentence", "utterance",
-             "description", "question", "title", "文本", "内容", "评论", "正文", "描述", "问题"),
-    "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
-              "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图",
-              "评分", "分数", "得分"),
-    "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
-              "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
-    "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
-}  # fmt: skip
 _MOST_LABELS = 200
 _PARTS = re.compile(r"[\s\[\]\"';,|]+")
 """Between ids that one cell lists."""
@@ -159,9 +150,9 @@ def _numbers(frame: pl.DataFrame, skip: str | None, target: Target) -> str | Non
         if name in OURS or name == skip or len(set(found)) < 2 or not are_numbers(found):
             continue
         # A few broken cells are told of row by row; a column of words is none of numbers.
-        if len(found) < 0.9 * len(cells) or _named(name, "group") or _named(name, "time"):
+        if len(found) < 0.9 * len(cells) or is_named(name, "group") or is_named(name, "time"):
             continue
-        rank = -_rank(name, "label"), len(set(found))
+        rank = -rank_of(name, "label"), len(set(found))
         best = (rank, name) if best is None or rank > best[0] else best
     return None if best is None else best[1]
 
@@ -209,6 +200,8 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     """
     columns = [_column(frame[name]) for name in frame.columns if name not in OURS]
     reasons: list[str] = []
+    if isinstance(target, Written):
+        return _with_replies(columns, reasons)
     if isinstance(target, Located):
         label = _located(frame, target)
         reasons += [f"label = {label}: its cells hold labelled parts."] if label else []
@@ -225,7 +218,9 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
         else:
             label = _best(rest, "label", reasons)
     rest = [c for c in rest if c.name != label]
-    time = next((c.name for c in rest if _named(c.name, "time") and _is_time(frame[c.name])), None)
+    time = next(
+        (c.name for c in rest if is_named(c.name, "time") and _is_time(frame[c.name])), None
+    )
     time = time or next((c.name for c in rest if frame.schema[c.name].is_temporal()), None)
     if time:
         reasons.append(f"time = {time}: its values read as dates.")
@@ -258,6 +253,23 @@ def mean_length(column: pl.Series) -> float:
     return _column(column).mean_length
 
 
+def _with_replies(columns: Sequence[ColumnProfile], reasons: list[str]) -> Guess:
+    """The guess where a row holds a text and a reply: by their names, else in their order."""
+    named = [c for c in columns if is_named(c.name, "reply")]
+    texts = [c for c in columns if c.modality == "text" and c not in named]
+    if not named and len(texts) > 1:
+        named = [texts.pop()]
+    if not named:
+        return Guess(_best(columns, "text", reasons), None, None, None, tuple(reasons))
+    reply = min(named, key=lambda c: rank_of(c.name, "reply"))
+    rest = [c for c in columns if c.name != reply.name]
+    text = _best(rest, "text", reasons)
+    if text is None and rest:  # short texts, under a name that says nothing
+        text = max(rest, key=lambda c: c.mean_length).name
+    reasons.append(f"label = {reply.name}: it holds the replies.")
+    return Guess(text, reply.name, None, None, tuple(reasons))
+
+
 def further_texts(frame: pl.DataFrame, taken: Sequence[str], count: int) -> list[str]:
     """Columns that look like further texts of a row, in the order of the file; at most `count`.
 
@@ -270,7 +282,7 @@ def further_texts(frame: pl.DataFrame, taken: Sequence[str], count: int) -> list
     columns = [_column(column) for column in left]
     # Short texts look like categories or ids; a text is told from those by its spaces or its name.
     texts = [c for c in columns if c.modality == "text"]
-    named = [c for c in columns if _named(c.name, "text") and c not in texts]
+    named = [c for c in columns if is_named(c.name, "text") and c not in texts]
     found = [c.name for c in (*texts, *named)]
     return sorted(found[:count], key=frame.columns.index)
 
@@ -281,10 +293,10 @@ def _best(columns: Sequence[ColumnProfile], part: str, reasons: list[str]) -> st
     if part == "text" and not fitting:
         # Short texts (intents) look like categories or ids.
         fitting = [c for c in columns if c.modality in ("category", "id") and c.mean_length > 3]
-        fitting = [c for c in fitting if _named(c.name, "text")] or fitting[:0]
+        fitting = [c for c in fitting if is_named(c.name, "text")] or fitting[:0]
     if not fitting:
         return None
-    named = [c for c in fitting if _named(c.name, part)]
+    named = [c for c in fitting if is_named(c.name, part)]
     pool = named or fitting
     # Of several texts the longest is read; of several labels the one with the fewest values.
     chosen = (
@@ -294,31 +306,13 @@ def _best(columns: Sequence[ColumnProfile], part: str, reasons: list[str]) -> st
     )
     if part == "label" and named:
         # The words of a list stand in the order of how surely they name a label.
-        chosen = min(named, key=lambda c: _rank(c.name, part))
+        chosen = min(named, key=lambda c: rank_of(c.name, part))
     how = "its name says so" if named else "its values look like it"
     shown = (
         f"{chosen.distinct:,} values" if part == "label" else f"{chosen.mean_length:.0f} characters"
     )
     reasons.append(f"{part} = {chosen.name}: {how} ({shown}).")
     return chosen.name
-
-
-def _rank(name: str, part: str) -> int:
-    words = _words(name)
-    known = _NAMES[part]
-    return next((i for i, word in enumerate(known) if word in words or word == name), len(known))
-
-
-def _named(name: str, part: str) -> bool:
-    return _rank(name, part) < len(_NAMES[part])
-
-
-def _words(name: str) -> set[str]:
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
-    return set(re.split(r"[\W_\d]+", spaced.casefold())) | {
-        w for w in _NAMES["text"] + _NAMES["label"] + _NAMES["group"] + _NAMES["time"]
-        if not w.isascii() and w in name
-    }  # fmt: skip
 
 
 def _column(column: pl.Series) -> ColumnProfile:
@@ -341,7 +335,7 @@ def _modality(column: pl.Series, values: list[str], distinct: int, mean: float) 
         return "category"
     repeats = len(values) / distinct
     few = distinct <= min(_MOST_LABELS, max(2, len(values) // 2)) and repeats >= 2
-    named_group = _named(column.name, "group") or column.name.casefold().endswith("id")
+    named_group = is_named(column.name, "group") or column.name.casefold().endswith("id")
     spaced = sum(" " in v.strip() or not v.isascii() for v in values[:1000]) / min(
         len(values), 1000
     )

@@ -80,6 +80,8 @@ class Subject:
         using: Processor time and memory of fresh serving processes; as lazy as `timing`.
         prices: What they cost.
         target: The form of the answers.
+        streaming: Of replies, (processes, requests, 2): milliseconds to the first words, and tokens
+            a second behind them; as lazy as `timing`.
     """
 
     examples: Examples
@@ -93,6 +95,7 @@ class Subject:
     using: Callable[[], Use] | None = None
     prices: PriceBook | None = None
     target: TargetKind = "label"
+    streaming: Callable[[], NDArray[np.float64]] | None = None
 
 
 class Check(Protocol):

@@ -29,6 +29,8 @@ from sartor.tasks._target.spans import Spans
 _LINE_BYTES = 1_000_000
 _FILE_BYTES = 2_000_000_000
 _SHOWN = 5
+_KEYS: dict[TargetKind, str] = {"text": "label"}
+"""Where it is not the key of an answer."""
 _LABELS = '["refund", "late"]'
 _EXAMPLES = {
     "label": '"refund"',
@@ -88,20 +90,22 @@ def read_predictions(
     Args:
         path: JSON Lines, UTF-8.
         examples: The rows that were answered.
-        outputs: The labels that there are; any other is refused with the near miss.
+        outputs: The labels that there are; any other is refused with the near miss. Of answers that
+            are written there is no list.
         target: The form of the answers; every line has its key.
 
     Raises:
         DataError: If a line is no such object, or the lines and the examples do not match.
     """
-    lines, key = list(_lines(path)), answer_key(target)
+    lines, key = list(_lines(path)), _KEYS.get(target, answer_key(target))
     for number, line in lines:
         if key not in line.model_fields_set:
             raise DataError(
                 f"{path}, line {number:,}: {key}: Field required.",
                 fix=f'write e.g. {{"id": "7", "{key}": {_EXAMPLES[key]}}}.',
             )
-        _known(path, number, line, outputs)
+        if target != "text":  # of replies there is no list
+            _known(path, number, line, outputs)
     with_id = [line for _, line in lines if line.id is not None]
     if with_id and len(with_id) < len(lines):
         raise DataError(

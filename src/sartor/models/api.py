@@ -8,7 +8,7 @@ from sartor.core.events import Emit
 from sartor.core.registry import Registry
 
 Kind = Literal["encoder", "llm"]
-"""What a model is for: to be tuned, or to be asked (see `prefer.llm`) as it is."""
+"""What a model is for: to read texts, or to write, be it labels (`prefer.llm`) or replies."""
 
 
 class Starter(Protocol):

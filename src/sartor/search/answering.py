@@ -1,8 +1,9 @@
 """How a bundle is made to answer and timed while it is judged: what it may ask, what is known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from sartor.bundle import Bundle, open_bundle
 from sartor.core.events import Emit, silent
 from sartor.core.texts import Text
+from sartor.core.types import Examples
 from sartor.core.workspace import Workspace
 from sartor.llm.asker import Asks
 from sartor.llm.memory import Memory
 from sartor.need.model import Need
 from sartor.serve import runtime, timing
+from sartor.serve.opening import slow
+from sartor.tasks import Task, Written
 
 _TIMED_REQUESTS = 100
 
@@ -61,6 +65,27 @@ class Answering:
             most: Requests a process; few where every answer is asked of others.
         """
         load = timing.Load(requests=min(_TIMED_REQUESTS, most), allow_llm=self.allowed)
-        if runtime.asks_llm(bundle):
+        if slow(bundle):
             load = load.sparing()
         return timing.measure(bundle.folder, texts, load)
+
+    def stream(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
+        """(processes, requests, 2) of a bundle that writes; see `timing.measure_streams`."""
+        return timing.measure_streams(bundle.folder, texts, timing.Load().sparing())
+
+
+def right_ones(examples: Examples, task: Task) -> list[str]:
+    """The right answers, as texts."""
+    return [task.target.text(each) for each in examples.target]
+
+
+def answers_to(
+    served: runtime.Runtime, examples: Examples, task: Task
+) -> Sequence[Mapping[str, Any]]:
+    """A bundle's answers to labelled rows, in order.
+
+    Where they are written, it is told the right ones too: to say how likely it finds them.
+    """
+    if not isinstance(task.target, Written):
+        return served.predict(list(examples.rows()))
+    return served.decoded(served.scored(examples.texts, right_ones(examples, task)))

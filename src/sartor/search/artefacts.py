@@ -24,15 +24,18 @@ from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
-from sartor.search.assess import Held, of_the_artefact, target_kind, timed
+from sartor.search.answering import answers_to, right_ones
+from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
-from sartor.search.chains import ALWAYS, Chain, compress, title
+from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
+from sartor.search.changed import compared
 from sartor.search.ladder import ENOUGH
-from sartor.search.product import Product
+from sartor.search.product import FLOAT, Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
-from sartor.shrink.parity import Parity, of_numbers, parity
+from sartor.shrink.parity import Parity
+from sartor.tasks import Written
 
 PROMPT = "prompt"
 TOLERANCE = 0.02
@@ -88,6 +91,7 @@ class Maker:
         conditions: What the timing holds for.
         learnt: The rows that decided anything: training and validation.
         earlier: The bundle that is shipped again; None where something was fitted.
+        streaming: The same of replies: how they begin and go on; None where none are written.
         load: A bundle's folder to what answers for it.
         retrain: See `shrink.api.Retrain`; None where nothing can be trained.
         in_time: Whether there is time left to train for a form; a fact of the run, by its name.
@@ -104,6 +108,7 @@ class Maker:
     conditions: str
     learnt: Learnt | None = None
     earlier: Bundle | None = None
+    streaming: Callable[[Bundle, Sequence[Text]], NDArray[np.float64]] | None = None
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
         folder, unreleased="allow", verify_key=""
     )
@@ -131,9 +136,10 @@ class Maker:
         emit(StageStarted("shrink", 1, "artefacts"))
         if product.file == GRAPH:
             made = self._compressed(product, before, stage, emit)
-        else:  # of a prompt there is nothing to compress
-            content = product.content(stage(PROMPT, product.write))
-            made = [self._measure(PROMPT, content, before)]
+        else:  # of a prompt, or of replies, there is nothing to compress
+            name = PROMPT if product.form == FLOAT else product.form
+            content = product.content(stage(name, product.write))
+            made = [self._measure(name, content, before)]
         made, best = self._cheapest(made)
         kept = replace(best, bundle=publish(best.bundle, self.bundles, self.need_text))
         sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
@@ -173,9 +179,10 @@ class Maker:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
 
         def make(chain: Chain) -> Artefact:
-            name = title(chain, product.form)
+            name, found = title(chain, product.form), form(chain)
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
-            return maker._measure(name, _content(form(chain)), held_against, fit_of(chain))
+            content = {**_content(found), **product.beside}
+            return maker._measure(name, content, held_against, fit_of(chain))
 
         first = make(())
         if exported is not None:
@@ -183,6 +190,9 @@ class Maker:
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
         # What was judged once has been through them, and ships as it was where that will do.
         always = ALWAYS if self.earlier is None else ()
+        if self._written:
+            # What compressors do to logits of a text says nothing of replies: only this was tried.
+            return compress(first, make, self._timed, asked, REPLIES, REPLIES)
         return compress(first, make, self._timed, asked, always)
 
     def _in_windows(
@@ -215,20 +225,28 @@ class Maker:
 
     def subject(self, bundle: Bundle, examples: Examples) -> Subject:
         """What the bundle answers on examples, through the serving runtime."""
-        served = self.load(bundle.folder)
-        return self._subject(bundle, examples, served.predict(list(examples.rows())))
+        answers = answers_to(self.load(bundle.folder), examples, self.held.task)
+        return self._subject(bundle, examples, answers)
+
+    @property
+    def _written(self) -> bool:
+        """Whether answers are written, not chosen."""
+        return isinstance(self.held.task.target, Written)
 
     def _subject(
         self, bundle: Bundle, examples: Examples, answers: Sequence[Mapping[str, Any]]
     ) -> Subject:
-        texts = examples.texts
-        return self.held.measured(
+        texts, streaming = examples.texts, self.streaming
+        found = self.held.measured(
             examples,
             answers,
             str(bundle.folder),
             lambda: self.timing(bundle, texts),
             self.conditions,
         )
+        if streaming is None:
+            return found
+        return replace(found, streaming=lambda: streaming(bundle, texts))
 
     def _compressing(self, name: str, source: Form, emit: Emit) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
@@ -250,13 +268,16 @@ class Maker:
         """(texts, outputs) logits of a form, through the runtime."""
         return self._logits(_content(form), texts)
 
-    def _logits(self, content: Mapping[str, Path], texts: Sequence[Text]) -> Floats:
+    def _logits(
+        self, content: Mapping[str, Path], texts: Sequence[Text], right: Sequence[str] | None = None
+    ) -> Floats:
         # The decision rule is settled on the graph's own logits, so a draft bundle computes them.
         with TemporaryDirectory(dir=self.scratch) as place:
             manifest = self.manifest.model_copy(update={"decision": {}})
             every = self.beside(content)
             draft = write_bundle(Path(place) / "draft", manifest, every, self.need_text)
-            return self.load(draft.folder).logits(texts)
+            served = self.load(draft.folder)
+            return served.logits(texts) if right is None else served.scored(texts, right)
 
     def _measure(
         self,
@@ -266,7 +287,8 @@ class Maker:
         fit: Path | None = None,
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.texts)
-        logits = self._logits(content, texts)
+        truth = right_ones(held.validation, held.task)
+        logits = self._logits(content, texts, truth if self._written else None)
         decision = held.settle(logits)
         manifest = self.manifest.model_copy(
             update={
@@ -279,7 +301,7 @@ class Maker:
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision, texts)
         subject = self._subject(bundle, held.validation, answers)
-        found = _compared(held, before, answers)
+        found = compared(held, before, answers, TOLERANCE)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
         chance = chance_of_met(
@@ -335,17 +357,6 @@ class Maker:
             held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
         )
         return replace(artefact, verdicts=verdicts, chance=chance.overall)
-
-
-def _compared(
-    held: Held, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
-) -> Parity:
-    """Answers to the validation rows before and after a change."""
-    task, target = held.task, held.validation.target
-    if target_kind(task) == "number":
-        return of_numbers(before, after, target, TOLERANCE)
-    truth = [task.target.text(each) for each in target]
-    return parity(before, after, truth, TOLERANCE, lambda a: task.brief(a).best)
 
 
 def _content(form: Form) -> dict[str, Path]:

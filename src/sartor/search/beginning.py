@@ -27,7 +27,7 @@ from sartor.data.table import Columns, Table, texts_of
 from sartor.data.words import join_words
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
-from sartor.tasks import TASKS, Listed, Task
+from sartor.tasks import TASKS, Listed, Task, Written
 from sartor.tasks._target.number import number_of
 
 TASK = "text_classification"
@@ -37,6 +37,13 @@ _TRUTH = 0.85
 _TEST_SHARE = 0.2
 _NO_SHARES = frozenset({"spearman", "quadratic_weighted_kappa"})
 """Metrics that rows do not prove as they prove a share."""
+_ANSWERING = ("  - latency_p95_ms <= 50", "  - size_mb <= 150")
+_REPLYING = (
+    "  - latency_p95_ms <= 5000              # of a whole reply; streaming shows it as it comes",
+    "  - size_mb <= 200",
+    "prefer:",
+    "  backbones: [smollm2]                   # a chat model: starter, hub id or folder",
+)
 
 
 def begin(
@@ -95,10 +102,11 @@ def begin(
     test = round(len(table) * _TEST_SHARE)
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
-    rarest = min(counts, key=lambda name: counts[name])
-    criteria = asked.starters(threshold, _quoted(rarest))
+    rarest = min(counts, key=lambda name: counts[name], default="")
+    criteria = asked.starters(threshold, _quoted(rarest) if rarest else "")
     first = criteria[0].removeprefix("- ")
     count = 2 + sum(line.startswith("-") for line in criteria)
+    writes = isinstance(asked.target, Written)
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
@@ -118,8 +126,7 @@ def begin(
         ),
         "accept:",
         *(f"  {line}" for line in criteria),
-        "  - latency_p95_ms <= 50",
-        "  - size_mb <= 150",
+        *(_REPLYING if writes else _ANSWERING),
         "budget: {minutes: 10}",
         "",
     ]
@@ -133,7 +140,8 @@ def begin(
         f"{data}: {len(table):,} rows, {len(table.columns)} columns. {', '.join(named)},"
         f" label = {found.label} ({_values(counts, kind)}){group}.",
         *found.reasons,
-        f"Wrote {to}: task {task}, {count} criteria to start from. {_provable(first, test, proof)}",
+        f"Wrote {to}: task {task}, {count} criteria to start from."
+        + ("" if writes else f" {_provable(first, test, proof)}"),
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
 
@@ -213,6 +221,8 @@ def _provable(first: str, test: int, proof: float) -> str:
 
 def _values(counts: Mapping[str, int], kind: TargetKind) -> str:
     """The answers in brief."""
+    if kind == "text":
+        return "replies"
     if kind == "number" and counts:
         parts = sorted(counts, key=lambda name: float(name.partition(" – ")[0]))
         low, high = parts[0].partition(" – ")[0], parts[-1].rpartition(" – ")[2]

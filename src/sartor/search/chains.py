@@ -25,6 +25,8 @@ Chain = tuple[str, ...]
 """Names of compressors, in the order in which they are applied; none is the model as exported."""
 ALWAYS: tuple[Chain, ...] = (("optimise_graph", "int8_rows"), ("int8_rows",))
 """The first of these that finds something to work on is made, whatever is lacking."""
+REPLIES: tuple[Chain, ...] = (("int8_rows",),)
+"""All that is made of a model that writes."""
 
 
 class Measured(Protocol):
@@ -59,6 +61,7 @@ def compress(
     clock: Callable[[_Form], _Form],
     asked: Sequence[Criterion],
     always: Sequence[Chain] = ALWAYS,
+    only: Sequence[Chain] | None = None,
 ) -> list[_Form]:
     """All forms that were made, the first of them as it is.
 
@@ -69,13 +72,15 @@ def compress(
         clock: Adds the verdicts on speed, which take seconds; once a form.
         asked: Criteria on size and speed.
         always: See `ALWAYS`.
+        only: Chains whose compressors alone are tried; None for all there are.
     """
     forms = _Forms(first, make, clock, asked)
     for chain in always:
         if forms.attempt(chain, chain[-1]):
             break
     best = forms.best()
-    waiting = _by_cost(set(COMPRESSORS.names()) - {chain[-1] for chain in always})
+    names = set(COMPRESSORS.names()) if only is None else {name for each in only for name in each}
+    waiting = _by_cost(names - {chain[-1] for chain in always})
     idle = set[str]()
     while waiting and (lacking := forms.lacking(best)):
         name = waiting.pop(0)

@@ -34,7 +34,7 @@ from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
 from sartor.search.rungs import by_piece
-from sartor.tasks import TASKS
+from sartor.tasks import TASKS, Written
 
 MOST_ROWS = SIZES[-1]
 _TWIN_SEED = 0
@@ -152,9 +152,11 @@ def rank_need(
         DataError: If the rows cannot be used, or are too few.
         UnknownName: If a name is no backbone's.
         ModelError: If a backbone is missing or must not be loaded.
+        SettingError: If the task's answers are written.
     """
     need = load_need(file, roles_of)
-    if finds_documents(need.task):
+    documents = finds_documents(need.task)
+    if documents or isinstance(TASKS.get(need.task)().target, Written):
         raise SettingError(
             f"{file}: backbones are ranked by the labels of rows, and {need.task} has none.",
             fix="name several under prefer.backbones: the ladder tries each of them.",

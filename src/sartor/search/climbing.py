@@ -117,7 +117,7 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         workers=crew.workers,
     ).climb(ready.setting.rungs)
     if climb.best is not None:
-        _say_climbed(desk, climb)
+        say_climbed(desk, climb)
     searched = Searcher(
         fit=fit,
         assess=held.assess,
@@ -130,7 +130,7 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         ruled_out=ready.ruled_out,
     ).search(climb, [rung for rung in ready.setting.rungs if rung.name != EARLIER])
     if searched.climb.best is not climb.best:
-        _say_climbed(desk, searched.climb)
+        say_climbed(desk, searched.climb)
     return searched
 
 
@@ -197,7 +197,8 @@ def _best(study: Study, count: int) -> list[dict[str, Any]]:
     return [dict(p.settings) for p in sorted(done, key=lambda p: p.value or 0.0)[:count]]
 
 
-def _say_climbed(desk: Desk, climb: Climb) -> None:
+def say_climbed(desk: Desk, climb: Climb) -> None:
+    """How the climb ended."""
     best = climb.best
     assert best is not None
     assert best.assessment is not None

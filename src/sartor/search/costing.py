@@ -13,6 +13,7 @@ from sartor.judge.resolve import check_of
 from sartor.need.costs import PriceBook
 from sartor.need.model import Need
 from sartor.serve import runtime, using
+from sartor.serve.opening import slow
 from sartor.serve.timing import Load
 
 _REQUESTS = 100
@@ -58,6 +59,7 @@ class Costing:
                 fix="look at its provider's prices.",
             )
         load = Load(min(_REQUESTS, max(2 * len(texts), 20)), threads)
+        load = load.sparing() if slow(bundle) else load
         found = self.fact(_name(bundle), lambda: _as_json(using.measure(folder, texts, load)))
         return Use(
             tuple(found["cpu_seconds"]),

@@ -98,6 +98,11 @@ def _fit(bundle: Bundle, place: Workspace) -> Path:
             f"{bundle.folder} holds a prompt: a language model behind a URL answers (prompted).",
             fix="there are no weights to export; take the prompt from its prompt.json.",
         )
+    if runtime.writes(bundle):
+        raise ModelError(
+            f"{bundle.folder} replies in words, and only classifiers are exported.",
+            fix="serve it: /v1/chat/completions answers as OpenAI's clients ask.",
+        )
     if "members" in told and "fit" not in told:
         raise ModelError(
             f"{bundle.folder} is made of several models, which no one class of transformers holds.",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
-from sartor.search.answering import Answering
+from sartor.search.answering import Answering, answers_to
 from sartor.search.assess import target_kind
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
@@ -118,7 +119,7 @@ def judge_bundle(
     texts = list(examples.texts)
     subject = Subject(
         examples=examples,
-        answers=served.predict(list(examples.rows())),
+        answers=answers_to(served, examples, task),
         outputs=outputs,
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
@@ -127,7 +128,8 @@ def judge_bundle(
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(folder), texts),
         prices=book,
-        target=target_kind(TASKS.get(need.task)()),
+        target=target_kind(task),
+        streaming=cache(lambda: answering.stream(bundle, texts)),
     )
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:

@@ -1,7 +1,13 @@
 """What a run fits with, and what it may spend."""
 
+from sartor.core.types import Candidate
+from sartor.search.climbing import Clock
 from sartor.search.estimates import finishing
-from sartor.search.ladder import Limits
+from sartor.search.fitting import Bench, fit_group
+from sartor.search.ladder import Limits, Scored
+from sartor.search.mixed import Terms
+from sartor.search.product import Workshop, reading
+from sartor.search.rungs import costs, reads_pairs
 from sartor.search.setup import MAX_LENGTH, Desk, Ready
 from sartor.tune.ending import Facts
 from sartor.tune.fit import TuneOptions, Tuner
@@ -38,4 +44,30 @@ def tuner_of(desk: Desk, ready: Ready, deadline: float, facts: Facts) -> Tuner:
             descriptions=desk.need.data.label_descriptions,
             code=ready.code,
         ),
+    )
+
+
+def terms_of(desk: Desk, ready: Ready, clock: Clock, workshop: Workshop) -> Terms:
+    """What joining candidates may use and spend.
+
+    Args:
+        desk: What the run works with.
+        ready: Backbones, and rows by role.
+        clock: What is left.
+        workshop: Makes soups, and fits again.
+    """
+    rows, task = ready.setting.rows, desk.need.task
+    bench = Bench(workshop.tuner, rows.train, rows.validation)
+
+    def refit(candidate: Candidate) -> Scored | Exception:
+        return fit_group(bench, [candidate], desk.emit)[0]
+
+    return Terms(
+        backbones=ready.backbones,
+        reading=reading(ready.backbones, MAX_LENGTH, reads_pairs(task)),
+        taste=workshop.tasted,
+        refit=None if clock.limits.seconds is None else refit,
+        cost=costs(task, ready.backbones),
+        affords=clock.affords,
+        emit=desk.emit,
     )

@@ -32,7 +32,7 @@ from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
 from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
 from sartor.search.mixed import reads
-from sartor.tasks import Task, agrees
+from sartor.tasks import Task, Written, agrees
 
 _WORST = 30
 _LISTED = 100
@@ -194,6 +194,8 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
     spent = sum(tried.seconds for tried in climb.tried)
     # An earlier bundle started from one that need not be here.
     used = setting.backbones.get(climb.best.candidate.backbone)
+    if isinstance(setting.held.task.target, Written):
+        return []
     if not climb.best.earlier and reads(climb.best) == "answers":
         return []
     steps: list[NextStep] = []

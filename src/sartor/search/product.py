@@ -41,6 +41,7 @@ class Product:
         file: What answers: a graph, or a prompt.
         form: What a graph is: `FLOAT`, or an earlier bundle's, which stays as it is.
         fit: Folder of the one fit that it is, whose graph was exported; None of anything else.
+        beside: Further content files, as they are.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Product:
     file: str = GRAPH
     form: str = FLOAT
     fit: Path | None = None
+    beside: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     def written(self, folder: Path) -> Form:
         """The form whose graph `write` left in `folder`."""

@@ -20,6 +20,7 @@ from sartor.serve.adapters.figures import Personal
 from sartor.serve.answering import About, Answering
 from sartor.serve.auth import Gate
 from sartor.serve.bodies import FeedbackBody, PredictBody, parse, said_text
+from sartor.serve.chat import Chat
 from sartor.serve.corrections import text_of
 from sartor.serve.exchange import Exchange
 from sartor.serve.figures import Figures
@@ -117,7 +118,8 @@ class Service:
         )
         versions.watch(self.metrics.batched)
         self._answering = Answering(settings, versions, self._recorder, self.metrics)
-        self.routes = Routes((*self._endpoints(), *self._protocol().endpoints()))
+        chat = Chat(self._answering)
+        self.routes = Routes((*self._endpoints(), *chat.endpoints(), *self._protocol().endpoints()))
 
     def _protocol(self) -> Protocol:
         return Protocol(self._answering, lambda: self._ready)

@@ -18,6 +18,7 @@ from sartor.serve.rows import read_row
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+_Right = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 
 
 _Value = Annotated[str, StringConstraints(max_length=100_000)] | float | bool | None
@@ -82,8 +83,8 @@ class FeedbackBody(BaseModel):
     """As it came with the answer."""
     row: Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(integral)] = 0
     """Which row of that request, from 0."""
-    label: _Label | None = None
-    """The right label; the same as the answer's to confirm it."""
+    label: _Right | None = None
+    """The right label, or reply; the same as the answer's to confirm it."""
     labels: Annotated[list[_Label], Field(max_length=1_000)] | None = None
     """All the right labels, where a text has several; [] for none."""
     value: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -193,6 +194,10 @@ class HealthReply(BaseModel):
 class Fault(BaseModel):
     what: str
     fix: str
+    message: str | None = None
+    """Both in one, where OpenAI's clients look for it; only there."""
+    type: str | None = None
+    """OpenAI's name of the kind of fault; only there."""
 
 
 class ErrorReply(BaseModel):

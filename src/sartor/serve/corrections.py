@@ -7,6 +7,7 @@ from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
 from sartor.core.types import ANSWER_KEYS, VALUE
 from sartor.serve.bodies import EntityBody, FeedbackBody
+from sartor.serve.kinds import corrected_under
 from sartor.serve.runtime import Runtime
 from sartor.tasks import Unreadable
 from sartor.tasks._target.spans import Spans
@@ -34,7 +35,7 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
             said to be new, or parts that the text has not.
     """
     given: dict[str, Any] = {key: getattr(body, key) for key in ANSWER_KEYS}
-    key = runtime.target
+    key = corrected_under(runtime.target)
     wanted = given.pop(key)
     other = next((name for name, value in given.items() if value is not None), None)
     if wanted is None or other is not None:
@@ -44,6 +45,8 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
             fix=f'send {{"request_id": "…", "{key}": {_FORMS[key]}}}.',
             status=422,
         )
+    if runtime.replies is not None:  # any text may be the right one
+        return str(wanted)
     if isinstance(wanted, float):
         return runtime.written(wanted)
     if key == "entities":

@@ -24,6 +24,16 @@ def agrees(runtime: Runtime, label: str | None, answer: Mapping[str, Any]) -> bo
     return answer["low"] <= float(label) <= answer["high"]
 
 
+def corrected_under(target: str) -> str:
+    """The key of a correction, by that of an answer: of a reply it is `label`, its text."""
+    return "label" if target == "text" else target
+
+
 def offered(target: str) -> list[str]:
     """Names of the Open Inference Protocol's outputs of a model, by the key of its answers."""
-    return ["label", {VALUE: "values", "entities": "confidence"}.get(target, "probabilities")]
+    return [
+        "label",
+        {VALUE: "values", "entities": "confidence", "text": "confidence"}.get(
+            target, "probabilities"
+        ),
+    ]

@@ -17,7 +17,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 import sartor
-from sartor.core.types import ANSWER_KEYS
+from sartor.core.types import ANSWER_KEYS, VALUE
 from sartor.serve import oip_bodies as oip
 from sartor.serve.bodies import (
     ErrorReply,
@@ -28,7 +28,8 @@ from sartor.serve.bodies import (
     PredictBody,
     PredictReply,
 )
-from sartor.serve.kinds import offered
+from sartor.serve.chat_bodies import ChatBody, ChatReply, ModelList
+from sartor.serve.kinds import corrected_under, offered
 from sartor.serve.oip import datatypes
 from sartor.serve.rows import field_schema
 
@@ -98,6 +99,12 @@ def _add_ours(api: FastAPI) -> None:
 
     @api.post("/v1/feedback", dependencies=key, status_code=201, responses=faults)
     def feedback(body: FeedbackBody) -> FeedbackReply: ...  # type: ignore[reportReturnType]
+
+    @api.post("/v1/chat/completions", dependencies=key, responses=_faults(*_ASK, 404, 422))
+    def chat(body: ChatBody) -> ChatReply: ...  # type: ignore[reportReturnType]
+
+    @api.get("/v1/models", dependencies=key, responses=_faults(*_READ))
+    def models() -> ModelList: ...  # type: ignore[reportReturnType]
 
     @api.get("/v1/model", dependencies=key, responses=_faults(*_READ))
     def model() -> ModelReply: ...  # type: ignore[reportReturnType]
@@ -186,25 +193,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
         del said["text"]
         said["inputs"] = {**rows["items"], "description": said["inputs"].get("description", "")}
     # A label that the model does not know is taken where it is said to be new.
-    few = len(facts.labels) <= _MOST_LISTED
-    one: dict[str, Any] = {"enum": list(facts.labels)} if few else {"type": "string"}
-    key = facts.target
-    _narrow_feedback(schemas["FeedbackBody"], key)
-    several: dict[str, Any] = {"type": "array", "items": one}
-    part = {"type": "object", "properties": {"label": one}}
-    known = {
-        "label": one,
-        "labels": several,
-        "entities": {"type": "array", "items": part},
-        "documents": several,
-    }
-    if key in known:
-        schemas["FeedbackBody"]["anyOf"] = [
-            {"properties": {key: known[key]}},
-            {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
-        ]
-    else:  # a number has no name that could be new
-        del said["new_label"]
+    _narrow_answers(schemas["FeedbackBody"], facts)
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
     tensors["minItems"] = tensors["maxItems"] = len(keys)
@@ -232,6 +221,29 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
                 parameter["schema"]["enum"] = [values[parameter["name"]]]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _narrow_answers(schema: dict[str, Any], facts: Facts) -> None:
+    """Say what may be sent as right."""
+    key = corrected_under(facts.target)
+    _narrow_feedback(schema, key)
+    few = len(facts.labels) <= _MOST_LISTED
+    one: dict[str, Any] = {"enum": list(facts.labels)} if few else {"type": "string"}
+    several: dict[str, Any] = {"type": "array", "items": one}
+    part = {"type": "object", "properties": {"label": one}}
+    known = {
+        "label": one,
+        "labels": several,
+        "entities": {"type": "array", "items": part},
+        "documents": several,
+    }
+    if facts.target in known:
+        schema["anyOf"] = [
+            {"properties": {key: known[key]}},
+            {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
+        ]
+    elif facts.target == VALUE:  # a number has no name that could be new
+        del schema["properties"]["new_label"]
 
 
 def _of_texts(form: dict[str, Any]) -> bool:

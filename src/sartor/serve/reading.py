@@ -80,11 +80,11 @@ class Reader:
             BundleError: If the bundle has no tokenizer, or it is damaged.
         """
         read = bundle.manifest.preprocess
-        tokenizer = _opened(bundle)
+        tokenizer = opened(bundle)
         tokenizer.no_padding()
         whole = None
         if read.windows is not None:
-            whole = _opened(bundle)
+            whole = opened(bundle)
             whole.no_padding()
             whole.no_truncation()
         tokenizer.enable_truncation(read.max_length)  # pyright: ignore[reportUnknownMemberType]
@@ -144,7 +144,12 @@ def window_starts(tokens: int, room: int, windows: Windows) -> list[int]:
     return [round(index * beyond / (count - 1)) for index in range(count)]
 
 
-def _opened(bundle: Bundle) -> Tokenizer:
+def opened(bundle: Bundle) -> Tokenizer:
+    """The tokenizer of a bundle.
+
+    Raises:
+        BundleError: If it has none, or it is damaged.
+    """
     path = bundle.path(TOKENIZER)
     try:
         return Tokenizer.from_file(str(path))

@@ -1,7 +1,8 @@
 """JSON replies, and the forms that failures take.
 
 Ours is {"error": {"what", "fix"}}. Under /v2 it is the Open Inference Protocol's {"error": "…"},
-and there a body of the wrong form is answered with 400, as that protocol does.
+and there a body of the wrong form is answered with 400, as that protocol does. OpenAI's clients
+look for a "message" and a "type" beside ours.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from sartor.core.errors import RequestError
 
 JSON = "application/json"
+_OPENAI = ("/v1/chat/completions", "/v1/models")
 
 
 def reply(content: Any, status: int = 200) -> Response:
@@ -31,9 +33,18 @@ def refusal(error: RequestError, path: str, retry_after_s: int = 1) -> Response:
         status = 400 if error.status == 422 else error.status
         response = reply({"error": f"{error.what} Fix: {error.fix}"}, status)
     else:
-        response = reply({"error": {"what": error.what, "fix": error.fix}}, error.status)
+        told = {"what": error.what, "fix": error.fix}
+        if path in _OPENAI:
+            told |= {"message": f"{error.what} {error.fix}", "type": _kind(error.status)}
+        response = reply({"error": told}, error.status)
     if error.status in (429, 503):
         response.headers["retry-after"] = str(retry_after_s)
     if error.status == 401:
         response.headers["www-authenticate"] = "Bearer"
     return response
+
+
+def _kind(status: int) -> str:
+    """OpenAI's name of a failure."""
+    named = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    return named.get(status, "server_error" if status >= 500 else "invalid_request_error")

@@ -8,6 +8,7 @@ from sartor.core.columns import Unfit, cell, kinds_in
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
 from sartor.core.texts import Cells, Text
+from sartor.llm.conversation import NoConversation, conversation_of
 
 
 def read_row(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
@@ -97,6 +98,18 @@ def _cell(value: Any, kind: Any, place: tuple[int, str]) -> Any:
             what = f"Row {index}, key {key!r} holds half of a surrogate pair."
             raise wrong(what, "decode it as UTF-8 before sending it.") from None
     return found
+
+
+def check_conversation(text: Text, index: int) -> None:
+    """Refuse what cannot be replied to before it is computed beside the rows of others.
+
+    Raises:
+        RequestError: Names the row and its message.
+    """
+    try:
+        conversation_of(str(text))
+    except NoConversation as error:
+        raise wrong(f"Row {index}: {error.what}.", f"{error.fix}.") from None
 
 
 def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:

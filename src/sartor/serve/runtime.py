@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import LlmError, RequestError, SettingError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, written
 from sartor.core.types import answer_key
-from sartor.llm import prompt
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.in_pieces import portions
-from sartor.serve.rows import example_row, read_row
+from sartor.serve.opening import Model, asks_llm, open_model, writes
+from sartor.serve.rows import check_conversation, example_row, read_row
 from sartor.serve.settings import ServeSettings
 from sartor.serve.unreleased import How, tell_unreleased
 from sartor.serve.unreleased import UnreleasedWarning as UnreleasedWarning
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
     from sartor.serve.sharing import Sharing
+    from sartor.serve.writer import Replies
 
 
 def load(
@@ -101,24 +102,17 @@ def start(
             adapters are another bundle's.
         SettingError: If the cache or the adapters have no room, or a server's key is missing.
     """
-    from sartor.serve.indexed import decision_of, open_model
+    from sartor.serve.indexed import decision_of
 
     count = threads or cores()
     cache = None if cache_mb is None else Cache(cache_mb, bundle.manifest.id)
     adapted: AdaptedGraph | None = None
     if adapters is not None:
         model: Model = (adapted := _adapted(bundle, adapters, count, cache))
-    elif asks_llm(bundle):
-        model = _asker(bundle, allow_llm)
     else:
-        model = open_model(bundle, count, cache)
+        model = open_model(bundle, count, cache, allow_llm)
     task = TASKS.get(bundle.manifest.task)()
     return Runtime(bundle, count, model, task, decision_of(bundle), cache, adapted)
-
-
-def asks_llm(bundle: Bundle) -> bool:
-    """Whether it answers by asking a language model behind a URL."""
-    return prompt.FILE in bundle.manifest.files
 
 
 def _adapted(
@@ -129,17 +123,6 @@ def _adapted(
 
     given = adapters if isinstance(adapters, Adapters) else Adapters(adapters)
     return open_adapted(bundle, given, threads, cache)
-
-
-def _asker(bundle: Bundle, allowed: Collection[str]) -> "Asker":
-    from sartor.llm.access import check_access
-    from sartor.llm.asker import Asker
-    from sartor.llm.chat import Chat
-
-    found = prompt.read_prompt(bundle.path(prompt.FILE))
-    check_access(found, bundle.folder, allowed)
-    outputs = tuple(bundle.manifest.outputs)
-    return Asker(found, outputs, Chat(found.url, found.model, found.key))
 
 
 def open_runtime(settings: ServeSettings) -> "Runtime":
@@ -171,14 +154,6 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
 
 Row = str | Sequence[str] | Mapping[str, Any]
 """A text, several texts in the order of the inputs, or a mapping from input to text."""
-
-
-class Model(Protocol):
-    """What a bundle holds: a graph, or a prompt."""
-
-    def logits(self, texts: Sequence[Any]) -> Floats:
-        """(texts, outputs), in the order of the texts; each a `Text`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -234,6 +209,16 @@ class Runtime:
     def schema(self) -> dict[str, Any]:
         """JSON Schema of an answer."""
         return self._task.schema(self.outputs)
+
+    @property
+    def replies(self) -> "Replies | None":
+        """The model where it writes, to be asked piece by piece; else None."""
+        return cast("Replies", self.model) if writes(self.bundle) else None
+
+    def scored(self, texts: Sequence[Text], right: Sequence[str]) -> Floats:
+        """As `logits`, of a bundle that writes: with how likely it finds the right replies."""
+        assert self.replies is not None, "asked of bundles that write"
+        return self.replies.scored(texts, right)
 
     @property
     def released(self) -> bool:
@@ -340,7 +325,12 @@ class Runtime:
                 f"predict takes a list of rows, not one {type(rows).__name__}.",
                 fix="write predict([row]).",
             )
-        return [read_row(row, at, self.bundle.manifest.inputs) for at, row in enumerate(rows)]
+        inputs = self.bundle.manifest.inputs
+        found = [read_row(row, at, inputs) for at, row in enumerate(rows)]
+        if self.replies is not None:
+            for index, text in enumerate(found):
+                check_conversation(text, index)
+        return found
 
     def answer(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
         """Answers to texts that were checked.
@@ -365,9 +355,13 @@ class Runtime:
             logits = self.logits(texts, whose)
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
-        answers = self._task.decode(logits, self.outputs, self._decision, texts)
+        answers = self.decoded(logits, texts)
         code = self.bundle.manifest.preprocess.columns
         return answers if code is None else code.noted(answers, texts)
+
+    def decoded(self, logits: Floats, texts: Sequence[Text] = ()) -> list[dict[str, Any]]:
+        """Model outputs to answers, by the bundle's decision rule."""
+        return self._task.decode(logits, self.outputs, self._decision, texts)
 
     def logits(self, texts: Sequence[Text], whose: "Whose" = ()) -> Floats:
         """(texts, outputs) model outputs before any decision rule, in the order of the texts."""

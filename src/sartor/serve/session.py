@@ -28,6 +28,32 @@ _PIECES = 3
 """Axes of what answers about pieces."""
 
 
+def inference(path: Path, threads: int) -> ort.InferenceSession:
+    """ONNX Runtime's session of a graph.
+
+    Args:
+        path: The graph.
+        threads: Of one pass.
+
+    Raises:
+        BundleError: If ONNX Runtime cannot run the file.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin for their next piece of work take the core from whoever has some: the
+    # event loop, another worker, another process. Decision 23 has the figures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except _CANNOT_RUN as error:
+        raise BundleError(
+            f"{path} cannot be run by ONNX Runtime {ort.__version__}: {error}.",
+            fix="upgrade onnxruntime, or build the bundle again with `sartor run`.",
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Token ids in, logits out; safe to share between threads."""
@@ -64,20 +90,7 @@ class Session:
         Raises:
             BundleError: If ONNX Runtime cannot run the file, or it wants other inputs.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that spin for their next piece of work take the core from whoever has some: the
-        # event loop, another worker, another process. Decision 23 has the figures.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except _CANNOT_RUN as error:
-            raise BundleError(
-                f"{path} cannot be run by ONNX Runtime {ort.__version__}: {error}.",
-                fix="upgrade onnxruntime, or build the bundle again with `sartor run`.",
-            ) from error
+        session = inference(path, threads)
         names = [found.name for found in session.get_inputs()]
         if odd := sorted(set(names) - {*_GIVEN, *also}):
             raise BundleError(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from sartor.bundle import open_bundle
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.texts import Text, cells_of, named
+
+if TYPE_CHECKING:
+    from sartor.serve.runtime import Runtime
 
 Row = str | tuple[str, ...] | dict[str, Any]
 """A text, several of them, or a row with columns as a request holds it."""
@@ -79,13 +82,31 @@ def measure(
         return np.array([_one_process(bundle, file, load) for _ in range(load.processes)])
 
 
-def _one_process(bundle: str | Path, texts: Path, load: Load) -> list[float]:
+def measure_streams(bundle: str | Path, texts: Sequence[Text], load: Load) -> NDArray[np.float64]:
+    """(processes, requests, 2): milliseconds until a reply begins, and tokens a second behind that.
+
+    The arguments and errors are those of `measure`; the bundle is one that writes.
+    """
+    open_bundle(bundle)
+    with tempfile.TemporaryDirectory(prefix="sartor-timing-") as folder:
+        file = Path(folder) / "texts.json"
+        file.write_text(json.dumps(list(texts)), "ascii")
+        return np.array(
+            [_one_process(bundle, file, load, "streams") for _ in range(load.processes)]
+        )
+
+
+def _one_process(
+    bundle: str | Path, texts: Path, load: Load, wanted: str = "milliseconds"
+) -> list[Any]:
     command = [sys.executable, "-m", "sartor.serve.timing", str(bundle), "--texts", str(texts)]
     command += ["--requests", str(load.requests), "--warm-up", str(load.warm_up)]
     for url in load.allow_llm:
         command += ["--allow-llm", url]
     if load.threads is not None:
         command += ["--threads", str(load.threads)]
+    if wanted == "streams":
+        command.append("--streams")
     ran = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
     if ran.returncode:
         said = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
@@ -93,21 +114,44 @@ def _one_process(bundle: str | Path, texts: Path, load: Load) -> list[float]:
             f"{bundle} could not be timed in a fresh process: {said[-1]}",
             fix=f"run it by hand to see more: {' '.join(command)}.",
         )
-    return json.loads(ran.stdout)["milliseconds"]
+    return json.loads(ran.stdout)[wanted]
 
 
-def _time_here(bundle: str, texts: Sequence[Row], load: Load) -> list[float]:
+def _opened(bundle: str, load: Load) -> "Runtime":
     # Imported here: the measuring parent needs no ONNX Runtime of its own.
     from sartor.serve.runtime import load as load_bundle
 
     # Whoever measures a bundle has opened it; most are being made, and not signed yet.
-    runtime = load_bundle(
+    return load_bundle(
         bundle,
         threads=load.threads,
         unreleased="allow",
         allow_llm=load.allow_llm,
         verify_key="",
     )
+
+
+def _stream_here(bundle: str, texts: Sequence[Text], load: Load) -> list[tuple[float, float]]:
+    from sartor.llm.conversation import conversation_of
+    from sartor.serve.sampling import GREEDY
+
+    replies = _opened(bundle, load).replies
+    assert replies is not None, "asked of bundles that write"
+    taken: list[tuple[float, float]] = []
+    for index in range(load.warm_up + load.requests):
+        messages = conversation_of(str(texts[index % len(texts)]))
+        start = first = time.perf_counter()
+        tokens = 0
+        for number, piece in enumerate(replies.reply(messages, GREEDY)):
+            first = time.perf_counter() if number == 0 else first
+            tokens = piece.tokens
+        behind = max(time.perf_counter() - first, 1e-6)
+        taken.append(((first - start) * 1e3, max(tokens - 1, 1) / behind))
+    return taken[load.warm_up :]
+
+
+def _time_here(bundle: str, texts: Sequence[Text], load: Load) -> list[float]:
+    runtime = _opened(bundle, load)
     for index in range(load.warm_up):
         runtime.predict([texts[index % len(texts)]])
     taken: list[float] = []
@@ -128,12 +172,16 @@ def _main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--warm-up", type=int, default=Load().warm_up)
     parser.add_argument("--allow-llm", action="append", default=[])
+    parser.add_argument("--streams", action="store_true", help="time how replies begin and go on")
     given = parser.parse_args()
     read: list[Any] = json.loads(Path(given.texts).read_text("utf-8"))
     texts: list[Row] = [tuple(row) if type(row) is list else row for row in read]
     load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
-    taken = _time_here(given.bundle, texts, load)
-    sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")
+    if given.streams:
+        found: dict[str, Any] = {"streams": _stream_here(given.bundle, texts, load)}
+    else:
+        found = {"milliseconds": _time_here(given.bundle, texts, load)}
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from operator import eq
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+
+from sartor.core.replies import rouge_l
 
 _Z = 1.645  # one-sided 95 %
 _CLOSE = 0.05
@@ -33,6 +36,7 @@ class Parity:
         n: Validation rows compared.
         tolerance: Largest `drop_high` that passes.
         numbers: Whether answers are numbers: changes are in deviations of the truth then.
+        measure: What `drop` is a loss of.
     """
 
     agreement: float
@@ -42,6 +46,7 @@ class Parity:
     n: int
     tolerance: float
     numbers: bool = False
+    measure: str = "accuracy"
 
     @property
     def holds(self) -> bool:
@@ -56,9 +61,9 @@ class Parity:
                 f"{self.tolerance * 100:+.1f})"
             )
         return (
-            f"{self.agreement:.1%} of {self.n} answers alike, accuracy {0 - self.drop * 100:+.1f} "
-            f"points (at worst {0 - self.drop_high * 100:+.1f}, tolerance "
-            f"{-self.tolerance * 100:+.1f})"
+            f"{self.agreement:.1%} of {self.n} answers alike, {self.measure}"
+            f" {0 - self.drop * 100:+.1f} points (at worst {0 - self.drop_high * 100:+.1f},"
+            f" tolerance {-self.tolerance * 100:+.1f})"
         )
 
 
@@ -147,4 +152,30 @@ def of_numbers(
         n=n,
         tolerance=tolerance,
         numbers=True,
+    )
+
+
+def overlap_parity(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    truth: Sequence[str],
+    tolerance: float,
+    said: Callable[[Mapping[str, Any]], str] = _best,
+) -> Parity:
+    """The same for replies, which are more or less right, by their ROUGE-L.
+
+    With d the loss of a row and n rows, the upper end is  mean d + z · s_d / sqrt(n).  The
+    arguments are those of `parity`.
+    """
+    pairs = [(said(old), said(new)) for old, new in zip(before, after, strict=True)]
+    was = [rouge_l(old, right) for (old, _), right in zip(pairs, truth, strict=True)]
+    now = [rouge_l(new, right) for (_, new), right in zip(pairs, truth, strict=True)]
+    lost = [one - other for one, other in zip(was, now, strict=True)]
+    n = len(lost)
+    if n > 1:  # as there: a loss within the doubt that the score itself carries passes
+        tolerance = max(tolerance, 1.96 * stdev(was) / sqrt(n))
+    margin = _Z * stdev(lost) / sqrt(n) if n > 1 else 0.0
+    alike = sum(old == new for old, new in pairs) / n
+    return Parity(
+        alike, fmean(lost), fmean(lost) + margin, max(map(abs, lost)), n, tolerance, "overlap"
     )

@@ -7,7 +7,7 @@ form: it is asked for through `Task` and `Target`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
@@ -123,6 +123,14 @@ class Listed(Protocol):
 def agrees(target: Target, said: str, right: str) -> bool:
     """Whether an answer is no mistake; both as texts."""
     return target.covers(said, right) if isinstance(target, Listed) else said == right
+
+
+@runtime_checkable
+class Written(Protocol):
+    """The form of answers that are written, not chosen: no list of labels holds them, and a text
+    may have several right ones."""
+
+    written: ClassVar[Literal[True]]
 
 
 @dataclass(frozen=True, slots=True)

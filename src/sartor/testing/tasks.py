@@ -5,7 +5,7 @@ logits of them, settle, decode and read back.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import NO_PIECE, form, marks
 from sartor.core.protocols import Floats
+from sartor.core.replies import HEAD, Said, as_numbers
 from sartor.core.types import Examples
 from sartor.need.criterion import Criterion
-from sartor.tasks import TASKS, TRAINERS, Task
+from sartor.tasks import TASKS, TRAINERS, Task, Written
 
 _SURE = 8.0
 """Log-odds of a model that has no doubt."""
@@ -161,6 +162,53 @@ def check_both_halves_are_there(sample: Sample) -> None:
         assert callable(getattr(trainer, name, None)), f"the trainer has no {name}"
 
 
+def check_replies_are_read_back(sample: Sample) -> None:
+    """Of answers that are written: what a model says is what is answered, row by row."""
+    task, outputs = sample.made()
+    said = [Said(task.target.text(reply), -0.1, 3, True) for reply in sample.examples.target]
+    numbers = as_numbers(said)
+    decision = task.settle(numbers, sample.examples, outputs, ())
+    answers = task.decode(numbers, outputs, decision)
+    for answer, target in zip(answers, sample.examples.target, strict=True):
+        brief = task.brief(answer)
+        assert brief.label == brief.best == task.target.text(target), f"{answer} is not {target!r}"
+        assert task.likelihood(answer, target) == 1
+        _check_schema(answer, task.schema(outputs), "answer")
+    json.dumps(answers, allow_nan=False)
+
+
+def check_a_broken_reply_stays_in_its_row(sample: Sample) -> None:
+    """Of answers that are written: a row that is no text is not answered, the others as ever."""
+    task, outputs = sample.made()
+    said = [Said(task.target.text(reply), -0.1, 3, True) for reply in sample.examples.target]
+    numbers = as_numbers(said)
+    whole = task.decode(numbers, outputs, {})
+    for place, broken in ((0, np.nan), (HEAD, np.inf), (HEAD, float(0xD800)), (HEAD, 2.0**22)):
+        hurt = numbers.copy()
+        hurt[1, place] = broken
+        answers = task.decode(hurt, outputs, {})
+        assert [*answers[:1], *answers[2:]] == [*whole[:1], *whole[2:]]
+        assert task.brief(answers[1]).label is None, f"{broken} was answered: {answers[1]}"
+        assert answers[1]["reason"]
+        _check_schema(answers[1], task.schema(outputs), "answer")
+        try:
+            task.settle(hurt, sample.examples, outputs, ())
+        except Diverged:
+            continue
+        raise AssertionError(f"a decision was settled on {broken}")
+
+
+def laws_of(task: str) -> tuple[Callable[[Sample], None], ...]:
+    """Those that hold for a task's form of answers."""
+    return WRITTEN_LAWS if isinstance(TASKS.get(task)().target, Written) else LAWS
+
+
+WRITTEN_LAWS = (
+    check_answers_have_one_text,
+    check_replies_are_read_back,
+    check_a_broken_reply_stays_in_its_row,
+)
+"""Of tasks whose answers are written."""
 LAWS = (
     check_answers_have_one_text,
     check_sure_answers_are_right,

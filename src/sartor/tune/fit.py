@@ -133,7 +133,7 @@ class Tuner:
         def making() -> Making:
             return self._making(self._job(candidate, settings, (train, validation)))
 
-        return self._kept(key, making, emit, halts)
+        return self.kept(key, making, emit, halts)
 
     def again(self, again: Again, train: Examples, validation: Examples, emit: Emit) -> Fitted:
         """Train a saved model on, or return the finished result.
@@ -159,9 +159,11 @@ class Tuner:
         def fit(watch: Watch) -> Result:
             return fit_again(lesson, watch, bf16=options.bf16, scored=options.scored_train_rows)
 
-        return self._kept(key, lambda: Making(fit, again.prefix, again.max_length), emit, never)
+        return self.kept(key, lambda: Making(fit, again.prefix, again.max_length), emit)
 
-    def _kept(self, key: str, making: Callable[[], Making], emit: Emit, halts: Halts) -> Fitted:
+    def kept(
+        self, key: str, making: Callable[[], Making], emit: Emit, halts: Halts = never
+    ) -> Fitted:
         """The result with a key, made now if it is not there."""
         place, ending = self.work / key[:24], self._ending(key)
         with _locked(place):

@@ -18,9 +18,11 @@ _PIN = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 @STARTERS.add
 @dataclass(frozen=True, slots=True)
 class SmolLM2(FromPackage):
-    """English; asked under `prefer.llm`, never tuned."""
+    """English; asked for labels under `prefer.llm`, or tuned to write replies."""
 
-    summary: str = "SmolLM2-135M-Instruct: asked under prefer.llm, English, 134.5 M weights"
+    summary: str = (
+        "SmolLM2-135M-Instruct: asked under prefer.llm, or writes replies; English, 134.5 M weights"
+    )
     licence: str = "Apache-2.0"
     languages: tuple[str, ...] = ("en",)
     parameters: int = 134_515_008

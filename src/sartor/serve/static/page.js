@@ -48,7 +48,7 @@ async function learnModel() {
   $("keep").disabled = model.texts_kept;
   target = model.target;
   kind = KINDS[target];
-  for (const id of ["correct", "number", "part-form", "add"]) $(id).hidden = !kind.uses.includes(id);
+  for (const id of ["correct", "number", "written", "part-form", "add"]) $(id).hidden = !kind.uses.includes(id);
   $("number").required = kind.uses.includes("number");
   $("correct").multiple = kind.several;
   $("correct-label").htmlFor = kind.uses[0];
@@ -280,6 +280,14 @@ const KINDS = {
     best: (output) => [output.documents[0].id],
     right: chosen,
   },
+  text: {
+    uses: ["written"],
+    several: false,
+    words: (output) => output.label,
+    draw: (output) => { $("written").value = output.best; },
+    best: (output) => output.best,
+    right: () => $("written").value,
+  },
 };
 
 function drawAnswer(output) {
@@ -294,8 +302,51 @@ function drawAnswer(output) {
   $("answer").hidden = false;
 }
 
+// A reply as it is written: what has come so far stands on the page, the rest is on its way.
+async function stream(text) {
+  const headers = { "content-type": "application/json" };
+  const key = sessionStorage.getItem("sartor-key");
+  if (key) headers.authorization = `Bearer ${key}`;
+  const body = JSON.stringify({ messages: messagesOf(text), stream: true });
+  const reply = await fetch("/v1/chat/completions", { method: "POST", headers, body });
+  $("key-form").hidden = reply.status !== 401;
+  if (!reply.ok) throw (await reply.json()).error;
+  const found = { id: "", text: "", finish: "length" };
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  $("answer").hidden = false;
+  show("label", "…");
+  show("reason", "");
+  for (let kept = ""; ;) {
+    const { done, value } = await reader.read();
+    if (done) return [found.id, { label: found.text || null, best: found.text }];
+    const events = (kept + value).split("\n\n");
+    kept = events.pop();
+    for (const event of events) {
+      const data = event.replace(/^data: /, "");
+      if (data === "[DONE]") continue;
+      const part = JSON.parse(data);
+      found.id = part.id.replace(/^chatcmpl-/, "");
+      const [choice] = part.choices;
+      found.text += choice.delta.content || "";
+      found.finish = choice.finish_reason || found.finish;
+      show("label", found.text || "…");
+    }
+  }
+}
+
+// A conversation may be pasted as a JSON list of messages; anything else is one message.
+function messagesOf(text) {
+  try {
+    const found = JSON.parse(text);
+    if (Array.isArray(found) && found.length && found.every((one) => one && one.role)) return found;
+  } catch {
+    // A text like any other.
+  }
+  return [{ role: "user", content: text }];
+}
+
 async function sendFeedback(right, comment) {
-  const body = { request_id: last.id, row: 0, [target]: right };
+  const body = { request_id: last.id, row: 0, [target === "text" ? "label" : target]: right };
   if (comment) body.comment = comment;
   if ($("keep").checked) {
     if (fields.length > 1 || fields[0].kind !== "text") body.inputs = last.row;
@@ -308,13 +359,17 @@ async function sendFeedback(right, comment) {
   show("thanks", said.thanks);
 }
 
+async function predict(row) {
+  const reply = await call("/v1/predict", { inputs: [row] });
+  return [reply.request_id, reply.outputs[0]];
+}
+
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const row = readRow();
   attempt(async () => {
-    const reply = await call("/v1/predict", { inputs: [row] });
-    const [output] = reply.outputs;
-    last = { id: reply.request_id, row, best: kind.best(output) };
+    const [id, output] = target === "text" ? await stream(row.text) : await predict(row);
+    last = { id, row, best: kind.best(output) };
     drawAnswer(output);
   });
 });

@@ -1,0 +1,37 @@
+"""What columns are usually called, by the part that they play."""
+
+import re
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "text": ("text", "body", "review", "comment", "content", "message", "sentence", "utterance",
+             "description", "question", "title", "prompt", "instruction", "文本", "内容", "评论",
+             "正文", "描述", "问题"),
+    "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
+              "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图",
+              "评分", "分数", "得分"),
+    "reply": ("reply", "response", "answer", "completion", "output", "assistant", "label",
+              "回复", "回答", "答案"),
+    "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
+              "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
+    "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
+}  # fmt: skip
+
+
+def rank_of(name: str, part: str) -> int:
+    """Place of a column's name among those that are usual for a part; their number where it is none."""
+    words = _words(name)
+    known = _NAMES[part]
+    return next((i for i, word in enumerate(known) if word in words or word == name), len(known))
+
+
+def is_named(name: str, part: str) -> bool:
+    """Whether a column is called as such a part usually is."""
+    return rank_of(name, part) < len(_NAMES[part])
+
+
+def _words(name: str) -> set[str]:
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    return set(re.split(r"[\W_\d]+", spaced.casefold())) | {
+        w for w in _NAMES["text"] + _NAMES["label"] + _NAMES["group"] + _NAMES["time"]
+        if not w.isascii() and w in name
+    }  # fmt: skip

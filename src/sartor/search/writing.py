@@ -1,0 +1,368 @@
+"""The ladder of a task whose answers are written: looked up, prompted, tuned.
+
+It has rungs, a tuner and a graph of its own, since nothing there is a vector of logits. Rows,
+assessment, artefacts, verdicts and the report are those of every other task.
+"""
+
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sartor.bundle import Learnt, Preprocess
+from sartor.core.errors import DataError, ModelError, SettingError
+from sartor.core.events import Note, StageDone, StageStarted
+from sartor.core.hashing import digest, sources_sha256, versions
+from sartor.core.types import Backbone, Candidate
+from sartor.data import prepare
+from sartor.data.changes import summary
+from sartor.data.profile import profile
+from sartor.judge.planning import planned_test_rows
+from sartor.judge.resolve import Rows as Judged
+from sartor.judge.resolve import bind, slice_columns
+from sartor.llm import nearest, written
+from sartor.models.catalogue import find_backbone
+from sartor.models.choose import coverage
+from sartor.models.folder import read_config
+from sartor.models.precision import Precision
+from sartor.search import machine
+from sartor.search.artefacts import Artefact, Maker
+from sartor.search.assess import Held, target_kind
+from sartor.search.climbing import Clock, say_climbed
+from sartor.search.costing import Costing, asks_for_costs
+from sartor.search.desk import Desk
+from sartor.search.feasible import Dropped
+from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, reason
+from sartor.search.lineage import draft_manifest
+from sartor.search.outcome import Setting
+from sartor.search.product import GRAPH, TOKENIZER, Product
+from sartor.search.recorded import heard, prices, same_sources
+from sartor.search.setup import Ready
+from sartor.search.writing_rows import Rowwise, check_rows
+from sartor.search.writing_rungs import price
+from sartor.shrink.decoder_graph import why_not, write_decoder
+from sartor.tasks import TASKS, Written
+from sartor.tune.fit import Tuner
+from sartor.tune.writing import WRITERS, WritingTuner, context_of, conversing, writers
+
+DEFAULT = "smollm2"
+_STEPPED_OVER = (SettingError, ModelError, MemoryError)
+_ENOUGH = 0.9
+
+
+def writes(task: str) -> bool:
+    """Whether answers of the task are written."""
+    return isinstance(TASKS.get(task)().target, Written)
+
+
+def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
+    """Read, clean, split, bind the criteria and price the ladder; as `setup.make_ready`.
+
+    Raises:
+        NeedError: If a criterion names a metric or column that is not there.
+        DataError: If the rows cannot be used, by file and row.
+        ModelError: If no language model can be had.
+        SettingError: If the need asks for what is not there for replies, or no rung is left.
+    """
+    need, emit = desk.need, desk.emit
+    _refuse_unread(desk)
+    task = TASKS.get(need.task)()
+    names = writers(need.prefer.methods)
+    backbones = _backbones(desk)
+    emit(StageStarted("read"))
+    known = desk.store.assignments(need.name)
+    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
+    gathered = prepare.gather(
+        need.data,
+        desk.root,
+        known=known,
+        columns=columns,
+        corrections=heard(desk) if need.data.feedback else (),
+        objects=None if data is None else {"train": [data]},
+    )
+    same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
+    for backbone in backbones:
+        says = conversing(backbone)
+        check_rows(gathered.cleaned.frame, columns, Rowwise(backbone, says, emit))
+    total = len(gathered.cleaned.frame)
+    wanted = planned_test_rows(need.accept, {})
+    rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
+    seen = profile(gathered.table.frame, list(columns.inputs.values()))
+    outputs = tuple(task.outputs(rows.train, need.data.labels))
+    has_baseline = bool(need.data.baseline)
+    judged = Judged(slice_columns(rows.test), has_baseline, target_kind(task))
+    book = prices(desk)
+    bind(need.accept, file=desk.file, outputs=outputs, rows=judged, book=book)
+    dropped = summary(c for c in rows.changes if c.action == "dropped")
+    reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
+    emit(
+        StageDone(
+            "read",
+            f"{len(gathered.table):,} rows → {total:,}"
+            + (f" ({reasons}: sartor data show --dropped)" if reasons else "")
+            + f" · {len(rows.train):,} train, {len(rows.validation):,} validation,"
+            + f" {len(rows.test):,} test",
+        )
+    )
+    _warn_of_languages(desk, backbones, seen.languages)
+    held = Held(
+        task=task,
+        outputs=outputs,
+        validation=rows.validation,
+        criteria=tuple(need.accept),
+        test_size=len(rows.test),
+        baseline=need.data.baseline or "",
+        group=need.data.group or "",
+        seed=need.seed,
+        costing=Costing(book, desk.fact, asks_for_costs(need)),
+    )
+    precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
+    rungs, refused = _rungs(desk, names, backbones, partial(price, rows, precision))
+    for each in refused:
+        emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
+    if not rungs:
+        raise SettingError(
+            f"{desk.file}: no way to write replies is left: "
+            + "; ".join(f"{each.rung}: {each.why}" for each in refused)
+            + ".",
+            fix="name others under prefer.methods, or another model under prefer.backbones.",
+        )
+    choice = f"Language model {', '.join(b.name for b in backbones)}."
+    emit(StageDone("plan", f"{choice} Ladder: {' → '.join(rung.name for rung in rungs)}."))
+    by_name = {backbone.name: backbone for backbone in backbones}
+    setting = Setting(
+        need,
+        gathered,
+        rows,
+        seen,
+        held,
+        desk.file,
+        tuple(rungs),
+        choice,
+        by_name,
+        tuple(refused),
+    )
+    return Ready(setting, by_name, {}, precision, lambda _: "", {})
+
+
+def climb_to_write(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock) -> Climb:
+    """Climb the ladder until it is likely that the need is met.
+
+    Args:
+        desk: What the run works with.
+        ready: From `ready_to_write`.
+        tuner: Keeps fits.
+        clock: What may be spent.
+    """
+    fits, rows = WritingTuner(tuner), ready.setting.rows
+
+    def fit(group: Sequence[Candidate]) -> list[Scored | Exception]:
+        (candidate,) = group
+        try:
+            found = fits(candidate, rows.train, rows.validation, desk.emit)
+        except _STEPPED_OVER as error:
+            return [error]
+        return [
+            Scored(
+                found.validation_logits,
+                found.train_logits,
+                found.seconds,
+                found.history,
+                found.cut,
+            )
+        ]
+
+    climb = Climber(
+        fit=lambda groups: [fit(group) for group in groups],
+        assess=ready.setting.held.assess,
+        limits=clock.limits,
+        emit=desk.emit,
+        started=clock.began,
+    ).climb(ready.setting.rungs)
+    if climb.best is None:
+        raise DataError(
+            "No candidate could be fitted: "
+            + "; ".join(dict.fromkeys(f"{t.rung} {t.state}: {t.why}" for t in climb.tried))
+            + ".",
+            fix="raise the budget, or name other methods under prefer.methods.",
+        )
+    say_climbed(desk, climb)
+    return climb
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Makes the bundle of the best candidate.
+
+    Args:
+        desk: What the run works with.
+        ready: Rows by role.
+        tuner: Finds what it has fitted.
+        maker: Everything of a `Maker` but what the candidate decides, by name.
+    """
+
+    desk: Desk
+    ready: Ready
+    tuner: Tuner
+    maker: Mapping[str, Any]
+
+    def build(self, climb: Climb) -> tuple[Artefact, list[Artefact], Maker]:
+        """The artefact to ship, all that were made, and what made them."""
+        best, setting = climb.best, self.ready.setting
+        assert best is not None
+        assert best.scored is not None
+        assert best.assessment is not None
+        backbone = self.ready.backbones[best.candidate.backbone]
+        read = Preprocess(max_length=context_of(backbone))
+        manifest = draft_manifest(self.desk.need, self.ready, best)
+        method: Any = WRITERS.get(best.candidate.method)
+        lineage = {**manifest.lineage, "replies": "written" if method.writes else "looked up"}
+        told = {"preprocess": read, "format": read.format, "lineage": lineage}
+        maker = Maker(
+            held=setting.held,
+            train=setting.rows.train,
+            manifest=manifest.model_copy(update=told),
+            bundles=self.desk.place.bundles,
+            learnt=Learnt.of(setting.rows.train.ids, setting.rows.validation.ids),
+            **self.maker,
+        )
+        product = self._product(best)
+        before = setting.held.task.decode(
+            best.scored.validation_logits, setting.held.outputs, best.assessment.decision
+        )
+        code = digest(product.key, sources_sha256("sartor.shrink"), versions("onnx", "onnxruntime"))
+
+        def stage(name: str, build: Callable[[Path], None]) -> Path:
+            return self.desk.place.stage("artefact", digest(code, name), build)
+
+        kept, made = maker.make(product, before, stage, self.desk.emit)
+        return kept, made, maker
+
+    def _product(self, best: Tried) -> Product:
+        rows, fits = self.ready.setting.rows, WritingTuner(self.tuner)
+        folder = fits(best.candidate, rows.train, rows.validation, self.desk.emit).folder
+        key = fits.key(best.candidate, rows.train, rows.validation)
+        key = digest(key, best.scored.cut) if best.cut and best.scored else key
+        method: Any = WRITERS.get(best.candidate.method)
+        if not method.writes:
+            copying = partial(_copied, folder / nearest.FILE, nearest.FILE)
+            return Product(key, None, copying, nearest.FILE, form="replies")
+        beside = {written.FILE: folder / written.FILE}
+
+        def write(to: Path) -> None:
+            write_decoder(folder, to / GRAPH)
+
+        return Product(key, folder / TOKENIZER, write, beside=beside)
+
+
+def _copied(source: Path, name: str, to: Path) -> None:
+    shutil.copyfile(source, to / name)
+
+
+def _refuse_unread(desk: Desk) -> None:
+    """What a need prefers that replies have no use for."""
+    prefer, file = desk.need.prefer, desk.file
+    if prefer.llm is not None:
+        raise SettingError(
+            f"{file}: prefer.llm is asked for labels, and {desk.need.task} has none.",
+            fix="name the language model that is to reply under prefer.backbones.",
+        )
+    if prefer.long_texts == "windows":
+        raise SettingError(
+            f"{file}: prefer.long_texts is windows, and a reply is written to one text.",
+            fix="leave long_texts out: the oldest turns of a conversation are left out first.",
+        )
+    if prefer.pretrain != "none":
+        raise SettingError(
+            f"{file}: prefer.pretrain is {prefer.pretrain}, which is for encoders.",
+            fix="leave pretrain out.",
+        )
+    if prefer.bundles:
+        raise SettingError(
+            f"{file}: prefer.bundles names bundles, and none is tried again for replies.",
+            fix="leave bundles out.",
+        )
+
+
+def _backbones(desk: Desk) -> list[Backbone]:
+    """The need's own language models, else the starter.
+
+    Raises:
+        ModelError: If one is missing, or has a licence that is not allowed.
+        SettingError: If it is no chat model.
+    """
+    prefer = desk.need.prefer
+    named = prefer.backbones or [DEFAULT]
+    found = [find_backbone(name, root=desk.root, emit=desk.emit, kind="llm") for name in named]
+    allowed = [b for b in found if prefer.licences is None or b.licence in prefer.licences]
+    if not allowed:
+        shown = ", ".join(f"{b.name} ({b.licence})" for b in found)
+        raise ModelError(
+            f"{desk.file}: no language model has a licence that prefer.licences allows: {shown}.",
+            fix="allow its licence, or name another model under prefer.backbones.",
+        )
+    return allowed
+
+
+def _warn_of_languages(
+    desk: Desk, backbones: Sequence[Backbone], languages: Mapping[str, float]
+) -> None:
+    for backbone in backbones:
+        share = coverage(backbone.languages, languages)
+        if share < _ENOUGH:
+            known = ", ".join(backbone.languages)
+            desk.emit(
+                Note(
+                    f"{backbone.name} reads {known}, which {share:.0%} of these texts are in: name"
+                    " a model that knows their language under prefer.backbones.",
+                    "warning",
+                )
+            )
+
+
+def _rungs(
+    desk: Desk,
+    names: Sequence[str],
+    backbones: Sequence[Backbone],
+    priced: Callable[[Backbone, str, Mapping[str, Any]], Any],
+) -> tuple[list[Rung], list[Dropped]]:
+    """The ladder, and what is not on it."""
+    rungs: list[Rung] = []
+    refused: list[Dropped] = []
+    for name in names:
+        method: Any = WRITERS.get(name)
+        # What is looked up is the same behind every model.
+        for backbone in backbones if method.writes else backbones[:1]:
+            try:
+                why = _why_not(backbone) if method.writes else ""
+            except _STEPPED_OVER as error:
+                why = reason(error).rstrip(".")
+            settings = method.portfolio()
+            estimate = priced(backbone, name, settings[0])
+            why = why or _too_large(desk, estimate.size_mb.low)
+            if why:
+                refused.append(Dropped(name, backbone.name, why))
+                continue
+            candidates = [
+                Candidate(backbone.name, backbone.sha256, name, dict(each), desk.need.seed)
+                for each in settings
+            ]
+            rungs.append(Rung(name, tuple(candidates), False, estimate))
+    return rungs, refused
+
+
+def _why_not(backbone: Backbone) -> str:
+    """Why a model cannot write here; empty where it can."""
+    if backbone.whole is not None or backbone.drawn is not None:
+        return f"{backbone.name} is not a whole model"
+    return why_not(read_config(Path(backbone.path)))
+
+
+def _too_large(desk: Desk, least_mb: float) -> str:
+    """Why no form of it could meet a criterion of size."""
+    limits = [c.threshold for c in desk.need.accept if c.metric == "size_mb" and not c.wants_more]
+    limit = min(limits, default=math.inf)
+    return "" if least_mb <= limit else f"at least {least_mb:,.2g} MB, and {limit:g} are allowed"

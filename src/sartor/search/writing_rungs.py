@@ -1,0 +1,83 @@
+"""What a rung of writers will cost, before it runs.
+
+A pass over a token takes about two operations a weight (Kaplan et al. 2020,
+https://arxiv.org/abs/2001.08361). To read and to learn, speed is that of matrix products; to write
+a token every weight is fetched from memory, once for all replies that are written together.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sartor.core.types import Backbone, Examples
+from sartor.data.prepare import Prepared
+from sartor.models.precision import Precision
+from sartor.search.estimates import Estimate, Range, bundle_size
+from sartor.tune.settings import Loop
+from sartor.tune.writing import WRITERS, conversing, longest_reply
+
+_SHARE = (0.15, 0.6)
+"""Part of the probed speed of products that reading and learning reach."""
+_BYTES_S = (4e9, 20e9)
+"""Of memory, a second."""
+_LEARNING = 2.0
+"""Passes that a step of LoRA takes the time of: forward, and back through frozen weights."""
+_TOGETHER = 12
+"""Replies that are written together."""
+_START = Range(3.0, 15.0)
+_EXPORT = Range(5.0, 30.0)
+_BASE_MB = Range(500.0, 900.0)
+_SAMPLE = 64
+
+
+def price(
+    rows: Prepared,
+    precision: Precision,
+    backbone: Backbone,
+    method: str,
+    settings: Mapping[str, Any],
+) -> Estimate:
+    """Predict one candidate, with the export and the replies to the validation rows.
+
+    Args:
+        rows: By role.
+        precision: Of this machine.
+        backbone: That writes.
+        method: Name in `WRITERS`.
+        settings: Of the candidate.
+    """
+    cls: Any = WRITERS.get(method)
+    if not cls.writes:
+        size = sum(len(str(t)) for t in (*rows.train.texts, *rows.train.target)) * 1.5 / 1e6
+        return Estimate(Range(0.1, 2.0), _BASE_MB, Range(size, 2 * size + 0.01))
+    weights = backbone.parameters
+    text, reply, most = _tokens(backbone, rows.train)
+    # What all conversations begin with is read once a pack, not once a row.
+    own = text + reply - len(conversing(backbone).joints.first_user)
+    shown = float(settings.get("examples", 0)) * (text + reply)
+    read = len(rows.validation) * (2 * (text + shown) + reply)
+    if cls.learns:
+        epochs = int(settings.get("epochs", Loop().epochs))
+        held = len(rows.validation) * Loop().evaluations
+        read += epochs * (_LEARNING * len(rows.train) + held) * own
+    speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0) * 1e9
+    passes = 2.0 * weights * read / speed
+    steps = most * (len(rows.validation) / _TOGETHER + 1)
+    fetched = 4.0 * weights * steps
+    seconds = Range(passes / _SHARE[1], passes / _SHARE[0]) + Range(
+        fetched / _BYTES_S[1], fetched / _BYTES_S[0]
+    )
+    more = Range(8e-6 * weights, 16e-6 * weights)
+    if cls.learns:
+        more = Range(12e-6 * weights, 40e-6 * weights)
+    return Estimate(seconds + _START + _EXPORT, _BASE_MB + more, bundle_size(weights))
+
+
+def _tokens(backbone: Backbone, train: Examples) -> tuple[float, float, int]:
+    """Mean tokens of a text and of a reply, and most of a reply, by a sample of rows."""
+    says = conversing(backbone)
+    some = range(0, len(train), max(1, len(train) // _SAMPLE))
+    joints = len(says.joints.first_user) + len(says.joints.assistant)
+    texts = [len(says.said(str(train.texts[row]))) + joints for row in some]
+    replies = [says.said(str(train.target[row])) for row in some]
+    mean = sum(map(len, replies)) / len(replies)
+    return sum(texts) / len(texts), mean + 1, longest_reply(replies, backbone.max_length)

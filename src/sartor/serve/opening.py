@@ -1,0 +1,70 @@
+"""What a verified bundle answers with: a graph, a prompt, or a model that writes."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from sartor.bundle import Bundle
+from sartor.core.protocols import Floats
+from sartor.llm import nearest, prompt, written
+from sartor.serve.cache import Cache
+
+
+class Model(Protocol):
+    """What a bundle holds."""
+
+    def logits(self, texts: Sequence[Any]) -> Floats:
+        """(texts, outputs), in the order of the texts; each a `Text`."""
+        ...
+
+
+def asks_llm(bundle: Bundle) -> bool:
+    """Whether it answers by asking a language model behind a URL."""
+    return prompt.FILE in bundle.manifest.files
+
+
+def writes(bundle: Bundle) -> bool:
+    """Whether it replies in words of its own, or in words that were said before."""
+    return not {written.FILE, nearest.FILE}.isdisjoint(bundle.manifest.files)
+
+
+def slow(bundle: Bundle) -> bool:
+    """Whether an answer takes so long that a few requests must say how long."""
+    return asks_llm(bundle) or written.FILE in bundle.manifest.files
+
+
+def open_model(
+    bundle: Bundle, threads: int, cache: Cache | None, allowed: Collection[str]
+) -> Model:
+    """Make it ready to answer.
+
+    Args:
+        bundle: Verified.
+        threads: Of one pass.
+        cache: Of a graph's logits.
+        allowed: URLs of language models that it may send texts to.
+
+    Raises:
+        BundleError: If it cannot be run, or wants to ask a server that is not allowed.
+        SettingError: If a server's key is missing.
+    """
+    # What a graph in process does without is imported where it is used.
+    if asks_llm(bundle):
+        return _asker(bundle, allowed)
+    if writes(bundle):
+        from sartor.serve.writer import open_writer
+
+        return open_writer(bundle, threads)
+    from sartor.serve import indexed
+
+    return indexed.open_model(bundle, threads, cache)
+
+
+def _asker(bundle: Bundle, allowed: Collection[str]) -> Model:
+    from sartor.llm.access import check_access
+    from sartor.llm.asker import Asker
+    from sartor.llm.chat import Chat
+
+    found = prompt.read_prompt(bundle.path(prompt.FILE))
+    check_access(found, bundle.folder, allowed)
+    outputs = tuple(bundle.manifest.outputs)
+    return Asker(found, outputs, Chat(found.url, found.model, found.key))

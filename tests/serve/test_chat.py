@@ -1,0 +1,170 @@
+"""OpenAI's chat completions over HTTP: whole, streamed, counted, recorded and refused."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from sartor.bundle import record_verdicts
+from sartor.core.store import Store
+from sartor.core.tables import feedback
+from sartor.models.catalogue import find_backbone
+from sartor.serve.run import prepare
+from sartor.serve.settings import ServeSettings
+from tests.serve.conftest import Running
+from tests.tiny import make_tiny_llama
+from tests.written import bundle_of, saved
+
+PATH = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def writing(tmp_path_factory) -> Iterator[Running]:
+    """A server of a tiny model that writes."""
+    place = tmp_path_factory.mktemp("chat")
+    llama = find_backbone(str(make_tiny_llama(place / "llama", max_length=256)), kind="llm")
+    saved(place / "fit", llama)
+    bundle = record_verdicts(bundle_of(place / "fit", place / "bundle"), [], released=True)
+    store = place / "store.db"
+    settings = ServeSettings(
+        str(bundle.folder), store=str(store), port=0, store_texts=True, threads=1
+    )
+    server, listener = prepare(settings)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            yield Running(url, client, store)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+
+
+def asked(*contents: str, **more: object) -> dict[str, object]:
+    turns = [{"role": ("user", "assistant")[i % 2], "content": c} for i, c in enumerate(contents)]
+    return {"messages": turns, **more}
+
+
+def events(writing: Running, body: dict[str, object]) -> list[dict]:
+    with writing.client.stream("POST", PATH, json={**body, "stream": True}) as reply:
+        assert reply.status_code == 200
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        lines = [line.removeprefix("data: ") for line in reply.iter_lines() if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def test_a_whole_reply_is_that_of_predict(writing: Running):
+    found = writing.client.post(PATH, json=asked("good day")).json()
+    (choice,) = found["choices"]
+    answer = writing.predict("good day")["outputs"][0]
+    assert choice["message"] == {"role": "assistant", "content": choice["message"]["content"]}
+    assert choice["message"]["content"].strip() == answer["best"]
+    assert choice["finish_reason"] == answer["finish"]
+    assert found["usage"]["completion_tokens"] == answer["tokens"]
+    usage = found["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert found["object"] == "chat.completion"
+    assert found["model"] == "replies"
+
+
+def test_a_stream_joins_to_the_whole_reply(writing: Running):
+    whole = writing.client.post(PATH, json=asked("good day")).json()
+    found = events(writing, asked("good day", stream_options={"include_usage": True}))
+    assert found[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(c["delta"].get("content", "") for e in found for c in e["choices"])
+    assert text == whole["choices"][0]["message"]["content"]
+    *_, last, usage = found
+    assert last["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
+    assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
+    assert {event["object"] for event in found} == {"chat.completion.chunk"}
+    assert len({event["id"] for event in found}) == 1
+
+
+def test_limits_and_draws_are_kept(writing: Running):
+    body = asked("good day", "yes", "and now", max_tokens=4, temperature=1.2, seed=3)
+    one, two = (writing.client.post(PATH, json=body).json() for _ in range(2))
+    assert one["choices"] == two["choices"]
+    assert one["usage"]["completion_tokens"] <= 4
+    parts = [{"type": "text", "text": "good "}, {"type": "text", "text": "day"}]
+    told = writing.client.post(PATH, json={"messages": [{"role": "user", "content": parts}]})
+    assert (
+        told.json()["choices"][0]["message"]
+        == (writing.client.post(PATH, json=asked("good day")).json()["choices"][0]["message"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        (asked("a", "b"), "last message"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "text"),
+        (asked("a", tools=[]), "tools"),
+        (asked("a", n=2), "n"),
+        (asked("a", temperature=9), "temperature"),
+        (asked("a", max_tokens=0), "max_tokens"),
+        (asked("a", stop=[""] * 2), "stop"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_both_forms(writing: Running, body, word):
+    reply = writing.client.post(PATH, json=body)
+    assert reply.status_code == 422
+    error = reply.json()["error"]
+    assert word in error["what"]
+    assert error["fix"]
+    assert error["what"] in error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+def test_a_conversation_that_is_too_long_is_refused(writing: Running):
+    assert writing.client.post(PATH, json=asked("good " * 30_000)).status_code == 413
+
+
+def test_a_reply_is_recorded_and_can_be_corrected(writing: Running):
+    found = writing.client.post(PATH, json=asked("good day", user="u-1")).json()
+    request = found["id"].removeprefix("chatcmpl-")
+    better = {"request_id": request, "label": "Good day to you too!", "text": "good day"}
+    assert writing.client.post("/v1/feedback", json=better).status_code == 201
+    with Store.open(writing.store) as store, store.read() as connection:
+        rows = connection.execute(sa.select(feedback.c.label)).all()
+    assert rows == [("Good day to you too!",)]
+
+
+def test_models_are_listed_as_clients_ask_for_them(writing: Running):
+    (entry,) = writing.client.get("/v1/models").json()["data"]
+    assert (entry["id"], entry["object"]) == ("replies", "model")
+    told = writing.client.get("/v1/model").json()
+    assert told["target"] == "text"
+    document = writing.client.get("/openapi.json").json()
+    assert "finish" in document["components"]["schemas"]["Answer"]["properties"]
+
+
+def test_several_conversations_are_replied_to_at_once(writing: Running):
+    texts = [f"good {word}" for word in ("day", "order", "refund", "taste", "money")]
+    alone = [writing.client.post(PATH, json=asked(text)).json() for text in texts]
+    found: dict[str, dict] = {}
+
+    def ask(text: str) -> None:
+        with httpx.Client(base_url=writing.url, timeout=30) as client:
+            found[text] = client.post(PATH, json=asked(text)).json()
+
+    threads = [threading.Thread(target=ask, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [found[text]["choices"] for text in texts] == [each["choices"] for each in alone]
+
+
+def test_a_bundle_that_writes_nothing_says_so(running: Running):
+    reply = running.client.post(PATH, json=asked("money back"))
+    assert reply.status_code == 404
+    assert "/v1/predict" in reply.json()["error"]["message"]
