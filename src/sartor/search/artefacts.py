@@ -7,6 +7,7 @@ so what is compared is what would ship.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,6 +34,7 @@ from sartor.search.publishing import publish
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
 from sartor.shrink.parity import Parity, of_numbers, parity
+from sartor.tasks import agrees
 
 PROMPT = "prompt"
 TOLERANCE = 0.02
@@ -345,7 +347,8 @@ def _compared(
     if target_kind(task) == "number":
         return of_numbers(before, after, target, TOLERANCE)
     truth = [task.target.text(each) for each in target]
-    return parity(before, after, truth, TOLERANCE, lambda a: task.brief(a).best)
+    right = partial(agrees, task.target)
+    return parity(before, after, truth, TOLERANCE, lambda a: task.brief(a).best, right)
 
 
 def _content(form: Form) -> dict[str, Path]:
