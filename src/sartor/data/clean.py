@@ -232,8 +232,7 @@ def _rows_of(table: Table, columns: Columns) -> _Rows:
 
 
 def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
-    # What is listed is known without a row, and what is not was no answer when it was read; what is
-    # written has no labels.
+    # What is listed is known without a row; what is written has no labels.
     if not label or not rows.alive or isinstance(rows.target, Listed | Written):
         return []
     answers = rows.answers(rows.alive)

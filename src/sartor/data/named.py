@@ -18,7 +18,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 
 
 def rank_of(name: str, part: str) -> int:
-    """Place of a column's name among those that are usual for a part; their number where it is none."""
+    """Place of a column's name among those usual for a part; how many there are for no such."""
     words = _words(name)
     known = _NAMES[part]
     return next((i for i, word in enumerate(known) if word in words or word == name), len(known))
