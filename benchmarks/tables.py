@@ -78,7 +78,9 @@ def main() -> None:
         for k, name in enumerate(("AUC", "Brier score", "Cost of an answer"))
     ]
     fitting = faster(seconds["ours"], seconds["theirs"])
-    lines.append(Line.of("Fitting eight settings against one, speed", fitting, "times", against=peer))
+    lines.append(
+        Line.of("Fitting eight settings against one, speed", fitting, "times", against=peer)
+    )
     finish("tables", facts, lines, {"seconds": seconds, "scores": scores})
 
 
