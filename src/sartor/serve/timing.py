@@ -118,6 +118,11 @@ def _time_here(bundle: str, texts: Sequence[Row], load: Load) -> list[float]:
     return taken
 
 
+def _row(found: Any) -> Row:
+    """What JSON made a list of was several texts."""
+    return tuple(map(str, found)) if isinstance(found, list) else found  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Time a bundle in this process.")
     parser.add_argument("bundle")
@@ -130,7 +135,7 @@ def _main() -> None:
     parser.add_argument("--allow-llm", action="append", default=[])
     given = parser.parse_args()
     read: list[Any] = json.loads(Path(given.texts).read_text("utf-8"))
-    texts: list[Row] = [tuple(row) if type(row) is list else row for row in read]
+    texts = [_row(found) for found in read]
     load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
     taken = _time_here(given.bundle, texts, load)
     sys.stdout.write(json.dumps({"milliseconds": taken}) + "\n")
