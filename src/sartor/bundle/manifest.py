@@ -135,8 +135,10 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _format_knows_what_it_says(self) -> "Manifest":
-        if self.format < self.preprocess.format:
-            raise ValueError(f"preprocess needs format {self.preprocess.format}, not {self.format}")
+        needed = self.preprocess.format
+        if self.format < needed:
+            what = "windows" if self.preprocess.columns is None else "columns"
+            raise ValueError(f"preprocess.{what} needs format {needed}, not {self.format}")
         code = self.preprocess.columns
         if kinds_in(self.inputs) != {n: c.kind for n, c in (code.columns if code else {}).items()}:
             raise ValueError("the inputs are not the columns that preprocess reads")

@@ -39,7 +39,9 @@ def join_cells(table: Table, columns: Columns) -> tuple[Table, Columns]:
         return table, columns
     table.require(*columns.cells)
     values = {name: _values(table.frame[name]) for name in columns.cells}
-    kinds = {name: _kind(values[name], asked) for name, asked in columns.cells.items()}
+    kinds: dict[str, Kind] = {
+        name: _kind(values[name], asked) for name, asked in columns.cells.items()
+    }
     read = {name: list(_read(table, name, kind, values[name])) for name, kind in kinds.items()}
     rows = [Cells.of(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
     added = [pl.Series(CELLS, rows, dtype=pl.String)]

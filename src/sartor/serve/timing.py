@@ -162,6 +162,11 @@ def _time_here(bundle: str, texts: Sequence[Text], load: Load) -> list[float]:
     return taken
 
 
+def _row(found: Any) -> Row:
+    """What JSON made a list of was several texts."""
+    return tuple(map(str, found)) if isinstance(found, list) else found  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description="Time a bundle in this process.")
     parser.add_argument("bundle")
@@ -175,7 +180,7 @@ def _main() -> None:
     parser.add_argument("--streams", action="store_true", help="time how replies begin and go on")
     given = parser.parse_args()
     read: list[Any] = json.loads(Path(given.texts).read_text("utf-8"))
-    texts: list[Row] = [tuple(row) if type(row) is list else row for row in read]
+    texts = [_row(found) for found in read]
     load = Load(given.requests, given.threads, 1, given.warm_up, tuple(given.allow_llm))
     if given.streams:
         found: dict[str, Any] = {"streams": _stream_here(given.bundle, texts, load)}
