@@ -123,6 +123,7 @@ def test_windows_of_all_texts_fill_the_batches(make: Callable[..., Bundle], monk
 
     class Watched:
         apart = False
+        by_piece = False
 
         def run(self, ids, mask):
             shapes.append(ids.shape)
