@@ -32,6 +32,7 @@ class Counting:
     """A session that counts the rows it runs."""
 
     apart = False
+    by_piece = False
 
     def __init__(self, session) -> None:
         self.session, self.rows, self.apart = session, 0, False
