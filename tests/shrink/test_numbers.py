@@ -24,7 +24,7 @@ from tests.tune.killed import NoFeatures, tiny_backbone
 
 TASK, OUTPUTS = "text_regression", ("value",)
 PRAISE = ("good", "great", "love", "fine", "works", "quick")
-LEARNS = {"epochs": 4, "lr": 2e-3, "head_lr": 2e-3, "batch_rows": 16, "patience": 99}
+LEARNS = {"epochs": 10, "lr": 3e-3, "head_lr": 3e-3, "batch_rows": 16, "patience": 99}
 
 
 def scored(count, seed):
@@ -35,7 +35,7 @@ def scored(count, seed):
     return replace(found, target=tuple(500.0 + 1000 * share for share in shares))
 
 
-TRAIN, HELD = scored(160, 1), scored(60, 2)
+TRAIN, HELD = scored(240, 1), scored(60, 2)
 TRUTH = np.array(HELD.target)
 
 
@@ -88,8 +88,8 @@ def test_a_fit_answers_in_the_numbers_own_unit(bench):
     [
         ("int8_rows", {}),
         ("int8_dynamic", {}),
-        ("drop_layers", {"epochs": 2, "lr": 2e-3}),
-        ("prune_heads", {"epochs": 2, "lr": 2e-3}),
+        ("drop_layers", {"epochs": 4, "lr": 3e-3}),
+        pytest.param("prune_heads", {"epochs": 2, "lr": 2e-3}, marks=pytest.mark.slow),
         pytest.param("distil", {"epochs": 6, "lr": 3e-3}, marks=pytest.mark.slow),
     ],
 )
