@@ -63,6 +63,7 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, here: Here):
     said = here("run", "need.yaml", "--json")
     assert said.status in (0, 1), said.err

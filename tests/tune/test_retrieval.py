@@ -120,7 +120,7 @@ def test_tuning_does_better_than_the_untuned_encoder_it_started_from(tuner: Tune
     assert recall(tuned.validation_logits) > recall(untuned.validation_logits) + 0.05
 
 
-@pytest.mark.parametrize("name", ["within", "lora"])
+@pytest.mark.parametrize("name", ["within", pytest.param("lora", marks=pytest.mark.slow)])
 def test_the_bundle_answers_as_the_fit_did(tuner: Tuner, tmp_path: Path, name: str):
     fitted = tuner(candidate(name), TRAIN, HELD, silent)
     to_onnx(fitted.folder, TASK, tmp_path / GRAPH)
