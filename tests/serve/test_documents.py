@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from sartor.bundle import Bundle, record_verdicts, write_bundle
-from sartor.core.errors import BundleError, SettingError
+from sartor.core.errors import BundleError, DataError, SettingError
 from sartor.core.store import Store
 from sartor.listen.export import corrections
+from sartor.search.reindexing import reindex
 from sartor.serve.deployment import contract
 from sartor.serve.indexed import embed
-from sartor.serve.runtime import load, start
+from sartor.serve.runtime import UnreleasedWarning, load, start
 from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
 from tests.serve.conftest import Serving, manifest_of, write_parts
 from tests.serve.test_browser import BROWSER, Browser, browser, shown
@@ -72,6 +73,24 @@ def test_an_index_of_other_documents_is_refused(tmp_path: Path):
     wrong = written(tmp_path, BASE, np.eye(2, 3, dtype=np.float32), "wrong")
     with pytest.raises(BundleError, match=r"index\.npy"):
         load(wrong.folder)
+
+
+def test_documents_are_replaced_without_training(bundle: Bundle, tmp_path: Path):
+    file = tmp_path / "next.csv"
+    file.write_text("id,title,text\nhours,Opening hours,We open at nine.\ntaxes,,tax bill\n")
+    found = reindex(bundle.folder, file, tmp_path / "next")
+    assert (found.kept, found.new, found.gone, found.judged) == (1, 1, 2, None)
+    manifest = found.bundle.manifest
+    assert manifest.outputs == ["hours", "taxes"]
+    assert manifest.lineage["reindexed"]["of"] == bundle.manifest.id
+    assert (manifest.released, manifest.verdicts) == (False, [])
+    with pytest.warns(UnreleasedWarning):
+        loaded = load(tmp_path / "next", threads=1)
+    (answer,) = loaded.predict(["bill"])
+    assert (answer["answer"], answer["documents"][0]["text"]) == ("taxes", "tax bill")
+    file.write_text("id,text\nonly,one\n")
+    with pytest.raises(DataError, match="holds 1 document"):
+        reindex(bundle.folder, file, tmp_path / "another")
 
 
 def test_users_have_no_adapters_on_documents(bundle: Bundle, tmp_path: Path):

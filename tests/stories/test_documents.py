@@ -63,6 +63,7 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, here: Here):
     said = here("run", "need.yaml", "--json")
     assert said.status in (0, 1), said.err
@@ -120,7 +121,7 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
     told = json.loads((place / "next" / "manifest.json").read_text())
     assert told["lineage"]["reindexed"]["of"] == manifest["id"]
     assert (told["released"], told["verdicts"]) == (False, [])
-    (place / "ask.txt").write_text("invoice love broken\n")
+    (place / "ask.txt").write_text("please love my broken invoice and thanks very\n")
     answers = here("predict", "next", "ask.txt")
     assert answers.status == 0, answers.err
     assert json.loads(answers.out)["documents"][0]["id"] == "d3"

@@ -38,7 +38,7 @@ FITS = {
     "within": ("nearest", {"layers": [1], "metric": "within", "shrinkage": 0.5}),
     "narrow": ("nearest", {"layers": [0], "metric": "whitened", "dimensions": 16}),
     "lora": ("lora", LOOP),
-    "full": ("full", LOOP),
+    "full": ("full", {**LOOP, "lr": 2e-4}),
     "top_layers": ("top_layers", {"top": 1, **LOOP}),
 }
 
@@ -118,11 +118,9 @@ def test_tuning_does_better_than_the_untuned_encoder_it_started_from(tuner: Tune
     untuned = tuner(candidate("centred", layers=[-1]), TRAIN, HELD, silent)
     tuned = tuner(candidate("lora"), TRAIN, HELD, silent)
     assert recall(tuned.validation_logits) > recall(untuned.validation_logits) + 0.05
-    losses = [step["validation_log_loss"] for step in tuned.history]
-    assert min(losses) < losses[0]
 
 
-@pytest.mark.parametrize("name", ["within", "lora"])
+@pytest.mark.parametrize("name", ["within", pytest.param("lora", marks=pytest.mark.slow)])
 def test_the_bundle_answers_as_the_fit_did(tuner: Tuner, tmp_path: Path, name: str):
     fitted = tuner(candidate(name), TRAIN, HELD, silent)
     to_onnx(fitted.folder, TASK, tmp_path / GRAPH)
