@@ -52,7 +52,8 @@ class Members:
         """
         models = [onnx.load(path, load_external_data=False) for path in paths]
         opsets = [{entry.domain: entry.version for entry in m.opset_import} for m in models]
-        every = {domain: version for found in opsets for domain, version in found.items()}
+        # Where two differ, the first one is right, and the other is named.
+        every = {domain: version for found in reversed(opsets) for domain, version in found.items()}
         for path, model, found in zip(paths, models, opsets, strict=True):
             if not found.items() <= every.items() or len(model.functions):
                 raise ModelError(
