@@ -47,7 +47,7 @@ def main() -> None:
     kept: list[float] = []
 
     def told(logits: Any, truth: Any) -> Any:
-        kept.append(float(-logits[:, 0].mean()))
+        kept.append(-logits[:, 0].detach().mean().item())
         return loss(logits, truth)
 
     recipe = Recipe(loop=loop, seed=int(seed), loss=told, rate=lambda _: 5e-4)
