@@ -41,6 +41,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "memory": (),
         "examples_time": (),
         "search_time": (),
+        "few_rows": (),
         "ablation": (),
         "joining": (),
         "compressors": (),

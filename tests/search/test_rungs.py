@@ -5,8 +5,9 @@ import pytest
 from sartor.core.errors import UnknownName
 from sartor.core.types import Backbone
 from sartor.search.estimates import Work
-from sartor.search.rungs import Aim, build_rungs, method_order
+from sartor.search.rungs import FEWEST_ROWS, LEAST_STEPS, Aim, build_rungs, method_order, paced
 from sartor.tune.api import METHODS
+from sartor.tune.settings import read_settings
 
 AIM = Aim("text_classification", 7)
 
@@ -73,3 +74,38 @@ def test_a_rung_on_states_asks_for_the_layer_below_what_it_trains():
 def test_settings_that_train_more_layers_than_there_are_are_left_out():
     (rung,) = rungs_of(backbone("a", 1), methods=["top_layers"])
     assert {c.settings["top"] for c in rung.candidates} == {1}
+
+
+@pytest.mark.parametrize("rows", [40, 300, 700])
+@pytest.mark.parametrize("name", ["top_layers", "lora", "full", "adapter"])
+def test_few_rows_are_read_as_they_come_and_in_batches_so_small_that_they_are_steps_enough(
+    name: str, rows: int
+):
+    work = Work(1000, 100, 1100, 100.0)
+    aim = Aim("text_classification", 7, rows=rows)
+    ((rung,), _) = build_rungs([backbone("a", 6)], [name], aim, lambda *_: work)
+    portfolio = METHODS.get(name).portfolio()  # type: ignore[attr-defined]
+    assert rung.candidates[0].settings == portfolio[0]
+    for candidate, plain in zip(rung.candidates[1:], portfolio[1:], strict=True):
+        loop = read_settings(candidate.settings, task=aim.task, method=name).loop
+        steps = rows * loop.epochs / loop.batch_rows
+        assert steps >= LEAST_STEPS or loop.batch_rows == FEWEST_ROWS
+        assert rows * loop.epochs / (loop.batch_rows + 1) < LEAST_STEPS, "smaller than it need be"
+        assert {**candidate.settings, "batch_rows": 0} == {**plain, "batch_rows": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "rows"),
+    [
+        ("full", {"lr": 1e-4, "epochs": 3}, 2_000),
+        ("full", {"lr": 1e-4, "epochs": 3}, 0),
+        ("full", {"lr": 1e-4, "epochs": 40}, 300),
+        ("full", {"lr": 1e-4, "batch_rows": 16}, 300),
+        ("contrastive", {"lr": 1e-4, "epochs": 3, "batch_rows": 64}, 300),
+        ("head", {"layers": [-1], "C": 0.1}, 300),
+    ],
+)
+def test_batches_stay_where_rows_are_enough_or_unknown_or_the_settings_name_them(
+    name: str, settings: dict[str, object], rows: int
+):
+    assert paced(settings, name, "text_classification", rows) == settings

@@ -15,6 +15,11 @@ from sartor.tune.api import METHODS, Choosy, MindsPairs, OneLabelOnly, Reads, Re
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
 
+LEAST_STEPS = 100
+"""Optimiser steps that a fit should have: after thirty it is hardly further than it began."""
+FEWEST_ROWS = 8
+"""Rows of a batch at least: fewer leave a step to a row's luck, and the processor idle."""
+
 
 def method_order(wanted: Sequence[str] | None, *, llm: bool = False) -> list[str]:
     """Methods to climb: the need's own list in its order, else the default ladder.
@@ -46,6 +51,25 @@ def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     minds = isinstance(method, MindsPairs) and reads_pairs(task)
     plain: Any = method
     return plain.pair_portfolio() if minds else plain.portfolio()
+
+
+def paced(settings: Mapping[str, Any], method: str, task: str, rows: int) -> Mapping[str, Any]:
+    """Settings with batches so small that few rows are steps enough, in the same epochs.
+
+    A batch that the settings name themselves stays, and so does one that the rows fill often.
+
+    Args:
+        settings: Of a method.
+        method: Its name.
+        task: Name in the tasks registry.
+        rows: Training rows; 0 where they are not known.
+    """
+    known: Any = METHODS.get(method)
+    if not rows or known.reads not in ("states", "tokens") or "batch_rows" in settings:
+        return settings
+    loop = read_settings(settings, task=task, method=method).loop
+    fitting = max(FEWEST_ROWS, rows * loop.epochs // LEAST_STEPS)
+    return settings if fitting >= loop.batch_rows else {**settings, "batch_rows": fitting}
 
 
 Remember = Callable[[str, Callable[[], str]], str]
@@ -109,12 +133,14 @@ class Aim:
         seed: Of everything random.
         sieve: What rules one out.
         asked: The rung of a method that asks a language model, or why there is none.
+        rows: Training rows; 0 where they are not known.
     """
 
     task: str
     seed: int
     sieve: Sieve = field(default_factory=Sieve)
     asked: Callable[[str], Rung | Dropped] = field(default=lambda name: Dropped(name, "", "no LLM"))
+    rows: int = 0
 
 
 def build_rungs(
@@ -191,11 +217,13 @@ def _sift(
     method, backbone = of
     kept: list[Candidate] = []
     refused: dict[int, Dropped] = {}
-    for settings in portfolio:
+    for place, settings in enumerate(portfolio):
         depth = _depth(settings, method, aim.task, backbone)
         if depth is None:
             continue
-        candidate = Candidate(backbone.name, backbone.sha256, method, settings, aim.seed)
+        # Two labels may be learnt in thirty steps, twenty are not: the first stays as it comes.
+        pace = paced(settings, method, aim.task, aim.rows) if place else settings
+        candidate = Candidate(backbone.name, backbone.sha256, method, pace, aim.seed)
         if reason := _refused(candidate, depth, (backbone, work), aim):
             refused[depth] = reason
         else:

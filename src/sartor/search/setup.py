@@ -196,7 +196,13 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         return _work((encoders[b.name], cache, states), rows, speed, layer)
 
     here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
-    aim = Aim(need.task, need.seed, sieve, lambda name: _asked(name, desk, asking or here, rows))
+    aim = Aim(
+        need.task,
+        need.seed,
+        sieve,
+        lambda name: _asked(name, desk, asking or here, rows),
+        len(rows.train),
+    )
 
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)
