@@ -111,7 +111,8 @@ def _loss_of_number(wide: Doubles, truth: Truth) -> Doubles:
 def _loss_of_pieces(wide: Doubles, truth: Truth) -> Doubles:
     counted = truth != NO_PIECE
     found = np.zeros(truth.shape)
-    found[counted] = _loss_of_label(*_flat(wide, truth))
+    flat, right = _flat(wide, truth)
+    found[counted] = _loss_of_label(np.asarray(flat, np.float64), right)
     return found.sum(1) / np.maximum(counted.sum(1), 1)
 
 

@@ -303,7 +303,7 @@ def _sift(
         depth = _depth(settings, method, aim.task, backbone)
         if depth is None:
             continue
-        # Of few rows, two labels are learnt in thirty steps, twenty are not: one of either kind.
+        # Two labels may be learnt in thirty steps, twenty are not: the first stays as it comes.
         pace = paced(settings, method, aim.task, aim.rows) if place else settings
         candidate = Candidate(backbone.name, backbone.sha256, method, pace, aim.seed)
         if reason := _refused(candidate, depth, (backbone, work), aim):

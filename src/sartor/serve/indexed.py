@@ -6,7 +6,7 @@ graph. One product of the two is an exact search.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
@@ -22,6 +22,9 @@ from sartor.tasks.retrieval.index import (
     similar,
 )
 
+if TYPE_CHECKING:
+    from sartor.serve.table import TableGraph
+
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
@@ -32,7 +35,7 @@ class Indexed:
         vectors: (documents, width).
     """
 
-    graph: Graph
+    graph: "Graph | TableGraph"
     vectors: Floats
 
     def logits(self, texts: Sequence[Text]) -> Floats:
@@ -40,7 +43,9 @@ class Indexed:
         return similar(self.graph.logits(texts), self.vectors)
 
 
-def open_model(bundle: Bundle, threads: int, cache: Cache | None = None) -> Graph | Indexed:
+def open_model(
+    bundle: Bundle, threads: int, cache: Cache | None = None
+) -> "Graph | TableGraph | Indexed":
     """The graph of a bundle, with its documents where it has some.
 
     Raises:

@@ -163,7 +163,7 @@ def _probabilities(answers: Sequence[Answer], by: Runtime) -> list[Any]:
     return [found.get(label, 0.0) for found in stated for label in by.outputs]
 
 
-def _values(answers: Sequence[Answer], by: Runtime) -> list[Any]:
+def _ends(answers: Sequence[Answer], by: Runtime) -> list[Any]:
     return [answer[end] or 0.0 for answer in answers for end in ENDS]
 
 
@@ -199,7 +199,7 @@ _OUTPUTS = {
     for one in (
         _Output("label", _TEXTS, _label),
         _Output("probabilities", "FP32", _probabilities, lambda by: len(by.outputs)),
-        _Output("values", "FP64", _values, lambda by: len(ENDS)),
+        _Output("values", "FP64", _ends, lambda by: len(ENDS)),
         _Output("confidence", "FP32", _confidence),
     )
 }

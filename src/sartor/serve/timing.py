@@ -131,7 +131,7 @@ def _opened(bundle: str, load: Load) -> "Runtime":
     )
 
 
-def _stream_here(bundle: str, texts: Sequence[Text], load: Load) -> list[tuple[float, float]]:
+def _stream_here(bundle: str, texts: Sequence[Row], load: Load) -> list[tuple[float, float]]:
     from sartor.llm.conversation import conversation_of
     from sartor.serve.sampling import GREEDY
 
@@ -150,7 +150,7 @@ def _stream_here(bundle: str, texts: Sequence[Text], load: Load) -> list[tuple[f
     return taken[load.warm_up :]
 
 
-def _time_here(bundle: str, texts: Sequence[Text], load: Load) -> list[float]:
+def _time_here(bundle: str, texts: Sequence[Row], load: Load) -> list[float]:
     runtime = _opened(bundle, load)
     for index in range(load.warm_up):
         runtime.predict([texts[index % len(texts)]])

@@ -176,6 +176,5 @@ def overlap_parity(
         tolerance = max(tolerance, 1.96 * stdev(was) / sqrt(n))
     margin = _Z * stdev(lost) / sqrt(n) if n > 1 else 0.0
     alike = sum(old == new for old, new in pairs) / n
-    return Parity(
-        alike, fmean(lost), fmean(lost) + margin, max(map(abs, lost)), n, tolerance, "overlap"
-    )
+    drop, shift = fmean(lost), max(map(abs, lost))
+    return Parity(alike, drop, drop + margin, shift, n, tolerance, measure="overlap")
