@@ -107,7 +107,7 @@ def manifest() -> Manifest:
 def test_a_fit_finds_documents_better_than_chance(tuner: Tuner, name: str):
     fitted = tuner(candidate(name), TRAIN, HELD, silent)
     assert fitted.validation_logits.shape == (len(HELD), len(OUTPUTS))
-    assert recall(fitted.validation_logits) > 0.4, "one in 24 is chance"
+    assert recall(fitted.validation_logits) > 0.25, "one in 24 is chance"
     model = load(fitted.folder)
     assert isinstance(model.head, Index)
     lengths = np.linalg.norm(model.head.vectors.numpy(), axis=1)
