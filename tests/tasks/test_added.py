@@ -112,7 +112,8 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (change("activation", "os.system"), "os.system"),
         (change("code", "import os"), "code"),
     ],
-    ids=str,
+    # Workers must agree on what a test is called, and a closure has no name but its address.
+    ids=lambda value: value if isinstance(value, str) else "harm",
 )
 def test_a_description_that_cannot_be_is_refused_with_what_is_wrong(
     model: TextClassifier, tmp_path: Path, harm: Callable[[dict[str, Any]], None], told: str
