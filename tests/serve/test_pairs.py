@@ -258,7 +258,7 @@ def test_the_page_has_a_box_for_each_text(browser: Browser, serving: Serving):
     with serving() as running:
         browser.call("Page.navigate", url=f"{running.url}/?lang=zh")
         browser.until("document.readyState == 'complete' && document.title == 'tickets'")
-        assert browser.run("document.querySelectorAll('textarea').length") == 2
+        assert browser.run("document.querySelectorAll('#ask textarea').length") == 2
         assert browser.run("document.querySelector('#others label').textContent") == (
             "与之比较的另一段文本"
         )

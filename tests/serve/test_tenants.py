@@ -28,9 +28,12 @@ from tests.serve.test_http import rows
 
 PREDICT, FEEDBACK = {"predict", "feedback", "admin"}, {"feedback", "admin"}
 METRICS, ANYBODY = {"metrics", "admin"}, {*ROLES, None}
+CHAT = "/v1/chat/completions"
 MODEL, VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 POLICY: dict[tuple[str, str], set[str | None]] = {
     ("POST", "/v1/predict"): PREDICT,
+    ("POST", CHAT): PREDICT,
+    ("GET", "/v1/models"): PREDICT,
     ("POST", "/v1/feedback"): FEEDBACK,
     ("GET", "/v1/model"): PREDICT,
     ("GET", "/metrics"): METRICS,
@@ -70,6 +73,8 @@ class World:
         body: dict[str, Any] | None = None
         if method == "POST":
             body = {"inputs": [TENSOR if path.endswith("infer") else {"text": "money"}]}
+        if path == CHAT:
+            body = {"messages": [{"role": "user", "content": "money"}]}
         if path == "/v1/feedback":
             body = {"request_id": self.asked(tenant), "label": "other"}
         headers = self.headers(role, tenant)
@@ -112,6 +117,8 @@ def test_every_route_answers_every_role_of_every_tenant_as_its_policy_says(world
             for tenant in TENANTS:
                 reply = world.ask(method, path, role, tenant)
                 wanted = {200, 201} if role in allowed else {401 if role is None else 403}
+                # Who may ask for a reply is told that a model of labels writes none.
+                wanted = {404} if path == CHAT and role in allowed else wanted
                 assert reply.status_code in wanted, (method, path, role, tenant, reply.text)
                 if reply.status_code == 403:
                     assert any(name in reply.text for name in sorted(filter(None, allowed)))

@@ -243,6 +243,7 @@ class Slow:
     """Stands in for a runtime that is far too slow, or broken."""
 
     id = "5" * 64
+    target = "label"
 
     def __init__(self, broken: bool = False) -> None:
         self.go, self.broken = threading.Event(), broken

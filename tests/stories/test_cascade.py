@@ -11,6 +11,7 @@ import pytest
 from sartor import pipeline
 from sartor.bundle import open_bundle
 from sartor.core.types import Candidate
+from sartor.search import means
 from sartor.search.setup import MAX_LENGTH
 from sartor.serve import runtime, timing
 from sartor.serve.timing import Load
@@ -40,7 +41,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         return lambda c: SLOW if c.method == "head" else FAST
 
     monkeypatch.setattr(timing, "measure", measure)
-    monkeypatch.setattr(pipeline, "costs", costs)
+    monkeypatch.setattr(means, "costs", costs)
     monkeypatch.setattr(pipeline, "join", lambda climb, *_: climb)
     monkeypatch.setattr("sartor.search.mixed.CLEARLY", -1.0)
     return said

@@ -132,7 +132,7 @@ def test_a_method_of_the_ladder_learns_parts(method, tmp_path, here: Here):
     report = json.loads(here("report", "--json").out)
     tried = [c for c in report["candidates"] if c["state"] == "tried"]
     assert tried, report["candidates"]
-    assert tried[0]["scores"]["f1_micro >= 0.05"] > 0.3
+    assert tried[0]["scores"]["f1_micro >= 0.05"] > 0.15
 
 
 def test_methods_that_answer_about_whole_texts_are_left_out_of_the_plan(tmp_path, here: Here):

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sartor.core.errors import DataError
-from sartor.tune.distillation import UNKNOWN, Distillation, Taught, divergence
+from sartor.core.likelihood import UNKNOWN
+from sartor.tune.distillation import Distillation, Taught, divergence
 from sartor.tune.heads import HeadData, HeadSetting, cross_logits, fit_heads
 from sartor.tune.hidden import HiddenSetting, fit_hidden
 from sartor.tune.logistic import Problems, Rotated, solve_yes_or_no

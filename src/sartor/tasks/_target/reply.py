@@ -20,6 +20,7 @@ class FreeText:
     """The text is the reply without outer spaces, NFC; the value a `Reply`."""
 
     written: ClassVar[Literal[True]] = True
+    least: int = 0
 
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         if len(cell) > _MOST_CHARS:

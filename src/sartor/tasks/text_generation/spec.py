@@ -14,6 +14,7 @@ from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.replies import Said, as_numbers, as_said, rouge_l, sureness
+from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
@@ -77,8 +78,15 @@ class TextGeneration:
             )
         return {}
 
+    def labels(self, outputs: Sequence[str]) -> list[str]:
+        return []
+
     def decode(
-        self, logits: Floats, outputs: Sequence[str], decision: Mapping[str, Any]
+        self,
+        logits: Floats,
+        outputs: Sequence[str],
+        decision: Mapping[str, Any],
+        texts: Sequence[Text] = (),
     ) -> list[dict[str, Any]]:
         """Rows of numbers to answers.
 
