@@ -154,7 +154,8 @@ def peer(name: str, python: str, folder: str, threads: int) -> Command:
     """A peer's server; folder "-" serves a constant, which infinity-emb cannot."""
     if name == "infinity":
         return lambda port: [
-            *(python, "-m", "infinity_emb", "v2", "--engine", "optimum", "--device", "cpu"),
+            *(str(Path(python).with_name("infinity_emb")), "v2"),
+            *("--engine", "optimum", "--device", "cpu"),
             *("--model-id", folder, "--served-model-name", INFINITY_MODEL),
             *("--host", "127.0.0.1", "--port", str(port), "--no-bettertransformer"),
             *("--log-level", "error"),
