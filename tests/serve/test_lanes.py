@@ -42,10 +42,10 @@ def test_many_texts_are_answered_as_few_are(bundle: Bundle, small_batches: None)
 def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
     opened = two_of(bundle)
     assert not opened.takes(4, OPENING - 1)
-    assert not opened.takes(3, OPENING), "as many as the threads have turns for, or none"
-    assert opened.takes(4, 1), "small calls add up"
-    assert opened.takes(4, 1)
-    assert not opened.takes(3, OPENING)
+    assert not opened.takes(1, OPENING), "one has nothing to run beside"
+    assert opened.takes(2, 1), "small calls add up"
+    assert opened.takes(2, 1)
+    assert not opened.takes(1, OPENING)
 
 
 def test_without_memory_for_the_weights_they_stay_shut(bundle: Bundle, monkeypatch):

@@ -50,7 +50,7 @@ class Lanes:
             batches: Of one call.
             tokens: Of all of them.
         """
-        if self._threads < 2 or batches < 2 * self._threads:
+        if self._threads < 2 or batches < self._threads:
             return False
         with self._lock:
             if self._session is None:
