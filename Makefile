@@ -10,7 +10,7 @@ DEMO := examples/reviews/need.yaml
 # A worker that is done takes of what another has left, so that they end together.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: venv demo check check-all style test bench messages clean
+.PHONY: venv demo check check-all check-gpu style test bench messages clean
 
 venv: $(STAMP)
 
@@ -35,6 +35,11 @@ check: style test
 
 check-all: style
 	$(PYTEST) -m 'slow or not slow'
+
+# Whatever trains, on the GPU of this machine; what forks cannot, once CUDA runs.
+check-gpu: $(STAMP)
+	SARTOR_TEST_GPU=1 $(PYTEST) tests/laws/test_methods.py tests/laws/test_tasks.py tests/tune \
+	  --ignore tests/tune/test_killed.py
 
 style: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from sartor.core.errors import RequestError
-from sartor.serve.batcher import BATCH_CHARS, Batcher
+from sartor.serve.batcher import BATCH_CHARS, Batcher, Pace
 
 
 class Model:
@@ -88,7 +88,7 @@ def test_a_large_request_does_not_hold_up_a_small_one():
 def test_every_row_is_answered_once_under_concurrency():
     async def story():
         model = Model()
-        batcher = Batcher(model, workers=3)
+        batcher = Batcher(model, Pace(workers=3))
         asked = [[f"{r}-{i}" for i in range(1 + r % 17)] for r in range(200)]
         found = await asyncio.gather(*map(batcher.submit, asked))
         assert [labels(answers) for answers in found] == asked

@@ -8,7 +8,7 @@ import pytest
 from sartor.bundle import Bundle
 from sartor.serve import graph, lanes
 from sartor.serve.graph import Graph
-from sartor.serve.lanes import OPENING, Lanes
+from sartor.serve.lanes import OPENING, SHORT, Lanes
 from sartor.serve.runtime import Runtime, load
 from sartor.serve.session import Session
 
@@ -22,7 +22,8 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def two_of(bundle: Bundle) -> Lanes:
-    return Lanes(bundle.path("model.onnx"), bundle.manifest.files["model.onnx"].sha256, 2)
+    path = bundle.path("model.onnx")
+    return Lanes(Session.open(path, 2), path, bundle.manifest.files["model.onnx"].sha256, 2)
 
 
 def of(runtime: Runtime) -> Lanes:
@@ -35,45 +36,74 @@ def test_many_texts_are_answered_as_few_are(bundle: Bundle, small_batches: None)
     texts = [" ".join([WORDS[i % 3]] * (1 + (i * 7) % 31)) for i in range(300)]
     one, several = load(bundle.folder, threads=1), load(bundle.folder, threads=3)
     assert several.predict(texts) == one.predict(texts)
-    assert of(several)._session is not None, "the lanes were used"
-    assert of(one)._session is None, "one thread has nothing to run side by side"
+    assert of(several)._single is not None, "the lanes were used"
+    assert of(one)._single is None, "one thread has nothing to run side by side"
 
 
 def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
     opened = two_of(bundle)
-    assert not opened.takes(4, OPENING - 1)
-    assert not opened.takes(1, OPENING), "one has nothing to run beside"
-    assert opened.takes(2, 1), "small calls add up"
-    assert opened.takes(2, 1)
-    assert not opened.takes(1, OPENING)
+
+    def ran_in(batches: int, tokens: int) -> Session:
+        used: list[Session] = []
+        opened.run(range(batches), tokens, lambda session, batch: used.append(session))
+        assert len({id(one) for one in used}) == 1
+        return used[0]
+
+    assert ran_in(4, OPENING - 1) is opened._shared
+    assert ran_in(1, OPENING) is opened._shared, "one has nothing to run beside"
+    assert ran_in(2, 1) is opened._single, "small calls add up"
+    assert ran_in(1, SHORT + 1) is opened._shared, "a long text alone has all threads"
+    assert ran_in(1, SHORT) is opened._single, "a second thread does nothing for a short one"
+
+
+def test_calls_that_overlap_share_the_lanes(bundle: Bundle):
+    opened, used, both = two_of(bundle), list[Session](), threading.Barrier(2)
+    opened.run(range(2), OPENING, lambda session, batch: None)
+
+    def forward(session: Session, batch: int) -> None:
+        used.append(session)
+        both.wait(20)
+
+    calls = [
+        threading.Thread(target=opened.run, args=(range(1), SHORT + 1, forward)) for _ in range(2)
+    ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join(20)
+    assert used.count(opened._single) == 1, "whoever came second runs beside the first"
+    alone: list[Session] = []
+    opened.run(range(1), SHORT + 1, lambda session, batch: alone.append(session))
+    assert alone == [opened._shared], "and gave its place back"
 
 
 def test_without_memory_for_the_weights_they_stay_shut(bundle: Bundle, monkeypatch):
     size = bundle.path("model.onnx").stat().st_size
     opened = two_of(bundle)
     monkeypatch.setattr(lanes, "free_memory", lambda: size)
-    assert not opened.takes(1_000, OPENING)
+    opened.run(range(2), OPENING, lambda session, batch: None)
+    assert opened._single is None
+    opened = two_of(bundle)
     monkeypatch.setattr(lanes, "free_memory", lambda: 10 * size)
-    assert opened.takes(1_000, OPENING)
+    opened.run(range(2), OPENING, lambda session, batch: None)
+    assert opened._single is not None
 
 
 def test_lanes_run_at_the_same_time_and_every_batch_once(bundle: Bundle):
     opened, both, seen = two_of(bundle), threading.Barrier(2), list[int]()
-    assert opened.takes(100, OPENING)
 
     def forward(session: Session, batch: int) -> None:
         seen.append(batch)
         if batch >= 98:
             both.wait(20)  # passes only where two are under way
 
-    opened.run(range(100), forward)
+    opened.run(range(100), OPENING, forward)
     assert sorted(seen) == list(range(100))
     assert set(seen[:2]) == {98, 99}, "the longest first"
 
 
 def test_a_failing_batch_reaches_the_caller_and_ends_the_others(bundle: Bundle):
     opened, seen = two_of(bundle), list[int]()
-    assert opened.takes(10_000, OPENING)
 
     def forward(session: Session, batch: int) -> None:
         seen.append(batch)
@@ -82,8 +112,9 @@ def test_a_failing_batch_reaches_the_caller_and_ends_the_others(bundle: Bundle):
         threading.Event().wait(0.001)
 
     with pytest.raises(ValueError, match="the model broke"):
-        opened.run(range(10_000), forward)
+        opened.run(range(10_000), OPENING, forward)
     assert len(seen) < 10_000
+    assert opened._calls == 0
 
 
 def test_threads_share_one_second_session(bundle: Bundle, small_batches: None):
@@ -115,4 +146,4 @@ def test_a_graph_that_is_no_longer_the_verified_one_is_not_opened_again(
         path.unlink()
     texts = [" ".join(["money"] * (1 + i % 9)) for i in range(100)]
     assert {answer["label"] for answer in runtime.predict(texts)} == {"refund"}
-    assert of(runtime)._session is None
+    assert of(runtime)._single is None

@@ -28,7 +28,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         found, result = self.create_future(), func(*args)
-        self.call_later(result.seconds, found.set_result, result)
+        answers, _ = result
+        self.call_later(answers.seconds, found.set_result, result)
         return found
 
 

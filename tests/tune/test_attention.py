@@ -52,6 +52,22 @@ def test_gradients_agree_with_finite_differences():
     )
 
 
+def test_gradients_keep_their_type_where_softmax_answers_in_float32(monkeypatch):
+    # As autocast has it on a GPU.
+    plain = torch.Tensor.softmax
+    monkeypatch.setattr(torch.Tensor, "softmax", lambda x, dim: plain(x.float(), dim))
+    draw = torch.Generator().manual_seed(3)
+    mine = [torch.randn(1, 2, 5, 4, generator=draw).bfloat16().requires_grad_() for _ in range(3)]
+
+    out = attend(*mine, None, scale=0.5, drop=None)
+    out.sum().backward()
+
+    assert out.dtype == torch.bfloat16
+    for tensor in mine:
+        assert tensor.grad is not None
+        assert tensor.grad.dtype == torch.bfloat16
+
+
 def test_what_is_masked_gets_no_attention_in_bfloat16():
     draw = torch.Generator().manual_seed(2)
     q, k, v = (torch.randn(2, 2, 6, 8, generator=draw).bfloat16() for _ in range(3))

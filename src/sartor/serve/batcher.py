@@ -1,11 +1,13 @@
 """Batching without a timer: what waits is sent as soon as a worker is free.
 
 An idle server answers one text at once; a busy one finds more waiting whenever it comes back for
-work, so batches grow with the load and nothing ever waits for company. Requests take turns, a few
-rows each, so that a large one does not hold up the small ones behind it. Work that could not start
-within `max_wait_s` at the present rate is refused instead of queued, and under more load than can
-be borne within much less (`admission`). What was let in before that came to light is deferred: it
-is computed when nothing newer waits, and refused once it has waited for `max_wait_s`.
+work, so batches grow with the load and nothing ever waits for company. They grow no further than
+pays: where a worker computes texts one by one as fast as together, a long batch would only have the
+first of them wait for the last. Requests take turns, a few rows each, so that a large one does not
+hold up the small ones behind it. Work that could not start within `max_wait_s` at the present rate
+is refused instead of queued, and under more load than can be borne within much less (`admission`).
+What was let in before that came to light is deferred: it is computed when nothing newer waits, and
+refused once it has waited for `max_wait_s`.
 """
 
 import asyncio
@@ -47,6 +49,8 @@ BATCH_CHARS = 2_048
 """Characters in one batch: about 500 tokens of English. On a CPU larger ones only add latency."""
 LONGEST_CHARS = 4_096
 """A text is cut to the model's length, so more characters than these cost nothing further."""
+BATCH_S = 0.01
+"""Seconds of work in a batch where larger ones gain nothing: a hundred times what a batch costs."""
 _MOST_CHARS = 4_000_000
 _TURN_ROWS = 8
 _ROW_CHARS = 32
@@ -79,40 +83,56 @@ class _Job:
     answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a model gets through its work.
+
+    Args:
+        workers: Batches computed at the same time.
+        ahead: Batches made up before a worker is free, so that it need not wait for the event loop,
+            which may not get a core at once where the workers keep all of them busy.
+        batch_s: Seconds of work in a batch after which more gains nothing; infinite where batches
+            are the faster the larger they are.
+        longest: Characters of a text after which more cost nothing further.
+        rate: Characters a second and worker to begin with; 0 takes the first batch's.
+    """
+
+    workers: int = 1
+    ahead: int = 0
+    batch_s: float = math.inf
+    longest: int = LONGEST_CHARS
+    rate: float = 0.0
+
+
 class Batcher:
     """Collects concurrent requests for one model; used from one event loop."""
 
     def __init__(
         self,
         answers: Answers,
+        pace: Pace = Pace(),
         *,
-        workers: int = 1,
         max_wait_s: float = 2.0,
-        longest: int = LONGEST_CHARS,
-        rate: float = 0.0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
         Args:
             answers: Called in a worker thread with a batch; one answer a text, in order.
-            workers: Batches computed at the same time.
+            pace: Of the model.
             max_wait_s: Longest wait that is accepted; infinite where nothing is to be refused.
-            longest: Characters of a text after which more cost nothing further.
-            rate: Characters a second and worker to begin with; 0 takes the first batch's.
             clock: Seconds that never run backwards.
         """
         self._clock = clock
-        self._answers, self._free, self._max_wait = answers, workers, max_wait_s
-        self._longest = longest
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sartor-batch")
+        self._answers, self._pace, self._max_wait = answers, pace, max_wait_s
+        self._free = self._slots = pace.workers + pace.ahead
+        self._pool = ThreadPoolExecutor(pace.workers, thread_name_prefix="sartor-batch")
         self._jobs: deque[_Job] = deque()
         self._waiting = 0  # characters of those
         self._ahead = 0  # and of their next turns alone
         self._deferred: deque[_Job] = deque()
         self._put_off = 0  # characters of those
         self._running: set[asyncio.Task[None]] = set()
-        self._rate = rate
-        self._workers = workers
+        self._rate = pace.rate
         self._closing = False
         self._admission = Admission(max_wait_s, clock)
         self.watch: Callable[[int, float], None] | None = None
@@ -292,9 +312,10 @@ class Batcher:
     @property
     def _room(self) -> int:
         """Characters that a batch may have now."""
-        if not self._rate or not self._admission.tight:
+        longest = min(self._pace.batch_s, self._admission.batch_s)
+        if not self._rate or math.isinf(longest):
             return BATCH_CHARS
-        return max(1, min(BATCH_CHARS, int(self._rate * self._admission.batch_s)))
+        return max(1, min(BATCH_CHARS, int(self._rate * longest)))
 
     def _turn(self, job: _Job) -> list[int]:
         """Characters of each row that a job gives to the next batch."""
@@ -309,24 +330,29 @@ class Batcher:
         texts = [job.texts[row] for job, row in parts]
         whose = [job.whose[row] if job.whose else None for job, row in parts]
         given = (texts, whose) if any(one is not None for one in whose) else (texts,)
-        start = self._clock()
         loop = asyncio.get_running_loop()
-        ran = loop.run_in_executor(self._pool, partial(self._answers, *given))
+        ran = loop.run_in_executor(self._pool, partial(self._timed, *given))
         await asyncio.wait({ran})
         error = ran.exception()
         if error is not None:
             self._fail(parts, error)
         else:
-            seconds = self._clock() - start
+            answers, begun = ran.result()
+            seconds = self._clock() - begun
             self._measure(parts, seconds)
             if self.watch:
                 self.watch(len(parts), seconds)
-            for (job, row), answer in zip(parts, ran.result(), strict=True):
+            for (job, row), answer in zip(parts, answers, strict=True):
                 self._settle(job, row, answer)
         self._free += 1
         if not self._jobs:
             self._admission.idle()
         self._dispatch()
+
+    def _timed(self, texts: Sequence[Text], *whose: "Whose") -> tuple[Sequence[Answer], float]:
+        """Answers, and when they were begun: what was made up ahead has waited for its worker."""
+        begun = self._clock()
+        return self._answers(texts, *whose), begun
 
     def _settle(self, job: _Job, row: int, answer: Answer) -> None:
         job.answers[row] = answer
@@ -356,10 +382,11 @@ class Batcher:
         self._rate += (found - self._rate) * (_SMOOTHING if self._rate else 1.0)
         first = parts[0][0]
         alone = len(parts) == len(first.texts) and all(job is first for job, _ in parts)
+        alone = alone and self._free == self._slots - 1
         self._admission.computed(work, seconds, alone)
 
     def _seconds(self, chars: int) -> float:
-        return chars / (self._rate * self._workers) if self._rate else 0.0
+        return chars / (self._rate * self._pace.workers) if self._rate else 0.0
 
     def _cost(self, text: Text) -> int:
-        return min(length_of(text), self._longest) + _ROW_CHARS
+        return min(length_of(text), self._pace.longest) + _ROW_CHARS

@@ -60,8 +60,8 @@ def open_graph(
     # ONNX Runtime leaves the interpreter free while it prepares the graph.
     opening = beside(lambda: Session.open(path, threads))
     reader = Reader.open(bundle)
-    lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
     session = opening()
+    lanes = Lanes(session, path, manifest.files[MODEL].sha256, threads)
     count = len(manifest.outputs) if outputs is None else outputs or session.outputs
     return Graph(session, reader, count, cache, lanes)
 
@@ -136,8 +136,8 @@ class Graph:
     def _run(self, lengths: Sequence[int], forward: Callable[[Session, list[int]], None]) -> None:
         """Every batch of rows of these lengths, on as many lanes as there are."""
         parts = batches(lengths)
-        if self.lanes is not None and self.lanes.takes(len(parts), sum(lengths)):
-            self.lanes.run(parts, forward)
+        if self.lanes is not None:
+            self.lanes.run(parts, sum(lengths), forward)
         else:
             for rows in parts:
                 forward(self.session, rows)

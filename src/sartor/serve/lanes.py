@@ -1,9 +1,10 @@
-"""Many texts at once: several batches side by side, each on one thread.
+"""Many passes at once: each on one thread, side by side.
 
 Threads that share one forward pass wait for one another at the end of every operator; those that
-each have a pass of their own never do. A single text is answered sooner by threads that share, so
-there are two sessions, and the second one, with its own copy of the weights, is opened only when it
-would have saved by now what opening it costs, and where memory allows.
+each have a pass of their own never do, and get through up to twice as much. A long text alone is
+answered sooner by threads that share, a short one is not. So there are two sessions, and the second
+one, with its own copy of the weights, is opened only when it would have saved by now what opening
+it costs, and where memory allows.
 """
 
 from collections import deque
@@ -17,9 +18,11 @@ from sartor.core.hashing import file_sha256
 from sartor.serve.cores import free_memory
 from sartor.serve.session import Session
 
-OPENING = 32_768
+OPENING = 4_096
 """Tokens that could have run side by side by which opening the second session has paid for itself:
 what is spent for nothing, should no more come, is then no more than what was lost by waiting."""
+SHORT = 64
+"""Tokens of a pass up to which a second thread gains nothing."""
 _COPIES = 3
 """Weights that must fit into free memory: as read, as packed for the processor, and to spare."""
 _T = TypeVar("_T")
@@ -28,64 +31,62 @@ _T = TypeVar("_T")
 class Lanes:
     """As many lanes as a pass would have threads; safe to share between threads."""
 
-    def __init__(self, path: Path, sha256: str, threads: int) -> None:
+    def __init__(self, shared: Session, path: Path, sha256: str, threads: int) -> None:
         """
         Args:
+            shared: The session whose threads share a pass.
             path: The graph.
             sha256: Of the file as it was verified.
-            threads: Lanes.
+            threads: Of a pass of that session; lanes in all.
         """
-        self._path, self._sha256, self._threads = path, sha256, threads
-        self._session: Session | None = None
+        self._shared, self._path, self._sha256 = shared, path, sha256
+        self._threads = threads
+        self._single: Session | None = None
+        self._calls = 0
         self._missed = 0
         self._lock = Lock()
 
-    def takes(self, batches: int, tokens: int) -> bool:
-        """Whether so many batches are better run here than one after the other.
+    def run(
+        self, batches: Sequence[_T], tokens: int, forward: Callable[[Session, _T], None]
+    ) -> None:
+        """Run every batch of a call, in whichever session answers it soonest.
 
-        Where the graph is no longer the one that was verified, they never are: the session that
-        was opened then goes on.
+        Calls that are under way at the same time share the lanes. Where the graph is no longer the
+        one that was verified, the session that was opened then goes on.
 
         Args:
-            batches: Of one call.
+            batches: Sorted by length: the last is run first, since the longest must not come at
+                the end.
             tokens: Of all of them.
+            forward: Runs one of them in a session.
         """
-        if self._threads < 2 or batches < self._threads:
-            return False
         with self._lock:
-            if self._session is None:
+            self._calls += 1
+            lanes = self._threads // self._calls
+        try:
+            session = self._chosen(len(batches), tokens, lanes)
+            if session is not self._shared and min(lanes, len(batches)) > 1:
+                _side_by_side(session, batches, forward, lanes)
+            else:
+                for batch in reversed(batches):
+                    forward(session, batch)
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    def _chosen(self, batches: int, tokens: int, lanes: int) -> Session:
+        """The session of single threads where as many passes run as there are lanes, or where the
+        batches are short."""
+        if self._threads < 2:
+            return self._shared
+        if batches < lanes:
+            return (tokens <= batches * SHORT and self._single) or self._shared
+        with self._lock:
+            if self._single is None:
                 self._missed += tokens
                 if self._missed >= OPENING:
-                    self._session = self._open()
-            return self._session is not None
-
-    def run(self, batches: Sequence[_T], forward: Callable[[Session, _T], None]) -> None:
-        """Run every batch, the last first: sorted by length, the longest must not come at the end.
-
-        To be asked only for what it takes.
-        """
-        session, waiting = self._session, deque(batches)
-        assert session is not None
-
-        def lane() -> None:
-            while waiting:
-                try:
-                    batch = waiting.pop()
-                except IndexError:  # another lane took it
-                    return
-                forward(session, batch)
-
-        # Imported here: most processes never come this far.
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="lane") as pool:
-            ended = [pool.submit(lane) for _ in range(self._threads)]
-            try:
-                for each in ended:
-                    each.result()
-            except BaseException:
-                waiting.clear()  # what the others have not begun is no longer wanted
-                raise
+                    self._single = self._open()
+            return self._single or self._shared
 
     def _open(self) -> Session | None:
         try:
@@ -98,3 +99,29 @@ class Lanes:
             pass
         self._threads = 1
         return None
+
+
+def _side_by_side(
+    session: Session, batches: Sequence[_T], forward: Callable[[Session, _T], None], lanes: int
+) -> None:
+    waiting = deque(batches)
+
+    def lane() -> None:
+        while waiting:
+            try:
+                batch = waiting.pop()
+            except IndexError:  # another lane took it
+                return
+            forward(session, batch)
+
+    # Imported here: most processes never come this far.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
+        ended = [pool.submit(lane) for _ in range(lanes)]
+        try:
+            for each in ended:
+                each.result()
+        except BaseException:
+            waiting.clear()  # what the others have not begun is no longer wanted
+            raise

@@ -32,6 +32,15 @@ def slow(bundle: Bundle) -> bool:
     return asks_llm(bundle) or written.FILE in bundle.manifest.files
 
 
+def side_by_side(model: Model) -> bool:
+    """Whether texts cost it the same one by one as together, and several run at once."""
+    from sartor.serve.graph import Graph
+    from sartor.serve.indexed import Indexed
+
+    graph = model.graph if isinstance(model, Indexed) else model
+    return isinstance(graph, Graph) and graph.lanes is not None
+
+
 def open_model(
     bundle: Bundle, threads: int, cache: Cache | None, allowed: Collection[str]
 ) -> Model:

@@ -21,7 +21,7 @@ from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.in_pieces import portions
-from sartor.serve.opening import Model, asks_llm, open_model, writes
+from sartor.serve.opening import Model, asks_llm, open_model, side_by_side, writes
 from sartor.serve.rows import check_conversation, example_row, read_row
 from sartor.serve.settings import ServeSettings
 from sartor.serve.unreleased import How, tell_unreleased
@@ -277,14 +277,17 @@ class Runtime:
             rate: See `Batcher`.
         """
         from sartor.llm.asker import WORKERS
-        from sartor.serve.batcher import LONGEST_CHARS, Batcher
+        from sartor.serve.batcher import BATCH_S, LONGEST_CHARS, Batcher, Pace
 
-        # Another's server computes while we wait for it: several batches may be in the air.
-        workers = WORKERS if asks_llm(self.bundle) else 1
+        workers, ahead, batch_s = 1, 0, math.inf
+        if asks_llm(self.bundle):  # another's server computes: several batches may be in the air
+            workers = WORKERS
+        elif self.adapted is None and side_by_side(self.model):
+            workers, ahead, batch_s = self.threads, 1, BATCH_S
         windows = self.bundle.manifest.preprocess.windows
         longest = LONGEST_CHARS * (windows.most if windows else 1)
         return Batcher(
-            self.answer, workers=workers, max_wait_s=max_wait_s, longest=longest, rate=rate
+            self.answer, Pace(workers, ahead, batch_s, longest, rate), max_wait_s=max_wait_s
         )
 
     def asking(self, asks: "Asks") -> "Runtime":

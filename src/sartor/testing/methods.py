@@ -247,7 +247,9 @@ def _train(method: Method, model: TextClassifier, watch: Watch | None = None) ->
     recipe = Recipe(
         loop=loop,
         seed=7,
-        loss=lambda logits, labels: TextClassification().loss(logits, labels, weights, 0.0),
+        loss=lambda logits, labels: TextClassification().loss(
+            logits, labels, weights.to(logits.device), 0.0
+        ),
         # The same for all tensors, and large: a tiny model must move visibly in a few steps.
         rate=lambda name: 2e-2,
         method=method,

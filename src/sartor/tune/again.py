@@ -29,6 +29,7 @@ from sartor.models.packed import tokenise
 from sartor.tasks import TASKS
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.batching import Tokens
+from sartor.tune.device import computing
 from sartor.tune.distillation import Distillation, Shown, Taught
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
@@ -224,11 +225,14 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     method.fold(model)
     task.close(model)
     model.cpu().eval()
+    with computing(model):
+        held_out = score(model, tokens[1])
+        sample = score_sample(model, tokens[0], (lesson.again.seed, scored), bf16=bf16)
     return Result(
         model,
         load_tokenizer(lesson.again.start),
-        fitting(score(model, tokens[1]), held),
-        fitting(score_sample(model, tokens[0], (lesson.again.seed, scored), bf16=bf16), labels),
+        fitting(held_out, held),
+        fitting(sample, labels),
         tuple(trained.history),
         trained.steps if trained.cut else None,
     )

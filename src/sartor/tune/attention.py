@@ -63,7 +63,8 @@ class _Attention(torch.autograd.Function):
         scores = torch.bmm(query, key.transpose(1, 2))
         if mask is not None:
             scores.view(*mask.shape[:1], -1, *scores.shape[1:]).add_(mask)
-        shares = scores.softmax(-1)
+        # Autocast on a GPU, unlike that on a CPU, has softmax answer in float32.
+        shares = scores.softmax(-1).to(scores.dtype)
         kept = drop(shares) if drop else None
         ctx.save_for_backward(query, key, value, shares, kept)
         return torch.bmm(shares if kept is None else shares * kept, value)

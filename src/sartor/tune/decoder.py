@@ -110,10 +110,11 @@ class Decoder(nn.Module):
     ) -> list[tuple[list[int], float, int]]:
         """Token ids, mean ln p and whether it ended, one a prompt; padding stands on the left."""
         rows, width = len(prompts), max(map(len, prompts))
-        ids = torch.zeros(rows, width, dtype=torch.long)
-        mask = torch.zeros(rows, width, dtype=torch.long)
+        device = next(self.parameters()).device
+        ids = torch.zeros(rows, width, dtype=torch.long, device=device)
+        mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
+            ids[row, width - len(prompt) :] = torch.tensor(list(prompt), device=device)
             mask[row, width - len(prompt) :] = 1
         cache: Any = DynamicCache()
         model: Any = self.decoder

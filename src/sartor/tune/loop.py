@@ -11,13 +11,13 @@ from contextlib import ExitStack, nullcontext
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sartor.core.events import Note, StageProgress
 from sartor.tune.checkpoint import Snapshot
 from sartor.tune.descent import Descent, clip
+from sartor.tune.device import accelerator, computing
 from sartor.tune.dropout import MaskPool, pooled_dropout
 from sartor.tune.generators import restore_generators, save_generators, seeded
 from sartor.tune.memory import kept_memory
@@ -47,6 +47,7 @@ def train(model: nn.Module, data: tuple[Rows, Rows], recipe: Recipe, watch: Watc
         SettingError: If a trainable tensor never moved.
     """
     with seeded(recipe.seed), ExitStack() as stack:
+        stack.enter_context(computing(model))
         pool = None
         if recipe.loop.masks == "pooled":
             pool = stack.enter_context(pooled_dropout(model, recipe.seed))
@@ -72,7 +73,7 @@ class _Run:
         watch: Watch,
         lent: tuple[MaskPool | None, UsedRows | None],
     ) -> None:
-        self.accelerator = _accelerator()
+        self.accelerator = accelerator()
         self.raw, (self.rows, self.validation) = model, data
         self.recipe, self.watch = recipe, watch
         self.pool, self.words = lent
@@ -260,15 +261,3 @@ class _Run:
         loss = self.loss_sum / max(self.loss_steps, 1)
         detail = f"{speed:,.0f} tokens/s · loss {loss:.3f}"
         self.watch.emit(StageProgress("tune", self.step, len(self.plan.steps), detail))
-
-
-def _accelerator() -> Accelerator:
-    """One that leaves the precision to us, whatever this process has trained before.
-
-    The state of accelerate is the process's: after a stock Trainer with bf16 it would refuse "no",
-    and convert what we have converted.
-    """
-    found = Accelerator()
-    found.native_amp = False
-    found.scaler = None
-    return found

@@ -16,6 +16,7 @@ from sartor.models.packed import tokenise
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import Finds
 from sartor.tune.batching import Inputs, Tokens
+from sartor.tune.device import computing
 from sartor.tune.dropout import set_dropout
 from sartor.tune.frozen import FeatureSource
 from sartor.tune.generators import seeded
@@ -78,12 +79,15 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
     method.fold(model)
     task.close(model)
     model.cpu().eval()
+    with computing(model):
+        # In float32, from tokens: these logits stand for the model that is exported.
+        held_out = score(model, tokens[1])
+        sample = score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16)
     return Result(
         model,
         tokenizer,
-        # In float32, from tokens: these logits stand for the model that is exported.
-        fitting(score(model, tokens[1]), truth[1]),
-        fitting(score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16), truth[0]),
+        fitting(held_out, truth[1]),
+        fitting(sample, truth[0]),
         tuple(trained.history),
         trained.steps if trained.cut else None,
         findings,

@@ -86,7 +86,8 @@ class AdaLora:
         return _allocation(model).state()
 
     def restore(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-        _allocation(model).restore(state)
+        device = next(model.parameters()).device
+        _allocation(model).restore({name: tensor.to(device) for name, tensor in state.items()})
 
     def penalty(self, model: nn.Module) -> Tensor:
         """Mean over A and B of ‖PPᵀ − I‖, as in peft and in the authors' code."""

@@ -14,6 +14,7 @@ from sartor.core.replies import as_numbers
 from sartor.core.types import Examples
 from sartor.models.loading import load_language_model
 from sartor.tune.decoder import Decoder
+from sartor.tune.device import computing
 from sartor.tune.job import Result
 from sartor.tune.recipe import Watch
 from sartor.tune.writing import WRITERS, Reading, WritingJob, unscored
@@ -49,8 +50,9 @@ def replied(job: WritingJob, model: Decoder, reading: Reading) -> Result:
     model.eval()
     model.file = reading.file
     held = job.validation
-    said = model.write(reading.prompts(held), reading.says, reading.file.max_new_tokens)
-    right = model.right(reading.lessons(held))
+    with computing(model):
+        said = model.write(reading.prompts(held), reading.says, reading.file.max_new_tokens)
+        right = model.right(reading.lessons(held))
     whole = [
         replace(each, right_log_p=log_p, right_tokens=tokens)
         for each, (log_p, tokens) in zip(said, right, strict=True)
