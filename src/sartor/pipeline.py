@@ -247,6 +247,7 @@ class _Stages:
             self.emit,
             formers=ready.formers,
             asking=ready.asking,
+            few=ready.setting.held.folds is not None,
         )
         climb = searched.climb
         terms = terms_of(self.desk, ready, clock, workshop)

@@ -53,3 +53,12 @@ def test_the_test_set_is_as_large_as_asked_within_sensible_shares():
     assert prepare.sizes(1000, 200) == (200, 150)
     assert prepare.sizes(1000, 10) == (150, 150)
     assert prepare.sizes(1000, 9000) == (300, 150)
+
+
+def test_a_large_test_file_takes_no_rows_from_training(tmp_path):
+    write(tmp_path / "train.csv", rows(0, 60))
+    write(tmp_path / "test.csv", rows(60, 460))
+    found = prepared(tmp_path, {}, test="test.csv")
+    assert len(found.test) > 350
+    assert 6 <= len(found.validation) <= 12
+    assert len(found.train) + len(found.validation) >= 55

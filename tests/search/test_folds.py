@@ -2,16 +2,21 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sartor.core.events import silent
 from sartor.core.types import Candidate, Examples
 from sartor.search.assess import Held
 from sartor.search.folds import FEW, FOLDS, both, deal
-from sartor.search.ladder import Scored, Tried
+from sartor.search.ladder import Parts, Scored, Tried
+from sartor.search.product import Workshop
 from sartor.tasks.text_classification.spec import TextClassification
 from tests.judge.rows import criteria
 
@@ -128,3 +133,31 @@ def test_rows_of_two_sets_keep_their_columns():
     assert found.target == ("a", "b", "c")
     assert found.extra == {"customer": ("x", "y", "z")}
     assert len(found) == len(found.inputs["text"]) == 3
+
+
+def workshop(*, few: bool) -> Workshop:
+    tuner: Any = SimpleNamespace(options=SimpleNamespace(task="text_classification"))
+    both_sides: Any = SimpleNamespace(train=rows(["a", "b"] * 10), validation=VALIDATION)
+    return Workshop(tuner, both_sides, lambda stage, key, build: Path(), silent, few=few)
+
+
+def tried(method: str, **settings: object) -> Tried:
+    return Tried(method, Candidate("tiny", "0" * 64, method, settings, 0))
+
+
+def joined(kind: str, *members: Tried) -> Tried:
+    parts = Parts(kind, tuple((0.5, member) for member in members))
+    return replace(members[0], parts=parts)
+
+
+def test_what_ships_is_fitted_on_all_rows_where_they_are_few():
+    few, many = workshop(few=True), workshop(few=False)
+    head, deep = tried("head", C=0.1), tried("head", hidden=32)
+    assert few.on_all(head)
+    assert not many.on_all(head)
+    assert not few.on_all(deep), "the held-out rows tell it when to stop"
+    assert not few.on_all(tried("lora"))
+    assert few.on_all(joined("ensemble", deep, head))
+    assert not few.on_all(joined("ensemble", deep, deep))
+    assert [len(side) for side in few._rows(head)] == [32, 12]
+    assert [len(side) for side in many._rows(head)] == [20, 12]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sartor.bundle import open_bundle
 from tests.stories.shop import NEED, Here, reviews, write_csv
 
 
@@ -25,5 +26,9 @@ def test_eighty_rows_choose_by_folds_and_prove_little(new_shop: Path, here: Here
     assert (report["data"]["train"], report["data"]["validation"]) == (44, 12)
     assert all(c["state"] == "tried" for c in report["candidates"])
     assert report["next_steps"]
+    learnt = open_bundle(found["bundle"]).learnt()
+    assert learnt is not None
+    assert len(learnt.marks) == 56
+    assert not learnt.chose, "what ships is fitted on those that chose, too"
     again = here("run", "need.yaml", "--method", "head", "--json")
     assert json.loads(again.out)["bundle"] == found["bundle"], "the same choice each time"

@@ -202,7 +202,10 @@ def divide(
     labels = [""] * len(frame) if listed else _labels(frame, columns)
     everything = to_examples(frame, columns.inputs, columns.label, columns.target)
     several = len(columns.words) > 1
-    test_rows, validation_rows = sizes(len(frame), wanted_test)
+    fixed = frame[SPLIT].to_list()
+    # A large test file says nothing of how many rows there are to learn from.
+    open_ = sum(official != "test" for official in fixed)
+    test_rows, validation_rows = sizes(open_, wanted_test)
     found = split(
         Rows(
             ids=everything.ids,
@@ -210,7 +213,7 @@ def divide(
             groups=texts_of(frame[columns.group]) if columns.group else None,
             times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
             near=[int(c) for c in row_clusters(list(everything.inputs.values()))],
-            fixed=frame[SPLIT].to_list(),
+            fixed=fixed,
         ),
         nearness="shares a text with" if several else "nearly duplicates",
         test_rows=test_rows,

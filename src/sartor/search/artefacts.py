@@ -29,7 +29,7 @@ from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.changed import compared
-from sartor.search.ladder import ENOUGH
+from sartor.search.ladder import ENOUGH, Assessment
 from sartor.search.product import FLOAT, Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
@@ -96,6 +96,8 @@ class Maker:
         retrain: See `shrink.api.Retrain`; None where nothing can be trained.
         in_time: Whether there is time left to train for a form; a fact of the run, by its name.
         beside: A form's content files to those of a bundle, with what lies beside a graph.
+        recipe: What rows said that the fit did not see, where it learnt from the validation rows
+            too: these tell forms apart, and no more how good they are.
     """
 
     held: Held
@@ -115,11 +117,12 @@ class Maker:
     retrain: Retrain | None = None
     in_time: Callable[[str], bool] = lambda name: True
     beside: Callable[[Mapping[str, Path]], Mapping[str, Path]] = lambda content: content
+    recipe: Assessment | None = None
 
     def make(
         self,
         product: Product,
-        before: Sequence[Mapping[str, Any]],
+        before: Sequence[Mapping[str, Any]] | None,
         stage: Callable[[str, Callable[[Path], None]], Path],
         emit: Emit,
     ) -> tuple[Artefact, list[Artefact]]:
@@ -127,7 +130,8 @@ class Maker:
 
         Args:
             product: What the chosen candidate ships as.
-            before: The fitted model's answers on the validation rows.
+            before: The fitted model's answers on the validation rows; None takes those of what
+                was exported.
             stage: Keeps a graph under a name; built once, found again on resume.
             emit: Progress.
         """
@@ -150,7 +154,7 @@ class Maker:
     def _compressed(
         self,
         product: Product,
-        before: Sequence[Mapping[str, Any]],
+        before: Sequence[Mapping[str, Any]] | None,
         stage: Callable[[str, Callable[[Path], None]], Path],
         emit: Emit,
     ) -> list[Artefact]:
@@ -185,6 +189,7 @@ class Maker:
             return maker._measure(name, content, held_against, fit_of(chain))
 
         first = make(())
+        held_against = held_against or first.answers
         if exported is not None:
             first = replace(first, parity=exported)
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
@@ -196,7 +201,7 @@ class Maker:
         return compress(first, make, self._timed, asked, always)
 
     def _in_windows(
-        self, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]], emit: Emit
+        self, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]] | None, emit: Emit
     ) -> tuple["Maker", Sequence[Mapping[str, Any]], Parity]:
         """Who makes the artefacts that read long texts in windows, what theirs are held against,
         and the parity of the export.
@@ -283,7 +288,7 @@ class Maker:
         self,
         name: str,
         content: Mapping[str, Path],
-        before: Sequence[Mapping[str, Any]],
+        before: Sequence[Mapping[str, Any]] | None,
         fit: Path | None = None,
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.texts)
@@ -301,20 +306,17 @@ class Maker:
         # The runtime decodes with the same function: its answers from these logits are these.
         answers = held.task.decode(logits, held.outputs, decision, texts)
         subject = self._subject(bundle, held.validation, answers)
-        found = compared(held, before, answers, TOLERANCE)
+        found = compared(held, before or answers, answers, TOLERANCE)
         sized = [c for c in held.criteria if of_the_artefact(c) and not timed(c)]
         verdicts = tuple(judge(sized, subject, seed=held.seed))
-        chance = chance_of_met(
-            held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
-        )
         return Artefact(
             name,
             bundle,
             found,
             bundle.size_mb,
             verdicts,
-            chance.overall,
-            values(held.criteria, subject),
+            self._chance(subject, verdicts),
+            values(held.criteria, subject) | dict(self.recipe.scores if self.recipe else {}),
             tuple(answers),
         )
 
@@ -353,10 +355,12 @@ class Maker:
             return artefact
         subject = self._subject(artefact.bundle, held.validation, artefact.answers)
         verdicts = artefact.verdicts + tuple(judge(criteria, subject, seed=held.seed))
-        chance = chance_of_met(
-            held.criteria, subject, held.test_size, known=verdicts, seed=held.seed
-        )
-        return replace(artefact, verdicts=verdicts, chance=chance.overall)
+        return replace(artefact, verdicts=verdicts, chance=self._chance(subject, verdicts))
+
+    def _chance(self, subject: Subject, known: Sequence[Verdict]) -> float:
+        held = self.held
+        found = chance_of_met(held.criteria, subject, held.test_size, known=known, seed=held.seed)
+        return min(found.overall, self.recipe.chance if self.recipe else 1.0)
 
 
 def _content(form: Form) -> dict[str, Path]:

@@ -99,7 +99,9 @@ class Builder:
         setting, workshop = self.ready.setting, self.workshop
         product = workshop.product(best)
         held = setting.held.after(best)
-        learnt = Learnt.of(setting.rows.train.ids, setting.rows.validation.ids)
+        fitted, chose = setting.rows.train.ids, setting.rows.validation.ids
+        on_all = workshop.on_all(best)
+        learnt = Learnt.of((*fitted, *chose)) if on_all else Learnt.of(fitted, chose)
         former = self.ready.formers.get(best.candidate.key)
         if former is not None:
             held, learnt = former.shipping(held)
@@ -115,6 +117,7 @@ class Builder:
             timing=self.timing,
             conditions=self.conditions,
             learnt=learnt,
+            recipe=best.assessment if on_all else None,
             earlier=former.bundle if former else None,
             load=self.load,
             in_time=self._in_time,
@@ -129,10 +132,13 @@ class Builder:
                 self.desk.emit,
             ),
         )
+        logits = workshop.logits(best)
         kept, made = maker.make(
             product,
-            setting.held.task.decode(
-                best.scored.validation_logits,
+            None
+            if logits is None
+            else setting.held.task.decode(
+                logits,
                 setting.held.outputs,
                 best.assessment.decision,
                 setting.rows.validation.texts,

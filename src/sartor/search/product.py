@@ -10,18 +10,21 @@ from typing import Any, cast
 
 from sartor.core.events import Emit
 from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
-from sartor.core.types import Backbone, Candidate
+from sartor.core.protocols import Floats
+from sartor.core.types import Backbone, Candidate, Examples
 from sartor.data.prepare import Prepared
 from sartor.llm.prompt import FILE
 from sartor.search.asking import Asking
 from sartor.search.earlier import Former
+from sartor.search.folds import both
 from sartor.search.ladder import Tried
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
-from sartor.tune.api import METHODS, asks
+from sartor.tune.api import METHODS, Closed, asks
 from sartor.tune.fit import Tuner
+from sartor.tune.settings import read_settings
 from sartor.tune.soup import Soup, make_soup, read_soup
 
 FLOAT = "onnx"
@@ -76,6 +79,8 @@ class Workshop:
         emit: Progress.
         formers: Earlier bundles by their candidate's key.
         asking: The language model that the need names, if it names one.
+        few: Whether rows are so few that heads were chosen by folds. What ships is then fitted on
+            the validation rows too: of eight rows a label, two are much.
     """
 
     tuner: Tuner
@@ -84,6 +89,28 @@ class Workshop:
     emit: Emit
     formers: Mapping[str, Former] = field(default_factory=dict[str, Former])
     asking: Asking | None = None
+    few: bool = False
+
+    def on_all(self, tried: Tried) -> bool:
+        """Whether what ships, or a member of it, is fitted on training and validation rows."""
+        if tried.parts is not None:
+            members = [member for _, member in tried.parts.members]
+            return tried.parts.kind != "soup" and any(map(self.on_all, members))
+        if not self.few or tried.earlier or asks(tried.candidate.method):
+            return False
+        candidate = tried.candidate
+        method = read_settings(candidate.settings, task=self._task, method=candidate.method).method
+        return isinstance(method, Closed) and method.closed
+
+    def logits(self, tried: Tried) -> Floats | None:
+        """(validation rows, outputs) of what ships, before it is exported; None where only its
+        members are known."""
+        if not self.on_all(tried):
+            assert tried.scored is not None
+            return tried.scored.validation_logits
+        if tried.parts is not None:
+            return None
+        return self.tuner(tried.candidate, *self._rows(tried), self.emit).validation_logits
 
     def product(self, tried: Tried) -> Product:
         """What `tried` ships as; members are exported when the product is written."""
@@ -152,8 +179,11 @@ class Workshop:
         return self.tuner.options.task
 
     def _fitted(self, tried: Tried) -> Path:
-        rows = self.rows
-        return self.tuner(tried.candidate, rows.train, rows.validation, self.emit).folder
+        return self.tuner(tried.candidate, *self._rows(tried), self.emit).folder
+
+    def _rows(self, tried: Tried) -> tuple[Examples, Examples]:
+        train, held = self.rows.train, self.rows.validation
+        return (both(train, held) if self.on_all(tried) else train), held
 
     def _of_folder(self, key: str, folder: Path) -> Product:
         def write(to: Path) -> None:
@@ -163,7 +193,7 @@ class Workshop:
 
     def _key(self, tried: Tried) -> str:
         if tried.parts is None:
-            key = self.tuner.key(tried.candidate, self.rows.train, self.rows.validation)
+            key = self.tuner.key(tried.candidate, *self._rows(tried))
             # A fit that the budget ended is another model than the whole one.
             return digest(key, tried.scored.cut) if tried.cut and tried.scored else key
         members = [(scale, self._key(member)) for scale, member in tried.parts.members]

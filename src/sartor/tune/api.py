@@ -94,6 +94,16 @@ class MindsPieces(Protocol):
         ...
 
 
+@runtime_checkable
+class Closed(Protocol):
+    """A method whose fit may owe nothing to held-out rows, so that it may be made on them too."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing in the fit is chosen by them, as the step where it stops is."""
+        ...
+
+
 class Method(Protocol):
     """One file in `tune/methods/`. Its dataclass fields are its settings.
 

@@ -40,6 +40,10 @@ class Head:
     hidden_lr: Annotated[float, Gt(0), Le(1)] = 1e-3
     """Learning rate of a head with a hidden layer."""
 
+    @property
+    def closed(self) -> bool:
+        return not self.hidden
+
     def attach(self, model: nn.Module) -> None:
         open_tensors(model, is_head)
 
