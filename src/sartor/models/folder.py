@@ -30,6 +30,12 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 _CODE_KEYS = ("auto_map", "custom_pipelines", "custom_generate")
 _KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 _PLAIN_ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flex_attention")
+_GENERATION = (
+    "decoder_start_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "forced_bos_token_id",
+)
 # RoBERTa's family numbers its positions from padding_idx + 1.
 _OFFSET_POSITIONS = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
 
@@ -145,6 +151,17 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     dropped = {"attn_implementation", "transformers_version", "dtype", "torch_dtype"}
     return {k: v for k, v in values.items() if not k.startswith("_") and k not in dropped}
+
+
+def read_generation(folder: Path) -> dict[str, Any]:
+    """How an encoder-decoder begins and ends what it writes, where generation_config.json says it.
+
+    Raises:
+        ModelError: If that file is too large or not a JSON object.
+    """
+    file = folder / "generation_config.json"
+    values = _read_object(file) if file.is_file() else {}
+    return {name: values[name] for name in _GENERATION if values.get(name) is not None}
 
 
 def read_capped(file: Path, most: int) -> bytes:

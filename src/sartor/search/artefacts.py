@@ -23,6 +23,7 @@ from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
+from sartor.llm.translated import ENCODER
 from sartor.need.verdict import Verdict
 from sartor.search.answering import answers_to, right_ones
 from sartor.search.assess import Held, of_the_artefact, timed
@@ -360,7 +361,8 @@ class Maker:
 
 
 def _content(form: Form) -> dict[str, Path]:
-    return {GRAPH: form.graph, TOKENIZER: form.tokenizer}
+    reads = {} if form.encoder is None else {ENCODER: form.encoder}
+    return {GRAPH: form.graph, TOKENIZER: form.tokenizer, **reads}
 
 
 def _short(size: float) -> str:

@@ -13,6 +13,7 @@ from sartor.core.hashing import digest, file_sha256, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data.prepare import Prepared
 from sartor.llm.prompt import FILE
+from sartor.llm.translated import ENCODER
 from sartor.search.asking import Asking
 from sartor.search.earlier import Former
 from sartor.search.ladder import Tried
@@ -55,7 +56,9 @@ class Product:
     def written(self, folder: Path) -> Form:
         """The form whose graph `write` left in `folder`."""
         assert self.tokenizer is not None
-        return Form(folder / GRAPH, self.tokenizer, self.fit)
+        encoder = folder / ENCODER
+        reads = encoder if encoder.exists() else None
+        return Form(folder / GRAPH, self.tokenizer, self.fit, reads)
 
     def content(self, folder: Path) -> dict[str, Path]:
         """The content files of a bundle, with those that `write` or a compressor left there."""
