@@ -12,10 +12,11 @@ from sartor.serve.translator import Translator
 from tests.tiny import make_tiny_seq2seq
 from tests.translated import bundle_of, pairs, saved
 
+KINDS = ["bart", "mbart", "marian", "pegasus", "t5", "t5-gated"]
 TEXTS = [*pairs(6).inputs["text"], "a good bad goo", "héllo </s> <|im_end|> 中文 🙂", "x"]
 
 
-@pytest.fixture(scope="module", params=["bart", "mbart", "marian", "pegasus"])
+@pytest.fixture(scope="module", params=KINDS)
 def backbone(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / request.param
     return find_backbone(str(make_tiny_seq2seq(folder, request.param)), kind="seq2seq")

@@ -65,7 +65,7 @@ def test_the_encoder_is_asked_once_and_the_decoder_holds_none_of_it(fit):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "t5"}, "t5"),
+        ({"model_type": "umt5"}, "umt5"),
         ({"activation_function": "quick_gelu"}, "quick_gelu"),
         ({"encoder_attention_heads": 2}, "heads"),
     ],
@@ -74,11 +74,11 @@ def test_other_kinds_are_refused_by_name(tmp_path, change, words):
     config = read_config(make_tiny_seq2seq(tmp_path / "model"))
     assert why_not(config) == ""
     assert words in why_not({**config, **change})
-    assert set(OFFSETS) == {"bart", "mbart", "marian", "pegasus"}
+    assert set(OFFSETS) == {"bart", "mbart", "marian", "pegasus", "t5", "mt5"}
 
 
 def test_a_fit_of_another_kind_is_refused(fit):
-    text = (fit / "config.json").read_text().replace('"marian"', '"t5"')
+    text = (fit / "config.json").read_text().replace('"marian"', '"umt5"')
     (fit / "config.json").write_text(text)
-    with pytest.raises(ModelError, match="t5"):
+    with pytest.raises(ModelError, match="umt5"):
         write_seq2seq(fit, fit)

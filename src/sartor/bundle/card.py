@@ -66,9 +66,9 @@ def _answers(manifest: Manifest) -> str:
         return f"{said}: {', '.join(_plain(o) for o in manifest.outputs[:50])}."
     if how == "from scratch":
         return (
-            "Writes texts in words of its own. No pretrained model: it began from random weights and"
-            " learnt from the training rows alone. What it learnt from may come back in them, and"
-            " nothing sees to it that they are true."
+            "Writes texts in words of its own. No pretrained model: it began from random weights"
+            " and learnt from the training rows alone. What it learnt from may come back in what it"
+            " writes, and nothing sees to it that that is true."
         )
     if how == "written":
         return (

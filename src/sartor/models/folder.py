@@ -36,6 +36,8 @@ _GENERATION = (
     "pad_token_id",
     "forced_bos_token_id",
 )
+# T5's family counts distances and has no last position; its models were trained on so many tokens.
+_BY_DISTANCE, _TRAINED_ON = "relative_attention_num_buckets", 512
 # RoBERTa's family numbers its positions from padding_idx + 1.
 _OFFSET_POSITIONS = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
 
@@ -69,6 +71,10 @@ def describe(folder: Path, label: Label) -> Backbone:
     """
     weights = weight_files(folder)
     config = read_config(folder)
+    if (
+        config.get("is_encoder_decoder") or "decoder_layers" in config
+    ):  # it decides what such a model writes
+        config |= read_generation(folder)
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(
             f"{folder} has no tokenizer.json.",
@@ -89,12 +95,13 @@ def describe(folder: Path, label: Label) -> Backbone:
         licence=label.licence or card.get("license", ["unknown"])[0],
         languages=label.languages or tuple(card.get("language", [])) or ("*",),
         parameters=count_parameters(weights),
-        layers=_whole(folder, config, "num_hidden_layers", "n_layers", "num_layers"),
+        layers=_whole(
+            folder, config, "num_hidden_layers", "n_layers", "num_layers", "encoder_layers"
+        ),
         width=_whole(folder, config, "hidden_size", "dim", "d_model"),
         prefix=prefix,
         passage=passage,
-        max_length=_whole(folder, config, "max_position_embeddings", "n_positions")
-        - _OFFSET_POSITIONS.get(config["model_type"], 0),
+        max_length=_positions(folder, config),
         weights_sha256=digests[0] if len(digests) == 1 else digest(digests),
     )
 
@@ -211,6 +218,14 @@ def _names_code(values: Mapping[str, Any]) -> str:
         if isinstance(value, dict) and (inner := _names_code(value)):
             return f"{key}.{inner}"
     return ""
+
+
+def _positions(folder: Path, config: Mapping[str, Any]) -> int:
+    """Tokens that a model can read."""
+    if _BY_DISTANCE in config and "n_positions" not in config:
+        return _TRAINED_ON
+    whole = _whole(folder, config, "max_position_embeddings", "n_positions")
+    return whole - _OFFSET_POSITIONS.get(config["model_type"], 0)
 
 
 def _whole(folder: Path, config: Mapping[str, Any], *names: str) -> int:

@@ -99,20 +99,21 @@ def _swapped(rows: _Rows, columns: Columns) -> list[str]:
     """
     spoken = [[language_of(text) for text in side] for side in (rows.texts, rows.written)]
     main = [_main(side) for side in spoken]
-    if not main[0] or not main[1]:
-        mixed = columns.text if not main[0] else columns.label
-        count = Counter(spoken[0] if not main[0] else spoken[1]).most_common(2)
+    if not main[0] and not main[1]:
+        count = Counter(code for code in spoken[0] if code != UNKNOWN).most_common(2)
         if len(count) < 2 or {code for code, _ in count} != {*_pair(spoken)}:
             return []
         raise DataError(
-            f"Half of the rows stand the other way round: the column {mixed!r} holds"
+            f"Half of the rows stand the other way round: the column {columns.text!r} holds"
             f" {count[0][1]:,} texts in {count[0][0]} and {count[1][1]:,} in {count[1][0]}.",
             fix="put all texts into one column and all translations into the other.",
         )
+    if not main[0] or not main[1] or main[0] == main[1]:
+        return []
     other = rows.those(
         lambda text, written: (language_of(text), language_of(written)) == (main[1], main[0])
     )
-    if main[0] == main[1] or not other:
+    if not other:
         return []
     return [
         f"{len(other):,} of {len(rows.texts):,} rows stand the other way round, from {main[1]} to"

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
-from sartor.core.events import Emit
 from sartor.core.errors import ModelError
 from sartor.core.types import Backbone
 from sartor.data.prepare import Prepared

@@ -164,18 +164,8 @@ class _Writing:
         return self._scaled(states, f"layers.{layer}.{which}_layernorm.weight")
 
     def _scaled(self, states: str, weight: str) -> str:
-        """x / sqrt(mean x² + ε) · w."""
-        self.sheet.weights[weight] = self.sheet.tensors[weight]
-        mean = self.sheet.op(
-            "ReduceMean",
-            self.sheet.op("Pow", states, self.sheet.number(2.0)),
-            self.sheet.numbers([-1]),
-            keepdims=1,
-        )
-        root = self.sheet.op(
-            "Sqrt", self.sheet.op("Add", mean, self.sheet.number(self.shape.epsilon))
-        )
-        return self.sheet.op("Mul", self.sheet.op("Div", states, root), weight)
+        """What `Sheet.scaled` gives, with a tensor of the model."""
+        return self.sheet.scaled(states, self.sheet.weight(weight), self.shape.epsilon)
 
     def _attention(
         self, layer: int, states: str, cos: str, sin: str, unseen: str

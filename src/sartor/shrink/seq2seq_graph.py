@@ -30,14 +30,21 @@ from safetensors.numpy import load_file
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 from sartor.llm.translated import ENCODER
+from sartor.shrink import t5_names
 from sartor.shrink.api import GRAPH
 from sartor.shrink.sheet import UNSEEN, Sheet, floats, whole
 
-OFFSETS: Mapping[str, int] = {"bart": 2, "mbart": 2, "marian": 0, "pegasus": 0}
+OFFSETS: Mapping[str, int] = {
+    "bart": 2,
+    "mbart": 2,
+    "marian": 0,
+    "pegasus": 0,
+    **dict.fromkeys(t5_names.KINDS, 0),
+}
 """`model_type`s whose formulas these are, and at which row of their table positions begin."""
 HEAD, BIAS = "head.weight", "head.bias"
 _EPSILON = 1e-5
-_FIX = "choose a model of BART's, mBART's, Marian's or Pegasus' kind."
+_FIX = "choose a model of BART's, mBART's, Marian's, Pegasus' or T5's kind."
 
 
 def why_not(config: Mapping[str, Any]) -> str:
@@ -45,8 +52,9 @@ def why_not(config: Mapping[str, Any]) -> str:
     kind = config.get("model_type")
     if kind not in OFFSETS:
         return f"it is a {kind}, and {', '.join(OFFSETS)} are what can be shipped"
-    if config.get("activation_function", "gelu") not in _ACTIVATIONS:
-        return f"its feed-forward layers use {config['activation_function']}"
+    told = config.get("feed_forward_proj") or config.get("activation_function") or "gelu"
+    if str(told).removeprefix("gated-") not in _ACTIVATIONS:
+        return f"its feed-forward layers use {told}"
     if config.get("encoder_attention_heads") != config.get("decoder_attention_heads"):
         return "its encoder and its decoder have different heads"
     return ""
@@ -66,8 +74,10 @@ def write_seq2seq(fit: Path, target: Path) -> None:
     if fault := why_not(config):
         raise ModelError(f"{fit} cannot be exported: {fault}.", fix=_FIX)
     tensors = load_file(fit / "model.safetensors")
-    shape = _Shape.of(config, tensors)
     try:
+        if config["model_type"] in t5_names.KINDS:
+            config, tensors = t5_names.renamed(config, tensors)
+        shape = _Shape.of(config, tensors)
         graphs = {
             ENCODER: _Writing(shape, Sheet(tensors)).encoder(),
             GRAPH: _Writing(shape, Sheet(tensors)).decoder(),
@@ -89,9 +99,11 @@ class _Shape:
         heads: Of both.
         size: Of a head.
         scale: That words are multiplied by.
+        asked: That queries are multiplied by.
         offset: See `OFFSETS`.
         activation: Of the feed-forward layers.
         first: Whether a part of a layer normalises what it reads; else the sum behind it.
+        epsilon: Of the norms.
     """
 
     encoder: int
@@ -99,23 +111,28 @@ class _Shape:
     heads: int
     size: int
     scale: float
+    asked: float
     offset: int
     activation: str
     first: bool
+    epsilon: float
 
     @staticmethod
     def of(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> "_Shape":
         width, heads = int(config["d_model"]), int(config["decoder_attention_heads"])
+        size = int(config.get("head_dim") or width // heads)
         return _Shape(
             int(config["encoder_layers"]),
             int(config["decoder_layers"]),
             heads,
-            width // heads,
+            size,
             sqrt(width) if config.get("scale_embedding") else 1.0,
+            float(config.get("attention_scale", 1 / sqrt(size))),
             OFFSETS[config["model_type"]],
             str(config.get("activation_function", "gelu")),
             # Those that normalise first normalise once more at the end.
             "encoder.layer_norm.weight" in tensors,
+            float(config.get("epsilon", _EPSILON)),
         )
 
 
@@ -130,7 +147,8 @@ class _Writing:
         sheet, shape = self.sheet, self.shape
         states = self._words("encoder", "encoder.embed_tokens.weight", sheet.numbers([0]))
         real = sheet.op("Cast", "attention_mask", to=TensorProto.BOOL)
-        unseen = self._unseen(real)
+        start, end = sheet.numbers([0]), sheet.length("input_ids", 1)
+        unseen = self._by_distance("encoder", self._unseen(real), start, end)
         for layer in range(shape.encoder):
             at = f"encoder.layers.{layer}"
 
@@ -160,6 +178,7 @@ class _Writing:
         new = sheet.length("input_ids", 1)
         earlier = sheet.earlier(sheet.op("Add", before, new), new)
         causal = sheet.op("Where", earlier, sheet.number(0.0), sheet.number(UNSEEN))
+        causal = self._by_distance("decoder", causal, before, sheet.op("Add", before, new))
         unseen = self._unseen(sheet.op("Cast", "source_mask", to=TensorProto.BOOL))
         for layer in range(shape.decoder):
             at = f"decoder.layers.{layer}"
@@ -190,24 +209,54 @@ class _Writing:
         states = sheet.op("Gather", sheet.weight(words), "input_ids", axis=0)
         if shape.scale != 1.0:
             states = sheet.op("Mul", states, sheet.number(shape.scale))
-        zero = sheet.numbers([0])
-        start = sheet.op("Add", before, sheet.numbers([shape.offset]))
-        end = sheet.op("Add", start, sheet.length("input_ids", 1))
-        sheet.weights["step"] = np.array(1)
-        bounds = (sheet.op("Squeeze", each, zero) for each in (start, end))
-        places = sheet.op("Range", *bounds, "step")
-        table = sheet.weight(f"{side}.embed_positions.weight")
-        states = sheet.op("Add", states, sheet.op("Gather", table, places, axis=0))
+        table = f"{side}.embed_positions.weight"
+        if table in sheet.tensors:
+            start = sheet.op("Add", before, sheet.numbers([shape.offset]))
+            places = self._range(start, sheet.op("Add", start, sheet.length("input_ids", 1)))
+            found = sheet.op("Gather", sheet.weight(table), places, axis=0)
+            states = sheet.op("Add", states, found)
         name = f"{side}.layernorm_embedding"
         return self._norm(name, states) if f"{name}.weight" in sheet.tensors else states
+
+    def _range(self, start: str, end: str) -> str:
+        """Whole numbers from one to before another, each (1,)."""
+        sheet, zero = self.sheet, self.sheet.numbers([0])
+        sheet.weights["step"] = np.array(1)
+        bounds = (sheet.op("Squeeze", each, zero) for each in (start, end))
+        return sheet.op("Range", *bounds, "step")
+
+    def _by_distance(self, side: str, unseen: str, before: str, end: str) -> str:
+        """What is added to scores by how far two tokens are apart, where a model has such a table.
+
+        Args:
+            side: Of the model.
+            unseen: What is added anyhow.
+            before: (1,) place of the first token that looks.
+            end: (1,) behind the last one, and the last that is looked at.
+        """
+        sheet, name = self.sheet, f"{side}.distances"
+        if name not in sheet.tensors:
+            return unseen
+        most = (len(sheet.tensors[name]) - 1) // 2
+        keys = self._range(sheet.numbers([0]), end)
+        queries = sheet.op("Unsqueeze", self._range(before, end), sheet.numbers([1]))
+        apart = sheet.op("Sub", keys, queries)
+        for which, limit in (("Max", -most), ("Min", most)):
+            apart = sheet.op(which, apart, sheet.numbers([limit]))
+        rows = sheet.op("Add", apart, sheet.numbers([most]))
+        found = sheet.op("Gather", sheet.weight(name), rows, axis=0)  # (new, all, heads)
+        return sheet.op("Add", unseen, sheet.op("Transpose", found, perm=[2, 0, 1]))
 
     def _last(self, side: str, states: str) -> str:
         return self._norm(f"{side}.layer_norm", states) if self.shape.first else states
 
     def _norm(self, name: str, states: str) -> str:
-        sheet = self.sheet
-        scale, bias = sheet.weight(f"{name}.weight"), sheet.weight(f"{name}.bias")
-        return sheet.op("LayerNormalization", states, scale, bias, axis=-1, epsilon=_EPSILON)
+        sheet, epsilon = self.sheet, self.shape.epsilon
+        scale = sheet.weight(f"{name}.weight")
+        if f"{name}.bias" not in sheet.tensors:
+            return sheet.scaled(states, scale, epsilon)
+        bias = sheet.weight(f"{name}.bias")
+        return sheet.op("LayerNormalization", states, scale, bias, axis=-1, epsilon=epsilon)
 
     def _part(self, norm: str, states: str, work: Callable[[str], str]) -> str:
         """A part of a layer, with the states beside it added."""
@@ -220,6 +269,9 @@ class _Writing:
 
         def work(given: str) -> str:
             opened = activation(sheet, sheet.product(given, f"{at}.up", f"{at}.fc1"))
+            if f"{at}.fc1_beside.weight" in sheet.tensors:
+                beside = sheet.product(given, f"{at}.beside", f"{at}.fc1_beside")
+                opened = sheet.op("Mul", opened, beside)
             return sheet.product(opened, f"{at}.down", f"{at}.fc2")
 
         return work
@@ -241,7 +293,7 @@ class _Writing:
         """What attention adds, given queries, keys and values by head."""
         shape, sheet = self.shape, self.sheet
         query, key, value = parts
-        query = sheet.op("Mul", query, sheet.number(1 / sqrt(shape.size)))
+        query = sheet.op("Mul", query, sheet.number(shape.asked))
         scores = sheet.op("MatMul", query, sheet.op("Transpose", key, perm=[0, 1, 3, 2]))
         weights = sheet.op("Softmax", sheet.op("Add", scores, unseen), axis=-1)
         mixed = sheet.op("Transpose", sheet.op("MatMul", weights, value), perm=[0, 2, 1, 3])
@@ -258,9 +310,8 @@ class _Writing:
         sheet, shape = self.sheet, self.shape
         head = sheet.tensors.get(HEAD, sheet.tensors[words])
         sheet.weights["head"] = np.ascontiguousarray(head.T)
-        scores = sheet.op("MatMul", states, "head")
         sheet.weights[BIAS] = sheet.tensors[BIAS].reshape(-1)
-        sheet.op("Add", scores, BIAS, out="logits")
+        sheet.op("Add", sheet.op("MatMul", states, "head"), BIAS, out="logits")
         kept = [f"{which}.{layer}" for layer in range(shape.decoder) for which in ("key", "value")]
         inputs = [
             whole("input_ids", "rows", "new"),

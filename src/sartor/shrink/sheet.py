@@ -73,6 +73,13 @@ class Sheet:
         self.weights[f"{name}.bias"] = np.concatenate(whole)
         return self.op("Add", found, f"{name}.bias")
 
+    def scaled(self, states: str, weight: str, epsilon: float) -> str:
+        """x / sqrt(mean x² + ε) · w: Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467"""
+        square = self.op("Pow", states, self.number(2.0))
+        mean = self.op("ReduceMean", square, self.numbers([-1]), keepdims=1)
+        root = self.op("Sqrt", self.op("Add", mean, self.number(epsilon)))
+        return self.op("Mul", self.op("Div", states, root), weight)
+
     def length(self, value: str, axis: int) -> str:
         """(1,) how long an axis is."""
         return self.op("Gather", self.op("Shape", value), self.numbers([axis]), axis=0)

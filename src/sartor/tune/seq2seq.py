@@ -23,6 +23,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from sartor.core.replies import Said
 from sartor.llm.translated import FILE, TranslatorFile
+from sartor.models.loading import quiet
 from sartor.tune.batching import Budget, plan_in_order
 from sartor.tune.scoring import score
 from sartor.tune.sides import Pairs, Sides
@@ -48,17 +49,27 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.model: Any = model
         self.file, self.smoothing = file, smoothing
+        config = self.model.config
+        # A T5 that shares its words with its head makes states smaller before it.
+        scaled = getattr(config, "scale_decoder_outputs", False)
+        self._scale = config.d_model**-0.5 if scaled else 1.0
         # Where a folder says how its model is to write, that would fill in what `_written` leaves
         # out, and the runtime knows nothing of it.
         self.model.generation_config = GenerationConfig()
 
     def forward(self, ids: Tensor, given: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """(rows, 2); the arguments are those of `Pairs.batch`."""
-        states = self.model.model(
-            input_ids=ids, attention_mask=mask, decoder_input_ids=given, use_cache=False
+        read = self.model.get_encoder()(input_ids=ids, attention_mask=mask)
+        states = self.model.get_decoder()(
+            input_ids=given,
+            encoder_hidden_states=read.last_hidden_state,
+            encoder_attention_mask=mask,
+            use_cache=False,
         ).last_hidden_state
         told = targets >= 0
-        scores = self.model.lm_head(states[told]) + self.model.final_logits_bias
+        scores = self.model.lm_head(states[told] * self._scale)
+        if self._bias is not None:
+            scores = scores + self._bias
         log_p = scores.float().log_softmax(-1)
         losses = -log_p.gather(1, targets[told][:, None])[:, 0]
         if self.training and self.smoothing:
@@ -68,6 +79,11 @@ class Seq2Seq(nn.Module):
         sums = losses.new_zeros(rows).index_add(0, owner, losses)
         mean = (sums / told.sum(1)).clamp(min=_LEAST)
         return torch.stack([-mean, torch.log1p(-torch.exp(-mean))], 1)
+
+    @property
+    def _bias(self) -> Tensor | None:
+        """What is added to the logits of every token, where the model has such."""
+        return getattr(self.model, "final_logits_bias", None)
 
     def right(self, pairs: Pairs) -> list[tuple[float, int]]:
         """ln p of what each row is to write, and its tokens, the closing one included."""
@@ -101,7 +117,8 @@ class Seq2Seq(nn.Module):
         stop = set(file.stop)
         how = GenerationConfig(
             num_beams=file.beams,
-            length_penalty=file.length_penalty,
+            # Of one beam there is nothing to put back, and transformers would warn of it.
+            length_penalty=file.length_penalty if file.beams > 1 else 1.0,
             early_stopping=False,
             do_sample=False,
             max_new_tokens=file.max_new_tokens,
@@ -111,12 +128,13 @@ class Seq2Seq(nn.Module):
             suppress_tokens=file.silent or None,
         )
         opening = torch.tensor([file.opening] * len(sources))
-        made: Tensor = self.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            decoder_input_ids=opening,
-            generation_config=how,
-        )
+        with quiet():
+            made: Tensor = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                decoder_input_ids=opening,
+                generation_config=how,
+            )
         found: list[list[int]] = []
         for row in made[:, opening.shape[1] :].tolist():
             end = next((place + 1 for place, token in enumerate(row) if token in stop), len(row))
@@ -126,11 +144,13 @@ class Seq2Seq(nn.Module):
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json and translator.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        body = self.model.model
+        body, head = getattr(self.model, "model", self.model), self.model.lm_head.weight
+        left_out = ("shared.weight", "lm_head.weight")
         tensors: dict[str, Tensor] = {
-            name: value for name, value in body.state_dict().items() if name != "shared.weight"
+            name: value for name, value in body.state_dict().items() if name not in left_out
         }
-        tensors[HEAD], tensors[BIAS] = self.model.lm_head.weight, self.model.final_logits_bias
+        tensors[HEAD] = head if self._scale == 1.0 else head * self._scale
+        tensors[BIAS] = head.new_zeros(len(head)) if self._bias is None else self._bias
         encoder, decoder = "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"
         # What is shared is written once: the head is the decoder's words, those the encoder's.
         for name, like in ((HEAD, decoder), (decoder, encoder)):

@@ -101,9 +101,9 @@ class Sides:
             max_new_tokens=self.most_written(longest),
             beams=beams,
             length_penalty=penalty,
-            layers=config.decoder_layers,
-            heads=config.decoder_attention_heads,
-            size=config.d_model // config.decoder_attention_heads,
+            layers=getattr(config, "num_decoder_layers", None) or config.decoder_layers,
+            heads=config.num_attention_heads,
+            size=getattr(config, "d_kv", None) or config.d_model // config.num_attention_heads,
         )
 
 
