@@ -140,7 +140,7 @@ def make_tiny_seq2seq(
 
     Args:
         folder: Created if absent.
-        kind: Its `model_type`: bart, mbart, marian, pegasus or t5; "t5-gated" for a T5 of version 1.1.
+        kind: Its `model_type`: bart, mbart, marian, pegasus or t5; "t5-gated" for version 1.1.
         seed: Of the weights.
         max_length: Positions the model has.
 
