@@ -99,7 +99,7 @@ def test_the_ladder_is_by_what_is_read():
     assert writers(["scratch"], "text") == ["scratch"]
     with pytest.raises(SettingError, match="conversation"):
         writers(["lora"], "text")
-    with pytest.raises(SettingError, match="untuned"):
+    with pytest.raises(SettingError, match="prompted"):
         writers(["full"])
     for name in WRITERS.names():
         method = WRITERS.get(name)
@@ -119,7 +119,8 @@ def test_a_fit_leaves_what_it_writes_of_the_validation_rows(tmp_path, bart, meth
 
 
 def test_a_drawn_model_learns_its_rows(tmp_path, drawn):
-    learning = candidate(drawn, "scratch", epochs=60, lr=5e-3, patience=60, evaluations=1, beams=2)
+    how = {"epochs": 30, "lr": 3e-3, "patience": 30, "evaluations": 1, "batch_rows": 8}
+    learning = candidate(drawn, "scratch", beams=2, **how)
     found = tuner_in(tmp_path, drawn)(learning, TRAIN, TRAIN.take(range(12)), silent)
     said = [as_said(row) for row in found.validation_logits]
     right = sum(

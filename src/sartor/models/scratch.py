@@ -75,6 +75,9 @@ def write_scratch(texts: Iterable[str], seed: int, folder: Path, sizes: Sizes = 
         max_position_embeddings=sizes.positions,
         dropout=sizes.dropout,
         scale_embedding=True,
+        # What a layer makes of what it reads is then as large, and words, scaled, are too: the
+        # default is that of a model four times as wide.
+        init_std=sizes.width**-0.5,
         pad_token_id=pad,
         bos_token_id=begin,
         eos_token_id=end,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sartor.core.protocols import Floats
 
 Ids = NDArray[np.int64]
-_NEVER = np.float32(-1e9)
+_NEVER = -1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,13 @@ class Beams:
     def _row(self, row: int, order: Ids, scores: Floats, words: int) -> tuple[Ids, Ids]:
         """The beams of one text that go on, best first; those that ended are put aside."""
         last = self._length >= self.most
-        going: list[tuple[np.float32, int, int]] = []
+        going: list[tuple[float, int, int]] = []
         for place, index in enumerate(order.tolist()):
             beam, token = divmod(index, words)
-            closed = token in self.stop
+            closed, score = token in self.stop, float(scores[index])
             if (closed or last) and place < self.count:
-                self._put_aside(row, beam, token, float(scores[index]))
-            going.append((scores[index] + (_NEVER if closed or last else 0), beam, token))
+                self._put_aside(row, beam, token, score)
+            going.append((score + _NEVER if closed or last else score, beam, token))
         # Python's sort is stable, as the order among equals must be.
         going.sort(key=lambda each: -each[0])
         kept = going[: self.count]
