@@ -118,6 +118,16 @@ def test_a_fit_leaves_what_it_writes_of_the_validation_rows(tmp_path, bart, meth
     assert {"model.safetensors", "translator.json", "config.json"} <= names
 
 
+@pytest.mark.parametrize("kind", ["mbart", "marian", "pegasus", "t5", "t5-gated"])
+def test_every_kind_learns_in_half_the_bits_too(tmp_path, kind):
+    folder = make_tiny_seq2seq(tmp_path / "model", kind)
+    backbone = find_backbone(str(folder), kind="seq2seq")
+    learning = candidate(backbone, "full", epochs=2, lr=5e-3, beams=1, batch_rows=8)
+    found = tuner_in(tmp_path / "fits", backbone, bf16=True)(learning, TRAIN, HELD, silent)
+    losses = [step["validation_log_loss"] for step in found.history]
+    assert losses[-1] < losses[0]
+
+
 def test_a_drawn_model_learns_its_rows(tmp_path, drawn):
     how = {"epochs": 30, "lr": 3e-3, "patience": 30, "evaluations": 1, "batch_rows": 8}
     learning = candidate(drawn, "scratch", beams=2, **how)

@@ -49,6 +49,10 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.model: Any = model
         self.file, self.smoothing = file, smoothing
+        for module in model.modules():
+            # Positions that are computed are weights to transformers, and no gradient reaches them.
+            if type(module).__name__.endswith("SinusoidalPositionalEmbedding"):
+                module.requires_grad_(False)
         config = self.model.config
         # A T5 that shares its words with its head makes states smaller before it.
         scaled = getattr(config, "scale_decoder_outputs", False)
