@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import normalizers
 
 from sartor.bundle import open_bundle
 from sartor.models import scratch
 from sartor.serve.runtime import load
 from tests.stories.shop import Here, refused
-from tests.tiny import make_tiny_seq2seq, tiny_tokenizer
+from tests.tiny import byte_tokenizer, make_tiny_seq2seq, tiny_tokenizer
 from tests.translated import pairs
 
 NEED = """name: colours
@@ -164,6 +165,19 @@ def test_a_reference_that_the_tokenizer_cannot_write_is_refused(place: Path, her
     tiny_tokenizer().save(str(place / "bart" / "tokenizer.json"))
     (place / "need.yaml").write_text(need("untuned", more=", backbones: [./bart]"))
     refused(here("plan", "need.yaml"), "rows.csv, row 1", "could never be written")
+
+
+def test_a_reference_that_the_tokenizer_writes_in_another_form_is_said(place: Path, here: Here):
+    made = byte_tokenizer()
+    made.normalizer = normalizers.NFKC()
+    make_tiny_seq2seq(place / "bart")
+    made.save(str(place / "bart" / "tokenizer.json"))
+    add(place, '"red, blue","红，蓝"')
+    (place / "need.yaml").write_text(need("untuned", more=", backbones: [./bart]"))
+    said = here("plan", "need.yaml")
+    assert said.status == 0, said.err
+    assert "1 of 151 references in another form" in said.err
+    assert "row 151" in said.err
 
 
 def test_long_texts_and_longer_summaries_are_said(place: Path, here: Here):

@@ -4,6 +4,7 @@ What could never be written is refused with file and row. What is probably a sli
 rows together, such as a text that was not translated or a placeholder that was lost, is said.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,28 +58,51 @@ def check_pairs(frame: pl.DataFrame, columns: Columns, sides: Sequence[Sides], d
         [text or "" for text in texts_of(frame[columns.label])],
         [place(str(f), int(r)) for f, r in zip(frame[FILE], frame[ROW], strict=True)],
     )
-    for each in sides:
-        _refuse_changed(rows, each)
+    form = [note for each in sides for note in _changed(rows, each)]
     if desk.need.task == "translation":
         told = [*_untranslated(rows), *_swapped(rows, columns)]
     else:
         told = _longer(rows)
-    for text in (*told, *_lost(rows), *(note for each in sides for note in _too_long(rows, each))):
+    for text in (
+        *form,
+        *told,
+        *_lost(rows),
+        *(note for each in sides for note in _too_long(rows, each)),
+    ):
         desk.emit(Note(text, "warning"))
 
 
-def _refuse_changed(rows: _Rows, sides: Sides) -> None:
+def _changed(rows: _Rows, sides: Sides) -> list[str]:
+    """References that a tokenizer gives back in another form, such as ， as a comma.
+
+    Raises:
+        DataError: If it does not give one back at all.
+    """
     changed = rows.those(lambda _, written: not sides.survives(written))
+    backs = {i: sides.text(sides.said(rows.written[i])) for i in changed}
+    lost = [i for i in changed if _letters(backs[i]) != _letters(rows.written[i])]
+    if lost:
+        first = lost[0]
+        more = f" {len(lost):,} such rows." if len(lost) > 1 else ""
+        raise DataError(
+            f"{rows.places[first]}: the tokenizer of {sides.name} gives"
+            f" {rows.written[first][:60]!r} back as {backs[first][:60]!r}, so it could never be"
+            f" written.{more}",
+            fix="correct the rows, take them out, or name another model under prefer.backbones.",
+        )
     if not changed:
-        return
-    first = rows.written[changed[0]]
-    back = sides.text(sides.said(first))
-    more = f" {len(changed):,} such rows." if len(changed) > 1 else ""
-    raise DataError(
-        f"{rows.places[changed[0]]}: the tokenizer of {sides.name} gives {first[:60]!r} back as"
-        f" {back[:60]!r}, so it could never be written.{more}",
-        fix="correct the rows, take them out, or name another model under prefer.backbones.",
-    )
+        return []
+    first = changed[0]
+    return [
+        f"{sides.name} writes {len(changed):,} of {len(rows.written):,} references in another form,"
+        f" the first at {rows.places[first]}: {rows.written[first][:40]!r} as"
+        f" {backs[first][:40]!r}."
+    ]
+
+
+def _letters(text: str) -> str:
+    """A text without what is only form: spaces, and the widths of characters."""
+    return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 def _untranslated(rows: _Rows) -> list[str]:

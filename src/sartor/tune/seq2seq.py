@@ -113,10 +113,11 @@ class Seq2Seq(nn.Module):
     def _written(self, sources: Sequence[Sequence[int]]) -> list[list[int]]:
         """Token ids, the closing one included where there is one."""
         file, width = self.file, max(map(len, sources))
-        ids = torch.full((len(sources), width), file.pad)
+        device = next(self.parameters()).device
+        ids = torch.full((len(sources), width), file.pad, device=device)
         mask = torch.zeros_like(ids)
         for row, source in enumerate(sources):
-            ids[row, : len(source)] = torch.tensor(list(source))
+            ids[row, : len(source)] = torch.tensor(list(source), device=device)
             mask[row, : len(source)] = 1
         stop = set(file.stop)
         how = GenerationConfig(
@@ -131,7 +132,7 @@ class Seq2Seq(nn.Module):
             eos_token_id=list(file.stop),
             suppress_tokens=file.silent or None,
         )
-        opening = torch.tensor([file.opening] * len(sources))
+        opening = torch.tensor([file.opening] * len(sources), device=device)
         with quiet():
             made: Tensor = self.model.generate(
                 input_ids=ids,

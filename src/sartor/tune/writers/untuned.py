@@ -8,6 +8,7 @@ from annotated_types import Ge, Le
 
 from sartor.core.replies import as_numbers
 from sartor.models.loading import load_seq2seq
+from sartor.tune.device import computing
 from sartor.tune.job import Result
 from sartor.tune.recipe import Watch
 from sartor.tune.seq2seq import Seq2Seq
@@ -59,8 +60,10 @@ def translated(job: WritingJob, model: Seq2Seq, sides: Sides) -> Result:
     """What a model leaves: itself, and what it writes of the validation rows."""
     model.eval()
     held = Pairs.of(job.validation, sides, model.file)
-    pairs = zip(model.write(held.sources, sides), model.right(held), strict=True)
+    with computing(model):
+        said, right = model.write(held.sources, sides), model.right(held)
     whole = [
-        replace(each, right_log_p=log_p, right_tokens=tokens) for each, (log_p, tokens) in pairs
+        replace(each, right_log_p=log_p, right_tokens=tokens)
+        for each, (log_p, tokens) in zip(said, right, strict=True)
     ]
     return Result(model, sides.tokenizer, as_numbers(whole), unscored(job.train))
