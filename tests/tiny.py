@@ -131,3 +131,81 @@ def byte_tokenizer():
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
     return tokenizer
+
+
+def make_tiny_seq2seq(
+    folder: Path, kind: str = "bart", *, seed: int = 0, max_length: int = 64
+) -> Path:
+    """Write the folder of a random encoder-decoder with a byte-level tokenizer.
+
+    Args:
+        folder: Created if absent.
+        kind: Its `model_type`: bart, mbart, marian, pegasus or t5; "t5-gated" for version 1.1.
+        seed: Of the weights.
+        max_length: Positions the model has.
+
+    Returns:
+        `folder`, ready for `models.catalogue.find_backbone(str(folder), kind="seq2seq")`.
+    """
+    import transformers
+    from tokenizers import processors
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = byte_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <|im_end|>", special_tokens=[("<|im_end|>", 2)]
+    )
+    shared = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "d_model": 32,
+        "pad_token_id": 0,
+        "eos_token_id": 2,
+        "decoder_start_token_id": 1,
+    }
+    if kind.startswith("t5"):
+        name, gated = "T5", kind.endswith("gated")
+        config = transformers.T5Config(
+            **shared,
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_heads=4,
+            relative_attention_num_buckets=8,
+            relative_attention_max_distance=12,
+            initializer_factor=3.0,
+            feed_forward_proj="gated-gelu" if gated else "relu",
+            **({"tie_word_embeddings": False} if gated else {}),
+        )
+        _save_drawn(transformers.T5ForConditionalGeneration, config, seed, folder)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        return folder
+    name = {"bart": "Bart", "mbart": "MBart", "marian": "Marian", "pegasus": "Pegasus"}[kind]
+    model = {"Marian": "MarianMTModel"}.get(name, f"{name}ForConditionalGeneration")
+    config = getattr(transformers, f"{name}Config")(
+        **shared,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=max_length,
+        # Wider than usual: at this width, texts would otherwise look alike.
+        init_std=0.3,
+        scale_embedding=kind in ("marian", "pegasus"),
+        activation_function="swish" if kind == "marian" else "gelu",
+        bos_token_id=1,
+        forced_bos_token_id=None,
+        forced_eos_token_id=None,
+    )
+    _save_drawn(getattr(transformers, model), config, seed, folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def _save_drawn(model, config, seed: int, folder: Path) -> None:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model(config).save_pretrained(folder)

@@ -69,6 +69,16 @@ SAMPLES = {
         examples(Reply("Hold the button."), Reply("重启路由器。"), Reply("a\n\nb 🙂")),
         [(" ok ", Reply("ok")), ("cafe\u0301", Reply("café")), ("[1, 2]", Reply("[1, 2]"))],
     ),
+    "translation": Sample(
+        "translation",
+        examples(Reply("重启路由器。"), Reply("%(count)d 项"), Reply("[1, 2]")),
+        [(" 好 ", Reply("好")), ("cafe\u0301", Reply("café"))],
+    ),
+    "summarization": Sample(
+        "summarization",
+        examples(Reply("It rained."), Reply("下雨了。"), Reply("a\n\nb")),
+        [(" ok ", Reply("ok")), ("[1, 2]", Reply("[1, 2]"))],
+    ),
     "multi_label": Sample(
         "multi_label",
         examples(("refund",), ("invoice", "refund"), (), ("invoice", "late", "refund")),

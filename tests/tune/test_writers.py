@@ -39,7 +39,7 @@ def candidate(llama, method: str, **settings) -> Candidate:
 def test_the_ladder_is_by_cost_and_unknown_names_are_refused():
     assert writers(None) == ["nearest", "prompted", "lora"]
     assert writers(["lora"]) == ["lora"]
-    assert set(WRITERS.names()) == {"nearest", "prompted", "lora"}
+    assert {"nearest", "prompted", "lora"} <= set(WRITERS.names())
     with pytest.raises(SettingError, match="rnak"):
         read_writing({"rnak": 4}, "lora")
     with pytest.raises(SettingError, match="epochs"):

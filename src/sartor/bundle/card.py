@@ -64,6 +64,12 @@ def _answers(manifest: Manifest) -> str:
     if how is None:
         said = "Each piece of a text is one of" if _by_piece(manifest) else "Answers one of"
         return f"{said}: {', '.join(_plain(o) for o in manifest.outputs[:50])}."
+    if how == "from scratch":
+        return (
+            "Writes texts in words of its own. No pretrained model: it began from random weights"
+            " and learnt from the training rows alone. What it learnt from may come back in what it"
+            " writes, and nothing sees to it that that is true."
+        )
     if how == "written":
         return (
             "Writes replies in words of its own. What it learnt from, or was shown, may come back"

@@ -33,7 +33,7 @@ def init(
             help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
             " for a number, ordinal for levels in an order, token_classification for labelled"
             " parts of a text, retrieval for documents of a base, tabular_text for columns,"
-            " text_generation for replies."
+            " text_generation for replies, translation, summarization."
         ),
     ] = "text_classification",
     documents: Annotated[

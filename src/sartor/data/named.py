@@ -9,8 +9,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
               "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图",
               "评分", "分数", "得分"),
-    "reply": ("reply", "response", "answer", "completion", "output", "assistant", "label",
-              "回复", "回答", "答案"),
+    "reply": ("reply", "response", "answer", "completion", "output", "assistant", "translation",
+              "summary", "highlights", "reference", "target", "label",
+              "回复", "回答", "答案", "译文", "翻译", "摘要", "总结"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
               "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
@@ -32,6 +33,6 @@ def is_named(name: str, part: str) -> bool:
 def _words(name: str) -> set[str]:
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     return set(re.split(r"[\W_\d]+", spaced.casefold())) | {
-        w for w in _NAMES["text"] + _NAMES["label"] + _NAMES["group"] + _NAMES["time"]
+        w for w in sum(_NAMES.values(), ())
         if not w.isascii() and w in name
     }  # fmt: skip

@@ -266,7 +266,7 @@ def _with_replies(columns: Sequence[ColumnProfile], reasons: list[str]) -> Guess
     text = _best(rest, "text", reasons)
     if text is None and rest:  # short texts, under a name that says nothing
         text = max(rest, key=lambda c: c.mean_length).name
-    reasons.append(f"label = {reply.name}: it holds the replies.")
+    reasons.append(f"label = {reply.name}: it holds what is to be written.")
     return Guess(text, reply.name, None, None, tuple(reasons))
 
 

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sartor.core.errors import BundleError
 from sartor.core.replies import Said, words_of
+from sartor.llm.checked import read_checked
 from sartor.llm.conversation import question_of
 
 FILE = "replies.json"
@@ -93,20 +94,11 @@ def read_replies(path: Path) -> Nearest:
     Raises:
         BundleError: If it is too large or not of its form.
     """
-    fix = "build the bundle again with `sartor run`."
-    if path.stat().st_size > MOST_BYTES:
-        raise BundleError(f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB.", fix=fix)
-    try:
-        found = RepliesFile.model_validate(json.loads(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the top level"
-        raise BundleError(f"{path}, key {where}: {first['msg']}.", fix=fix) from None
-    except (ValueError, RecursionError):
-        raise BundleError(f"{path} is not JSON.", fix=fix) from None
+    found = read_checked(path, RepliesFile, MOST_BYTES)
     if len(found.texts) != len(found.replies):
         raise BundleError(
-            f"{path} has {len(found.texts):,} texts and {len(found.replies):,} replies.", fix=fix
+            f"{path} has {len(found.texts):,} texts and {len(found.replies):,} replies.",
+            fix="build the bundle again with `sartor run`.",
         )
     return Nearest(found.texts, found.replies)
 

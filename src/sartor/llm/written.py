@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.core.errors import BundleError
+from sartor.llm.checked import read_checked
 from sartor.llm.conversation import Message
 
 FILE = "writer.json"
@@ -96,17 +96,7 @@ def read_writer(path: Path) -> WriterFile:
     Raises:
         BundleError: If it is too large or not of its form.
     """
-    fix = "build the bundle again with `sartor run`."
-    if path.stat().st_size > MOST_BYTES:
-        raise BundleError(f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB.", fix=fix)
-    try:
-        return WriterFile.model_validate(json.loads(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the top level"
-        raise BundleError(f"{path}, key {where}: {first['msg']}.", fix=fix) from None
-    except (ValueError, RecursionError):
-        raise BundleError(f"{path} is not JSON.", fix=fix) from None
+    return read_checked(path, WriterFile, MOST_BYTES)
 
 
 def asked(writer: WriterFile, messages: Sequence[Message], encode: Encode, room: int) -> Asked:

@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 from sartor.core.events import Emit
 from sartor.core.registry import Registry
 
-Kind = Literal["encoder", "llm"]
-"""What a model is for: to read texts, or to write, be it labels (`prefer.llm`) or replies."""
+Kind = Literal["encoder", "llm", "seq2seq"]
+"""What a model is for: to read texts; to write, be it labels (`prefer.llm`) or replies; or to write
+one text of another."""
 
 
 class Starter(Protocol):

@@ -127,8 +127,15 @@ def add_starter(name: str, source: Path | None = None, emit: Emit = silent) -> B
 
 
 def _refuse_other(name: str, kind: Kind) -> None:
-    if STARTERS.get(name)().kind == kind:
+    found = STARTERS.get(name)().kind
+    if found == kind:
         return
+    if kind == "seq2seq":
+        what = "an encoder" if found == "encoder" else "a language model"
+        raise ModelError(
+            f"{name} is {what}, not an encoder-decoder.",
+            fix="name a folder or hub id of BART's or Marian's kind, or from_scratch.",
+        )
     if kind == "encoder":
         raise ModelError(
             f"{name} is a language model to be asked, not an encoder to be tuned.",

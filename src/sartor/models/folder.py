@@ -30,6 +30,14 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 _CODE_KEYS = ("auto_map", "custom_pipelines", "custom_generate")
 _KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 _PLAIN_ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flex_attention")
+_GENERATION = (
+    "decoder_start_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "forced_bos_token_id",
+)
+# T5's family counts distances and has no last position; its models were trained on so many tokens.
+_BY_DISTANCE, _TRAINED_ON = "relative_attention_num_buckets", 512
 # RoBERTa's family numbers its positions from padding_idx + 1.
 _OFFSET_POSITIONS = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "mpnet": 2}
 
@@ -63,6 +71,10 @@ def describe(folder: Path, label: Label) -> Backbone:
     """
     weights = weight_files(folder)
     config = read_config(folder)
+    if (
+        config.get("is_encoder_decoder") or "decoder_layers" in config
+    ):  # it decides what such a model writes
+        config |= read_generation(folder)
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(
             f"{folder} has no tokenizer.json.",
@@ -83,12 +95,13 @@ def describe(folder: Path, label: Label) -> Backbone:
         licence=label.licence or card.get("license", ["unknown"])[0],
         languages=label.languages or tuple(card.get("language", [])) or ("*",),
         parameters=count_parameters(weights),
-        layers=_whole(folder, config, "num_hidden_layers", "n_layers", "num_layers"),
+        layers=_whole(
+            folder, config, "num_hidden_layers", "n_layers", "num_layers", "encoder_layers"
+        ),
         width=_whole(folder, config, "hidden_size", "dim", "d_model"),
         prefix=prefix,
         passage=passage,
-        max_length=_whole(folder, config, "max_position_embeddings", "n_positions")
-        - _OFFSET_POSITIONS.get(config["model_type"], 0),
+        max_length=_positions(folder, config),
         weights_sha256=digests[0] if len(digests) == 1 else digest(digests),
     )
 
@@ -147,6 +160,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     return {k: v for k, v in values.items() if not k.startswith("_") and k not in dropped}
 
 
+def read_generation(folder: Path) -> dict[str, Any]:
+    """How an encoder-decoder begins and ends what it writes, where generation_config.json says it.
+
+    Raises:
+        ModelError: If that file is too large or not a JSON object.
+    """
+    file = folder / "generation_config.json"
+    values = _read_object(file) if file.is_file() else {}
+    return {name: values[name] for name in _GENERATION if values.get(name) is not None}
+
+
 def read_capped(file: Path, most: int) -> bytes:
     """A file's bytes, after its size.
 
@@ -194,6 +218,14 @@ def _names_code(values: Mapping[str, Any]) -> str:
         if isinstance(value, dict) and (inner := _names_code(value)):
             return f"{key}.{inner}"
     return ""
+
+
+def _positions(folder: Path, config: Mapping[str, Any]) -> int:
+    """Tokens that a model can read."""
+    if _BY_DISTANCE in config and "n_positions" not in config:
+        return _TRAINED_ON
+    whole = _whole(folder, config, "max_position_embeddings", "n_positions")
+    return whole - _OFFSET_POSITIONS.get(config["model_type"], 0)
 
 
 def _whole(folder: Path, config: Mapping[str, Any], *names: str) -> int:

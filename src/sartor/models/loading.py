@@ -84,7 +84,7 @@ def load_model(folder: Path, depth: int | None = None) -> "PreTrainedModel":
     if depth is not None and depth != config.num_hidden_layers:
         config.num_hidden_layers = depth
     # We pool hidden states ourselves: a folder may well lack the pooler's.
-    return _without_pooler(_loaded(folder, (architecture, config), spared="pooler"))
+    return _without_pooler(_loaded(folder, (architecture, config), spared=("pooler",)))
 
 
 def load_pair_classifier(backbone: Backbone) -> "PreTrainedModel":
@@ -109,11 +109,24 @@ def load_language_model(backbone: Backbone) -> "PreTrainedModel":
     return _loaded(folder, _architecture(folder, "language model")).eval()
 
 
+def load_seq2seq(backbone: Backbone) -> "PreTrainedModel":
+    """An encoder-decoder with its head, float32, in eval mode.
+
+    Raises:
+        ModelError: If transformers has no such model, or weights of it are missing.
+        MissingExtra: If transformers is not installed.
+    """
+    folder = Path(backbone.path)
+    # Positions that are computed and a bias of zeros need not be in the weights.
+    kind = _architecture(folder, "encoder-decoder")
+    return _loaded(folder, kind, spared=("embed_positions", "final_logits_bias")).eval()
+
+
 def _loaded(
     folder: Path,
     kind: "tuple[type[PreTrainedModel], PreTrainedConfig]",
     *,
-    spared: str | None = None,
+    spared: tuple[str, ...] = (),
 ) -> "PreTrainedModel":
     """The folder's weights in an architecture; only tensors named like `spared` may be missing."""
     import torch
@@ -137,7 +150,7 @@ def _loaded(
                 f"{folder} cannot be loaded as {architecture.__name__}: {error}.",
                 fix="check that config.json and the weights belong together.",
             ) from error
-    lacking = sorted(n for n in report["missing_keys"] if spared is None or spared not in n)
+    lacking = sorted(n for n in report["missing_keys"] if not any(part in n for part in spared))
     lacking += sorted(str(name) for name in report["mismatched_keys"])
     if lacking:
         raise ModelError(
@@ -220,7 +233,7 @@ def sketch_model(backbone: Backbone, depth: int) -> "PreTrainedModel":
     return model.eval()
 
 
-_What = Literal["encoder", "classifier", "language model"]
+_What = Literal["encoder", "classifier", "language model", "encoder-decoder"]
 
 
 def _architecture(
@@ -235,6 +248,7 @@ def _architecture(
     try:
         from transformers import (
             MODEL_FOR_CAUSAL_LM_MAPPING,
+            MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
             MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
             MODEL_MAPPING,
             AutoConfig,
@@ -252,6 +266,7 @@ def _architecture(
             "encoder": MODEL_MAPPING,
             "classifier": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
             "language model": MODEL_FOR_CAUSAL_LM_MAPPING,
+            "encoder-decoder": MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
         }
         return cast("type[PreTrainedModel]", known[what][type(config)]), config
     except (KeyError, ValueError) as error:

@@ -23,6 +23,7 @@ from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
+from sartor.llm.translated import ENCODER
 from sartor.need.verdict import Verdict
 from sartor.search.answering import answers_to, right_ones
 from sartor.search.assess import Held, of_the_artefact, timed
@@ -94,10 +95,10 @@ class Maker:
         streaming: The same of replies: how they begin and go on; None where none are written.
         load: A bundle's folder to what answers for it.
         retrain: See `shrink.api.Retrain`; None where nothing can be trained.
-        in_time: Whether there is time left to train for a form; a fact of the run, by its name.
+        in_time: Whether time is left to train for a form; a fact of the run, by its name.
         beside: A form's content files to those of a bundle, with what lies beside a graph.
-        recipe: What rows said that the fit did not see, where it learnt from the validation rows
-            too: these tell forms apart, and no more how good they are.
+        recipe: What rows said that a fit had not seen, where this one saw the validation rows:
+            these then tell forms apart, not how good they are.
     """
 
     held: Held
@@ -130,8 +131,7 @@ class Maker:
 
         Args:
             product: What the chosen candidate ships as.
-            before: The fitted model's answers on the validation rows; None takes those of what
-                was exported.
+            before: The fitted model's answers on the validation rows; None takes the export's.
             stage: Keeps a graph under a name; built once, found again on resume.
             emit: Progress.
         """
@@ -364,7 +364,8 @@ class Maker:
 
 
 def _content(form: Form) -> dict[str, Path]:
-    return {GRAPH: form.graph, TOKENIZER: form.tokenizer}
+    reads = {} if form.encoder is None else {ENCODER: form.encoder}
+    return {GRAPH: form.graph, TOKENIZER: form.tokenizer, **reads}
 
 
 def _short(size: float) -> str:

@@ -46,6 +46,15 @@ _REPLYING = (
 )
 
 
+_TRANSLATING = (
+    "  - latency_p95_ms <= 2000",
+    "  - size_mb <= 200",
+    "# prefer:                                # without a model a small one is learnt from these",
+    "#   backbones: [./opus-mt-en-zh]         # rows alone; a pretrained encoder-decoder, as a",
+    "                                         # folder or hub id, does far better",
+)
+
+
 def begin(
     data: str,
     to: Path,
@@ -126,7 +135,7 @@ def begin(
         ),
         "accept:",
         *(f"  {line}" for line in criteria),
-        *(_REPLYING if writes else _ANSWERING),
+        *_further(asked),
         "budget: {minutes: 10}",
         "",
     ]
@@ -144,6 +153,13 @@ def begin(
         + ("" if writes else f" {_provable(first, test, proof)}"),
         f"Next: sartor plan {to}, then sartor run {to}",
     ]
+
+
+def _further(asked: Task) -> tuple[str, ...]:
+    """Criteria and preferences beside those of the task itself."""
+    if not isinstance(asked.target, Written):
+        return _ANSWERING
+    return _REPLYING if asked.target.turns else _TRANSLATING
 
 
 def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
@@ -222,7 +238,7 @@ def _provable(first: str, test: int, proof: float) -> str:
 def _values(counts: Mapping[str, int], kind: TargetKind) -> str:
     """The answers in brief."""
     if kind == "text":
-        return "replies"
+        return "texts to write"
     if kind == "number" and counts:
         parts = sorted(counts, key=lambda name: float(name.partition(" – ")[0]))
         low, high = parts[0].partition(" – ")[0], parts[-1].rpartition(" – ")[2]

@@ -14,6 +14,7 @@ from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.data.prepare import Prepared
 from sartor.llm.prompt import FILE
+from sartor.llm.translated import ENCODER
 from sartor.search.asking import Asking
 from sartor.search.earlier import Former
 from sartor.search.folds import both
@@ -58,7 +59,9 @@ class Product:
     def written(self, folder: Path) -> Form:
         """The form whose graph `write` left in `folder`."""
         assert self.tokenizer is not None
-        return Form(folder / GRAPH, self.tokenizer, self.fit)
+        encoder = folder / ENCODER
+        reads = encoder if encoder.exists() else None
+        return Form(folder / GRAPH, self.tokenizer, self.fit, reads)
 
     def content(self, folder: Path) -> dict[str, Path]:
         """The content files of a bundle, with those that `write` or a compressor left there."""

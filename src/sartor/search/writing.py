@@ -23,32 +23,30 @@ from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows as Judged
 from sartor.judge.resolve import bind, slice_columns
-from sartor.llm import nearest, written
-from sartor.models.catalogue import find_backbone
+from sartor.llm import nearest
 from sartor.models.choose import coverage
-from sartor.models.folder import read_config
 from sartor.models.precision import Precision
 from sartor.search import machine
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.assess import Held, target_kind
+from sartor.search.chat_models import ChatModels
 from sartor.search.climbing import Clock, say_climbed
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
+from sartor.search.encoder_decoders import EncoderDecoders
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, reason
 from sartor.search.lineage import draft_manifest
 from sartor.search.outcome import Setting
-from sartor.search.product import GRAPH, TOKENIZER, Product
+from sartor.search.product import Product
 from sartor.search.recorded import heard, prices, same_sources
 from sartor.search.setup import Ready
-from sartor.search.writing_rows import Rowwise, check_rows
-from sartor.search.writing_rungs import price
-from sartor.shrink.decoder_graph import why_not, write_decoder
+from sartor.search.writing_family import Family, Priced
 from sartor.tasks import TASKS, Written
 from sartor.tune.fit import Tuner
-from sartor.tune.writing import WRITERS, WritingTuner, context_of, conversing, writers
+from sartor.tune.writing import WRITERS, WritingTuner, writers
 
-DEFAULT = "smollm2"
+_WRITTEN = {"text_generation": "replies", "translation": "translations"}
 _STEPPED_OVER = (SettingError, ModelError, MemoryError)
 _ENOUGH = 0.9
 
@@ -56,6 +54,13 @@ _ENOUGH = 0.9
 def writes(task: str) -> bool:
     """Whether answers of the task are written."""
     return isinstance(TASKS.get(task)().target, Written)
+
+
+def family_of(task: str) -> Family:
+    """The models that write what a task answers."""
+    target = TASKS.get(task)().target
+    assert isinstance(target, Written), "asked of tasks whose answers are written"
+    return ChatModels() if target.turns else EncoderDecoders()
 
 
 def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
@@ -69,9 +74,11 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
     """
     need, emit = desk.need, desk.emit
     _refuse_unread(desk)
+    family = family_of(need.task)
+    family.refuse(desk)
     task = TASKS.get(need.task)()
-    names = writers(need.prefer.methods)
-    backbones = _backbones(desk)
+    names = writers(need.prefer.methods, family.reads)
+    backbones = family.named(desk)
     emit(StageStarted("read"))
     known = desk.store.assignments(need.name)
     columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
@@ -84,9 +91,7 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
         objects=None if data is None else {"train": [data]},
     )
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
-    for backbone in backbones:
-        says = conversing(backbone)
-        check_rows(gathered.cleaned.frame, columns, Rowwise(backbone, says, emit))
+    family.look_through(gathered.cleaned.frame, columns, backbones, desk)
     total = len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
@@ -108,6 +113,7 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
         )
     )
     _warn_of_languages(desk, backbones, seen.languages)
+    backbones += family.made(desk, rows)
     held = Held(
         task=task,
         outputs=outputs,
@@ -120,17 +126,17 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
         costing=Costing(book, desk.fact, asks_for_costs(need)),
     )
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
-    rungs, refused = _rungs(desk, names, backbones, partial(price, rows, precision))
+    rungs, refused = _rungs(desk, family, names, [Priced(rows, precision, b) for b in backbones])
     for each in refused:
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
     if not rungs:
         raise SettingError(
-            f"{desk.file}: no way to write replies is left: "
+            f"{desk.file}: no way to write {_WRITTEN.get(need.task, 'summaries')} is left: "
             + "; ".join(f"{each.rung}: {each.why}" for each in refused)
             + ".",
             fix="name others under prefer.methods, or another model under prefer.backbones.",
         )
-    choice = f"Language model {', '.join(b.name for b in backbones)}."
+    choice = family.choice(backbones)
     emit(StageDone("plan", f"{choice} Ladder: {' → '.join(rung.name for rung in rungs)}."))
     by_name = {backbone.name: backbone for backbone in backbones}
     setting = Setting(
@@ -216,10 +222,12 @@ class Press:
         assert best.scored is not None
         assert best.assessment is not None
         backbone = self.ready.backbones[best.candidate.backbone]
-        read = Preprocess(max_length=context_of(backbone))
+        family = family_of(self.desk.need.task)
+        read = Preprocess(max_length=family.context(backbone))
         manifest = draft_manifest(self.desk.need, self.ready, best)
         method: Any = WRITERS.get(best.candidate.method)
-        lineage = {**manifest.lineage, "replies": "written" if method.writes else "looked up"}
+        how = ("from scratch" if method.begins == "drawn" else "written") if method.writes else ""
+        lineage = {**manifest.lineage, "replies": how or "looked up"}
         told = {"preprocess": read, "format": read.format, "lineage": lineage}
         maker = Maker(
             held=setting.held,
@@ -250,12 +258,7 @@ class Press:
         if not method.writes:
             copying = partial(_copied, folder / nearest.FILE, nearest.FILE)
             return Product(key, None, copying, nearest.FILE, form="replies")
-        beside = {written.FILE: folder / written.FILE}
-
-        def write(to: Path) -> None:
-            write_decoder(folder, to / GRAPH)
-
-        return Product(key, folder / TOKENIZER, write, beside=beside)
+        return family_of(self.desk.need.task).product(key, folder)
 
 
 def _copied(source: Path, name: str, to: Path) -> None:
@@ -287,26 +290,6 @@ def _refuse_unread(desk: Desk) -> None:
         )
 
 
-def _backbones(desk: Desk) -> list[Backbone]:
-    """The need's own language models, else the starter.
-
-    Raises:
-        ModelError: If one is missing, or has a licence that is not allowed.
-        SettingError: If it is no chat model.
-    """
-    prefer = desk.need.prefer
-    named = prefer.backbones or [DEFAULT]
-    found = [find_backbone(name, root=desk.root, emit=desk.emit, kind="llm") for name in named]
-    allowed = [b for b in found if prefer.licences is None or b.licence in prefer.licences]
-    if not allowed:
-        shown = ", ".join(f"{b.name} ({b.licence})" for b in found)
-        raise ModelError(
-            f"{desk.file}: no language model has a licence that prefer.licences allows: {shown}.",
-            fix="allow its licence, or name another model under prefer.backbones.",
-        )
-    return allowed
-
-
 def _warn_of_languages(
     desk: Desk, backbones: Sequence[Backbone], languages: Mapping[str, float]
 ) -> None:
@@ -324,41 +307,36 @@ def _warn_of_languages(
 
 
 def _rungs(
-    desk: Desk,
-    names: Sequence[str],
-    backbones: Sequence[Backbone],
-    priced: Callable[[Backbone, str, Mapping[str, Any]], Any],
+    desk: Desk, family: Family, names: Sequence[str], priced: Sequence[Priced]
 ) -> tuple[list[Rung], list[Dropped]]:
     """The ladder, and what is not on it."""
+    need = desk.need
     rungs: list[Rung] = []
     refused: list[Dropped] = []
     for name in names:
         method: Any = WRITERS.get(name)
         # What is looked up is the same behind every model.
-        for backbone in backbones if method.writes else backbones[:1]:
+        for each in priced if method.writes else priced[:1]:
+            backbone = each.backbone
+            chosen = need.prefer.methods is not None or not method.writes
+            if not chosen and not family.suits(backbone, method.begins):
+                continue
             try:
-                why = _why_not(backbone) if method.writes else ""
+                why = family.why_not(backbone, method.begins) if method.writes else ""
             except _STEPPED_OVER as error:
                 why = reason(error).rstrip(".")
             settings = method.portfolio()
-            estimate = priced(backbone, name, settings[0])
+            estimate = family.price(each, name, settings[0])
             why = why or _too_large(desk, estimate.size_mb.low)
             if why:
                 refused.append(Dropped(name, backbone.name, why))
                 continue
             candidates = [
-                Candidate(backbone.name, backbone.sha256, name, dict(each), desk.need.seed)
-                for each in settings
+                Candidate(backbone.name, backbone.sha256, name, dict(setting), desk.need.seed)
+                for setting in settings
             ]
             rungs.append(Rung(name, tuple(candidates), False, estimate))
     return rungs, refused
-
-
-def _why_not(backbone: Backbone) -> str:
-    """Why a model cannot write here; empty where it can."""
-    if backbone.whole is not None or backbone.drawn is not None:
-        return f"{backbone.name} is not a whole model"
-    return why_not(read_config(Path(backbone.path)))
 
 
 def _too_large(desk: Desk, least_mb: float) -> str:

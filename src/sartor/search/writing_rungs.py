@@ -13,6 +13,7 @@ from sartor.data.prepare import Prepared
 from sartor.models.precision import Precision
 from sartor.search.estimates import Estimate, Range, bundle_size
 from sartor.tune.settings import Loop
+from sartor.tune.sides import sides_of
 from sartor.tune.writing import WRITERS, conversing, longest_reply
 
 _SHARE = (0.15, 0.6)
@@ -21,6 +22,8 @@ _BYTES_S = (4e9, 20e9)
 """Of memory, a second."""
 _LEARNING = 2.0
 """Passes that a step of LoRA takes the time of: forward, and back through frozen weights."""
+_LEARNING_ALL = 3.0
+"""The same where all weights learn: their gradients are a pass more."""
 _TOGETHER = 12
 """Replies that are written together."""
 _START = Range(3.0, 15.0)
@@ -47,8 +50,7 @@ def price(
     """
     cls: Any = WRITERS.get(method)
     if not cls.writes:
-        size = sum(len(str(t)) for t in (*rows.train.texts, *rows.train.target)) * 1.5 / 1e6
-        return Estimate(Range(0.1, 2.0), _BASE_MB, Range(size, 2 * size + 0.01))
+        return _looked_up(rows)
     weights = backbone.parameters
     text, reply, most = _tokens(backbone, rows.train)
     # What all conversations begin with is read once a pack, not once a row.
@@ -70,6 +72,46 @@ def price(
     if cls.learns:
         more = Range(12e-6 * weights, 40e-6 * weights)
     return Estimate(seconds + _START + _EXPORT, _BASE_MB + more, bundle_size(weights))
+
+
+def price_pairs(
+    rows: Prepared,
+    precision: Precision,
+    backbone: Backbone,
+    method: str,
+    settings: Mapping[str, Any],
+) -> Estimate:
+    """The same of an encoder-decoder; half of its weights read, half of them write."""
+    cls: Any = WRITERS.get(method)
+    if not cls.writes:
+        return _looked_up(rows)
+    weights, sides = backbone.parameters, sides_of(backbone)
+    some = range(0, len(rows.train), max(1, len(rows.train) // _SAMPLE))
+    read = [len(sides.said(str(rows.train.texts[row]))) + 1 for row in some]
+    written = [len(sides.said(str(rows.train.target[row]))) + 1 for row in some]
+    own = (sum(read) + sum(written)) / len(read)
+    held, beams = len(rows.validation), int(settings.get("beams", 4))
+    tokens = held * (own + beams * sum(written) / len(written))
+    if cls.learns:
+        epochs = int(settings.get("epochs", Loop().epochs))
+        looks = epochs * int(settings.get("evaluations", Loop().evaluations))
+        tokens += epochs * _LEARNING_ALL * len(rows.train) * own + looks * held * own
+    speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0) * 1e9
+    passes = weights * tokens / speed
+    steps = sides.most_written(max(written)) * (held / _TOGETHER + 1)
+    fetched = 4.0 * weights * steps
+    seconds = Range(passes / _SHARE[1], passes / _SHARE[0]) + Range(
+        fetched / _BYTES_S[1], fetched / _BYTES_S[0]
+    )
+    more = Range(8e-6 * weights, 16e-6 * weights)
+    if cls.learns:
+        more = Range(20e-6 * weights, 40e-6 * weights)
+    return Estimate(seconds + _START + _EXPORT, _BASE_MB + more, bundle_size(weights))
+
+
+def _looked_up(rows: Prepared) -> Estimate:
+    size = sum(len(str(t)) for t in (*rows.train.texts, *rows.train.target)) * 1.5 / 1e6
+    return Estimate(Range(0.1, 2.0), _BASE_MB, Range(size, 2 * size + 0.01))
 
 
 def _tokens(backbone: Backbone, train: Examples) -> tuple[float, float, int]:

@@ -176,6 +176,8 @@ class ModelReply(BaseModel):
     """What an answer holds: "label", "labels" where a text has several, "value", a number,
     "entities" where its parts have labels, or "documents". Feedback says what is right under the
     same key."""
+    replies: bool
+    """Whether it replies to conversations, at /v1/chat/completions."""
     released: bool
     feedback: bool
     """Whether feedback is taken here."""

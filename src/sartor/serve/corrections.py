@@ -45,7 +45,7 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
             fix=f'send {{"request_id": "…", "{key}": {_FORMS[key]}}}.',
             status=422,
         )
-    if runtime.replies is not None:  # any text may be the right one
+    if runtime.writes:  # any text may be the right one
         return str(wanted)
     if isinstance(wanted, float):
         return runtime.written(wanted)

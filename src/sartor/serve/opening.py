@@ -5,8 +5,9 @@ from typing import Any, Protocol
 
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
-from sartor.llm import nearest, prompt, written
+from sartor.llm import nearest, prompt, translated, written
 from sartor.serve.cache import Cache
+from sartor.tasks import TASKS, Written
 
 
 class Model(Protocol):
@@ -23,13 +24,21 @@ def asks_llm(bundle: Bundle) -> bool:
 
 
 def writes(bundle: Bundle) -> bool:
-    """Whether it replies in words of its own, or in words that were said before."""
-    return not {written.FILE, nearest.FILE}.isdisjoint(bundle.manifest.files)
+    """Whether it answers in words of its own, or in words that were said before."""
+    named = {written.FILE, translated.FILE, nearest.FILE}
+    return not named.isdisjoint(bundle.manifest.files)
+
+
+def replies(bundle: Bundle) -> bool:
+    """Whether what it answers are conversations."""
+    target = TASKS.get(bundle.manifest.task)().target
+    return writes(bundle) and isinstance(target, Written) and target.turns
 
 
 def slow(bundle: Bundle) -> bool:
     """Whether an answer takes so long that a few requests must say how long."""
-    return asks_llm(bundle) or written.FILE in bundle.manifest.files
+    named = {written.FILE, translated.FILE}
+    return asks_llm(bundle) or not named.isdisjoint(bundle.manifest.files)
 
 
 def side_by_side(model: Model) -> bool:
@@ -59,6 +68,10 @@ def open_model(
     # What a graph in process does without is imported where it is used.
     if asks_llm(bundle):
         return _asker(bundle, allowed)
+    if translated.FILE in bundle.manifest.files:
+        from sartor.serve.translator import open_translator
+
+        return open_translator(bundle, threads)
     if writes(bundle):
         from sartor.serve.writer import open_writer
 

@@ -21,7 +21,14 @@ from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.in_pieces import portions
-from sartor.serve.opening import Model, asks_llm, open_model, side_by_side, writes
+from sartor.serve.opening import (
+    Model,
+    asks_llm,
+    open_model,
+    replies,
+    side_by_side,
+    writes,
+)
 from sartor.serve.rows import check_conversation, example_row, read_row
 from sartor.serve.settings import ServeSettings
 from sartor.serve.unreleased import How, tell_unreleased
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
     from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
     from sartor.serve.sharing import Sharing
-    from sartor.serve.writer import Replies
+    from sartor.serve.writer import Replies, Writes
 
 
 def load(
@@ -212,13 +219,18 @@ class Runtime:
 
     @property
     def replies(self) -> "Replies | None":
-        """The model where it writes, to be asked piece by piece; else None."""
-        return cast("Replies", self.model) if writes(self.bundle) else None
+        """The model where it replies to conversations, to be asked piece by piece; else None."""
+        return cast("Replies", self.model) if replies(self.bundle) else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether any text may be an answer."""
+        return writes(self.bundle)
 
     def scored(self, texts: Sequence[Text], right: Sequence[str]) -> Floats:
-        """As `logits`, of a bundle that writes: with how likely it finds the right replies."""
-        assert self.replies is not None, "asked of bundles that write"
-        return self.replies.scored(texts, right)
+        """As `logits`, of a bundle that writes: with how likely it finds the right ones."""
+        assert self.writes, "asked of bundles that write"
+        return cast("Writes", self.model).scored(texts, right)
 
     @property
     def released(self) -> bool:

@@ -46,6 +46,7 @@ def _live(runtime: Runtime) -> dict[str, Any]:
         "fields": [_field(manifest, name, kind) for name, kind in manifest.inputs.items()],
         "labels": list(runtime.labels),
         "target": runtime.target,
+        "replies": runtime.replies is not None,
         "released": manifest.released,
     }
 

@@ -52,16 +52,20 @@ class Piece:
     log_p: float
 
 
-class Replies(Protocol):
-    """A model that replies."""
+class Writes(Protocol):
+    """A model that writes."""
 
     def logits(self, texts: Sequence[Any]) -> Floats:
-        """Replies in numbers, in the order of the texts."""
+        """What it writes in numbers, in the order of the texts."""
         ...
 
     def scored(self, texts: Sequence[Any], right: Sequence[str]) -> Floats:
-        """The same, with how likely the right replies are."""
+        """The same, with how likely the right ones are."""
         ...
+
+
+class Replies(Writes, Protocol):
+    """A model that replies to conversations."""
 
     def reply(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
         """A reply as it is written."""
@@ -167,7 +171,7 @@ class Writer:
     def _said(self, texts: Sequence[str]) -> list[Said]:
         asked = [self._asked(_conversation(text), None) for text in texts]
         found: dict[int, Said] = {}
-        for rows in _batches([len(each.ids) for each, _ in asked]):
+        for rows in batches([len(each.ids) for each, _ in asked]):
             made = [_Row(Chooser(GREEDY)) for _ in rows]
             most = max(asked[row][1] for row in rows)
             for _ in self._steps([asked[row][0].ids for row in rows], made, most):
@@ -269,7 +273,7 @@ def _conversation(text: str) -> tuple[Message, ...]:
         raise RequestError(f"{error.what}.", fix=f"{error.fix}.", status=422) from None
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
+def batches(lengths: Sequence[int]) -> list[list[int]]:
     """Rows by length, a bounded number of them and of their tokens."""
     found: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):

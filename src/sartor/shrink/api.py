@@ -10,6 +10,7 @@ from sartor.core.protocols import Fitted, Floats
 from sartor.core.registry import Registry
 from sartor.core.texts import Text
 from sartor.core.types import Examples
+from sartor.llm.translated import ENCODER
 
 GRAPH, TOKENIZER, FIT = "model.onnx", "tokenizer.json", "fit"
 Eased = Literal["size", "speed"]
@@ -29,11 +30,18 @@ class Form:
         tokenizer: Its tokenizer.json.
         fit: Folder that the task's `train.load` reads: the same model in torch. None where only the
             graph is at hand: a bundle, a joined model, or a form whose graph alone was changed.
+        encoder: Of an encoder-decoder, the graph that reads a text; `graph` then writes.
     """
 
     graph: Path
     tokenizer: Path
     fit: Path | None = None
+    encoder: Path | None = None
+
+    @property
+    def graphs(self) -> list[Path]:
+        """Those there are."""
+        return [self.graph, *([] if self.encoder is None else [self.encoder])]
 
     def left_in(self, folder: Path) -> "Form":
         """The form that a compressor of this one left in `folder`.
@@ -45,6 +53,7 @@ class Form:
             folder / GRAPH,
             tokenizer if tokenizer.exists() else self.tokenizer,
             fit if fit.exists() else None,
+            None if self.encoder is None else folder / ENCODER,
         )
 
 
@@ -121,8 +130,8 @@ class Compressor(Protocol):
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
         """Write a changed form of `source` into the empty folder `target`; `source` stays.
 
-        Writes `GRAPH` always, `TOKENIZER` where the tokenizer changed, and `FIT` where the weights
-        in torch were changed alike.
+        Writes `GRAPH` always, `ENCODER` where the form has one, `TOKENIZER` where the tokenizer
+        changed, and `FIT` where the weights in torch were changed alike.
 
         Raises:
             NothingToShrink: If the form holds nothing this compressor works on. A compressor never

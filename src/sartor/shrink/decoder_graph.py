@@ -20,27 +20,24 @@ reply.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from safetensors.numpy import load_file
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
+from sartor.shrink.sheet import UNSEEN, Sheet, floats, whole
 
-OPSET, IR = 20, 10
 KINDS = ("llama", "mistral", "qwen2", "qwen3")
 """`model_type`s whose formulas these are."""
 INVERSE, SCALING = "rotary.inverse_frequencies", "rotary.scaling"
-_UNSEEN = float(np.finfo(np.float32).min) / 2
 _FIX = "choose a model of Llama's or Qwen's kind."
-Array = NDArray[Any]
 
 
 def why_not(config: Mapping[str, Any]) -> str:
@@ -73,7 +70,8 @@ def write_decoder(folder: Path, target: Path) -> None:
     if fault := why_not(config):
         raise ModelError(f"{folder} cannot be exported: {fault}.", fix=_FIX)
     try:
-        model = _Writing(_Shape.of(config), load_file(folder / "model.safetensors")).model()
+        sheet = Sheet(load_file(folder / "model.safetensors"))
+        model = _Writing(_Shape.of(config), sheet).model()
     except KeyError as error:
         raise ModelError(
             f"{folder} cannot be exported: it has no tensor {error}.", fix=_FIX
@@ -114,113 +112,60 @@ class _Shape:
 
 @dataclass(slots=True)
 class _Writing:
-    """Nodes and weights while they are being written down; a method adds nodes, and names what
-    comes out of them."""
+    """A decoder while it is being written down."""
 
     shape: _Shape
-    tensors: Mapping[str, Array]
-    nodes: list[onnx.NodeProto] = field(default_factory=list[onnx.NodeProto])
-    weights: dict[str, Array] = field(default_factory=dict[str, Array])
+    sheet: Sheet
 
     def model(self) -> onnx.ModelProto:
         shape = self.shape
-        words = self.tensors["embed_tokens.weight"]
-        self.weights["words"] = words
-        states = self.op("Gather", "words", "input_ids", axis=0)
+        words = self.sheet.tensors["embed_tokens.weight"]
+        self.sheet.weights["words"] = words
+        states = self.sheet.op("Gather", "words", "input_ids", axis=0)
         cos, sin, unseen = *self._turns(), self._unseen()
         outputs: list[str] = []
         for layer in range(shape.layers):
             before = self._norm(layer, "input", states)
             found, kept = self._attention(layer, before, cos, sin, unseen)
-            states = self.op("Add", states, found)
+            states = self.sheet.op("Add", states, found)
             after = self._norm(layer, "post_attention", states)
-            states = self.op("Add", states, self._feed_forward(layer, after))
+            states = self.sheet.op("Add", states, self._feed_forward(layer, after))
             outputs += kept
-        kept_states = self.op("Gather", states, "keep", axis=1)
+        kept_states = self.sheet.op("Gather", states, "keep", axis=1)
         last = self._scaled(kept_states, "norm.weight")
-        head = self.tensors.get("head.weight", words)
-        self.weights["head"] = np.ascontiguousarray(head.T)
-        self.op("MatMul", last, "head", out="logits")
+        head = self.sheet.tensors.get("head.weight", words)
+        self.sheet.weights["head"] = np.ascontiguousarray(head.T)
+        self.sheet.op("MatMul", last, "head", out="logits")
         return self._closed(len(words), outputs)
-
-    def op(self, kind: str, *inputs: str, out: str = "", **attributes: Any) -> str:
-        """A node with one output, and its name."""
-        name = out or f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=f"n_{name}", **attributes))
-        return name
-
-    def split(self, value: str, sizes: list[int]) -> list[str]:
-        """The last axis in parts."""
-        names = [f"v{len(self.nodes)}_{part}" for part in range(len(sizes))]
-        given = [value, self.numbers(sizes)]
-        node = helper.make_node("Split", given, names, name=f"n_{names[0]}", axis=-1)
-        self.nodes.append(node)
-        return names
-
-    def numbers(self, values: list[int]) -> str:
-        """A constant of integers, kept once."""
-        name = "i_" + "_".join(str(value).replace("-", "m") for value in values)
-        self.weights[name] = np.array(values, np.int64)
-        return name
-
-    def number(self, value: float) -> str:
-        name = f"f_{value!r}"
-        self.weights[name] = np.array(value, np.float32)
-        return name
 
     def _turns(self) -> tuple[str, str]:
         """Cosine and sine of every position's angles, (rows, 1, S, size)."""
-        self.weights["frequencies"] = self.tensors[INVERSE].astype(np.float32)
-        places = self.op("Cast", "position_ids", to=TensorProto.FLOAT)
-        places = self.op("Unsqueeze", places, self.numbers([1, 3]))  # (rows, 1, S, 1)
-        angles = self.op("Mul", places, "frequencies")
-        both = self.op("Concat", angles, angles, axis=-1)
-        scaling = self.number(float(self.tensors[SCALING][0]))
-        cos, sin = (self.op("Mul", self.op(kind, both), scaling) for kind in ("Cos", "Sin"))
+        self.sheet.weights["frequencies"] = self.sheet.tensors[INVERSE].astype(np.float32)
+        places = self.sheet.op("Cast", "position_ids", to=TensorProto.FLOAT)
+        places = self.sheet.op("Unsqueeze", places, self.sheet.numbers([1, 3]))  # (rows, 1, S, 1)
+        angles = self.sheet.op("Mul", places, "frequencies")
+        both = self.sheet.op("Concat", angles, angles, axis=-1)
+        scaling = self.sheet.number(float(self.sheet.tensors[SCALING][0]))
+        cos, sin = (
+            self.sheet.op("Mul", self.sheet.op(kind, both), scaling) for kind in ("Cos", "Sin")
+        )
         return cos, sin
 
     def _unseen(self) -> str:
         """(rows, 1, 1, S, P + S): 0 where a token sees another, else very small."""
-        zero, one = self.numbers([0]), self.numbers([1])
-        whole = self.op("Gather", self.op("Shape", "attention_mask"), one, axis=0)
-        new = self.op("Gather", self.op("Shape", "input_ids"), one, axis=0)
-        scalar = self.op("Squeeze", whole, zero)
-        first = self.op("Squeeze", self.op("Sub", whole, new), zero)
-        self.weights["scalar_0"], self.weights["scalar_1"] = np.array(0), np.array(1)
-        keys = self.op("Range", "scalar_0", scalar, "scalar_1")
-        queries = self.op("Range", first, scalar, "scalar_1")
-        earlier = self.op("LessOrEqual", keys, self.op("Unsqueeze", queries, one))  # (S, P + S)
-        real = self.op("Cast", "attention_mask", to=TensorProto.BOOL)
-        real = self.op("Unsqueeze", real, self.numbers([1, 2, 3]))
-        seen = self.op("And", real, earlier)
-        return self.op("Where", seen, self.number(0.0), self.number(_UNSEEN))
+        sheet = self.sheet
+        earlier = sheet.earlier(sheet.length("attention_mask", 1), sheet.length("input_ids", 1))
+        real = self.sheet.op("Cast", "attention_mask", to=TensorProto.BOOL)
+        real = self.sheet.op("Unsqueeze", real, self.sheet.numbers([1, 2, 3]))
+        seen = self.sheet.op("And", real, earlier)
+        return self.sheet.op("Where", seen, self.sheet.number(0.0), self.sheet.number(UNSEEN))
 
     def _norm(self, layer: int, which: str, states: str) -> str:
         return self._scaled(states, f"layers.{layer}.{which}_layernorm.weight")
 
     def _scaled(self, states: str, weight: str) -> str:
-        """x / sqrt(mean x² + ε) · w."""
-        self.weights[weight] = self.tensors[weight]
-        mean = self.op(
-            "ReduceMean", self.op("Pow", states, self.number(2.0)), self.numbers([-1]), keepdims=1
-        )
-        root = self.op("Sqrt", self.op("Add", mean, self.number(self.shape.epsilon)))
-        return self.op("Mul", self.op("Div", states, root), weight)
-
-    def _product(self, states: str, name: str, *parts: str) -> str:
-        """One product with the weights of several layers, side by side."""
-        rows = [self.tensors[f"{part}.weight"] for part in parts]
-        self.weights[name] = np.ascontiguousarray(np.concatenate(rows).T)
-        found = self.op("MatMul", states, name)
-        biases = [self.tensors.get(f"{part}.bias") for part in parts]
-        if all(bias is None for bias in biases):
-            return found
-        whole = [
-            np.zeros(len(row), np.float32) if bias is None else bias
-            for bias, row in zip(biases, rows, strict=True)
-        ]
-        self.weights[f"{name}.bias"] = np.concatenate(whole)
-        return self.op("Add", found, f"{name}.bias")
+        """What `Sheet.scaled` gives, with a tensor of the model."""
+        return self.sheet.scaled(states, self.sheet.weight(weight), self.shape.epsilon)
 
     def _attention(
         self, layer: int, states: str, cos: str, sin: str, unseen: str
@@ -229,81 +174,75 @@ class _Writing:
         shape, at = self.shape, f"layers.{layer}.self_attn"
         asked, keyed = shape.heads * shape.size, shape.shared * shape.size
         parts = [f"{at}.{which}_proj" for which in "qkv"]
-        together = self._product(states, f"{at}.qkv", *parts)
-        query, key, value = self.split(together, [asked, keyed, keyed])
+        together = self.sheet.product(states, f"{at}.qkv", *parts)
+        query, key, value = self.sheet.split(together, [asked, keyed, keyed])
         query = self._turned(self._heads(query, shape.heads, f"{at}.q_norm.weight"), cos, sin)
         key = self._turned(self._heads(key, shape.shared, f"{at}.k_norm.weight"), cos, sin)
         value = self._heads(value, shape.shared)
         names = [f"present_key.{layer}", f"present_value.{layer}"]
-        key = self.op("Concat", f"past_key.{layer}", key, axis=2, out=names[0])
-        value = self.op("Concat", f"past_value.{layer}", value, axis=2, out=names[1])
+        key = self.sheet.op("Concat", f"past_key.{layer}", key, axis=2, out=names[0])
+        value = self.sheet.op("Concat", f"past_value.{layer}", value, axis=2, out=names[1])
         group = shape.heads // shape.shared
         # (rows, shared, group · S, size): all heads that share a key are one product.
-        flat = self.numbers([0, shape.shared, -1, shape.size])
-        query = self.op("Reshape", query, flat)
-        query = self.op("Mul", query, self.number(1 / sqrt(shape.size)))
-        scores = self.op("MatMul", query, self.op("Transpose", key, perm=[0, 1, 3, 2]))
-        length = self.op("Shape", scores)
-        keys = self.op("Gather", length, self.numbers([3]), axis=0)
-        apart = self.op(
-            "Concat", self.numbers([0, shape.shared, group, -1]), keys, axis=0
+        flat = self.sheet.numbers([0, shape.shared, -1, shape.size])
+        query = self.sheet.op("Reshape", query, flat)
+        query = self.sheet.op("Mul", query, self.sheet.number(1 / sqrt(shape.size)))
+        scores = self.sheet.op("MatMul", query, self.sheet.op("Transpose", key, perm=[0, 1, 3, 2]))
+        length = self.sheet.op("Shape", scores)
+        keys = self.sheet.op("Gather", length, self.sheet.numbers([3]), axis=0)
+        apart = self.sheet.op(
+            "Concat", self.sheet.numbers([0, shape.shared, group, -1]), keys, axis=0
         )  # (rows, shared, group, S, P + S)
-        scores = self.op("Add", self.op("Reshape", scores, apart), unseen)
-        weights = self.op("Reshape", self.op("Softmax", scores, axis=-1), length)
-        mixed = self.op("MatMul", weights, value)
-        mixed = self.op("Reshape", mixed, self._by_head())
-        mixed = self.op("Transpose", mixed, perm=[0, 2, 1, 3])
-        mixed = self.op("Reshape", mixed, self.numbers([0, 0, asked]))
-        return self._product(mixed, f"{at}.o", f"{at}.o_proj"), names
+        scores = self.sheet.op("Add", self.sheet.op("Reshape", scores, apart), unseen)
+        weights = self.sheet.op("Reshape", self.sheet.op("Softmax", scores, axis=-1), length)
+        mixed = self.sheet.op("MatMul", weights, value)
+        mixed = self.sheet.op("Reshape", mixed, self._by_head())
+        mixed = self.sheet.op("Transpose", mixed, perm=[0, 2, 1, 3])
+        mixed = self.sheet.op("Reshape", mixed, self.sheet.numbers([0, 0, asked]))
+        return self.sheet.product(mixed, f"{at}.o", f"{at}.o_proj"), names
 
     def _by_head(self) -> str:
-        return self.numbers([0, self.shape.heads, -1, self.shape.size])
+        return self.sheet.numbers([0, self.shape.heads, -1, self.shape.size])
 
     def _heads(self, value: str, heads: int, norm: str = "") -> str:
         """(rows, S, heads · size) to (rows, heads, S, size)."""
-        found = self.op("Reshape", value, self.numbers([0, 0, heads, self.shape.size]))
-        if norm in self.tensors:
+        found = self.sheet.op("Reshape", value, self.sheet.numbers([0, 0, heads, self.shape.size]))
+        if norm in self.sheet.tensors:
             found = self._scaled(found, norm)
-        return self.op("Transpose", found, perm=[0, 2, 1, 3])
+        return self.sheet.op("Transpose", found, perm=[0, 2, 1, 3])
 
     def _turned(self, value: str, cos: str, sin: str) -> str:
         half = self.shape.size // 2
-        first, second = self.split(value, [half, half])
-        across = self.op("Concat", self.op("Neg", second), first, axis=-1)
-        return self.op("Add", self.op("Mul", value, cos), self.op("Mul", across, sin))
+        first, second = self.sheet.split(value, [half, half])
+        across = self.sheet.op("Concat", self.sheet.op("Neg", second), first, axis=-1)
+        return self.sheet.op(
+            "Add", self.sheet.op("Mul", value, cos), self.sheet.op("Mul", across, sin)
+        )
 
     def _feed_forward(self, layer: int, states: str) -> str:
         at = f"layers.{layer}.mlp"
-        together = self._product(states, f"{at}.gate_up", f"{at}.gate_proj", f"{at}.up_proj")
-        width = len(self.tensors[f"{at}.gate_proj.weight"])
-        gate, up = self.split(together, [width, width])
-        opened = self.op("Mul", gate, self.op("Sigmoid", gate))
-        return self._product(self.op("Mul", opened, up), f"{at}.down", f"{at}.down_proj")
+        together = self.sheet.product(states, f"{at}.gate_up", f"{at}.gate_proj", f"{at}.up_proj")
+        width = len(self.sheet.tensors[f"{at}.gate_proj.weight"])
+        gate, up = self.sheet.split(together, [width, width])
+        opened = self.sheet.op("Mul", gate, self.sheet.op("Sigmoid", gate))
+        return self.sheet.product(self.sheet.op("Mul", opened, up), f"{at}.down", f"{at}.down_proj")
 
     def _closed(self, words: int, presents: list[str]) -> onnx.ModelProto:
-        shape, whole, floats = self.shape, TensorProto.INT64, TensorProto.FLOAT
+        shape = self.shape
 
         def cache(name: str, length: str) -> onnx.ValueInfoProto:
-            sides = ["rows", shape.shared, length, shape.size]
-            return helper.make_tensor_value_info(name, floats, sides)
+            return floats(name, "rows", shape.shared, length, shape.size)
 
         pasts = [name.replace("present", "past") for name in presents]
         inputs = [
-            helper.make_tensor_value_info("input_ids", whole, ["rows", "new"]),
-            helper.make_tensor_value_info("attention_mask", whole, ["rows", "all"]),
-            helper.make_tensor_value_info("position_ids", whole, ["rows", "new"]),
-            helper.make_tensor_value_info("keep", whole, ["kept"]),
+            whole("input_ids", "rows", "new"),
+            whole("attention_mask", "rows", "all"),
+            whole("position_ids", "rows", "new"),
+            whole("keep", "kept"),
             *(cache(name, "before") for name in pasts),
         ]
         outputs = [
-            helper.make_tensor_value_info("logits", floats, ["rows", "kept", words]),
+            floats("logits", "rows", "kept", words),
             *(cache(name, "all") for name in presents),
         ]
-        stored = [numpy_helper.from_array(value, name) for name, value in self.weights.items()]
-        graph = helper.make_graph(self.nodes, "decoder", inputs, outputs, stored)
-        return helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR,
-            producer_name="sartor",
-        )
+        return self.sheet.model("decoder", inputs, outputs)

@@ -132,6 +132,11 @@ class Written(Protocol):
 
     written: ClassVar[Literal[True]]
 
+    @property
+    def turns(self) -> bool:
+        """Whether what is answered may be a conversation; else it is a text like any other."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Brief:

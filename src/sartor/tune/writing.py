@@ -67,7 +67,11 @@ class WritingMethod(Protocol):
     learns: ClassVar[bool]
     """Whether it goes through the loop, and so takes its settings."""
     writes: ClassVar[bool]
-    """Whether it ships a language model."""
+    """Whether it ships a model."""
+    reads: ClassVar[tuple[str, ...]]
+    """What is answered: "conversation" where it may be one, "text" where it is not."""
+    begins: ClassVar[str]
+    """With which weights: "pretrained", "drawn" or "any"."""
 
     def fit(self, job: WritingJob, watch: Watch) -> Result:
         """Make the model, and its replies to the validation rows as `core.replies` has them.
@@ -88,18 +92,28 @@ WRITERS: Registry[WritingMethod] = Registry(
 )
 
 
-def writers(wanted: Sequence[str] | None) -> list[str]:
+def writers(wanted: Sequence[str] | None, reads: str = "conversation") -> list[str]:
     """Those to climb: the need's own list in its order, else all, cheapest first.
+
+    Args:
+        wanted: The need's list.
+        reads: See `WritingMethod.reads`.
 
     Raises:
         UnknownName: If the need names one that does not exist.
+        SettingError: If it names one that reads something else.
     """
-    if wanted is not None:
-        for name in wanted:
-            WRITERS.get(name)
-        return list(wanted)
-    places: dict[str, Any] = {name: WRITERS.get(name) for name in WRITERS.names()}
-    return sorted(places, key=lambda name: places[name].rung)
+    known: dict[str, Any] = {name: WRITERS.get(name) for name in WRITERS.names()}
+    fitting = [name for name in known if reads in known[name].reads]
+    fitting.sort(key=lambda name: known[name].rung)
+    for name in wanted or ():
+        WRITERS.get(name)
+        if name not in fitting:
+            raise SettingError(
+                f"{name!r} answers a {' or a '.join(known[name].reads)}, and this task a {reads}.",
+                fix=f"choose among {', '.join(fitting)}.",
+            )
+    return fitting if wanted is None else list(wanted)
 
 
 def read_writing(flat: Mapping[str, Any], method: str) -> tuple[WritingMethod, Loop]:

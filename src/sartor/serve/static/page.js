@@ -7,6 +7,7 @@ const MOST_SHOWN = 10;
 let last = null;
 let kind = null;  // of KINDS below: what an answer is, and how it is shown and corrected
 let target = "label";
+let replies = false;  // whether it replies to conversations, piece by piece
 let parts = [];  // of the correction: {start, end, label}, in code points as the API counts
 let fields = [{ name: "text", kind: "text", values: [] }];
 
@@ -47,6 +48,7 @@ async function learnModel() {
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
   target = model.target;
+  replies = model.replies;
   kind = KINDS[target];
   for (const id of ["correct", "number", "written", "part-form", "add"]) $(id).hidden = !kind.uses.includes(id);
   $("number").required = kind.uses.includes("number");
@@ -284,7 +286,11 @@ const KINDS = {
     uses: ["written"],
     several: false,
     words: (output) => output.label,
-    draw: (output) => { $("written").value = output.best; },
+    draw: (output) => {
+      $("written").value = output.best;
+      // What was written of a text is read beside it.
+      show("source", replies ? "" : last.row[fields[0].name]);
+    },
     best: (output) => output.best,
     right: () => $("written").value,
   },
@@ -368,7 +374,7 @@ $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const row = readRow();
   attempt(async () => {
-    const [id, output] = target === "text" ? await stream(row.text) : await predict(row);
+    const [id, output] = replies ? await stream(row.text) : await predict(row);
     last = { id, row, best: kind.best(output) };
     drawAnswer(output);
   });

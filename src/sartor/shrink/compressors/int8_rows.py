@@ -14,7 +14,7 @@ from typing import ClassVar
 from onnx import ModelProto, TensorProto
 
 from sartor.core.errors import NothingToShrink
-from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
+from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.eight_bits import in_eight_bits_by_row
 from sartor.shrink.graphs import every_weight, read_graph, write_graph
 
@@ -32,15 +32,18 @@ class Int8Rows:
     """Numbers that a table must hold to be rounded."""
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
-        model = read_graph(source.graph)
-        smaller = in_eight_bits_by_row(model, self.least)
-        if _in_bytes(smaller) == _in_bytes(model):
+        changed = False
+        for path in source.graphs:
+            model = read_graph(path)
+            smaller = in_eight_bits_by_row(model, self.least)
+            changed |= _in_bytes(smaller) != _in_bytes(model)
+            write_graph(smaller, target / path.name)
+        if not changed:
             raise NothingToShrink(
                 f"int8_rows found no product of float weights and no large table in"
                 f" {source.graph.name}.",
                 fix="ship the float graph, or choose another compressor.",
             )
-        write_graph(smaller, target / GRAPH)
 
 
 def _in_bytes(model: ModelProto) -> int:

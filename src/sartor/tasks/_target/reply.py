@@ -21,6 +21,8 @@ class FreeText:
 
     written: ClassVar[Literal[True]] = True
     least: int = 0
+    turns: bool = True
+    """Whether what is answered may be a conversation; else it is a text like any other."""
 
     def read(self, cell: str, declared: Sequence[str] = ()) -> str:
         if len(cell) > _MOST_CHARS:

@@ -48,8 +48,8 @@ class TextGeneration:
         """
         if declared:
             raise DataError(
-                f"data.labels lists {len(declared)} labels, and replies are not chosen from a"
-                " list.",
+                f"data.labels lists {len(declared)} labels, and what is written is not chosen from"
+                " a list.",
                 fix="leave data.labels out, or choose the task text_classification.",
             )
         return [OUTPUT]

@@ -31,6 +31,8 @@ class LoraReply:
     rung: ClassVar[int] = 20
     learns: ClassVar[bool] = True
     writes: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("conversation",)
+    begins: ClassVar[str] = "pretrained"
 
     rank: Annotated[int, Ge(1), Le(1024)] = 16
     """Width of the bottleneck."""

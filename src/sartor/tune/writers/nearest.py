@@ -1,7 +1,7 @@
 """Nearest: the reply of the training text that is most like the one asked; nothing is trained.
 
-What a search over old answers would give, and what a language model must beat to be worth its
-price: see `llm.nearest`.
+What a search over old answers would give, or a translation memory, and what a model must beat to be
+worth its price: see `llm.nearest`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ from torch import nn
 
 from sartor.core.replies import as_numbers
 from sartor.llm.nearest import FILE, Nearest, RepliesFile
+from sartor.models.loading import load_tokenizer
 from sartor.tune.job import Result
 from sartor.tune.recipe import Watch
-from sartor.tune.writing import WRITERS, WritingJob, conversing, unscored
+from sartor.tune.writing import WRITERS, WritingJob, unscored
 
 
 class Replies(nn.Module):
@@ -39,12 +40,14 @@ class NearestReply:
     rung: ClassVar[int] = 0
     learns: ClassVar[bool] = False
     writes: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ("conversation", "text")
+    begins: ClassVar[str] = "any"
 
     def fit(self, job: WritingJob, watch: Watch) -> Result:
         texts, replies = [str(t) for t in job.train.texts], [str(r) for r in job.train.target]
         index = Nearest(texts, replies)
         said = [index.find(str(text)) for text in job.validation.texts]
-        tokenizer = conversing(job.backbone).tokenizer
+        tokenizer = load_tokenizer(Path(job.backbone.path))
         return Result(Replies(texts, replies), tokenizer, as_numbers(said), unscored(job.train))
 
     @staticmethod

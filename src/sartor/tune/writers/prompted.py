@@ -31,6 +31,8 @@ class PromptedReply:
     rung: ClassVar[int] = 10
     learns: ClassVar[bool] = False
     writes: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("conversation",)
+    begins: ClassVar[str] = "pretrained"
 
     examples: Annotated[int, Ge(0), Le(32)] = 4
     """Training rows that stand before every conversation."""

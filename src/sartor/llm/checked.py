@@ -1,0 +1,35 @@
+"""A JSON file of a bundle, which nobody vouches for, as a pydantic model."""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from sartor.core.errors import BundleError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_FIX = "build the bundle again with `sartor run`."
+
+
+def read_checked(path: Path, model: type[_Model], most: int) -> _Model:
+    """Read it.
+
+    Args:
+        path: The file.
+        model: Its form.
+        most: Bytes that it may have.
+
+    Raises:
+        BundleError: If it is too large or not of its form.
+    """
+    if path.stat().st_size > most:
+        raise BundleError(f"{path} is larger than {most / 1e6:.0f} MB.", fix=_FIX)
+    try:
+        return model.model_validate(json.loads(path.read_bytes()))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the top level"
+        raise BundleError(f"{path}, key {where}: {first['msg']}.", fix=_FIX) from None
+    except (ValueError, RecursionError):
+        raise BundleError(f"{path} is not JSON.", fix=_FIX) from None

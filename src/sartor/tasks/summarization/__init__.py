@@ -1,0 +1,1 @@
+"""Summarization: a document in, what matters of it out."""

@@ -1,0 +1,57 @@
+"""A tiny encoder-decoder, saved as a fit leaves it and served as a bundle: for several tests."""
+
+import random
+from pathlib import Path
+
+from sartor.bundle import Bundle, Manifest, Preprocess, write_bundle
+from sartor.core.replies import Reply
+from sartor.core.types import Backbone, Examples
+from sartor.models.loading import load_seq2seq
+from sartor.shrink.seq2seq_graph import write_seq2seq
+from sartor.tune.seq2seq import Seq2Seq
+from sartor.tune.sides import Sides, sides_of
+
+WORDS = {"red": "红", "blue": "蓝", "cat": "猫", "dog": "狗", "big": "大", "old": "旧", "new": "新"}
+NEED = "name: colours\n"
+
+
+def pairs(count: int, seed: int = 0) -> Examples:
+    """Texts of a few words, each with the words' Chinese, one character each."""
+    draw = random.Random(seed)
+    texts: dict[str, str] = {}
+    while len(texts) < count:
+        words = draw.choices(list(WORDS), k=draw.randint(2, 5))
+        texts[" ".join(words)] = "".join(WORDS[word] for word in words)
+    ids = tuple(f"{seed}-{i}" for i in range(count))
+    return Examples(ids, {"text": tuple(texts)}, tuple(map(Reply, texts.values())))
+
+
+def saved(
+    folder: Path, backbone: Backbone, beams: int, penalty: float = 1.0, longest: int = 12
+) -> tuple[Seq2Seq, Sides]:
+    """The untuned model as a fit leaves it in `folder`."""
+    sides, base = sides_of(backbone), load_seq2seq(backbone)
+    model = Seq2Seq(base, sides.file(base, longest, beams, penalty)).eval()
+    model.save(folder)
+    sides.tokenizer.save(str(folder / "tokenizer.json"))
+    return model, sides
+
+
+def bundle_of(fit: Path, folder: Path) -> Bundle:
+    """A bundle of the fit in `fit`."""
+    write_seq2seq(fit, fit)
+    manifest = Manifest(
+        format=1,
+        id="",
+        name="colours",
+        task="translation",
+        inputs={"text": "text"},
+        outputs=["reply"],
+        decision={},
+        preprocess=Preprocess(max_length=64),
+        files={},
+        need={},
+        lineage={},
+    )
+    names = ("model.onnx", "encoder.onnx", "tokenizer.json", "translator.json")
+    return write_bundle(folder, manifest, {name: fit / name for name in names}, NEED)
