@@ -1,9 +1,9 @@
-"""What a verified bundle answers with: a graph, a prompt, or a model that writes."""
+"""What a verified bundle answers with: a graph, a prompt, a model that writes, or other bundles."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-from sartor.bundle import Bundle
+from sartor.bundle import PARTS, Bundle
 from sartor.core.protocols import Floats
 from sartor.llm import nearest, prompt, written
 from sartor.serve.cache import Cache
@@ -25,6 +25,11 @@ def asks_llm(bundle: Bundle) -> bool:
 def writes(bundle: Bundle) -> bool:
     """Whether it replies in words of its own, or in words that were said before."""
     return not {written.FILE, nearest.FILE}.isdisjoint(bundle.manifest.files)
+
+
+def composed(bundle: Bundle) -> bool:
+    """Whether other bundles, which lie inside it, answer for it."""
+    return any(name.startswith(f"{PARTS}/") for name in bundle.manifest.files)
 
 
 def slow(bundle: Bundle) -> bool:
@@ -59,6 +64,10 @@ def open_model(
     # What a graph in process does without is imported where it is used.
     if asks_llm(bundle):
         return _asker(bundle, allowed)
+    if composed(bundle):
+        from sartor.serve.composed import open_product
+
+        return open_product(bundle, threads, cache)
     if writes(bundle):
         from sartor.serve.writer import open_writer
 

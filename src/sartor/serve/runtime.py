@@ -21,7 +21,7 @@ from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.in_pieces import portions
-from sartor.serve.opening import Model, asks_llm, open_model, side_by_side, writes
+from sartor.serve.opening import Model, asks_llm, composed, open_model, side_by_side, writes
 from sartor.serve.rows import check_conversation, example_row, read_row
 from sartor.serve.settings import ServeSettings
 from sartor.serve.unreleased import How, tell_unreleased
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sartor.serve.adapters.graph import AdaptedGraph, Whose
     from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
+    from sartor.serve.composed import Product
     from sartor.serve.sharing import Sharing
     from sartor.serve.writer import Replies
 
@@ -112,7 +113,8 @@ def start(
     else:
         model = open_model(bundle, count, cache, allow_llm)
     task = TASKS.get(bundle.manifest.task)()
-    return Runtime(bundle, count, model, task, decision_of(bundle), cache, adapted)
+    kept = None if composed(bundle) else cache  # the parts of a product keep their own
+    return Runtime(bundle, count, model, task, decision_of(bundle), kept, adapted)
 
 
 def _adapted(
@@ -214,6 +216,11 @@ class Runtime:
     def replies(self) -> "Replies | None":
         """The model where it writes, to be asked piece by piece; else None."""
         return cast("Replies", self.model) if writes(self.bundle) else None
+
+    @property
+    def product(self) -> "Product | None":
+        """The model where other bundles answer for it; else None."""
+        return cast("Product", self.model) if composed(self.bundle) else None
 
     def scored(self, texts: Sequence[Text], right: Sequence[str]) -> Floats:
         """As `logits`, of a bundle that writes: with how likely it finds the right replies."""
@@ -330,7 +337,7 @@ class Runtime:
             )
         inputs = self.bundle.manifest.inputs
         found = [read_row(row, at, inputs) for at, row in enumerate(rows)]
-        if self.replies is not None:
+        if self.replies is not None or self.product is not None:
             for index, text in enumerate(found):
                 check_conversation(text, index)
         return found
@@ -354,6 +361,8 @@ class Runtime:
         return [found[row] for row in range(len(texts))]
 
     def _answered(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
+        if self.product is not None:
+            return self.product.answers(texts, self.decoded)
         try:
             logits = self.logits(texts, whose)
         except LlmError as error:
