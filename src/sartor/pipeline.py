@@ -15,14 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sartor.bundle import Bundle, record_verdicts
+from sartor.bundle import record_verdicts
 from sartor.core.errors import DataError, Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
-from sartor.core.texts import Text
 from sartor.core.workspace import Run, Workspace
 from sartor.data.changes import write_changes
 from sartor.judge.ledger import Ledger
@@ -31,10 +27,10 @@ from sartor.need.file import parse_need
 from sartor.need.verdict import Verdict, overall
 from sartor.search import begun
 from sartor.search.answering import Answering
-from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
-from sartor.search.building import Builder, Built
+from sartor.search.building import Builder, Shipped
 from sartor.search.climbing import Clock, Hands, climb_and_search
+from sartor.search.composing import Composer, ready_to_compose
 from sartor.search.documents import beside_words, with_documents
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import heads_on
@@ -42,9 +38,10 @@ from sartor.search.forecast import Forecast
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.joining import join
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import Climb
+from sartor.search.ladder import NOTHING_TRIED, Climb
 from sartor.search.means import limits_of, terms_of, tuner_of
 from sartor.search.outcome import Outcome, Setting, describe
+from sartor.search.parts import composes
 from sartor.search.pretraining import adapter
 from sartor.search.product import Workshop
 from sartor.search.reusing import Reusing
@@ -160,6 +157,8 @@ def plan(
     found = with_documents(found, name_of(need), root, data)
     with Store.open(place.store) as store:
         desk = Desk(place, store, found, name_of(need), root, lambda _, find: find(), emit)
+        if composes(found.task):
+            return ready_to_compose(desk, data)[0]
         return ready_to_write(desk, data) if writes(found.task) else make_ready(desk, data)
 
 
@@ -188,7 +187,7 @@ def _carry_out(
                 outcome = _Stages(desk, here, kept, executor).go(data)
             store.finish_run(int(entry), outcome.state, outcome.as_json())
             return outcome
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):  # the latter of the run of a product's part
         command = ["sartor", "resume", str(here.number)]
         if (root := place.folder.parent).resolve() != Path.cwd():
             command += ["--workspace", str(root)]
@@ -214,18 +213,17 @@ class _Stages:
     def __init__(self, desk: Desk, here: Run, kept: Mapping[str, Any], executor: Executor) -> None:
         self.desk, self.here, self.text = desk, here, str(kept["text"])
         self.executor, self.on = executor, str(kept["on"])
-        self.place, self.store, self.need, self.emit = (
-            desk.place,
-            desk.store,
-            desk.need,
-            desk.emit,
-        )
+        self.place, self.store = desk.place, desk.store
+        self.need, self.emit = desk.need, desk.emit
         self.answering = Answering.of_need(desk.need, desk.place, desk.emit)
+        self.timing = self.answering.timing(here.fact)
         self.began = time.monotonic()
 
     def go(self, data: object | None) -> Outcome:
         if writes(self.need.task):
             return self._written(data)
+        if composes(self.need.task):
+            return self._composed(data)
         asked = self.need.prefer.pretrain != "none"
         check_key(self.need)
         ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
@@ -235,7 +233,7 @@ class _Stages:
         clock = Clock(limits_of(self.desk), self.began if asked else time.monotonic())
         tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
         conditions = f"this machine, batch 1, {threads} threads"
-        reusing = Reusing(ready.formers, setting.held, setting.rows, self._timing, conditions)
+        reusing = Reusing(ready.formers, setting.held, setting.rows, self.timing, conditions)
         with self.executor.crew(self.place, self.here, self.emit) as crew:
             hands = Hands(tuner, reusing, crew)
             searched = climb_and_search(self.desk, ready, hands, clock, f"run {self.here.number}")
@@ -260,12 +258,12 @@ class _Stages:
                 + ".",
                 fix="raise the budget, or name other methods under prefer.methods.",
             )
-        climb, built = self._builder(ready, workshop, conditions).build(climb, terms)
+        climb, (kept, made, maker) = self._builder(ready, workshop, conditions).build(climb, terms)
         heads = heads_on(tuner, setting.rows)
         return self._ended(
-            ready,
+            setting,
             climb,
-            built,
+            (kept.bundle, made, maker.subject),
             lambda verdicts: foresee(setting, climb, verdicts, heads, self.emit),
             {
                 "search": searched.as_json(),
@@ -283,15 +281,30 @@ class _Stages:
         shared = {
             "need_text": self.text,
             "scratch": self.here.folder / "artefacts",
-            "timing": self._timing,
-            "streaming": self._streaming,
+            "timing": self.timing,
+            "streaming": self.answering.streaming(self.here.fact),
             "conditions": f"this machine, batch 1, {threads} threads",
             "load": self.answering.load,
         }
-        built = Press(self.desk, ready, tuner, shared).build(climb)
+        kept, made, maker = Press(self.desk, ready, tuner, shared).build(climb)
         fits = {"on": DEFAULT, "at_once": 1, "threads": threads}
         facts = {"machine": {"threads": threads, "fits": fits, **asdict(ready.precision)}}
-        return self._ended(ready, climb, built, lambda _: [], facts)
+        shipped = kept.bundle, made, maker.subject
+        return self._ended(ready.setting, climb, shipped, lambda _: [], facts)
+
+    def _composed(self, data: object | None) -> Outcome:
+        """A product: its parts come first, and nothing is trained but them."""
+
+        def first(need: Path) -> Path:
+            return run(need, workspace=self.place.folder.parent, emit=self.emit, on=self.on).bundle
+
+        ready, assembly = ready_to_compose(self.desk, data, first)
+        threads = self._began_with(ready.setting)
+        scratch, answers = self.here.folder / "artefacts", (self.answering, self.timing)
+        composer = Composer(self.desk, assembly, self.text, scratch, threads, *answers)
+        facts = {"machine": {"threads": threads, **asdict(ready.precision)}}
+        shipped = composer.build(ready.setting)
+        return self._ended(ready.setting, NOTHING_TRIED, shipped, lambda _: [], facts)
 
     def _began_with(self, setting: Setting) -> int:
         """Keep the split and what was dropped; the threads that the run began with."""
@@ -304,21 +317,21 @@ class _Stages:
 
     def _ended(
         self,
-        ready: Ready,
+        setting: Setting,
         climb: Climb,
-        built: Built,
+        shipped: Shipped,
         foresees: Callable[[Sequence[Verdict]], list[Forecast]],
         facts: Mapping[str, Any],
     ) -> Outcome:
         """Judge what was built, once, and write the run down."""
-        setting, (kept, made, maker) = ready.setting, built
+        bundle, made, _ = shipped
         # One at a time: two runs that end with the same bundle write the same manifest, a look is
         # counted once, and a latency is not that of two bundles at work.
         with turn(self.place.folder / "judging.lock", self._wait):
-            verdicts, look, answers = self._judge(ready, kept, maker)
-            costs = setting.costs_of(kept.bundle.folder)
+            verdicts, look, answers = self._judge(setting, shipped)
+            costs = setting.costs_of(bundle.folder)
             state = overall(verdicts)
-            bundle = record_verdicts(kept.bundle, verdicts, released=state == "met")
+            bundle = record_verdicts(bundle, verdicts, released=state == "met")
         outcome = Outcome(self.here.number, state, bundle.folder, tuple(verdicts))
         foreseen = foresees(verdicts)
         result = describe(
@@ -336,10 +349,7 @@ class _Stages:
             "finished": _now().isoformat(),
             "seconds": seconds,
             "bundle_id": bundle.manifest.id,
-            "cost": {
-                "seconds": seconds,
-                "money": None if price is None else price * seconds / 3600,
-            },
+            "cost": {"seconds": seconds, "money": price and price * seconds / 3600},
             "serving_costs": costs,
             "looks": look,
             "labels": [described(each) for each in foreseen],
@@ -358,33 +368,21 @@ class _Stages:
             workshop,
             self.text,
             scratch=self.here.folder / "artefacts",
-            timing=self._timing,
+            timing=self.timing,
             conditions=conditions,
             load=self.answering.load,
         )
 
-    def _timing(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
-        def measure() -> list[list[float]]:
-            return self.answering.time(bundle, texts, 2 * len(texts)).tolist()
-
-        return np.array(self.here.fact(f"latency {bundle.manifest.id[:16]}", measure))
-
-    def _streaming(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
-        def measure() -> list[list[list[float]]]:
-            return self.answering.stream(bundle, texts).tolist()
-
-        return np.array(self.here.fact(f"streaming {bundle.manifest.id[:16]}", measure))
-
     def _judge(
-        self, ready: Ready, kept: Artefact, maker: Maker
+        self, setting: Setting, shipped: Shipped
     ) -> tuple[list[Verdict], int, Sequence[Mapping[str, Any]]]:
-        test = ready.setting.rows.test
+        test, (bundle, _, subject_of) = setting.rows.test, shipped
         self.emit(StageStarted("judge", len(test), "rows"))
-        subject = maker.subject(kept.bundle, test)
+        subject = subject_of(bundle, test)
         asked = _now()
         look = Ledger(self.store, _now).look(
             row_set(test, self.need),
-            kept.bundle.manifest.id,
+            bundle.manifest.id,
             self.need.accept,
             lambda number: judge(self.need.accept, subject, look=number, seed=self.need.seed),
         )
@@ -393,7 +391,7 @@ class _Stages:
         how = ", verdicts of the earlier look at the same bundle" if stored else again
         self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
         verdicts = priced_anew(self.need.accept, look.verdicts, subject)
-        verdicts = beside_words(self.need, ready.setting.held, test, verdicts)
+        verdicts = beside_words(self.need, setting.held, test, verdicts)
         return verdicts, look.number, subject.answers
 
 

@@ -59,6 +59,18 @@ SAMPLES = {
             ("cafe\u0301", ("café",)),
         ],
     ),
+    "product": Sample(
+        "product",
+        examples(("refund",), ("answers-1",), ("thanks",)),
+        [
+            ("refund", ("refund",)),
+            ("answers-1; answers-2", ("answers-1", "answers-2")),
+            ('["refund", "thanks", "refund"]', ("refund", "thanks")),
+            ("hand_off", ()),
+            ("[]", ()),
+            ("cafe\u0301", ("café",)),
+        ],
+    ),
     "tabular_text": Sample(
         "tabular_text",
         examples("bad", "good"),

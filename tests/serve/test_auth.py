@@ -52,7 +52,14 @@ def test_without_a_key_nothing_but_health_and_the_shell_answers(
         assert allowed.status_code != 401
 
 
-PUBLIC = {"/", "/healthz", "/readyz", "/static/page.css", "/static/page.js"}
+PUBLIC = {
+    "/",
+    "/healthz",
+    "/readyz",
+    "/static/page.css",
+    "/static/page.js",
+    "/static/conversation.js",
+}
 PUBLIC |= {"/v2/health/live", "/v2/health/ready"}
 
 

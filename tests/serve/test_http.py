@@ -214,7 +214,8 @@ def test_metrics_count_replies_and_never_take_names_from_clients(running: Runnin
     assert "made-up" not in text
 
 
-UNDOCUMENTED = {"/", "/metrics", "/openapi.json", "/static/page.css", "/static/page.js"}
+PAGE = {"/", "/static/page.css", "/static/page.js", "/static/conversation.js"}
+UNDOCUMENTED = {*PAGE, "/metrics", "/openapi.json"}
 """Not JSON, or the document itself."""
 
 

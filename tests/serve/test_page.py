@@ -66,15 +66,19 @@ def test_the_policy_allows_only_our_own_files(running: Running):
         assert running.client.get(name).status_code == 200
 
 
+def scripts() -> str:
+    return static("static/conversation.js") + static("static/page.js")
+
+
 def test_the_script_sets_text_and_never_markup():
-    script = static("static/page.js")
+    script = scripts()
     assert "textContent" in script
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http:"):
         assert way not in script
 
 
 def test_elements_that_the_script_uses_are_in_the_page():
-    script, page = static("static/page.js"), static("templates/page.html")
+    script, page = scripts(), static("templates/page.html")
     used = set(re.findall(r'(?:\$|show)\("([\w-]+)"', script))
     assert len(used) > 10
     assert used <= set(re.findall(r'id="([\w-]+)"', page))

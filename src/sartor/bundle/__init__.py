@@ -10,9 +10,11 @@ from sartor.bundle.folder import (
     write_bundle,
 )
 from sartor.bundle.learnt import Learnt
-from sartor.bundle.manifest import Manifest, Preprocess, Windows
+from sartor.bundle.manifest import PARTS, WITH_PARTS, Manifest, Preprocess, Windows
 
 __all__ = [
+    "PARTS",
+    "WITH_PARTS",
     "Bundle",
     "Learnt",
     "Manifest",

@@ -3,7 +3,7 @@ https://arxiv.org/abs/1810.03993)."""
 
 from typing import Any
 
-from sartor.bundle.manifest import Manifest
+from sartor.bundle.manifest import PARTS, Manifest
 
 
 def card(manifest: Manifest) -> str:
@@ -39,7 +39,11 @@ def card(manifest: Manifest) -> str:
     else:
         lines += ["", "## What it reads", "", _reading(manifest)]
     lines += ["", "## Where it comes from", ""]
-    lines += [f"- {key}: {_plain(value)}" for key, value in sorted(manifest.lineage.items())]
+    lines += [
+        f"- {key}: {_plain(value)}"
+        for key, value in sorted(manifest.lineage.items())
+        if key != PARTS
+    ]
     lines += [
         "",
         "## Limits",
@@ -61,6 +65,8 @@ def card(manifest: Manifest) -> str:
 def _answers(manifest: Manifest) -> str:
     """What it may say."""
     how = manifest.lineage.get("replies")
+    if PARTS in manifest.lineage:
+        return _parts(manifest)
     if how is None:
         said = "Each piece of a text is one of" if _by_piece(manifest) else "Answers one of"
         return f"{said}: {', '.join(_plain(o) for o in manifest.outputs[:50])}."
@@ -79,6 +85,19 @@ def _answers(manifest: Manifest) -> str:
         "Looks its replies up: `replies.json` holds the training texts and their replies. Who holds"
         " this folder can read those."
     )
+
+
+def _parts(manifest: Manifest) -> str:
+    """Which bundles answer for a product."""
+    said = ["Other bundles answer, each in a folder below `parts/` with a card of its own:", ""]
+    parts: dict[str, dict[str, Any]] = manifest.lineage[PARTS]
+    for name, told in parts.items():
+        state = "released" if told.get("released") else "not released"
+        task, bundle = _plain(told.get("task")), _plain(told.get("name"))
+        said.append(f"- {_plain(name)}: {bundle}, {task}, {_plain(told.get('id'))[:12]}, {state}")
+    below = manifest.decision.get("hand_off_below", 0)
+    said += ["", f"What they are less sure of than {below:.3g} is left to a person."]
+    return "\n".join(said)
 
 
 def _example(manifest: Manifest) -> str:
@@ -102,6 +121,8 @@ def _by_piece(manifest: Manifest) -> bool:
 
 def _reading(manifest: Manifest) -> str:
     read = manifest.preprocess
+    if PARTS in manifest.lineage:
+        return "A text, or a conversation as a JSON list of messages. Cut as the parts' cards say."
     if (code := read.columns) is not None:
         said = "; ".join(f"{name} ({column.kind})" for name, column in code.columns.items())
         cut = f" A text beside them is cut after {read.max_length:,} tokens."

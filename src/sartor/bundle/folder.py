@@ -12,9 +12,11 @@ from sartor.bundle.learnt import Learnt, pack, unpack
 from sartor.bundle.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
+    PARTS,
     SIGNATURE,
     FileEntry,
     Manifest,
+    in_a_part,
     is_plain,
     parse_manifest,
 )
@@ -58,6 +60,15 @@ class Bundle:
         signed = (SIGNATURE,) if is_signed(self.folder) else ()
         return (*self.manifest.files, MANIFEST, *signed)
 
+    def part(self, name: str) -> "Bundle":
+        """One of a product's bundles, whose files were verified with the others.
+
+        Raises:
+            BundleError: If there is no such part.
+        """
+        self.path(f"{PARTS}/{name}/{MANIFEST}")
+        return Bundle(self.folder / PARTS / name, read_manifest(self.folder / PARTS / name))
+
     def learnt(self) -> Learnt | None:
         """Which rows it learnt from; None for a bundle that does not say.
 
@@ -91,6 +102,7 @@ def write_bundle(
     content: Mapping[str, Path],
     need_text: str,
     learnt: Learnt | None = None,
+    parts: Mapping[str, Bundle] | None = None,
 ) -> Bundle:
     """Write a bundle under a staging name, flush it, then rename it into place.
 
@@ -100,6 +112,8 @@ def write_bundle(
         content: File name to source path, e.g. {"model.onnx": …}.
         need_text: The need as the user wrote it.
         learnt: The rows it learnt from; None where that is not known.
+        parts: Of a product, name to bundle: each is copied whole, as it is. What of them decides an
+            answer says `manifest.decision`, which names their ids.
 
     Raises:
         BundleError: If `folder` holds something else, or a file name is not plain.
@@ -114,12 +128,17 @@ def write_bundle(
     with staged_folder(folder) as staging:
         for name, source in content.items():
             shutil.copyfile(source, staging / name)
+        for name, part in (parts or {}).items():
+            (staging / PARTS / name).mkdir(parents=True)
+            for file in part.names:
+                shutil.copyfile(part.folder / file, staging / PARTS / name / file)
         (staging / NEED).write_bytes(need_text.encode("utf-8", "surrogatepass"))
         (staging / CARD).write_bytes(_card(manifest))
         if learnt is not None:
             (staging / LEARNT).write_bytes(pack(learnt.marks))
             (staging / CHOSE).write_bytes(pack(learnt.chose))
-        files = {p.name: _entry(p, content=p.name in content) for p in sorted(staging.iterdir())}
+        names = sorted(p.relative_to(staging).as_posix() for p in staging.rglob("*") if p.is_file())
+        files = {name: _entry(staging / name, content=name in content) for name in names}
         sealed = manifest.model_copy(update={"files": files}).sealed()
         (staging / MANIFEST).write_bytes(sealed.to_json().encode())
     # Where something else lay under that name, the staged folder was dropped.
@@ -296,7 +315,7 @@ def _entry(path: Path, *, content: bool) -> FileEntry:
 
 
 def _verify_listing(folder: Path, manifest: Manifest) -> None:
-    present = {entry.name for entry in os.scandir(folder)} - {MANIFEST}
+    present = _files_in(folder, manifest) - {MANIFEST}
     if SIGNATURE in present:
         _verify_plain(folder / SIGNATURE)
     present -= {SIGNATURE}
@@ -310,6 +329,22 @@ def _verify_listing(folder: Path, manifest: Manifest) -> None:
         raise BundleError(
             f"{folder} lacks {missing[0]!r}.", fix="copy the whole folder again, or rebuild it."
         )
+
+
+def _files_in(folder: Path, manifest: Manifest) -> set[str]:
+    """Names of what lies there; of a product's parts with the folders that they lie in."""
+    found = {entry.name for entry in os.scandir(folder)}
+    place = folder / PARTS
+    if not any(map(in_a_part, manifest.files)) or place.is_symlink() or not place.is_dir():
+        return found
+    found.remove(PARTS)
+    for part in os.scandir(place):
+        name = f"{PARTS}/{part.name}"
+        inside = (
+            [one.name for one in os.scandir(part)] if part.is_dir(follow_symlinks=False) else []
+        )
+        found |= {f"{name}/{one}" for one in inside} or {name}
+    return found
 
 
 def _verify_plain(path: Path) -> None:

@@ -26,11 +26,15 @@ from sartor.core.columns import TableCode, kinds_in
 from sartor.core.errors import BundleError
 from sartor.core.hashing import digest
 
-FORMAT = 3
+FORMAT = 4
 """The newest that is read. What does not need it is written as 1, which every version reads."""
+WITH_PARTS = 4
+"""The oldest format that holds parts."""
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"
 """Covers every other file, the manifest too, so it is the one that no manifest lists."""
+PARTS = "parts"
+"""Folder of a product's bundles, each in a folder of its own name. Format 4."""
 MAX_MANIFEST_BYTES = 8_000_000
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -38,6 +42,17 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def is_plain(name: str) -> bool:
     """Whether a file of a bundle may have that name: one that stays inside on every system."""
     return _PLAIN.fullmatch(name) is not None and name not in (MANIFEST, SIGNATURE)
+
+
+def in_a_part(name: str) -> bool:
+    """Whether a name is that of a file of a product's part: parts/NAME/FILE, and no other place."""
+    first, *rest = name.split("/")
+    return first == PARTS and len(rest) == 2 and all(_PLAIN.fullmatch(one) for one in rest)
+
+
+def may_hold(name: str) -> bool:
+    """Whether a bundle may list a file of that name."""
+    return is_plain(name) or in_a_part(name)
 
 
 class FileEntry(BaseModel):
@@ -129,7 +144,7 @@ class Manifest(BaseModel):
     @classmethod
     def _names_stay_inside(cls, files: dict[str, FileEntry]) -> dict[str, FileEntry]:
         for name in files:
-            if not is_plain(name):
+            if not may_hold(name):
                 raise ValueError(f"file name {name!r} is not a plain name")
         return files
 
@@ -139,6 +154,8 @@ class Manifest(BaseModel):
         if self.format < needed:
             what = "windows" if self.preprocess.columns is None else "columns"
             raise ValueError(f"preprocess.{what} needs format {needed}, not {self.format}")
+        if self.format < WITH_PARTS and any(map(in_a_part, self.files)):
+            raise ValueError(f"a product's parts need format {WITH_PARTS}, not {self.format}")
         code = self.preprocess.columns
         if kinds_in(self.inputs) != {n: c.kind for n, c in (code.columns if code else {}).items()}:
             raise ValueError("the inputs are not the columns that preprocess reads")

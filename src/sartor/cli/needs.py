@@ -33,7 +33,8 @@ def init(
             help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
             " for a number, ordinal for levels in an order, token_classification for labelled"
             " parts of a text, retrieval for documents of a base, tabular_text for columns,"
-            " text_generation for replies, translation, summarization."
+            " text_generation for replies, translation, summarization, product for several bundles"
+            " that answer together."
         ),
     ] = "text_classification",
     documents: Annotated[
@@ -71,10 +72,14 @@ def plan(need: NeedFile, workspace: Where = HERE, json: Json = False, quiet: Qui
         why = ready.setting.choice
         write_json({"plan": ladder, "left_out": dropped, "why": why, "labels": labels})
         return
-    _print(_tables().ladder_table(ladder))
+    if ladder:
+        _print(_tables().ladder_table(ladder))
     for each in dropped:
         _say(f"Left out: {each['rung']}, {each['label']}. {each['why']}.")
-    _say("Stops at the first rung that can be shown to meet the need.")
+    if ladder:
+        _say("Stops at the first rung that can be shown to meet the need.")
+    else:  # a product, of which nothing is climbed
+        _say(ready.setting.choice)
     for each in labels:
         price = f" ({each['cost']})" if each["cost"] else ""
         _say(f"More labels, as run {each['run']} foresaw: {each['words']}{price}.")

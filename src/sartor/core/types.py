@@ -10,15 +10,18 @@ from sartor.core.texts import Cells, Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
 TargetKind = Literal[
-    "label", "level", "labels", "documents", "number", "spans", "boxes", "text", "image"
+    "label", "level", "labels", "documents", "number", "spans", "boxes", "text", "image", "outcome"
 ]
-"""Form of what is predicted; a level is a label of a list whose order means something."""
+"""Form of what is predicted; a level is a label of a list whose order means something, an outcome
+what a product of several bundles answers."""
 
 
 VALUE = "value"
 """Key of a number in an answer."""
-ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents")
+ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "outcome")
 """What `answer_key` may give."""
+HAND_OFF = "hand_off"
+"""The outcome of a row that a person is to answer."""
 
 
 def answer_key(kind: TargetKind) -> str:
@@ -40,12 +43,14 @@ class Roles:
         targets: What is answered.
         optional: Inputs that a need may leave out.
         columns: Whether it reads columns too, those that `data.columns` lists.
+        parts: Whether other bundles answer, those that `parts` lists.
     """
 
     inputs: Mapping[str, Modality]
     targets: Mapping[str, TargetKind]
     optional: tuple[str, ...] = ()
     columns: bool = False
+    parts: bool = False
 
     def names(self) -> list[str]:
         return [*self.inputs, *self.targets]

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import DataError
 from sartor.core.near import near_miss
-from sartor.core.types import VALUE, Examples, TargetKind, answer_key
+from sartor.core.types import HAND_OFF, VALUE, Examples, TargetKind, answer_key
 from sartor.judge.alpha import two_sided
 from sartor.judge.api import Subject
 from sartor.judge.intervals import bootstrap
@@ -36,6 +36,7 @@ _EXAMPLES = {
     "label": '"refund"',
     "labels": _LABELS,
     "documents": _LABELS,
+    "outcome": '"refund"',
     VALUE: "3.5",
     "entities": '[{"start": 0, "end": 5, "label": "city"}]',
 }
@@ -53,6 +54,7 @@ class _Line(BaseModel):
     low: float | None = None
     high: float | None = None
     documents: list[str] | None = None
+    outcome: str | None = None
     entities: list[Any] | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
@@ -267,6 +269,10 @@ def _ranked(line: _Line) -> dict[str, object]:
     return {"answer": listed[0]["id"] if listed else None, "documents": listed}
 
 
+def _ended(line: _Line) -> dict[str, object]:
+    return {"outcome": line.outcome or HAND_OFF}
+
+
 def _answer(line: _Line) -> dict[str, object]:
     best = line.label
     if best is None:
@@ -287,4 +293,5 @@ _FORMS: dict[str, Callable[[_Line], dict[str, object]]] = {
     "labels": _set,
     "number": _number,
     "documents": _ranked,
+    "outcome": _ended,
 }

@@ -128,6 +128,7 @@ class _Said:
     segment: str | None
     audited: bool
     several: bool
+    outcome: bool
     coverage: float | None
     low: float | None
     high: float | None
@@ -148,9 +149,9 @@ class _Said:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is right: one label, or those of the set; of a number or of parts of a text nothing,
-        since an answer does not list the labels that it could have named."""
-        if self.number:
+        """What is right: one label, or those of the set; of a number, of parts of a text or of a
+        product nothing, since an answer does not list the labels that it could have named."""
+        if self.number or self.outcome:
             return ()
         if self.several:
             return () if _parts(self.label) else LabelSet().value(self.label)
@@ -249,9 +250,10 @@ def _audit_rows(connection: sa.Connection, chosen: Sequence[tuple[str, int]]) ->
 
 
 # An answer of several labels is no text of its own: what was said is kept beside it.
-_BEST = sa.func.coalesce(predictions.c.answer["best"].as_string(), predictions.c.label, "").label(
-    "best"
-)
+_OUTCOME = predictions.c.answer["outcome"].as_string()
+_BEST = sa.func.coalesce(
+    _OUTCOME, predictions.c.answer["best"].as_string(), predictions.c.label, ""
+).label("best")
 _SEVERAL = predictions.c.answer["best"].as_string().is_(None)
 _WITH_AUDITS = predictions.outerjoin(
     audits,
@@ -298,6 +300,7 @@ def _latest(connection: sa.Connection, which: _Which) -> list[_Said]:
         sa.func.coalesce(feedback.c.segment, predictions.c.segment),
         audits.c.request_id.is_not(None),
         _SEVERAL,
+        _OUTCOME.is_not(None),
         *(predictions.c.answer[key].as_float() for key in ("coverage", "low", "high")),
     ).select_from(
         _SAID.outerjoin(

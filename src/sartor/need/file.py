@@ -28,6 +28,7 @@ from sartor.need.document import (
 )
 from sartor.need.grammar import CriterionSyntaxError, fault_of, parse_criterion
 from sartor.need.model import LOCAL, REMOTE, Budget, Data, Llm, LocalLlm, Need, Preferences
+from sartor.need.parts import graph_faults, read_parts
 
 MAX_BYTES = 200_000
 """The YAML reader takes a second for 50 kB; a need is one page."""
@@ -82,14 +83,16 @@ class _Reader:
 
     def need(self, tree: Tree) -> Need:
         self.faults += repeated_keys(self.root)
-        self._known(tree, list(Need.model_fields))
+        roles = self._roles(tree)
+        self._known(tree, [k for k in Need.model_fields if self._takes(k, roles)])
         for key in ("name", "task", "data", "accept"):
             if key not in tree:
                 self.faults.append(Fault(0, f"{key!r} is missing", _MISSING[key]))
         confidence: Any = tree.get("confidence", 0.95)
         parsed: dict[str, Any] = {k: v for k, v in tree.items() if k in Need.model_fields}
         parsed["accept"] = self._accept(tree, confidence if _is_share(confidence) else 0.95)
-        parsed["data"] = self._data(tree)
+        parsed["data"] = self._data(tree, roles)
+        parsed |= self._parts(tree, roles)
         sections = (("budget", Budget), ("prefer", Preferences), ("costs", Costs))
         for key, model in sections:
             if key in tree:
@@ -99,6 +102,8 @@ class _Reader:
         parsed.get("prefer", {}).update(self._llm(tree))
         parsed.get("costs", {}).update(self._targets(tree))
         need = self._validated(parsed, tree)
+        if need is not None and need.parts is not None and not self.faults:
+            self.faults += graph_faults(need.parts)
         if self.faults or need is None:
             self.faults.sort(key=lambda f: f.line)
             raise NeedError(self.file, self.faults)
@@ -127,9 +132,24 @@ class _Reader:
             self.faults.append(Fault(line_of(tree, ("accept",)), "accept holds no criterion", fix))
         return found
 
-    def _data(self, tree: Tree) -> dict[str, Any]:
+    def _parts(self, tree: Tree, roles: Roles | None) -> dict[str, Any]:
+        """`parts`, with the line of each; nothing where it is no mapping."""
+        if roles is None or not roles.parts:
+            return {}
+        if "parts" not in tree:
+            fix = "add `parts:` with a bundle or a need for each, e.g. intent: {need: intent.yaml}."
+            self.faults.append(Fault(line_of(tree, ("task",)), "parts is missing", fix))
+        found, faults = read_parts(self._mapping(tree, "parts"))
+        self.faults += faults
+        return {"parts": found}
+
+    @staticmethod
+    def _takes(key: str, roles: Roles | None) -> bool:
+        """Whether a need of that task may have the key; any where the task is not known."""
+        return roles is None or roles.parts or key not in _OF_PRODUCTS
+
+    def _data(self, tree: Tree, found: Roles | None) -> dict[str, Any]:
         section = self._mapping(tree, "data")
-        found = self._roles(tree)
         roles = found.names() if found else []
         keys = [k for k in Data.model_fields if k != "roles"]
         if found:  # without a known task nobody can say which keys are its columns
@@ -246,6 +266,7 @@ _FIXES = {
     "data.columns": "write a list of columns, e.g. [age, amount, purpose], or what each holds, e.g."
     " {age: number, purpose: category, since: date}.",
     "data.labels": "write a list of labels, e.g. [refund, invoice, other].",
+    "hand_off_below": "write auto, or a confidence from 0 to 1, e.g. 0.7.",
     "language": "write en or zh.",
     "prefer.long_texts": "write cut or windows.",
     "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}, or llm: smollm2 for"
@@ -254,6 +275,7 @@ _FIXES = {
     " and keep the key itself in that variable.",
     "prefer.llm.url": "write the URL up to /v1, e.g. http://localhost:11434/v1.",
 }
+_OF_PRODUCTS = ("parts", "hand_off_below")
 _FORMS = {"columns": "[…]"}
 _SECRET = frozenset({"prefer.llm.key", "prefer.llm.url"})
 _MISSING = {

@@ -16,6 +16,7 @@ from sartor.core.addresses import checked_url
 from sartor.core.hashing import digest
 from sartor.need.costs import Costs
 from sartor.need.criterion import Criterion
+from sartor.need.parts import Part
 
 
 def _as_list(value: object) -> object:
@@ -213,6 +214,10 @@ class Need(BaseModel):
     budget: Budget = Budget()
     prefer: Preferences = Preferences()
     costs: Costs | None = None
+    parts: dict[str, Part] | None = None
+    """Of a product: the bundles that answer, by name, the first of which reads every row."""
+    hand_off_below: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = "auto"
+    """Of a product: confidence below which a person answers; auto chooses it on validation rows."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seeds everything random; recorded in the bundle."""
     language: Literal["en", "zh"] = "en"

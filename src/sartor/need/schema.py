@@ -17,6 +17,8 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
     definitions = schema["$defs"]
     for unused in ("Criterion", "Bound", "Compare", "Combine"):
         definitions.pop(unused, None)
+    for name in ("Part", "Case"):
+        definitions[name]["properties"].pop("line")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Sartor need"
     schema["properties"]["task"]["enum"] = sorted(tasks)

@@ -39,6 +39,7 @@ def changes(_: Translate) -> Mapping[str, str]:
         "conflicting labels": _("conflicting labels"),
         "averaged": _("averaged"),
         "another reply": _("another reply"),
+        "learnt by a part": _("learnt by a part"),
         "undecodable characters removed": _("undecodable characters removed"),
         "control characters removed": _("control characters removed"),
         "Unicode composed (NFC)": _("Unicode composed (NFC)"),
@@ -88,6 +89,16 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "brier": _("how far stated probabilities are from what was true; lower is better"),
         "expected_cost": _("what an answer costs on average, by what the need says of mistakes"),
         "automation_rate": _("share of rows that can be answered without a person"),
+        "end_to_end": _(
+            "share of rows that end right: the right answer, or a person where one should answer"
+        ),
+        "answered_right": _("share of all rows that are answered, and rightly"),
+        "answered_precision": _("of the rows that are answered, the share that is right"),
+        "hand_off_rate": _("share of rows that are left to a person"),
+        "hand_off_recall": _("of the rows that a person should answer, the share that one gets"),
+        "part_accuracy": _(
+            "of the rows that reach a part of the product, the share it answers rightly"
+        ),
         "mae": _("how far answers are from the truth, on average; lower is better"),
         "rmse": _("how far answers are from the truth, far errors weighing more; lower is better"),
         "r2": _("share of the differences between rows that the answers explain"),

@@ -1,6 +1,6 @@
 """How a bundle is made to answer and timed while it is judged: what it may ask, what is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from sartor.core.workspace import Workspace
 from sartor.llm.asker import Asks
 from sartor.llm.memory import Memory
 from sartor.need.model import Need
+from sartor.search.desk import Facts
 from sartor.serve import runtime, timing
 from sartor.serve.opening import slow
 from sartor.tasks import Task, Written
 
 _TIMED_REQUESTS = 100
+Timing = Callable[[Bundle, Sequence[Text]], NDArray[np.float64]]
+"""A bundle and texts to how long it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,24 @@ class Answering:
         if slow(bundle):
             load = load.sparing()
         return timing.measure(bundle.folder, texts, load)
+
+    def timing(self, fact: Facts) -> Timing:
+        """`time` of a bundle, measured once a run."""
+
+        def find(bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
+            name = f"latency {bundle.manifest.id[:16]}"
+            return np.array(fact(name, lambda: self.time(bundle, texts, 2 * len(texts)).tolist()))
+
+        return find
+
+    def streaming(self, fact: Facts) -> Timing:
+        """`stream` of a bundle, measured once a run."""
+
+        def find(bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
+            name = f"streaming {bundle.manifest.id[:16]}"
+            return np.array(fact(name, lambda: self.stream(bundle, texts).tolist()))
+
+        return find
 
     def stream(self, bundle: Bundle, texts: Sequence[Text]) -> NDArray[np.float64]:
         """(processes, requests, 2) of a bundle that writes; see `timing.measure_streams`."""

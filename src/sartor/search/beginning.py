@@ -27,17 +27,31 @@ from sartor.data.table import Columns, Table, texts_of
 from sartor.data.words import join_words
 from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
-from sartor.tasks import TASKS, Listed, Task, Written
+from sartor.tasks import TASKS, Composed, Listed, Task, Written
 from sartor.tasks._target.number import number_of
 
 TASK = "text_classification"
 """Where nothing else is said."""
 _SCHEMA = "need.schema.json"
+_OUTCOME = "outcome"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
 _NO_SHARES = frozenset({"spearman", "quadratic_weighted_kappa"})
 """Metrics that rows do not prove as they prove a share."""
 _ANSWERING = ("  - latency_p95_ms <= 50", "  - size_mb <= 150")
+_PARTS = (
+    "parts:                                    # bundles that answer; the first reads every row",
+    "  intent:",
+    "    need: intent.yaml                     # run first where it was not; or bundle: a folder",
+    "    then:",
+    "      - {when: [refund, order], go: answers}",
+    "      - {when: complaint, hand_off: a complaint}",
+    "      - {answer: intent}                  # the label itself is the outcome",
+    "  answers:",
+    "    need: answers.yaml",
+    "    # reads: history                      # all that the user said, not only the last of it",
+    "hand_off_below: auto                      # or a number: a person answers what is less sure",
+)
 _REPLYING = (
     "  - latency_p95_ms <= 5000              # of a whole reply; streaming shows it as it comes",
     "  - size_mb <= 200",
@@ -115,7 +129,7 @@ def begin(
     criteria = asked.starters(threshold, _quoted(rarest) if rarest else "")
     first = criteria[0].removeprefix("- ")
     count = 2 + sum(line.startswith("-") for line in criteria)
-    writes = isinstance(asked.target, Written)
+    writes, composed = isinstance(asked.target, Written), isinstance(asked.target, Composed)
     lines = [
         f"# yaml-language-server: $schema={_SCHEMA}",
         f"name: {_name(data)}",
@@ -136,7 +150,7 @@ def begin(
         "accept:",
         *(f"  {line}" for line in criteria),
         *_further(asked),
-        "budget: {minutes: 10}",
+        *(_PARTS if composed else ("budget: {minutes: 10}",)),
         "",
     ]
     schema = json_schema({name: TASKS.get(name)().roles for name in TASKS.names()})
@@ -151,7 +165,9 @@ def begin(
         *found.reasons,
         f"Wrote {to}: task {task}, {count} criteria to start from."
         + ("" if writes else f" {_provable(first, test, proof)}"),
-        f"Next: sartor plan {to}, then sartor run {to}",
+        f"Next: name the parts in {to}, then sartor run {to}"
+        if composed
+        else f"Next: sartor plan {to}, then sartor run {to}",
     ]
 
 
@@ -164,7 +180,11 @@ def _further(asked: Task) -> tuple[str, ...]:
 
 def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
     """The parts of the columns."""
-    if not isinstance(asked.target, Listed):
+    if isinstance(asked.target, Composed) and _OUTCOME in frame.columns:
+        # Columns beside it may hold labels too: those of the parts.
+        found = guess(frame.drop(_OUTCOME), asked.target)
+        return replace(found, label=_OUTCOME)
+    if not _finds(asked):
         return guess(frame, asked.target)
     found = guess(frame)
     if documents is not None:
@@ -182,6 +202,11 @@ def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
     return replace(found, text=shorter, label=longer, group=None, reasons=reasons)
 
 
+def _finds(asked: Task) -> bool:
+    """Whether the answers are documents."""
+    return "documents" in asked.roles.targets.values()
+
+
 def _other_text(frame: pl.DataFrame, text: str | None, label: str | None) -> str | None:
     """The column that is read, where the one guessed is the one that names documents."""
     if text != label or label is None:
@@ -194,7 +219,7 @@ def _counts(table: Table, found: Guess, asked: Task, documents: str | None) -> d
     assert found.text is not None, "it was looked for"
     assert found.label is not None, "it was looked for"
     target, label = asked.target, found.label
-    if isinstance(target, Listed):
+    if _finds(asked) and isinstance(target, Listed):
         if documents is None:
             base = base_of_answers(texts_of(table.frame[label]))
         else:

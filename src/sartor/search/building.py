@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle, Learnt, Manifest
 from sartor.core.texts import Text
+from sartor.core.types import Examples
+from sartor.judge.api import Subject
 from sartor.search.artefacts import Artefact, Maker
 from sartor.search.documents import PASSAGE, Indexing, finds_documents
 from sartor.search.joining import climb_down, step_back
@@ -24,6 +26,8 @@ from sartor.serve.runtime import Runtime
 
 Built = tuple[Artefact, list[Artefact], Maker]
 """The artefact that would ship, all that were made, and what made them."""
+Shipped = tuple[Bundle, Sequence[Artefact], Callable[[Bundle, Examples], Subject]]
+"""The bundle that would ship, the artefacts that were made, and what the bundle answers on rows."""
 
 
 @dataclass(frozen=True, slots=True)

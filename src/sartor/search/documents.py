@@ -47,7 +47,7 @@ def finds_documents(task: str) -> bool:
     Raises:
         UnknownName: If there is no such task.
     """
-    return isinstance(TASKS.get(task)().target, Listed)
+    return "documents" in TASKS.get(task)().roles.targets.values()
 
 
 def with_documents(need: Need, file: str, root: Path, data: object | None = None) -> Need:
@@ -109,8 +109,10 @@ def _told(need: Need, base: Base) -> Need:
 
 
 def of_bundle(need: Need, bundle: Bundle) -> Need:
-    """The need of a bundle that finds documents, with those that it has now; others as they are."""
-    if not finds_documents(need.task):
+    """The need of a bundle whose answers stand in a list of its own, such as documents, with those
+    that it has now; others as they are."""
+    listed = isinstance(TASKS.get(need.task)().target, Listed)
+    if not listed:
         return need
     told = need.data.model_copy(update={"labels": list(bundle.manifest.outputs)})
     return need.model_copy(update={"data": told})

@@ -18,6 +18,7 @@ from sartor.core.errors import ModelError, SettingError
 from sartor.core.workspace import Workspace
 from sartor.search.pricing import SAMPLE
 from sartor.serve import runtime
+from sartor.serve.opening import composed
 from sartor.shrink.pretrained import Told, logits_of, write_pretrained
 from sartor.tasks import TASKS
 from sartor.tasks.text_classification.spec import softmax
@@ -57,11 +58,17 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
 
     Raises:
         BundleError: If the bundle is damaged.
-        ModelError: If no stock class holds its model, or the fit is gone or is another's.
+        ModelError: If no stock class holds its model, it is a product, or the fit is gone or is
+            another's.
         SettingError: If `to` holds something.
         MissingExtra: Without `sartor[train]`.
     """
     bundle = open_bundle(folder, verify_key=key_asked(None))
+    if composed(bundle):
+        raise ModelError(
+            f"{folder} is a product of several models.",
+            fix="export the bundle of one of its parts.",
+        )
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     fit, manifest = _fit(bundle, place), bundle.manifest

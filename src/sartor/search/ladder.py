@@ -145,6 +145,10 @@ class Climb:
         return {t.rung for t in self.tried if t.state == "skipped" or t.cut}
 
 
+NOTHING_TRIED = Climb((), None, False)
+"""Where there is no ladder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a climb may spend.

@@ -26,13 +26,12 @@ from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
 from sartor.search.artefacts import Artefact
 from sartor.search.assess import Held, of_the_artefact, target_kind
-from sartor.search.documents import finds_documents
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
 from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
 from sartor.search.mixed import reads
-from sartor.tasks import Task, Written, agrees
+from sartor.tasks import Listed, Task, Written, agrees
 
 _WORST = 30
 _LISTED = 100
@@ -232,7 +231,7 @@ def _minutes(found: Range) -> Phrase:
 
 
 def _data(setting: Setting) -> dict[str, Any]:
-    rows, gathered = setting.rows, setting.gathered
+    rows, gathered, target = setting.rows, setting.gathered, setting.held.task.target
     dropped = [c for c in rows.changes if c.action == "dropped"]
     return {
         "read": len(gathered.table),
@@ -244,7 +243,7 @@ def _data(setting: Setting) -> dict[str, Any]:
         "dropped": summary(dropped),
         "changed": summary(c for c in rows.changes if c.action == "changed"),
         "examples_dropped": [asdict(c) for c in dropped[:_LISTED]],
-        "labels": {} if finds_documents(setting.need.task) else gathered.label_counts(),
+        "labels": {} if isinstance(target, Listed) else gathered.label_counts(),
         "languages": setting.profile.languages,
     }
 

@@ -20,6 +20,7 @@ from sartor.need.model import Need
 from sartor.search.assess import of_the_artefact
 from sartor.search.judging import roles_of
 from sartor.search.ladder import EARLIER
+from sartor.serve.opening import composed
 
 _NEED = "need.yaml"
 
@@ -59,6 +60,11 @@ def smaller(folder: Path, to: Sequence[str], place: Workspace, need: Path | None
         WorkspaceError: If no run of the workspace made the bundle and no need file is named.
     """
     bundle = open_bundle(folder, verify_key=key_asked(None))
+    if composed(bundle):
+        raise SettingError(
+            f"{folder} is a product: its size and its speed are those of its parts.",
+            fix="shrink the bundle of a part, and run the product's need again.",
+        )
     wanted = _criteria(to)
     if need is None:
         text = bundle.path(_NEED).read_text("utf-8")

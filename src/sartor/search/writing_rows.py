@@ -48,7 +48,7 @@ def check_rows(frame: pl.DataFrame, columns: Columns, by: Rowwise) -> None:
     texts = [text or "" for text in texts_of(frame[columns.text])]
     replies = [reply or "" for reply in texts_of(frame[columns.label])]
     places = [place(str(f), int(r)) for f, r in zip(frame[FILE], frame[ROW], strict=True)]
-    _refuse_broken(texts, places)
+    check_conversations(frame, columns)
     _refuse_changed(replies, places, by)
     spelt = [i for i, text in enumerate(texts) if any(c in text for c in by.says.spelt)]
     if spelt:
@@ -62,13 +62,23 @@ def check_rows(frame: pl.DataFrame, columns: Columns, by: Rowwise) -> None:
     _tell_of_long(texts, replies, places, by)
 
 
-def _refuse_broken(texts: Sequence[str], places: Sequence[str]) -> None:
+def check_conversations(frame: pl.DataFrame, columns: Columns) -> None:
+    """Look through rows whose texts may be conversations.
+
+    Args:
+        frame: From `data.clean`.
+        columns: Which hold texts.
+
+    Raises:
+        DataError: For the first row whose text begins as one and is none; with their number.
+    """
     faults: list[tuple[str, NoConversation]] = []
-    for text, where in zip(texts, places, strict=True):
+    places = zip(frame[FILE], frame[ROW], strict=True)
+    for text, (file, row) in zip(texts_of(frame[columns.text]), places, strict=True):
         try:
-            conversation_of(text)
+            conversation_of(text or "")
         except NoConversation as error:
-            faults.append((where, error))
+            faults.append((place(str(file), int(row)), error))
     if faults:
         where, first = faults[0]
         more = f" {len(faults):,} such rows." if len(faults) > 1 else ""

@@ -109,7 +109,7 @@ class Service:
             unrecorded=lambda: recorder.unrecorded if recorder else 0,
         )
         self.metrics.add(versions.figures)
-        self.metrics.add(Hits(lambda: [v.runtime.cache for v in versions.lineup.versions]))
+        self.metrics.add(Hits(lambda: [c for v in versions.lineup.versions for c in v.caches]))
         self.metrics.add(Personal(lambda: versions.lineup.live.runtime.adapted))
         self.metrics.counted(
             "sartor_log_lines_dropped",
@@ -136,6 +136,7 @@ class Service:
             Endpoint("GET", "/", "public", page.index),
             Endpoint("GET", "/static/page.css", "public", page.style),
             Endpoint("GET", "/static/page.js", "public", page.script),
+            Endpoint("GET", "/static/conversation.js", "public", page.conversation),
         )
 
     def desk(self) -> Desk:

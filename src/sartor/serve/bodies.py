@@ -93,6 +93,8 @@ class FeedbackBody(BaseModel):
     """All the right parts of the text, where its parts have labels; [] for none."""
     documents: Annotated[list[_Label], Field(max_length=1_000)] | None = None
     """Ids of the right documents, where answers are documents; [] where none is right."""
+    outcome: _Label | None = None
+    """The right outcome of a product; "hand_off" where a person should have answered."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -174,8 +176,8 @@ class ModelReply(BaseModel):
     """What it can answer; empty where that is a number."""
     target: str
     """What an answer holds: "label", "labels" where a text has several, "value", a number,
-    "entities" where its parts have labels, or "documents". Feedback says what is right under the
-    same key."""
+    "entities" where its parts have labels, "documents", or "outcome", that of a product. Feedback
+    says what is right under the same key."""
     replies: bool
     """Whether it replies to conversations, at /v1/chat/completions."""
     released: bool

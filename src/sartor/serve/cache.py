@@ -40,6 +40,8 @@ class Cache:
                 f"A cache of {megabytes} MB holds no answer.",
                 fix="give it some MB, e.g. 64, or leave it out.",
             )
+        self.megabytes = megabytes
+        """Most memory."""
         self._most = int(megabytes * _MB)
         self._salt = hashlib.sha256(bundle.encode())
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()

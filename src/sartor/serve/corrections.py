@@ -19,6 +19,7 @@ _FORMS = {
     VALUE: "3.5",
     "entities": '[{"start": 0, "end": 5, "label": "…"}]',
     "documents": _SEVERAL,
+    "outcome": '"…"',
 }
 
 

@@ -236,6 +236,7 @@ def _narrow_answers(schema: dict[str, Any], facts: Facts) -> None:
         "labels": several,
         "entities": {"type": "array", "items": part},
         "documents": several,
+        "outcome": one,
     }
     if facts.target in known:
         schema["anyOf"] = [

@@ -1,9 +1,9 @@
-"""What a verified bundle answers with: a graph, a prompt, or a model that writes."""
+"""What a verified bundle answers with: a graph, a prompt, a model that writes, or other bundles."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-from sartor.bundle import Bundle
+from sartor.bundle import PARTS, Bundle
 from sartor.core.protocols import Floats
 from sartor.llm import nearest, prompt, translated, written
 from sartor.serve.cache import Cache
@@ -35,19 +35,15 @@ def replies(bundle: Bundle) -> bool:
     return writes(bundle) and isinstance(target, Written) and target.turns
 
 
+def composed(bundle: Bundle) -> bool:
+    """Whether other bundles, which lie inside it, answer for it."""
+    return any(name.startswith(f"{PARTS}/") for name in bundle.manifest.files)
+
+
 def slow(bundle: Bundle) -> bool:
     """Whether an answer takes so long that a few requests must say how long."""
     named = {written.FILE, translated.FILE}
     return asks_llm(bundle) or not named.isdisjoint(bundle.manifest.files)
-
-
-def side_by_side(model: Model) -> bool:
-    """Whether texts cost it the same one by one as together, and several run at once."""
-    from sartor.serve.graph import Graph
-    from sartor.serve.indexed import Indexed
-
-    graph = model.graph if isinstance(model, Indexed) else model
-    return isinstance(graph, Graph) and graph.lanes is not None
 
 
 def open_model(
@@ -72,6 +68,10 @@ def open_model(
         from sartor.serve.translator import open_translator
 
         return open_translator(bundle, threads)
+    if composed(bundle):
+        from sartor.serve.composed import open_product
+
+        return open_product(bundle, threads, cache)
     if writes(bundle):
         from sartor.serve.writer import open_writer
 

@@ -33,6 +33,10 @@ async def style(request: Request) -> Response:
     return Response(_static("page.css"), media_type="text/css", headers=_HEADERS)
 
 
+async def conversation(request: Request) -> Response:
+    return Response(_static("conversation.js"), media_type="text/javascript", headers=_HEADERS)
+
+
 async def script(request: Request) -> Response:
     return Response(_static("page.js"), media_type="text/javascript", headers=_HEADERS)
 

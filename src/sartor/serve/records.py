@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -224,8 +224,11 @@ def _weight(item: Served | _Waiting) -> int:
     return len(item.answers) * (_ENTRY + _NUMBER * labels) + sum(map(length_of, item.texts))
 
 
-def _stated(answer: Mapping[str, Any]) -> Sized:
-    """The numbers of an answer: of labels, of labelled parts or of documents."""
+def _stated(answer: Mapping[str, Any]) -> Collection[Any]:
+    """The numbers of an answer: of labels, of labelled parts or of documents; of a product, those
+    of its parts."""
+    if path := answer.get("path"):
+        return [one for step in path for one in _stated(step["answer"])]
     return next((answer[key] for key in _STATED if answer.get(key)), ())
 
 

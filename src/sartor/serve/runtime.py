@@ -21,14 +21,7 @@ from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.in_pieces import portions
-from sartor.serve.opening import (
-    Model,
-    asks_llm,
-    open_model,
-    replies,
-    side_by_side,
-    writes,
-)
+from sartor.serve.opening import Model, asks_llm, composed, open_model, replies, writes
 from sartor.serve.rows import check_conversation, example_row, read_row
 from sartor.serve.settings import ServeSettings
 from sartor.serve.unreleased import How, tell_unreleased
@@ -41,6 +34,7 @@ if TYPE_CHECKING:
     from sartor.serve.adapters.graph import AdaptedGraph, Whose
     from sartor.serve.adapters.store import Adapters
     from sartor.serve.batcher import Batcher
+    from sartor.serve.composed import Product
     from sartor.serve.sharing import Sharing
     from sartor.serve.writer import Replies, Writes
 
@@ -119,7 +113,8 @@ def start(
     else:
         model = open_model(bundle, count, cache, allow_llm)
     task = TASKS.get(bundle.manifest.task)()
-    return Runtime(bundle, count, model, task, decision_of(bundle), cache, adapted)
+    kept = None if composed(bundle) else cache  # the parts of a product keep their own
+    return Runtime(bundle, count, model, task, decision_of(bundle), kept, adapted)
 
 
 def _adapted(
@@ -227,6 +222,11 @@ class Runtime:
         """Whether any text may be an answer."""
         return writes(self.bundle)
 
+    @property
+    def product(self) -> "Product | None":
+        """The model where other bundles answer for it; else None."""
+        return cast("Product", self.model) if composed(self.bundle) else None
+
     def scored(self, texts: Sequence[Text], right: Sequence[str]) -> Floats:
         """As `logits`, of a bundle that writes: with how likely it finds the right ones."""
         assert self.writes, "asked of bundles that write"
@@ -288,19 +288,11 @@ class Runtime:
             max_wait_s: Work that would wait longer is refused; nothing is when infinite.
             rate: See `Batcher`.
         """
-        from sartor.llm.asker import WORKERS
-        from sartor.serve.batcher import BATCH_S, LONGEST_CHARS, Batcher, Pace
+        from sartor.serve.batcher import Batcher
+        from sartor.serve.pacing import pace_of
 
-        workers, ahead, batch_s = 1, 0, math.inf
-        if asks_llm(self.bundle):  # another's server computes: several batches may be in the air
-            workers = WORKERS
-        elif self.adapted is None and side_by_side(self.model):
-            workers, ahead, batch_s = self.threads, 1, BATCH_S
-        windows = self.bundle.manifest.preprocess.windows
-        longest = LONGEST_CHARS * (windows.most if windows else 1)
-        return Batcher(
-            self.answer, Pace(workers, ahead, batch_s, longest, rate), max_wait_s=max_wait_s
-        )
+        pace = pace_of(self.bundle, self.model, self.threads, rate)
+        return Batcher(self.answer, pace, max_wait_s=max_wait_s)
 
     def asking(self, asks: "Asks") -> "Runtime":
         """The same, whose language model is asked like that; itself where it asks none."""
@@ -342,7 +334,7 @@ class Runtime:
             )
         inputs = self.bundle.manifest.inputs
         found = [read_row(row, at, inputs) for at, row in enumerate(rows)]
-        if self.replies is not None:
+        if self.replies is not None or self.product is not None:
             for index, text in enumerate(found):
                 check_conversation(text, index)
         return found
@@ -366,6 +358,8 @@ class Runtime:
         return [found[row] for row in range(len(texts))]
 
     def _answered(self, texts: Sequence[Text], whose: "Whose" = ()) -> list[dict[str, Any]]:
+        if self.product is not None:
+            return self.product.answers(texts, self.decoded)
         try:
             logits = self.logits(texts, whose)
         except LlmError as error:

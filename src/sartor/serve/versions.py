@@ -20,6 +20,7 @@ from starlette.background import BackgroundTask
 from sartor.core.errors import RequestError
 from sartor.core.texts import Text
 from sartor.serve.batcher import Answer
+from sartor.serve.cache import Cache
 from sartor.serve.figures import Figures
 from sartor.serve.giving_back import give_back
 from sartor.serve.runtime import Runtime
@@ -54,6 +55,13 @@ class Version:
     def id(self) -> str:
         """Content id of the bundle."""
         return self.runtime.id
+
+    @property
+    def caches(self) -> list[Cache | None]:
+        """Those that its answers are kept in; None for a bundle without."""
+        product = self.runtime.product
+        each = {id(r): r for r in (product.runtimes.values() if product else [self.runtime])}
+        return [runtime.cache for runtime in each.values()]
 
     @contextmanager
     def leased(self) -> Generator["Version"]:

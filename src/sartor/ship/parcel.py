@@ -54,6 +54,7 @@ class Parcel:
         """
         folder.mkdir(parents=True)
         for name in self.bundle.names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.bundle.folder / name, folder / name)
         if open_bundle(folder).manifest != self.bundle.manifest:
             raise BundleError(

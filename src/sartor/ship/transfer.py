@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.bundle.manifest import MANIFEST, SIGNATURE, is_plain
+from sartor.bundle.manifest import MANIFEST, SIGNATURE, may_hold
 from sartor.core.durable import staged_folder, sweep_beside
 from sartor.core.errors import MissingExtra, SettingError, TransferError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
@@ -108,6 +108,7 @@ def pull(
         emit(StageStarted("pull", len(items), "files"))
         _room(items, staging)
         for done, item in enumerate(items, 1):
+            (staging / item.name).parent.mkdir(parents=True, exist_ok=True)
             _receive(store, item, staging / item.name, address)
             emit(StageProgress("pull", done, len(items), item.name))
         arrived = open_bundle(staging, verify_key=key)
@@ -147,8 +148,8 @@ def store_of(address: str) -> Store:
 
 def _items(bundle: Bundle) -> list[Item]:
     """Every file, as it lies there now."""
-    places = [bundle.folder / name for name in bundle.names]
-    return [Item(p.name, file_sha256(p), p.stat().st_size) for p in places]
+    places = {name: bundle.folder / name for name in bundle.names}
+    return [Item(name, file_sha256(p), p.stat().st_size) for name, p in places.items()]
 
 
 def _checked(items: Sequence[Item], address: str, most_gb: float) -> list[Item]:
@@ -156,7 +157,7 @@ def _checked(items: Sequence[Item], address: str, most_gb: float) -> list[Item]:
     names = [item.name for item in items]
     wrong = "push the bundle again, or ask who did."
     for name in names:
-        if not (is_plain(name) or name in (MANIFEST, SIGNATURE)):
+        if not (may_hold(name) or name in (MANIFEST, SIGNATURE)):
             raise TransferError(f"{address} lists {name!r}, which is no plain name.", fix=wrong)
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise TransferError(f"{address} lists {twice[0]!r} twice.", fix=wrong)

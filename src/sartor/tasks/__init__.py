@@ -138,6 +138,14 @@ class Written(Protocol):
         ...
 
 
+@runtime_checkable
+class Composed(Protocol):
+    """The form of a product's answers: other bundles find them, and nothing is learnt but when to
+    leave a row to a person."""
+
+    composed: ClassVar[Literal[True]]
+
+
 @dataclass(frozen=True, slots=True)
 class Brief:
     """An answer in brief: what is counted, compared and stored of it.

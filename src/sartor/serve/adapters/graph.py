@@ -26,6 +26,7 @@ from sartor.serve.adapters.store import Adapters, AdapterStore, Loaded
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
 from sartor.serve.graph import MODEL, batches, padded
+from sartor.serve.opening import composed
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 from sartor.tasks.retrieval.index import INDEX
@@ -47,11 +48,17 @@ def open_adapted(
 
     Raises:
         BundleError: If there is no base, it is another bundle's, or it was changed.
-        SettingError: If there is no memory for adapters, or the answers are documents.
+        SettingError: If there is no memory for adapters, the answers are documents, or other
+            bundles answer.
     """
     if INDEX in bundle.manifest.files:
         raise SettingError(
             f"{bundle.folder} finds documents, whose vectors are everybody's.",
+            fix="serve it without adapters.",
+        )
+    if composed(bundle):
+        raise SettingError(
+            f"{bundle.folder} is a product, whose parts answer everybody alike.",
             fix="serve it without adapters.",
         )
     source = bundle.manifest.files[MODEL].sha256 if MODEL in bundle.manifest.files else ""

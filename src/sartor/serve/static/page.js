@@ -55,7 +55,8 @@ async function learnModel() {
   $("correct").multiple = kind.several;
   $("correct-label").htmlFor = kind.uses[0];
   drawBoxes(model.fields);
-  const labels = target === "documents" ? [] : model.labels;
+  outcomes = target === "outcome" ? model.labels : [];
+  const labels = ["documents", "outcome"].includes(target) ? [] : model.labels;
   $("correct").replaceChildren(...labels.map((label) => new Option(label, label)));
 }
 
@@ -282,6 +283,14 @@ const KINDS = {
     best: (output) => [output.documents[0].id],
     right: chosen,
   },
+  outcome: {
+    uses: ["correct"],
+    several: false,
+    words: wordsOfOutcome,
+    draw: drawOutcome,
+    best: (output) => output.outcome,
+    right: () => chosen()[0],
+  },
   text: {
     uses: ["written"],
     several: false,
@@ -372,10 +381,12 @@ async function predict(row) {
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const row = readRow();
+  const asked = readRow();
+  const row = target === "outcome" ? withHistory(asked) : asked;
   attempt(async () => {
     const [id, output] = replies ? await stream(row.text) : await predict(row);
     last = { id, row, best: kind.best(output) };
+    if (target === "outcome") drawTurns(asked.text, output);
     drawAnswer(output);
   });
 });
@@ -388,6 +399,7 @@ $("wrong").addEventListener("click", () => {
   $(kind.uses[0]).focus();
 });
 $("add").addEventListener("click", addPart);
+$("anew").addEventListener("click", startAnew);
 $("feedback").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(() => sendFeedback(kind.right(), $("comment").value));

@@ -1,0 +1,1 @@
+"""A product: a text in, what several bundles make of it out."""

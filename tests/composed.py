@@ -1,0 +1,90 @@
+"""A product of two tiny bundles, made by hand: a label, then a document. For several tests.
+
+Words decide the label: money is a refund, a bill an invoice, hello something else. A refund goes on
+to the documents, something else to a person; an invoice is answered by its label.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor.bundle import WITH_PARTS, Bundle, record_verdicts, write_bundle
+from sartor.need.parts import Part
+from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
+from tests.serve.conftest import manifest_of, write_parts
+
+BASE = {
+    "refunds": "Refunds\nYour money comes back within five days.",
+    "invoices": "Invoices\nA bill is sent by mail.",
+    "hours": "Opening hours\nWe open at nine.",
+}
+OUTCOMES = ["invoice", *BASE]
+SURE = {"temperature": 1.0, "sureness": [0.0, 1.0, 0.0], "answer_from": 0.0, "shown": 3}
+CASES = (
+    {"when": ["refund"], "go": "answers"},
+    {"when": ["other"], "hand_off": "nothing we sell"},
+    {"answer": "intent"},
+)
+PARTS = {"intent": {"then": CASES}, "answers": {"reads": "history"}}
+
+
+def intent(folder: Path, **decision: float) -> Bundle:
+    """A bundle of three labels, sure of each of its words."""
+    folder.mkdir(parents=True)
+    manifest = manifest_of("intent").model_copy(update={"decision": decision})
+    made = write_bundle(folder / "bundle", manifest, write_parts(folder, 4.0), "name: intent\n")
+    return record_verdicts(made, [], released=True)
+
+
+def answers(folder: Path) -> Bundle:
+    """A bundle of three documents, each along one of the axes of the labels."""
+    folder.mkdir(parents=True)
+    parts = write_parts(folder, 1.0) | {name: folder / name for name in (INDEX, DOCUMENTS)}
+    parts[INDEX].write_bytes(write_index(np.eye(3, dtype=np.float32)))
+    parts[DOCUMENTS].write_bytes(write_documents(BASE))
+    changed = {"name": "answers", "task": "retrieval", "outputs": list(BASE), "decision": SURE}
+    manifest = manifest_of().model_copy(update=changed)
+    made = write_bundle(folder / "bundle", manifest, parts, "name: answers\n")
+    return record_verdicts(made, [], released=True)
+
+
+def product(
+    folder: Path,
+    bundles: Mapping[str, Bundle],
+    parts: Mapping[str, Mapping[str, Any]] | None = None,
+    outcomes: list[str] | None = None,
+    below: float = 0.0,
+) -> Bundle:
+    """A released product of bundles.
+
+    Args:
+        folder: Of the product.
+        bundles: Part to bundle, the first one first.
+        parts: What each reads and leads to; its own answer where left out.
+        outcomes: What can be answered.
+        below: Confidence under which a person answers.
+    """
+    told = parts or {}
+    graph = {
+        name: Part(bundle=bundle.manifest.id, **told.get(name, {}))
+        for name, bundle in bundles.items()
+    }
+    dumped = {n: p.model_dump(mode="json", exclude_defaults=True) for n, p in graph.items()}
+    changed = {
+        "format": WITH_PARTS,
+        "name": "tickets",
+        "task": "product",
+        "outputs": outcomes or OUTCOMES,
+        "decision": {"hand_off_below": below, "parts": dumped},
+    }
+    manifest = manifest_of().model_copy(update=changed)
+    made = write_bundle(folder, manifest, {}, "name: tickets\n", None, bundles)
+    return record_verdicts(made, [], released=True)
+
+
+def desk(folder: Path, below: float = 0.0) -> Bundle:
+    """The product that the head of this file describes."""
+    bundles = {"intent": intent(folder / "one"), "answers": answers(folder / "two")}
+    return product(folder / "bundle", bundles, PARTS, below=below)
