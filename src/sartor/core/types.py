@@ -10,20 +10,26 @@ from sartor.core.texts import Cells, Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
 TargetKind = Literal[
-    "label", "level", "labels", "documents", "number", "spans", "boxes", "text", "image"
+    "label", "level", "labels", "documents", "number", "spans", "answer", "boxes", "text", "image"
 ]
-"""Form of what is predicted; a level is a label of a list whose order means something."""
+"""Form of what is predicted; a level is a label of a list whose order means something, an answer a
+part of the last text of a row."""
 
 
 VALUE = "value"
 """Key of a number in an answer."""
-ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents")
+ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "answer")
 """What `answer_key` may give."""
 
 
 def answer_key(kind: TargetKind) -> str:
     """Under which key an answer, or a correction, holds what is predicted."""
     return {"level": "label", "number": VALUE, "spans": "entities"}.get(kind, kind)
+
+
+def by_piece(kind: TargetKind) -> bool:
+    """Whether an answer points into a text, so that a model answers about its pieces."""
+    return kind in ("spans", "answer")
 
 
 def one_label(kind: TargetKind) -> bool:

@@ -11,6 +11,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
               "评分", "分数", "得分"),
     "reply": ("reply", "response", "answer", "completion", "output", "assistant", "label",
               "回复", "回答", "答案"),
+    "question": ("question", "query", "asked", "问题", "提问"),
+    "context": ("context", "passage", "paragraph", "document", "article", "text", "上下文", "段落",
+                "原文", "文章"),
+    "answers": ("answers", "answer", "label", "答案", "回答"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
               "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
@@ -32,6 +36,5 @@ def is_named(name: str, part: str) -> bool:
 def _words(name: str) -> set[str]:
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     return set(re.split(r"[\W_\d]+", spaced.casefold())) | {
-        w for w in _NAMES["text"] + _NAMES["label"] + _NAMES["group"] + _NAMES["time"]
-        if not w.isascii() and w in name
+        w for names in _NAMES.values() for w in names if not w.isascii() and w in name
     }  # fmt: skip

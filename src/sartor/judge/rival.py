@@ -3,7 +3,8 @@
 One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
 n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}, where
 its parts have labels {"entities": [{"start": …, "end": …, "label": …}]}, and where answers are
-documents {"documents": […], …}, their ids with the best first; [] is an abstention.
+documents {"documents": […], …}, their ids with the best first; [] is an abstention. Where they are
+parts of a context it is {"answer": "…"}, its words, "" for none.
 """
 
 import json
@@ -38,6 +39,7 @@ _EXAMPLES = {
     "documents": _LABELS,
     VALUE: "3.5",
     "entities": '[{"start": 0, "end": 5, "label": "city"}]',
+    "answer": '"two years"',
 }
 
 
@@ -54,6 +56,7 @@ class _Line(BaseModel):
     high: float | None = None
     documents: list[str] | None = None
     entities: list[Any] | None = None
+    answer: str | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -287,4 +290,5 @@ _FORMS: dict[str, Callable[[_Line], dict[str, object]]] = {
     "labels": _set,
     "number": _number,
     "documents": _ranked,
+    "answer": lambda line: {"answer": line.answer or ""},
 }

@@ -25,7 +25,7 @@ from sartor.judge.gaps import values
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
 from sartor.search.answering import answers_to, right_ones
-from sartor.search.assess import Held, of_the_artefact, timed
+from sartor.search.assess import Held, of_the_artefact, target_kind, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.changed import compared
@@ -179,7 +179,9 @@ class Maker:
             return form(chain).fit or (fit_of(chain[:-1]) if chain else None)
 
         maker, held_against, exported = self, before, None
-        if self.manifest.preprocess.windows is not None and self.earlier is None:
+        # A fit that has read contexts in windows has answered as the graph does.
+        apart = self.earlier is None and target_kind(self.held.task) != "answer"
+        if self.manifest.preprocess.windows is not None and apart:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
 
         def make(chain: Chain) -> Artefact:

@@ -350,9 +350,12 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
 
 def _readable(task: Task, answer: str, text: str) -> str:
     """The text of an answer as a person reads it: places in a row's text as what stands there."""
-    if target_kind(task) != "spans":
+    kind = target_kind(task)
+    if kind not in ("spans", "answer"):
         return answer
     spans = task.target.value(answer)
+    if kind == "answer":
+        return " / ".join(passage.text for passage in spans) or "–"
     return ", ".join(f"{text[span.start : span.end]} ({span.label})" for span in spans) or "–"
 
 

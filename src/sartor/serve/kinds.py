@@ -33,7 +33,10 @@ def offered(target: str) -> list[str]:
     """Names of the Open Inference Protocol's outputs of a model, by the key of its answers."""
     return [
         "label",
-        {VALUE: "values", "entities": "confidence", "text": "confidence"}.get(
-            target, "probabilities"
-        ),
+        {
+            VALUE: "values",
+            "entities": "confidence",
+            "answer": "confidence",
+            "text": "confidence",
+        }.get(target, "probabilities"),
     ]

@@ -242,7 +242,7 @@ def _narrow_answers(schema: dict[str, Any], facts: Facts) -> None:
             {"properties": {key: known[key]}},
             {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
         ]
-    elif facts.target == VALUE:  # a number has no name that could be new
+    elif facts.target in (VALUE, "answer"):  # these have no name that could be new
         del schema["properties"]["new_label"]
 
 

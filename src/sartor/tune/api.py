@@ -265,6 +265,13 @@ class Ranks(Protocol):
 
 
 @runtime_checkable
+class Locates(Protocol):
+    """A method in closed form for tasks whose answers are parts of a context, and for no others."""
+
+    locates: ClassVar[Literal[True]]
+
+
+@runtime_checkable
 class ReadsColumns(Protocol):
     """A method that reads the columns of a row: alone, or beside what the encoder makes of a text.
 
