@@ -64,9 +64,7 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "recall_partial": _("recall, where a part counts half whose edges are off"),
         "precision_micro": _("precision over all labels together"),
         "recall_micro": _("recall over all labels together"),
-        "no_answer_accuracy": _(
-            "of the questions that the text does not answer, the share left so"
-        ),
+        "no_answer_accuracy": _("of the questions without an answer, the share left unanswered"),
         "answered_exact_match": _("share of questions with an answer that got the right one"),
         "answered_f1": _("how many words an answer shares with the right one, where there is one"),
         "exact_match": _("share of rows whose answer is right as a whole"),
