@@ -1,4 +1,4 @@
-"""Questions and answers from files: as SQuAD writes them, in columns, and what is wrong with them."""
+"""Questions and answers from files: as SQuAD writes them, in columns, and what is wrong there."""
 
 import json
 from pathlib import Path
