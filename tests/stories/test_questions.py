@@ -77,7 +77,8 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
 
     context = "the good 质量 price. it is late refund."
     row = {"question": "refund?", "context": context}
-    with serving(f"sartor serve {shlex.quote(outcome['bundle'])} --store-texts", shop) as client:
+    command = f"sartor serve {shlex.quote(outcome['bundle'])} --unreleased --store-texts"
+    with serving(command, shop) as client:
         model = client.get("/v1/model").json()
         assert (model["target"], model["labels"]) == ("answer", [])
         assert model["inputs"] == ["question", "context"]
@@ -120,7 +121,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
     assert heard["said"]["n"] == 1
     here("feedback", "export", "said.jsonl")
     (kept,) = [json.loads(line) for line in (shop / "said.jsonl").read_text().splitlines()]
-    assert json.loads(kept["label"]) == [[27, 38, "late refund"]]
+    assert json.loads(kept["label"]) == [[25, 36, "late refund"]]
 
     write(shop / "fresh.jsonl", asked(60, seed=5))
     judged = here("judge", outcome["bundle"], "fresh.jsonl", "--json")
@@ -142,10 +143,10 @@ def test_a_method_of_the_ladder_learns_to_answer(method, tmp_path, here: Here):
 
 
 def test_methods_that_read_single_texts_are_left_out_of_the_plan(tmp_path, here: Here):
-    shop = open_shop(tmp_path / "shop", "overlap, head, static, contrastive, nearest")
+    shop = open_shop(tmp_path / "shop", "overlap, head, static, zero_shot")
     said = here("plan", "need.yaml")
     assert said.status == 0, said.err
-    for name in ("head", "static", "contrastive"):
+    for name in ("head", "static"):
         assert f"{name} reads each text by itself, and question_answering reads" in said.out
     assert "overlap" in said.out
     (shop / "need.yaml").write_text(NEED.replace("METHODS", "head"))

@@ -259,5 +259,7 @@ def _narrow_feedback(schema: dict[str, Any], key: str) -> None:
         if name == key:
             # Not null: the other keys are left out, this one is not.
             (kind,) = [one for one in found["anyOf"] if one != {"type": "null"}]
-            properties[name] = {"title": found["title"], **kind}
+            # A mapping has its title with its form.
+            title = {"title": found["title"]} if "title" in found else {}
+            properties[name] = {**title, **kind}
     schema["required"] = [*schema["required"], key]
