@@ -38,7 +38,7 @@ def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
     Args:
         answers: All of a table: where the parts end depends on them.
     """
-    if any(isinstance(answer, tuple) and _is_passage(answer[:1]) for answer in answers):
+    if any(map(_is_passages, answers)):
         return [(ANSWERED if answer else UNANSWERED,) for answer in answers]
     if not answers or not all(isinstance(answer, float) for answer in answers):
         return [names_of(answer) for answer in answers]
@@ -58,8 +58,10 @@ def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
     return [names[part] for part in place.tolist()]
 
 
-def _is_passage(first: tuple[Any, ...]) -> bool:
-    return any(isinstance(one, Passage) for one in first)
+def _is_passages(answer: Any) -> bool:
+    if not isinstance(answer, tuple):
+        return False
+    return any(isinstance(one, Passage) for one in cast("tuple[Any, ...]", answer))
 
 
 def strata(answers: Sequence[Any]) -> list[str]:

@@ -60,7 +60,8 @@ def _texts(target: Sequence[Passage]) -> list[str]:
     return [passage.text for passage in target]
 
 
-Said, Right = Sequence[str], Sequence[Sequence[str]]
+Said = Sequence[str]
+Right = Sequence[Sequence[str]]
 
 
 def _exact(said: Said, right: Right) -> Statistic:
