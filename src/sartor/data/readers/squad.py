@@ -38,8 +38,9 @@ class Squad:
     def read(self, path: Path, *, limits: Limits) -> pl.DataFrame:
         # As one line it may be as long as the file may be.
         whole = Limits(file_bytes=limits.file_bytes, line_bytes=limits.file_bytes)
+        encoding = encoding_of(path, whole)
         try:
-            found = json.loads(path.read_text(encoding=encoding_of(path, whole)))
+            found = json.loads(path.read_text(encoding=encoding))
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}, line {error.lineno:,}, column {error.colno}: not JSON ({error.msg}).",
