@@ -17,10 +17,13 @@ from sartor.models.catalogue import find_backbone
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import tokenizer_of
 from sartor.models.precision import Precision
+from sartor.search.rungs import settings_of
 from sartor.serve.runtime import load
 from sartor.shrink.export import to_onnx
 from sartor.tasks.question_answering.spec import QuestionAnswering
+from sartor.tune.api import METHODS, MindsContexts
 from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.settings import read_settings
 from sartor.tune.soup import make_soup, read_soup
 from sartor.tune.windows import Windowed, room_of
 from tests.tiny import make_tiny_bert
@@ -132,6 +135,20 @@ def test_a_method_answers_and_its_bundle_answers_alike(method, tuner, backbone, 
     told = TASK.decode(found, OUTPUTS, rule, HELD.texts)
     same = [a["answer"] == b["answer"] for a, b in zip(answers, told, strict=True)]
     assert np.mean(same) >= 0.95
+
+
+def test_settings_for_contexts_are_valid_and_try_nothing_twice():
+    methods = {name: METHODS.get(name) for name in METHODS.names()}
+    minding = {name: each for name, each in methods.items() if isinstance(each, MindsContexts)}
+    assert set(minding) == {"top_layers", "lora", "full"}
+    for name, method in minding.items():
+        read = [
+            read_settings(flat, task="question_answering", method=name)
+            for flat in method.context_portfolio()
+        ]
+        assert all(read[i] != read[j] for i in range(len(read)) for j in range(i))
+        assert settings_of(method, "question_answering") == method.context_portfolio()
+        assert settings_of(method, "text_classification") == method.portfolio()
 
 
 def test_windows_are_learnt_from_with_the_answers_that_they_hold(backbone):

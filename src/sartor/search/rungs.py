@@ -16,6 +16,7 @@ from sartor.tune.api import (
     METHODS,
     Choosy,
     Locates,
+    MindsContexts,
     MindsPairs,
     MindsPieces,
     OneLabelOnly,
@@ -82,11 +83,12 @@ def locates(task: str) -> bool:
 
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     """The portfolio of a method for a task."""
-    if isinstance(method, MindsPieces) and by_piece(task):
-        pieced: Any = method
-        return pieced.piece_portfolio()
-    minds = isinstance(method, MindsPairs) and reads_pairs(task)
     plain: Any = method
+    if isinstance(method, MindsContexts) and locates(task):
+        return plain.context_portfolio()
+    if isinstance(method, MindsPieces) and by_piece(task):
+        return plain.piece_portfolio()
+    minds = isinstance(method, MindsPairs) and reads_pairs(task)
     return plain.pair_portfolio() if minds else plain.portfolio()
 
 

@@ -101,6 +101,17 @@ class Closed(Protocol):
     @property
     def closed(self) -> bool:
         """Whether nothing in the fit is chosen by them, as the step where it stops is."""
+||||||| parent of c192296 (Give the methods that train an encoder settings for contexts)
+        ...
+
+
+@runtime_checkable
+class MindsContexts(Protocol):
+    """A method that does otherwise where the answers are parts of a context."""
+
+    @staticmethod
+    def context_portfolio() -> Sequence[Mapping[str, Any]]:
+        """As `portfolio`, for contexts."""
         ...
 
 
