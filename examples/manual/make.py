@@ -17,9 +17,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from facts import CHINESE, ENGLISH, HANS_NAMES, NAMES, Fact  # noqa: E402
 
-SECTIONS = {"en": 90, "zh": 60}
+SECTIONS = {"en": 150, "zh": 100}
 """Of each language."""
-SAID, ANSWERED, UNANSWERED = 7, 5, 2
+SAID, ANSWERED, UNANSWERED = 7, 3, 1
 """Facts in a section; questions about those, and about others."""
 JOINS = {"en": " ", "zh": ""}
 
