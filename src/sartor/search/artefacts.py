@@ -179,9 +179,8 @@ class Maker:
             return form(chain).fit or (fit_of(chain[:-1]) if chain else None)
 
         maker, held_against, exported = self, before, None
-        # A fit that has read contexts in windows has answered as the graph does.
-        apart = self.earlier is None and target_kind(self.held.task) != "answer"
-        if self.manifest.preprocess.windows is not None and apart:
+        windows = self.manifest.preprocess.windows and target_kind(self.held.task) != "answer"
+        if windows and self.earlier is None:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
 
         def make(chain: Chain) -> Artefact:

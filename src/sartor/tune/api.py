@@ -101,7 +101,6 @@ class Closed(Protocol):
     @property
     def closed(self) -> bool:
         """Whether nothing in the fit is chosen by them, as the step where it stops is."""
-||||||| parent of c192296 (Give the methods that train an encoder settings for contexts)
         ...
 
 
