@@ -55,6 +55,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
         "entities": ("--seeds", "1", "--methods", "head"),
+        "questions": ("--seeds", "1", "--methods", "top_layers"),
     }
 )
 """Benchmarks in their order, with what keeps them short."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sartor.tasks._target.passages import Passages
 from sartor.tasks._target.spans import Spans
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +123,22 @@ def test_the_slots_stand_where_they_are_said_to_in_both_languages():
     counts = Counter(slot["label"] for row in rows for slot in row["slots"])
     assert len(counts) == 13
     assert min(counts.values()) >= 40
+
+
+def test_the_manual_answers_where_it_says_so_and_its_script_writes_it_again():
+    folder = ROOT / "examples" / "manual"
+    text = (folder / "manual.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert Counter(row["lang"] for row in rows) == {"en": 600, "zh": 400}
+    form = Passages()
+    for row in rows:
+        cell = json.dumps(row["answers"], ensure_ascii=False)
+        assert len(form.value(form.read_in(cell, (), row["context"], str))) == len(row["answers"])
+    assert sum(not row["answers"] for row in rows) == 250
+    spec = importlib.util.spec_from_file_location("make_manual", folder / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert list(module.rows()) == rows
 
 
 def test_the_news_are_converted_with_names_in_one_piece():

@@ -3,7 +3,7 @@
 import pytest
 
 from sartor.core.replies import Reply
-from sartor.core.spans import Span
+from sartor.core.spans import Passage, Span
 from sartor.core.types import Examples
 from sartor.tasks import TASKS
 from sartor.testing.tasks import Sample, laws_of
@@ -105,6 +105,27 @@ SAMPLES = {
             ("[]", ()),
             ("[1, 2]", ("1", "2")),
             ('["cafe\u0301"]', ("café",)),
+        ],
+    ),
+    "question_answering": Sample(
+        "question_answering",
+        # The contexts are "row 0" to "row 9".
+        examples(
+            (Passage(0, 3, "row"),),
+            (),
+            (Passage(0, 5, "row 3"),),
+            roles=("question", "context"),
+            texts=tuple(f"row {i // 6}" if i % 3 != 2 else "row 3" for i in range(ROWS)),
+        ),
+        [
+            ("[]", ()),
+            ('{"text": "two years", "start": 31}', (Passage(31, 40, "two years"),)),
+            ('[{"text": "two", "answer_start": 3}]', (Passage(3, 6, "two"),)),
+            (
+                '{"text": ["a", "b c"], "answer_start": [4, 1]}',
+                (Passage(4, 5, "a"), Passage(1, 4, "b c")),
+            ),
+            ('[[2, 4, "年后"], [2, 4, "年后"]]', (Passage(2, 4, "年后"),)),
         ],
     ),
     "token_classification": Sample(

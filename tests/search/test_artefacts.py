@@ -12,7 +12,8 @@ from sartor.bundle import Bundle, Manifest, Preprocess, open_bundle, record_verd
 from sartor.core.types import Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
-from sartor.search.artefacts import Artefact, Maker
+from sartor.search.artefact import Artefact
+from sartor.search.artefacts import Maker
 from sartor.search.assess import Held
 from sartor.search.publishing import publish
 from sartor.shrink.parity import Parity

@@ -14,7 +14,8 @@ from sartor.models.catalogue import find_backbone
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.need.grammar import parse_criterion
 from sartor.need.model import Need
-from sartor.search.artefacts import Artefact, Maker
+from sartor.search.artefact import Artefact
+from sartor.search.artefacts import Maker
 from sartor.search.assess import Held
 from sartor.search.lineage import preprocess_of
 from sartor.search.long_texts import tell_of_long_texts

@@ -13,6 +13,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from sartor.bundle import Bundle, Manifest, Preprocess, Windows, write_bundle
 from sartor.bundle.card import card
+from sartor.core.windows import around
 from sartor.models.by_piece import part_pieces
 from sartor.serve.graph import Graph
 from sartor.serve.in_pieces import portions, stretches
@@ -177,8 +178,9 @@ def test_a_piece_is_answered_from_the_window_in_which_most_stands_around_it(make
     assert not found[-1].goes_on
     covered = {p for s in found for p in range(s.first, s.first + s.read)}
     assert covered == set(range(16))
-    best = max(found, key=lambda s: s.around(5) if s.first <= 5 < s.first + s.read else -1)
-    assert best.around(5) >= 2
+    near = lambda s: around(s, 5 - s.first, s.read)  # noqa: E731
+    best = max(found, key=lambda s: near(s) if s.first <= 5 < s.first + s.read else -1)
+    assert near(best) >= 2
 
 
 def test_where_windows_leave_gaps_nothing_is_named(make: Callable[..., Runtime]):

@@ -12,8 +12,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from sartor.bundle import Bundle, Manifest, Preprocess, Windows, open_bundle, write_bundle
 from sartor.bundle.card import card
 from sartor.core.errors import BundleError
+from sartor.core.windows import window_starts
 from sartor.serve.graph import Graph
-from sartor.serve.reading import Reader, window_starts
+from sartor.serve.reading import Reader
 from sartor.serve.runtime import Runtime, load
 from tests.serve.conftest import LABELS
 
@@ -70,7 +71,7 @@ def test_a_text_that_fits_is_answered_alike_to_the_bit(make: Callable[..., Bundl
 
 @pytest.mark.parametrize("tokens", [1, 8, 9, 13, 14, 15, 20, 26, 27, 100, 5_000])
 def test_windows_cover_the_text_from_first_token_to_last_at_a_bounded_cost(tokens: int):
-    starts = window_starts(tokens, LENGTH, WINDOWS)
+    starts = window_starts(tokens, LENGTH, WINDOWS.stride, WINDOWS.most)
     assert len(starts) <= WINDOWS.most
     assert starts[0] == 0
     assert starts[-1] == max(0, tokens - LENGTH)

@@ -67,6 +67,8 @@ def _answers(manifest: Manifest) -> str:
     how = manifest.lineage.get("replies")
     if PARTS in manifest.lineage:
         return _parts(manifest)
+    if _of_context(manifest):
+        return "Answers with a part of the context, as it stands there, or says that none answers."
     if how is None:
         said = "Each piece of a text is one of" if _by_piece(manifest) else "Answers one of"
         return f"{said}: {', '.join(_plain(o) for o in manifest.outputs[:50])}."
@@ -119,6 +121,11 @@ def _by_piece(manifest: Manifest) -> bool:
     )
 
 
+def _of_context(manifest: Manifest) -> bool:
+    """Whether it answers with a part of its last input."""
+    return len(manifest.inputs) > 1 and list(manifest.outputs) == ["start", "end"]
+
+
 def _reading(manifest: Manifest) -> str:
     read = manifest.preprocess
     if PARTS in manifest.lineage:
@@ -127,6 +134,13 @@ def _reading(manifest: Manifest) -> str:
         said = "; ".join(f"{name} ({column.kind})" for name, column in code.columns.items())
         cut = f" A text beside them is cut after {read.max_length:,} tokens."
         return f"{said}.{cut if 'text' in manifest.inputs.values() else ''}"
+    if len(manifest.inputs) > 1 and (windows := read.windows) is not None:
+        question, context = manifest.inputs
+        return (
+            f"{question} and {context}, in windows of {read.max_length:,} tokens that overlap: each"
+            f" holds the {question} and a part of the {context}, at most {windows.most} and then"
+            " evenly spread."
+        )
     if len(manifest.inputs) > 1:
         named = " and ".join(manifest.inputs)
         return f"{named}; what is longer than {read.max_length:,} tokens is cut, the longer first."

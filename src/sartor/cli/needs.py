@@ -32,9 +32,9 @@ def init(
         typer.Option(
             help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
             " for a number, ordinal for levels in an order, token_classification for labelled"
-            " parts of a text, retrieval for documents of a base, tabular_text for columns,"
-            " text_generation for replies, translation, summarization, product for several bundles"
-            " that answer together."
+            " parts of a text, question_answering for answers from a text, retrieval for documents"
+            " of a base, tabular_text for columns, text_generation for replies, translation,"
+            " summarization, product for several bundles that answer together."
         ),
     ] = "text_classification",
     documents: Annotated[

@@ -10,10 +10,15 @@ The form of the truth says which likelihood it is:
     (rows, pieces) class indices, int    a softmax each: the mean over a row's pieces of −log p[y_t]
     (rows, 1, most) class indices, int   softmax: −log Σ p[y], over the right ones of a row; 0 for a
                                          row that has none
+    (rows, 2, most) places, int          where each right part of a text begins and ends: a softmax
+                                         over a row's places for either, of (rows, places, 2)
+                                         logits: the mean of −log p[y] of the first right one
 
 so that whoever compares, pools or calibrates logits need not know the task. The unit of a number is
 the truth's own deviation: its loss does not depend on whether one counts metres or feet. Where a
-row has fewer pieces, or fewer right ones, than the most, −1 stands there and does not count.
+row has fewer pieces, or fewer right ones, than the most, −1 stands there and does not count. A
+place that was not read, where all logits are 0, is no outcome; if it is the right one, it is as
+likely as the unlikeliest that was.
 """
 
 from collections.abc import Callable
@@ -28,7 +33,7 @@ from sartor.core.ragged import widened
 Doubles = NDArray[np.float64]
 Truth = NDArray[Any]
 """Integers or floats, in one of the forms above."""
-Form = Literal["label", "labels", "number", "pieces", "any"]
+Form = Literal["label", "labels", "number", "pieces", "any", "span"]
 UNKNOWN = -1
 """Truth of a row without one; NaN where the truth is a number."""
 NO_PIECE = -1
@@ -39,7 +44,7 @@ _LEAST = 1e-6
 def form(truth: Truth) -> Form:
     """Which of the forms above, by the array's shape and type."""
     if truth.ndim == 3:
-        return "any"
+        return "any" if truth.shape[1] == 1 else "span"
     if truth.ndim == 2:
         return "pieces" if truth.dtype.kind == "i" else "labels"
     return "number" if truth.dtype.kind == "f" else "label"
@@ -88,7 +93,7 @@ def losses(logits: Floats | Doubles, truth: Truth) -> Doubles:
     """(rows,) log-loss of each row, in nats; of several outputs or pieces their mean.
 
     Args:
-        logits: (rows, outputs), or (rows, pieces, outputs).
+        logits: (rows, outputs), or (rows, pieces, outputs), of parts (rows, places, 2).
         truth: See above.
     """
     return _LOSSES[form(truth)](np.asarray(logits, np.float64), truth)
@@ -125,12 +130,25 @@ def _loss_of_any(wide: Doubles, truth: Truth) -> Doubles:
     return found
 
 
+def _loss_of_span(wide: Doubles, truth: Truth) -> Doubles:
+    read, right = wide.any(2, keepdims=True), truth[:, :, 0]
+    least = np.where(read, wide, np.inf).min(1)
+    z = np.where(read, wide, -np.inf)
+    top = z.max(1, keepdims=True)
+    total = top[:, 0] + np.log(np.exp(z - top).sum(1))
+    place = np.minimum(right, wide.shape[1] - 1)
+    chosen = np.take_along_axis(z, place[:, None], 1)[:, 0]
+    there = (right < wide.shape[1]) & np.isfinite(chosen)
+    return (total - np.where(there, chosen, least)).mean(1)
+
+
 _LOSSES: dict[Form, Callable[[Doubles, Truth], Doubles]] = {
     "label": _loss_of_label,
     "labels": _loss_of_marks,
     "number": _loss_of_number,
     "pieces": _loss_of_pieces,
     "any": _loss_of_any,
+    "span": _loss_of_span,
 }
 
 
@@ -150,6 +168,9 @@ def hits(logits: Floats | Doubles, truth: Truth) -> NDArray[np.bool_]:
         return _errors(found.astype(np.float64), truth)[0] <= 0.25
     if kind == "labels":
         return ((found > 0) == (truth > 0)).all(1)
+    if kind == "span":
+        best = np.where(found.any(2, keepdims=True), found, -np.inf).argmax(1)
+        return (best[:, :, None] == truth).all(1).any(1)
     if kind == "pieces":
         best = widened(found, truth.shape[1]).argmax(2)
         return ((best == truth) | (truth == NO_PIECE)).all(1)

@@ -1,7 +1,8 @@
 """Rows by what they can be counted under, whatever the form of a task's answers.
 
 An answer is one label (a `str`), a set of labels (a `tuple` of them), labelled parts of a text (a
-`tuple` of `Span`), or a number, which is counted under the part of their range it lies in.
+`tuple` of `Span`), right parts of a context (a `tuple` of `Passage`), which is counted by whether
+there are any, or a number, which is counted under the part of their range it lies in.
 """
 
 from collections import Counter
@@ -10,8 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from sartor.core.spans import Span
+from sartor.core.spans import Passage, Span
 
+ANSWERED, UNANSWERED = "answer", "no answer"
+"""What questions are counted under."""
 _PARTS = 10
 """Most parts that the range of numbers is cut into, of equally many rows."""
 _IN_PART = 20
@@ -24,8 +27,9 @@ def names_of(answer: Any) -> tuple[str, ...]:
         return (answer,)
     if not isinstance(answer, tuple):
         return ()
-    parts = cast("tuple[str | Span, ...]", answer)
-    return tuple(dict.fromkeys(part.label if isinstance(part, Span) else part for part in parts))
+    parts = cast("tuple[str | Span | Passage, ...]", answer)
+    labels = [part.label if isinstance(part, Span) else part for part in parts]
+    return tuple(dict.fromkeys(label for label in labels if isinstance(label, str)))
 
 
 def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
@@ -34,6 +38,8 @@ def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
     Args:
         answers: All of a table: where the parts end depends on them.
     """
+    if any(map(_is_passages, answers)):
+        return [(ANSWERED if answer else UNANSWERED,) for answer in answers]
     if not answers or not all(isinstance(answer, float) for answer in answers):
         return [names_of(answer) for answer in answers]
     numbers = np.array(answers, np.float64)
@@ -50,6 +56,12 @@ def counted_under(answers: Sequence[Any]) -> list[tuple[str, ...]]:
         inside = numbers[place == part]
         names[part] = (f"{inside.min():.4g} – {inside.max():.4g}",)
     return [names[part] for part in place.tolist()]
+
+
+def _is_passages(answer: Any) -> bool:
+    if not isinstance(answer, tuple):
+        return False
+    return any(isinstance(one, Passage) for one in cast("tuple[Any, ...]", answer))
 
 
 def strata(answers: Sequence[Any]) -> list[str]:

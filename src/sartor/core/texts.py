@@ -13,6 +13,8 @@ Text = str | tuple[str, ...]
 """One text, or one a role of the task, in the roles' order; columns come last."""
 COLUMNS = "columns"
 """The role under which a row holds its `Cells`."""
+CONTEXT = "context"
+"""The role of the text that a question is answered from."""
 
 
 class Cells(str):

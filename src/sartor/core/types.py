@@ -10,15 +10,25 @@ from sartor.core.texts import Cells, Text
 
 Modality = Literal["text", "number", "category", "image", "audio", "video", "group", "id"]
 TargetKind = Literal[
-    "label", "level", "labels", "documents", "number", "spans", "boxes", "text", "image", "outcome"
+    "label",
+    "level",
+    "labels",
+    "documents",
+    "number",
+    "spans",
+    "answer",
+    "boxes",
+    "text",
+    "image",
+    "outcome",
 ]
-"""Form of what is predicted; a level is a label of a list whose order means something, an outcome
-what a product of several bundles answers."""
+"""Form of what is predicted; a level is a label of a list whose order means something, an answer a
+part of the last text of a row, an outcome what a product of several bundles answers."""
 
 
 VALUE = "value"
 """Key of a number in an answer."""
-ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "outcome")
+ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "answer", "outcome")
 """What `answer_key` may give."""
 HAND_OFF = "hand_off"
 """The outcome of a row that a person is to answer."""
@@ -27,6 +37,11 @@ HAND_OFF = "hand_off"
 def answer_key(kind: TargetKind) -> str:
     """Under which key an answer, or a correction, holds what is predicted."""
     return {"level": "label", "number": VALUE, "spans": "entities"}.get(kind, kind)
+
+
+def by_piece(kind: TargetKind) -> bool:
+    """Whether an answer points into a text, so that a model answers about its pieces."""
+    return kind in ("spans", "answer")
 
 
 def one_label(kind: TargetKind) -> bool:

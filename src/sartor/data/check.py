@@ -14,6 +14,7 @@ from sartor.data.clean import survey
 from sartor.data.marks import join_marks, mark_faults
 from sartor.data.profile import row_places
 from sartor.data.read import join, read
+from sartor.data.starts import join_starts
 from sartor.data.table import CELLS, SPLITS, Columns, Table
 from sartor.data.times import times_of
 from sartor.data.words import join_words, word_faults
@@ -57,7 +58,7 @@ def check(
     """
     tables, found = _read(sources, root, limits)
     if tables:
-        table = join(tables)
+        table = join_starts(join(tables), columns)
         marks = [*mark_faults(table, columns), *word_faults(table, columns)]
         found += [
             Finding("fault", *place, fault.what, f"{fault.fix}.")

@@ -26,7 +26,7 @@ from sartor.data.normalise import (
 from sartor.data.numbers import are_numbers, number_faults
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Listed, Target, Unreadable, Written, read_answer
+from sartor.tasks import Listed, Several, Target, Unreadable, Written, read_answer
 from sartor.tasks._target.one_label import ONE_LABEL
 
 DROP_NEAR = 0.9
@@ -321,7 +321,7 @@ def _repeated(rows: _Rows) -> list[Conflict]:
             continue
         group.sort(key=rows.rank)
         found = sorted({rows.labels[i] or "" for i in group})
-        joins = isinstance(rows.target, Listed | Written) or are_numbers(rows.answers(group))
+        joins = isinstance(rows.target, Several | Written) or are_numbers(rows.answers(group))
         if len(found) > 1 and not joins:
             conflicts.append(
                 Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
@@ -342,7 +342,7 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
             ("another reply", f"to the text of {rows.where(first)}"),
         )
         return {i: same if rows.labels[i] == rows.labels[first] else other for i in group[1:]}
-    if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Listed):
+    if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Several):
         rows.labels[first] = rows.target.joined([rows.labels[i] or "" for i in peers])
         joined = ("repeated text", f"its answer joins those of {rows.where(first)}")
         return {i: joined if i in peers else _copy_of(rows, first) for i in group[1:]}

@@ -45,22 +45,21 @@ def to_examples(
         columns[COLUMNS] = tuple(map(Cells, columns[COLUMNS]))
     rows = zip(*columns.values(), strict=True)
     used = {*inputs.values(), target}
-    texts = next(iter(columns.values())) if len(columns) == 1 else None
     return Examples(
         ids=tuple(content_id(dict(zip(columns, row, strict=True))) for row in rows),
         inputs=columns,
-        target=_answers(frame, target, form, texts) if target else (),
+        target=_answers(frame, target, form, list(columns.values())) if target else (),
         extra={name: tuple(frame[name].to_list()) for name in frame.columns if name not in used},
     )
 
 
 def _answers(
-    frame: pl.DataFrame, column: str, form: Target, texts: Sequence[str] | None
+    frame: pl.DataFrame, column: str, form: Target, texts: Sequence[Sequence[str]]
 ) -> tuple[Any, ...]:
     found: list[Any] = []
     for row, cell in enumerate(_whole(frame, column)):
         try:
-            text = "" if texts is None else texts[row]
+            text = tuple(column[row] for column in texts)
             found.append(form.value(read_answer(form, cell, (), text, _as_it_is)))
         except Unreadable as error:
             known = FILE in frame.columns

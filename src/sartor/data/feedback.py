@@ -52,7 +52,9 @@ def merge_feedback(
     last, refused = _latest(corrections, columns)
     held = known or {}
     texts = _normalised(frame, columns)
-    labels, cells = texts_of(frame[columns.label]), texts_of(frame[columns.text])
+    # What points into a text points into the last one of the row.
+    pointed = list(columns.inputs.values())[-1]
+    labels, cells = texts_of(frame[columns.label]), texts_of(frame[pointed])
     splits = frame[SPLIT].to_list()
     rows: dict[Text, list[int]] = {}
     for i, text in enumerate(texts):
@@ -82,13 +84,13 @@ def merge_feedback(
                 labels[i] = label
                 if isinstance(columns.target, Located):
                     # It points into the text in its usual form.
-                    cells[i] = shown(text)
+                    cells[i] = parts_of(text)[-1]
         if not at:
             given = dict(zip(columns.inputs.values(), parts_of(text), strict=True))
             new.append({**given, columns.label: label, FILE: FEEDBACK, ROW: row})
     changed = {columns.label: labels}
     if isinstance(columns.target, Located):
-        changed[columns.text] = cells
+        changed[pointed] = cells
     return Merged(
         _with_rows(frame, columns, changed, new), len(new), tuple(relabelled), tuple(refused)
     )
@@ -151,7 +153,7 @@ def _latest(
         text = each_part(read or "", lambda t: normalise_text(t)[0])
         given = correction.get("label")
         cell = "" if given is None else as_text(given).strip()
-        label = _text_of(cell, columns, said) if cell else ""
+        label = _text_of(cell, columns, parts_of(read or "")[-1]) if cell else ""
         whole = _whole(parts_of(text), columns)
         if not whole or not label:
             which = "label" if whole else "text"

@@ -12,6 +12,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "reply": ("reply", "response", "answer", "completion", "output", "assistant", "translation",
               "summary", "highlights", "reference", "target", "label",
               "回复", "回答", "答案", "译文", "翻译", "摘要", "总结"),
+    "question": ("question", "query", "asked", "问题", "提问"),
+    "context": ("context", "passage", "paragraph", "document", "article", "text", "上下文", "段落",
+                "原文", "文章"),
+    "answers": ("answers", "answer", "label", "答案", "回答"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
               "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
@@ -33,6 +37,5 @@ def is_named(name: str, part: str) -> bool:
 def _words(name: str) -> set[str]:
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     return set(re.split(r"[\W_\d]+", spaced.casefold())) | {
-        w for w in sum(_NAMES.values(), ())
-        if not w.isascii() and w in name
+        w for names in _NAMES.values() for w in names if not w.isascii() and w in name
     }  # fmt: skip

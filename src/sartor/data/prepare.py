@@ -25,11 +25,12 @@ from sartor.data.near import row_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
 from sartor.data.split import Rows, split
+from sartor.data.starts import join_starts
 from sartor.data.table import CELLS, FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.data.words import join_words
 from sartor.need.model import Data
-from sartor.tasks import Listed, Target
+from sartor.tasks import Listed, Located, Target
 from sartor.tasks._target.one_label import ONE_LABEL
 
 _VALIDATION_SHARE = 0.15
@@ -145,7 +146,8 @@ def gather(
         "validation": data.validation or [],
         "test": data.test or [],
     }
-    table = join_marks(join_words(read_splits(sources, root), columns), columns)
+    table = join_starts(read_splits(sources, root), columns)
+    table = join_marks(join_words(table, columns), columns)
     table, columns = join_cells(table, columns)
     table.require(*columns.names())
     changes: tuple[Change, ...] = ()
@@ -201,6 +203,9 @@ def divide(
     listed = isinstance(columns.target, Listed)
     labels = [""] * len(frame) if listed else _labels(frame, columns)
     everything = to_examples(frame, columns.inputs, columns.label, columns.target)
+    tied = list(everything.inputs.values())
+    if isinstance(columns.target, Located):
+        tied = tied[-1:]  # a question may be asked of many contexts, and is no leak
     several = len(columns.words) > 1
     fixed = frame[SPLIT].to_list()
     # A large test file says nothing of how many rows there are to learn from.
@@ -212,7 +217,7 @@ def divide(
             labels=labels,
             groups=texts_of(frame[columns.group]) if columns.group else None,
             times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
-            near=[int(c) for c in row_clusters(list(everything.inputs.values()))],
+            near=[int(c) for c in row_clusters(tied)],
             fixed=fixed,
         ),
         nearness="shares a text with" if several else "nearly duplicates",
@@ -259,7 +264,7 @@ def examples_of(
         DataError: With file and row, if the rows cannot be used.
     """
     columns = columns or columns_of(data)
-    table = join_words(read_splits({"test": [source]}, root), columns)
+    table = join_words(join_starts(read_splits({"test": [source]}, root), columns), columns)
     table, columns = join_cells(join_marks(table, columns), columns)
     needed = (*columns.inputs.values(), columns.label)
     table.require(*needed)

@@ -99,7 +99,8 @@ MIXED_FIX = "let every entity begin with B-, or write B- only between two of one
 def _pairs(table: Table, columns: Columns) -> list[tuple[list[str], list[str]] | None] | None:
     """The words and tags of each row, None for one that lacks them; None where there are none."""
     names = {columns.text, columns.label}
-    if not isinstance(columns.target, Located) or not names <= set(table.columns):
+    located = isinstance(columns.target, Located) and len(columns.words) == 1
+    if not located or not names <= set(table.columns):
         return None
     cells = texts_of(table.frame[columns.label])
     tags = [None if cell is None else strings_of(cell) for cell in cells]

@@ -3,7 +3,8 @@
 One JSON object a line: {"id": …, "label": …, "probabilities": {…}}. Without ids, line n answers row
 n. A label of null is an abstention. Where a row has several labels it is {"labels": […], …}, where
 its parts have labels {"entities": [{"start": …, "end": …, "label": …}]}, and where answers are
-documents {"documents": […], …}, their ids with the best first; [] is an abstention.
+documents {"documents": […], …}, their ids with the best first; [] is an abstention. Where they are
+parts of a context it is {"answer": "…"}, its words, "" for none.
 """
 
 import json
@@ -39,6 +40,7 @@ _EXAMPLES = {
     "outcome": '"refund"',
     VALUE: "3.5",
     "entities": '[{"start": 0, "end": 5, "label": "city"}]',
+    "answer": '"two years"',
 }
 
 
@@ -56,6 +58,7 @@ class _Line(BaseModel):
     documents: list[str] | None = None
     outcome: str | None = None
     entities: list[Any] | None = None
+    answer: str | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
 
 
@@ -294,4 +297,5 @@ _FORMS: dict[str, Callable[[_Line], dict[str, object]]] = {
     "number": _number,
     "documents": _ranked,
     "outcome": _ended,
+    "answer": lambda line: {"answer": line.answer or ""},
 }

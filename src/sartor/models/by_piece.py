@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from sartor.core.hashing import digest
 from sartor.core.pieces import ALONE, pieces, read_at
-from sartor.core.texts import Text, parts_of
+from sartor.core.texts import Text, each_part, parts_of
 from sartor.core.types import Backbone
+from sartor.core.windows import read_of_two
 from sartor.models.packed import Packed, printable
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 _SPLIT = (
     rf"[\s▁]?(?:[{ALONE}]\p{{M}}*|(?:(?![{ALONE}])[\p{{L}}\p{{M}}])+|\p{{N}}+"
@@ -62,15 +63,23 @@ def tokenise_by_piece(
 
     Args:
         tokenizer: From `part_pieces`; its padding is off.
-        texts: One a row. Lone surrogates in them are read as "?".
+        texts: One a row, or a question and its context in one sequence: then the pieces are those
+            of the context (see `core.windows`). Lone surrogates in them are read as "?".
         prefix: Put before every text.
     """
     ids: list[list[int]] = []
     marks: list[list[int]] = []
     for start in range(0, len(texts), _WINDOW):
-        window = ["".join(parts_of(text)) for text in texts[start : start + _WINDOW]]
-        given = [printable(prefix + text) for text in window]
+        window = texts[start : start + _WINDOW]
+        given = [each_part(text, lambda part: printable(prefix + part)) for text in window]
         for text, encoded in zip(window, tokenizer.encode_batch(given), strict=True):
             ids.append(encoded.ids)
-            marks.append(read_at(encoded.offsets, pieces(text), len(prefix)))
+            marks.append(_marks(encoded, text, len(prefix)))
     return Packed.of(ids), Packed.of(marks)
+
+
+def _marks(encoded: "Encoding", text: Text, shift: int) -> list[int]:
+    places = pieces(parts_of(text)[-1])
+    if isinstance(text, str):
+        return read_at(encoded.offsets, places, shift)
+    return read_of_two(encoded.offsets, encoded.sequence_ids, places, shift)

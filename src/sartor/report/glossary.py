@@ -30,6 +30,8 @@ def changes(_: Translate) -> Mapping[str, str]:
     return {
         "empty text": _("empty text"),
         "empty text_pair": _("empty text_pair"),
+        "empty question": _("empty question"),
+        "empty context": _("empty context"),
         "pair in the wrong columns": _("pair in the wrong columns"),
         "no label": _("no label"),
         "unreadable answer": _("unreadable answer"),
@@ -63,6 +65,9 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "recall_partial": _("recall, where a part counts half whose edges are off"),
         "precision_micro": _("precision over all labels together"),
         "recall_micro": _("recall over all labels together"),
+        "no_answer_accuracy": _("of the questions without an answer, the share left unanswered"),
+        "answered_exact_match": _("share of questions with an answer that got the right one"),
+        "answered_f1": _("how many words an answer shares with the right one, where there is one"),
         "exact_match": _("share of rows whose answer is right as a whole"),
         "subset_accuracy": _("share of rows whose labels are all found, and no other"),
         "hamming_loss": _("share of wrong answers, yes or no, over all labels of all rows"),

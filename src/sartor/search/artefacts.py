@@ -26,11 +26,12 @@ from sartor.judge.verdicts import judge
 from sartor.llm.translated import ENCODER
 from sartor.need.verdict import Verdict
 from sartor.search.answering import answers_to, right_ones
-from sartor.search.assess import Held, of_the_artefact, timed
+from sartor.search.artefact import Artefact, failures, holds, refused, short
+from sartor.search.assess import Held, of_the_artefact, target_kind, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.changed import compared
-from sartor.search.ladder import ENOUGH, Assessment
+from sartor.search.ladder import Assessment
 from sartor.search.product import FLOAT, Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
@@ -41,39 +42,6 @@ from sartor.tasks import Written
 PROMPT = "prompt"
 TOLERANCE = 0.02
 """Accuracy an artefact may lose at worst against the fitted model, upper end of the interval."""
-_ROOM = 0.1
-"""Chance of "met" an artefact may cost; simulated chances differ by that much anyhow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Artefact:
-    """One form of the fitted model, measured on validation rows.
-
-    Args:
-        name: "onnx", the compressor that made it, or "prompt".
-        bundle: Unreleased, in the workspace.
-        parity: Against the fitted model.
-        size_mb: All files of the bundle, MB of 1,000,000 bytes.
-        verdicts: Of the criteria on the artefact itself (size, and latency where it was timed).
-        chance: That all criteria are met on the test rows, size and latency as measured.
-        scores: Criterion's text to validation value.
-        answers: On the validation rows.
-        why: Why it was not kept; empty for the one that was.
-    """
-
-    name: str
-    bundle: Bundle
-    parity: Parity
-    size_mb: float
-    verdicts: tuple[Verdict, ...]
-    chance: float
-    scores: Mapping[str, float]
-    answers: tuple[Mapping[str, Any], ...]
-    why: str = ""
-
-    @property
-    def holds_parity(self) -> bool:
-        return self.parity.holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +114,10 @@ class Maker:
             made = [self._measure(name, content, before)]
         made, best = self._cheapest(made)
         kept = replace(best, bundle=publish(best.bundle, self.bundles, self.need_text))
-        sizes = " → ".join(f"{a.name} {_short(a.size_mb)}" for a in made)
+        sizes = " → ".join(f"{a.name} {short(a.size_mb)}" for a in made)
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
         shutil.rmtree(self.scratch)
-        return kept, [kept if a.name == kept.name else _refused(a, kept) for a in made]
+        return kept, [kept if a.name == kept.name else refused(a, kept) for a in made]
 
     def _compressed(
         self,
@@ -179,7 +147,8 @@ class Maker:
             return form(chain).fit or (fit_of(chain[:-1]) if chain else None)
 
         maker, held_against, exported = self, before, None
-        if self.manifest.preprocess.windows is not None and self.earlier is None:
+        windows = self.manifest.preprocess.windows and target_kind(self.held.task) != "answer"
+        if windows and self.earlier is None:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
 
         def make(chain: Chain) -> Artefact:
@@ -338,15 +307,15 @@ class Maker:
         best = max(artefact.chance for artefact in made)
         timed = {a.name: a for a in made}
         for artefact in sorted(made, key=lambda a: a.size_mb):
-            if not _holds(artefact, best):
+            if not holds(artefact, best):
                 continue
             timed[artefact.name] = self._timed(artefact)
-            if _holds(timed[artefact.name], best):
+            if holds(timed[artefact.name], best):
                 return list(timed.values()), timed[artefact.name]
         whole = made[0]
         if whole is timed[whole.name]:
             timed[whole.name] = self._timed(whole)
-        return list(timed.values()), min(timed.values(), key=_failures)
+        return list(timed.values()), min(timed.values(), key=failures)
 
     def _timed(self, artefact: Artefact) -> Artefact:
         held = self.held
@@ -366,35 +335,3 @@ class Maker:
 def _content(form: Form) -> dict[str, Path]:
     reads = {} if form.encoder is None else {ENCODER: form.encoder}
     return {GRAPH: form.graph, TOKENIZER: form.tokenizer, **reads}
-
-
-def _short(size: float) -> str:
-    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
-
-
-def _holds(artefact: Artefact, best: float) -> bool:
-    unmet = any(v.state == "unmet" for v in artefact.verdicts)
-    return artefact.parity.holds and not unmet and artefact.chance >= _least(best)
-
-
-def _least(best: float) -> float:
-    """Chance that will do; one that is enough is not given up for a cheaper one that is not."""
-    return max(best - _ROOM, ENOUGH) if best >= ENOUGH else best - _ROOM
-
-
-def _failures(artefact: Artefact) -> tuple[bool, int, float]:
-    unmet = sum(verdict.state == "unmet" for verdict in artefact.verdicts)
-    return not artefact.parity.holds, unmet, artefact.size_mb
-
-
-def _refused(artefact: Artefact, kept: Artefact) -> Artefact:
-    failed = next((v for v in artefact.verdicts if v.state == "unmet"), None)
-    if not artefact.parity.holds:
-        why = f"parity: {artefact.parity.sentence()}"
-    elif failed is not None:
-        why = f"{failed.criterion} is unmet: {failed.value:.4g}"
-    elif artefact.chance < _least(kept.chance):
-        why = f"chance of meeting the need {artefact.chance:.0%}, kept one {kept.chance:.0%}"
-    else:
-        why = f"{kept.name} is smaller and holds too"
-    return replace(artefact, why=why)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sartor.core.likelihood import Truth, losses
 from sartor.core.protocols import Floats
 from sartor.core.ragged import under
+from sartor.core.texts import CONTEXT
 from sartor.core.types import Candidate, Examples, TargetKind, Use
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
@@ -68,7 +69,7 @@ class Held:
             outputs=self.outputs,
             target=target_kind(self.task),
             baseline=_column(examples, self.baseline),
-            groups=_column(examples, self.group),
+            groups=units_of(examples, _column(examples, self.group), self.task),
         )
 
     def measured(
@@ -167,6 +168,21 @@ class Held:
             return self.validation, scored.validation_logits
         examples = both(self.folds.train, self.validation)
         return examples, under([scored.folds, scored.validation_logits])
+
+
+def units_of(examples: Examples, groups: list[str] | None, task: Task) -> list[str] | None:
+    """What is drawn together in an interval: the rows of a group; without one, the questions about
+    one context; None where every row stands for itself.
+
+    Args:
+        examples: Rows.
+        groups: Of the rows, where the need names a column of them.
+        task: Of the rows.
+    """
+    contexts = examples.inputs.get(CONTEXT, ())
+    if groups or target_kind(task) != "answer" or len(set(contexts)) == len(contexts):
+        return groups
+    return [str(context) for context in contexts]
 
 
 def target_kind(task: Task) -> TargetKind:

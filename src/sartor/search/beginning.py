@@ -9,6 +9,7 @@ import polars as pl
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
+from sartor.core.texts import CONTEXT
 from sartor.core.types import TargetKind
 from sartor.data.cells import readable
 from sartor.data.documents import base_of_answers, read_base
@@ -22,6 +23,7 @@ from sartor.data.profile import (
     naming,
     profile,
 )
+from sartor.data.questions import context_of, guess_questions
 from sartor.data.read import read
 from sartor.data.table import Columns, Table, texts_of
 from sartor.data.words import join_words
@@ -29,6 +31,7 @@ from sartor.judge.planning import provable
 from sartor.need.schema import json_schema
 from sartor.tasks import TASKS, Composed, Listed, Task, Written
 from sartor.tasks._target.number import number_of
+from sartor.tasks._target.passages import Passages
 
 TASK = "text_classification"
 """Where nothing else is said."""
@@ -184,6 +187,8 @@ def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
         # Columns beside it may hold labels too: those of the parts.
         found = guess(frame.drop(_OUTCOME), asked.target)
         return replace(found, label=_OUTCOME)
+    if isinstance(asked.target, Passages):
+        return guess_questions(frame)
     if not _finds(asked):
         return guess(frame, asked.target)
     found = guess(frame)
@@ -237,9 +242,11 @@ def _texts(frame: pl.DataFrame, found: Guess, data: str, roles: list[str]) -> di
         DataError: If there are fewer columns of texts than roles.
     """
     assert found.text is not None
-    taken = [name for name in (found.text, found.label, found.group, found.time) if name]
-    more = further_texts(frame, taken, len(roles) - 1)
-    columns = sorted([found.text, *more], key=frame.columns.index)
+    if CONTEXT in roles:
+        context = context_of(frame, [found.text, found.label or ""])
+        columns = [name for name in (found.text, context) if name]
+    else:
+        columns = _in_order(frame, found, len(roles))
     if len(columns) < len(roles):
         raise DataError(
             f"{data}: {len(columns)} column looks like a text ({', '.join(columns)}), and the task"
@@ -247,6 +254,13 @@ def _texts(frame: pl.DataFrame, found: Guess, data: str, roles: list[str]) -> di
             fix=f"write the need by hand and name the columns under {', '.join(roles)}.",
         )
     return dict(zip(roles, columns, strict=True))
+
+
+def _in_order(frame: pl.DataFrame, found: Guess, count: int) -> list[str]:
+    assert found.text is not None
+    taken = [name for name in (found.text, found.label, found.group, found.time) if name]
+    more = further_texts(frame, taken, count - 1)
+    return sorted([found.text, *more], key=frame.columns.index)
 
 
 def _provable(first: str, test: int, proof: float) -> str:
@@ -262,8 +276,8 @@ def _provable(first: str, test: int, proof: float) -> str:
 
 def _values(counts: Mapping[str, int], kind: TargetKind) -> str:
     """The answers in brief."""
-    if kind == "text":
-        return "texts to write"
+    if kind in ("text", "answer"):
+        return {"text": "texts to write", "answer": "answers"}[kind]
     if kind == "number" and counts:
         parts = sorted(counts, key=lambda name: float(name.partition(" – ")[0]))
         low, high = parts[0].partition(" – ")[0], parts[-1].rpartition(" – ")[2]

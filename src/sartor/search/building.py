@@ -13,7 +13,8 @@ from sartor.bundle import Bundle, Learnt, Manifest
 from sartor.core.texts import Text
 from sartor.core.types import Examples
 from sartor.judge.api import Subject
-from sartor.search.artefacts import Artefact, Maker
+from sartor.search.artefact import Artefact
+from sartor.search.artefacts import Maker
 from sartor.search.documents import PASSAGE, Indexing, finds_documents
 from sartor.search.joining import climb_down, step_back
 from sartor.search.ladder import Climb, Tried

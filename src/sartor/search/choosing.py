@@ -33,7 +33,7 @@ from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
-from sartor.search.rungs import by_piece
+from sartor.search.rungs import by_piece, locates
 from sartor.tasks import TASKS, Written
 
 MOST_ROWS = SIZES[-1]
@@ -105,8 +105,9 @@ def settle(
     """
     names = [backbone.name for backbone in backbones]
     plain = {"order": names, "why": "", "warnings": []}
-    # Documents are no classes that rows could be told into by what a backbone makes of them.
-    if len(train) < LEAST_ROWS or not text or finds_documents(task):
+    # Documents and places are no classes that rows could be told into by what a backbone makes of
+    # them.
+    if len(train) < LEAST_ROWS or not text or finds_documents(task) or locates(task):
         return plain
     sample = draw_sample(train, held.outputs, ROWS, held.seed, task)
     order, why = names, ""
@@ -155,8 +156,8 @@ def rank_need(
         SettingError: If the task's answers are written.
     """
     need = load_need(file, roles_of)
-    documents = finds_documents(need.task)
-    if documents or isinstance(TASKS.get(need.task)().target, Written):
+    unlabelled = finds_documents(need.task) or locates(need.task)
+    if unlabelled or isinstance(TASKS.get(need.task)().target, Written):
         raise SettingError(
             f"{file}: backbones are ranked by the labels of rows, and {need.task} has none.",
             fix="name several under prefer.backbones: the ladder tries each of them.",

@@ -31,7 +31,7 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering, answers_to
-from sartor.search.assess import target_kind
+from sartor.search.assess import target_kind, units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
 from sartor.search.tabular import column_kinds
@@ -123,7 +123,7 @@ def judge_bundle(
         outputs=outputs,
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
-        groups=column(examples, need.data.group),
+        groups=units_of(examples, column(examples, need.data.group), task),
         timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(folder), texts),
@@ -289,7 +289,7 @@ def _subject(
         answers=answers,
         outputs=outputs,
         baseline=column(test, need.data.baseline),
-        groups=column(test, need.data.group),
+        groups=units_of(test, column(test, need.data.group), TASKS.get(need.task)()),
         target=target_kind(TASKS.get(need.task)()),
     )
 

@@ -6,15 +6,13 @@ from typing import Any
 import sartor
 from sartor.bundle import Manifest, Preprocess, Windows
 from sartor.core.types import Backbone
+from sartor.core.windows import MOST, MOST_OF_CONTEXT, stride_of
 from sartor.need.model import Need
 from sartor.search.documents import PASSAGE, finds_documents, plainly
 from sartor.search.ladder import Tried
-from sartor.search.rungs import by_piece
+from sartor.search.rungs import by_piece, locates
 from sartor.search.setup import MAX_LENGTH, Ready
 from sartor.search.tabular import inputs_of
-
-WINDOWS = 8
-"""Windows of one text, at most: eight of 256 tokens that overlap by a quarter read 1,600 tokens."""
 
 
 def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
@@ -64,16 +62,17 @@ def draft_manifest(need: Need, ready: Ready, best: Tried) -> Manifest:
 
 
 def preprocess_of(need: Need, backbone: Backbone) -> Preprocess:
-    """How the bundle reads texts: cut, or in windows where the need says so.
+    """How the bundle reads texts: cut, or in windows where the need says so; contexts in windows.
 
     Where a language model is asked, it reads the text that it is sent.
     """
     length = min(MAX_LENGTH, backbone.max_length)
-    whole = need.prefer.long_texts == "windows" and backbone.source != "llm"
-    if not whole:
+    whole = need.prefer.long_texts == "windows" or locates(need.task)
+    if not whole or backbone.source == "llm":
         return Preprocess(prefix=backbone.prefix, max_length=length)
     joins = "centre" if by_piece(need.task) else "mean"
-    windows = Windows(stride=max(1, length * 3 // 4), most=WINDOWS, aggregate=joins)
+    most = MOST_OF_CONTEXT if locates(need.task) else MOST
+    windows = Windows(stride=stride_of(length), most=most, aggregate=joins)
     return Preprocess(prefix=backbone.prefix, max_length=length, windows=windows)
 
 

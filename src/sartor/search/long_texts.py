@@ -14,7 +14,8 @@ def tell_of_long_texts(how: str, encoder: TextEncoder, texts: Sequence[str], emi
     """Say it where many texts are too long.
 
     Args:
-        how: `prefer.long_texts` of the need.
+        how: `prefer.long_texts` of the need; "throughout" where a task reads them in windows in
+            any case.
         encoder: Of the first backbone.
         texts: Training texts.
         emit: Gets a note, or a warning where what comes after is not read at all.
@@ -23,7 +24,9 @@ def tell_of_long_texts(how: str, encoder: TextEncoder, texts: Sequence[str], emi
     if share <= MANY:
         return
     many = f"{share:.0%} of the training texts are longer than the {encoder.max_length} tokens"
-    if how == "windows":
+    if how == "throughout":
+        emit(Note(f"{many} that {name} reads: they are learnt from, and read, in windows."))
+    elif how == "windows":
         told = "it learns from their beginnings, and what is served reads them in windows."
         emit(Note(f"{many} that {name} reads: {told}"))
     else:

@@ -24,7 +24,7 @@ from sartor.judge.outcomes import outcomes
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
-from sartor.search.artefacts import Artefact
+from sartor.search.artefact import Artefact
 from sartor.search.assess import Held, of_the_artefact, target_kind
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
@@ -349,9 +349,12 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
 
 def _readable(task: Task, answer: str, text: str) -> str:
     """The text of an answer as a person reads it: places in a row's text as what stands there."""
-    if target_kind(task) != "spans":
+    kind = target_kind(task)
+    if kind not in ("spans", "answer"):
         return answer
     spans = task.target.value(answer)
+    if kind == "answer":
+        return " / ".join(passage.text for passage in spans) or "–"
     return ", ".join(f"{text[span.start : span.end]} ({span.label})" for span in spans) or "–"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate, one_label
+from sartor.core.types import by_piece as of_pieces
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
@@ -14,6 +15,8 @@ from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
     Choosy,
+    Locates,
+    MindsContexts,
     MindsPairs,
     MindsPieces,
     OneLabelOnly,
@@ -70,16 +73,22 @@ def reads_pairs(task: str) -> bool:
 
 def by_piece(task: str) -> bool:
     """Whether the task answers about the pieces of a text (see `core.pieces`)."""
-    return "spans" in TASKS.get(task)().roles.targets.values()
+    return any(map(of_pieces, TASKS.get(task)().roles.targets.values()))
+
+
+def locates(task: str) -> bool:
+    """Whether the task's answers are parts of a context."""
+    return "answer" in TASKS.get(task)().roles.targets.values()
 
 
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     """The portfolio of a method for a task."""
-    if isinstance(method, MindsPieces) and by_piece(task):
-        pieced: Any = method
-        return pieced.piece_portfolio()
-    minds = isinstance(method, MindsPairs) and reads_pairs(task)
     plain: Any = method
+    if isinstance(method, MindsContexts) and locates(task):
+        return plain.context_portfolio()
+    if isinstance(method, MindsPieces) and by_piece(task):
+        return plain.piece_portfolio()
+    minds = isinstance(method, MindsPairs) and reads_pairs(task)
     return plain.pair_portfolio() if minds else plain.portfolio()
 
 
@@ -264,7 +273,7 @@ def unfit(method: str, task: str, *, text: bool = True) -> str:
         return f"{method} reads what the labels are called, and a number has no name"
     # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
     pooled = reads_of(method) == "activations"
-    if by_piece(task) and pooled and not isinstance(found, MindsPieces):
+    if by_piece(task) and pooled and not isinstance(found, MindsPieces | Locates):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
     return ""
 
@@ -281,14 +290,17 @@ def _of_other_inputs(method: str, task: str, text: bool) -> str:
 
 
 def _of_other_answers(method: str, task: str) -> str:
-    """Why a method of labels cannot find documents, or one of documents labels; "" where it can."""
+    """Why a method of one form of answers cannot learn another's; "" where it can."""
     found: Any = METHODS.get(method)
     documents = "documents" in TASKS.get(task)().roles.targets.values()
     learns = found.reads in ("tokens", "states")
     if documents and not isinstance(found, Ranks) and not learns:
         return f"{method} learns labels by their rows, and {task} finds documents by their words"
-    if isinstance(found, Ranks) and not documents:
-        return f"{method} finds documents, and {task} has none"
+    if locates(task) and not isinstance(found, Locates) and not learns:
+        return f"{method} reads each text by itself, and {task} reads a question with its context"
+    for kind, there, what in ((Ranks, documents, "documents"), (Locates, locates(task), "answers")):
+        if isinstance(found, kind) and not there:
+            return f"{method} finds {what}, and {task} has none"
     return ""
 
 

@@ -10,7 +10,7 @@ from sartor.core.errors import Fault, NeedError, SettingError
 from sartor.core.events import Emit, Note, StageDone, StageStarted
 from sartor.core.near import near_miss
 from sartor.core.texts import Text, flat
-from sartor.core.types import Backbone, Candidate, Roles
+from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
 from sartor.data.changes import summary
@@ -43,17 +43,18 @@ from sartor.search.recorded import heard, prices, same_sources
 from sartor.search.rungs import (
     Aim,
     build_rungs,
+    locates,
     method_order,
     obstacles,
     ruled_out,
     unfit,
 )
+from sartor.search.several_texts import refuse_preferred
 from sartor.search.starting import starting_points
 from sartor.search.tabular import (
     NOTHING,
     inputs_of,
     reads_text,
-    refuse_unread,
     tell_of_columns,
     words_of,
 )
@@ -117,7 +118,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
-    _refuse_unread(need, desk.file, roles)
+    refuse_preferred(need, desk.file, roles)
     gathered = prepare.gather(
         need.data,
         desk.root,
@@ -168,7 +169,10 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         baseline=need.data.baseline or "",
         group=need.data.group or "",
         seed=need.seed,
-        folds=deal(rows.train, rows.validation, need.data.group or ""),
+        # Folds are of heads on cached activations.
+        folds=None
+        if locates(need.task)
+        else deal(rows.train, rows.validation, need.data.group or ""),
         costing=Costing(book, desk.fact, asks_for_costs(need)),
     )
     if held.folds is not None:
@@ -210,7 +214,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     for text in _unread(need, adapt is not None):
         emit(Note(text, "warning"))
     first = encoders[backbones[0].name]
-    tell_of_long_texts(need.prefer.long_texts, first, flat(rows.train.texts), emit)
+    how = "throughout" if locates(need.task) else need.prefer.long_texts
+    tell_of_long_texts(how, first, flat(rows.train.texts), emit)
     inputs = inputs_of(roles, gathered)
     asked = Asked(need, inputs, outputs, rows, named, desk.place.bundles, desk.root)
     looked = desk.fact("earlier", lambda: look(asked, emit))
@@ -297,26 +302,6 @@ def encoder_of(
     return TextEncoder(
         backbone, cache, states_cache=states, precision=precision, settings=settings, emit=emit
     )
-
-
-def _refuse_unread(need: Need, file: str, roles: Roles) -> None:
-    """What a need prefers that a task of several texts, or of columns, has no use for."""
-    if roles.columns:
-        refuse_unread(need, file)
-    inputs = len(roles.inputs)
-    if inputs < 2:
-        return
-    if need.prefer.long_texts == "windows":
-        raise SettingError(
-            f"{file}: prefer.long_texts is windows, and windows are of one text; {need.task} reads"
-            f" {inputs}.",
-            fix="leave long_texts out: the longer text of a row is cut first.",
-        )
-    if need.prefer.llm is not None:
-        raise SettingError(
-            f"{file}: prefer.llm is asked about one text, and {need.task} reads {inputs}.",
-            fix="leave prefer.llm out.",
-        )
 
 
 def _asking(desk: Desk, outputs: tuple[str, ...]) -> Asking | None:

@@ -27,7 +27,8 @@ from sartor.llm import nearest
 from sartor.models.choose import coverage
 from sartor.models.precision import Precision
 from sartor.search import machine
-from sartor.search.artefacts import Artefact, Maker
+from sartor.search.artefact import Artefact
+from sartor.search.artefacts import Maker
 from sartor.search.assess import Held, target_kind
 from sartor.search.chat_models import ChatModels
 from sartor.search.climbing import Clock, say_climbed

@@ -74,6 +74,18 @@ class EntityBody(BaseModel):
     label: _Label
 
 
+class PassageBody(BaseModel):
+    """A part of a context that answers a question."""
+
+    model_config = _STRICT
+
+    text: Annotated[str, StringConstraints(max_length=100_000)]
+    """As it stands in the context; "" where the context does not answer."""
+    start: _Place | None = None
+    """Of its first character, in code points from 0; needed where the text stands there more than
+    once, or the inputs are not sent along."""
+
+
 class FeedbackBody(BaseModel):
     """What the right answer was."""
 
@@ -95,6 +107,8 @@ class FeedbackBody(BaseModel):
     """Ids of the right documents, where answers are documents; [] where none is right."""
     outcome: _Label | None = None
     """The right outcome of a product; "hand_off" where a person should have answered."""
+    answer: PassageBody | None = None
+    """The right part of the context, where questions are answered from one."""
     new_label: bool = False
     """Set it to send a label that the model does not know yet."""
     comment: Annotated[str, StringConstraints(max_length=4_000)] | None = None
@@ -176,8 +190,8 @@ class ModelReply(BaseModel):
     """What it can answer; empty where that is a number."""
     target: str
     """What an answer holds: "label", "labels" where a text has several, "value", a number,
-    "entities" where its parts have labels, "documents", or "outcome", that of a product. Feedback
-    says what is right under the same key."""
+    "entities" where its parts have labels, "documents", "answer", a part of a context, or
+    "outcome", that of a product. Feedback says what is right under the same key."""
     replies: bool
     """Whether it replies to conversations, at /v1/chat/completions."""
     released: bool

@@ -1,15 +1,18 @@
 """What a correction says, checked against what the served model answers."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from sartor.core.errors import RequestError
 from sartor.core.near import near_miss
+from sartor.core.texts import CONTEXT
 from sartor.core.types import ANSWER_KEYS, VALUE
-from sartor.serve.bodies import EntityBody, FeedbackBody
+from sartor.serve.bodies import EntityBody, FeedbackBody, PassageBody
 from sartor.serve.kinds import corrected_under
 from sartor.serve.runtime import Runtime
 from sartor.tasks import Unreadable
+from sartor.tasks._target.passages import Passages
 from sartor.tasks._target.spans import Spans
 
 _SEVERAL = '["…", "…"]'
@@ -20,6 +23,7 @@ _FORMS = {
     "entities": '[{"start": 0, "end": 5, "label": "…"}]',
     "documents": _SEVERAL,
     "outcome": '"…"',
+    "answer": '{"text": "…", "start": 31}',
 }
 
 
@@ -52,6 +56,8 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
         return runtime.written(wanted)
     if key == "entities":
         return _parts(body, wanted, known)
+    if key == "answer":
+        return _passage(body, wanted)
     labels = [wanted] if isinstance(wanted, str) else wanted
     _refuse_unknown(labels, body, known)
     return runtime.written(wanted if isinstance(wanted, str) else tuple(wanted))
@@ -66,6 +72,17 @@ def _parts(body: FeedbackBody, wanted: Sequence[EntityBody], known: Sequence[str
         return form.read(cell) if body.text is None else form.read_in(cell, (), body.text, str)
     except Unreadable as error:
         raise RequestError(f"entities: {error.what}.", fix=f"{error.fix}.", status=422) from None
+
+
+def _passage(body: FeedbackBody, wanted: PassageBody) -> str:
+    """A part of a context, as `Passages` writes it; held against the context where that is sent."""
+    form, said = Passages(), wanted.model_dump(exclude_none=True)
+    cell = json.dumps(said if wanted.text.strip() else [], ensure_ascii=False)
+    sent = (body.inputs or {}).get(CONTEXT)
+    try:
+        return form.read(cell) if sent is None else form.read_in(cell, (), str(sent), str)
+    except Unreadable as error:
+        raise RequestError(f"answer: {error.what}.", fix=f"{error.fix}.", status=422) from None
 
 
 def _refuse_unknown(labels: Sequence[str], body: FeedbackBody, known: Sequence[str]) -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
+from sartor.core.windows import LEAD, joined
 from sartor.serve.beside import beside
 from sartor.serve.cache import Cache
-from sartor.serve.in_pieces import Stretch, joined, stretches
+from sartor.serve.in_pieces import Stretch, stretches
 from sartor.serve.lanes import Lanes
 from sartor.serve.reading import Reader
 from sartor.serve.session import Session
@@ -112,11 +113,12 @@ class Graph:
 
     def _by_piece(self, texts: Sequence[Text]) -> Floats:
         parts, cache = stretches(self.reader, texts), self.cache
+        lead = LEAD if isinstance(texts[0], tuple) else 0
         if cache is None:
-            return joined(parts, self._answered(parts), len(texts))
+            return joined(parts, self._answered(parts), len(texts), lead)
         keys = [cache.key(part.content) for part in parts]
         kept = cache.rows(keys, lambda rows: self._answered([parts[row] for row in rows]))
-        return joined(parts, [row.reshape(-1, self.outputs) for row in kept], len(texts))
+        return joined(parts, [row.reshape(-1, self.outputs) for row in kept], len(texts), lead)
 
     def _answered(self, parts: Sequence[Stretch]) -> list[Floats]:
         """(pieces read, outputs) of each."""

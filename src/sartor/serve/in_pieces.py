@@ -2,21 +2,21 @@
 """Texts whose pieces are answered about: token ids, and which token each piece is read at.
 
 A text that is longer than the model takes is read in windows that overlap, where the bundle says
-so; a piece is answered from the window in which most stands around it.
+so (`core.windows`). Of a question and a context the pieces are the context's, and the first token
+of the sequence is read for "none of them".
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from sartor.bundle import Windows
 from sartor.core.pieces import Place, pieces, read_at
-from sartor.core.protocols import Floats
 from sartor.core.texts import Text, length_of, parts_of
-from sartor.serve.reading import Reader, window_starts
+from sartor.core.windows import Room, Window, piece_windows, read_of_two
+from sartor.serve.reading import Reader
 
 _CELLS = 65_536
 
@@ -41,7 +41,7 @@ class Stretch:
         row: Of the text.
         first: Its first piece, of those of the text.
         ids: Token ids.
-        marks: How many pieces are read at each token.
+        marks: How many pieces are read at each token; of a question and a context also `LEAD`.
         begun: Whether the text begins before it.
         goes_on: Whether the text goes on behind it.
     """
@@ -63,16 +63,11 @@ class Stretch:
         """What the model reads of it."""
         return np.array([self.ids, self.marks], np.int64).tobytes()
 
-    def around(self, piece: int) -> float:
-        """Pieces between one of the text and the nearer end of the stretch; infinite where the
-        text ends there too."""
-        before = piece - self.first if self.begun else inf
-        behind = self.first + self.read - 1 - piece if self.goes_on else inf
-        return min(before, behind)
-
 
 def stretches(reader: Reader, texts: Sequence[Text]) -> list[Stretch]:
     """What the model reads of texts, one after the other."""
+    if texts and isinstance(texts[0], tuple):
+        return _of_questions(reader, texts)
     whole = ["".join(parts_of(text)) for text in texts]
     encoded = reader.tokenizer.encode_batch([reader.prefix + text for text in whole])
     found: list[Stretch] = []
@@ -90,40 +85,45 @@ def _windows(
     reader: Reader, of: tuple[int, str, list[Place]], whole: Tokenizer, windows: Windows
 ) -> list[Stretch]:
     row, text, places = of
-    marks = read_at(whole.encode(text, add_special_tokens=False).offsets, places)
-    token_of = np.repeat(np.arange(len(marks)), marks)
+    offsets = whole.encode(text, add_special_tokens=False).offsets
     found: list[Stretch] = []
-    for start in window_starts(len(marks), reader.room, windows):
-        inside = np.flatnonzero((token_of >= start) & (token_of < start + reader.room))
-        if not len(inside):
-            continue
-        first, last = int(inside[0]), int(inside[-1])
-        cut = text[places[first][0] : places[last][1]]
+    for first, end in piece_windows(offsets, places, reader.room, windows.stride, windows.most):
+        cut = text[places[first][0] : places[end - 1][1]]
         one = reader.tokenizer.encode(reader.prefix + cut)
         read = read_at(one.offsets, pieces(cut), len(reader.prefix))
-        found.append(Stretch(row, first, one.ids, read, first > 0, last + 1 < len(places)))
+        found.append(Stretch(row, first, one.ids, read, first > 0, end < len(places)))
     return found
 
 
-def joined(parts: Sequence[Stretch], logits: Sequence[Floats], rows: int) -> Floats:
-    """(texts, most pieces read, outputs), 0 where a text has no piece or it was not read.
+def _of_questions(reader: Reader, rows: Sequence[Text]) -> list[Stretch]:
+    prefix = reader.prefix
+    windows = [
+        window for row, text in enumerate(rows) for window in _of_question(reader, row, text)
+    ]
+    given = [(prefix + question, prefix + part) for question, part in (w.texts for w in windows)]
+    encoded = reader.tokenizer.encode_batch(given)
+    return [
+        Stretch(
+            window.row,
+            window.first,
+            one.ids,
+            read_of_two(one.offsets, one.sequence_ids, pieces(window.texts[1]), len(prefix)),
+            window.begun,
+            window.goes_on,
+        )
+        for window, one in zip(windows, encoded, strict=True)
+    ]
 
-    Args:
-        parts: From `stretches`.
-        logits: (pieces read, outputs) of each.
-        rows: Number of texts, at least 1.
-    """
-    # What was not read at the end of a text takes no room.
-    width = max((part.first + part.read for part in parts), default=0)
-    result = np.zeros((rows, width, logits[0].shape[1]), np.float32)
-    best: dict[tuple[int, int], float] = {}
-    for part, found in zip(parts, logits, strict=True):
-        if not (part.begun or part.goes_on):
-            result[part.row, : len(found)] = found
-            continue
-        for at, values in enumerate(found):
-            place = part.row, part.first + at
-            if part.around(place[1]) > best.get(place, -1.0):
-                best[place] = part.around(place[1])
-                result[place] = values
-    return result
+
+def _of_question(reader: Reader, row: int, text: Text) -> list[Window]:
+    question, context = parts_of(text)
+    whole, windows = reader.whole, reader.windows
+    if whole is None or windows is None:
+        return [Window(row, 0, 0, 0, (question, context))]
+    room = Room(
+        lambda part: whole.encode(part, add_special_tokens=False).offsets,
+        reader.room_of_two,
+        windows.stride,
+        windows.most,
+    )
+    return room.windows(row, question, context)

@@ -36,6 +36,7 @@ def offered(target: str) -> list[str]:
         {
             VALUE: "values",
             "entities": "confidence",
+            "answer": "confidence",
             "text": "confidence",
             "outcome": "confidence",
         }.get(target, "probabilities"),

@@ -243,7 +243,7 @@ def _narrow_answers(schema: dict[str, Any], facts: Facts) -> None:
             {"properties": {key: known[key]}},
             {"properties": {"new_label": {"const": True}}, "required": ["new_label"]},
         ]
-    elif facts.target == VALUE:  # a number has no name that could be new
+    elif facts.target in (VALUE, "answer"):  # these have no name that could be new
         del schema["properties"]["new_label"]
 
 
@@ -260,5 +260,7 @@ def _narrow_feedback(schema: dict[str, Any], key: str) -> None:
         if name == key:
             # Not null: the other keys are left out, this one is not.
             (kind,) = [one for one in found["anyOf"] if one != {"type": "null"}]
-            properties[name] = {"title": found["title"], **kind}
+            # A mapping has its title with its form.
+            title = {"title": found["title"]} if "title" in found else {}
+            properties[name] = {**title, **kind}
     schema["required"] = [*schema["required"], key]

@@ -10,7 +10,6 @@ Two texts are read as one sequence, from whose longer half tokens go first where
 apart, each cut by itself. Which of the two a graph wants, its inputs say.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from sartor.bundle import Bundle, Windows
 from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, each_part, parts_of
+from sartor.core.windows import window_starts
 
 TOKENIZER = "tokenizer.json"
 _PADS = ("[PAD]", "<pad>", "<|pad|>")
@@ -94,6 +94,13 @@ class Reader:
         room = max(1, read.max_length - around)
         return Reader(tokenizer, whole, read.prefix, read.windows, room, pad)
 
+    @property
+    def room_of_two(self) -> int:
+        """Tokens of two texts in one sequence."""
+        one = len(self.tokenizer.encode(self.prefix).ids)
+        two = len(self.tokenizer.encode(self.prefix, self.prefix).ids)
+        return max(1, self.room + one - two)
+
     def read(self, texts: Sequence[Text], *, apart: bool = False) -> Reading:
         """Token ids of texts.
 
@@ -126,22 +133,13 @@ class Reader:
         # Windows are cut from the text, not from its ids: the tokenizer then puts around each what
         # it puts around any text.
         places = whole.encode(text, add_special_tokens=False).offsets
-        starts = window_starts(len(places), self.room, windows)
+        starts = window_starts(len(places), self.room, windows.stride, windows.most)
         if len(starts) == 1:  # only its prefix is too long
             return []
         ends = [min(start + self.room, len(places)) - 1 for start in starts]
         cut = [text[places[a][0] : places[b][1]] for a, b in zip(starts, ends, strict=True)]
         encoded = self.tokenizer.encode_batch_fast([self.prefix + piece for piece in cut])
         return [found.ids for found in encoded]
-
-
-def window_starts(tokens: int, room: int, windows: Windows) -> list[int]:
-    """Where windows of `room` tokens begin in a text of `tokens`: evenly from first to last."""
-    beyond = tokens - room
-    if beyond <= 0:
-        return [0]
-    count = min(windows.most, math.ceil(beyond / min(windows.stride, room)) + 1)
-    return [round(index * beyond / (count - 1)) for index in range(count)]
 
 
 def opened(bundle: Bundle) -> Tokenizer:

@@ -35,7 +35,7 @@ _PIECE = 500
 _HOUR = 3_600.0
 _ENTRY, _NUMBER = 1_000, 64
 """Bytes of an entry without its texts, and of one probability."""
-_STATED = ("probabilities", "entities", "documents")
+_STATED = ("probabilities", "entities", "documents", "alternatives")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def _weight(item: Served | _Waiting) -> int:
 
 
 def _stated(answer: Mapping[str, Any]) -> Collection[Any]:
-    """The numbers of an answer: of labels, of labelled parts or of documents; of a product, those
+    """The numbers of an answer: of labels, of parts of a text or of documents; of a product, those
     of its parts."""
     if path := answer.get("path"):
         return [one for step in path for one in _stated(step["answer"])]

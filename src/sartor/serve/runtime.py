@@ -349,7 +349,7 @@ class Runtime:
         Raises:
             RequestError: If a language model that the bundle asks does not answer.
         """
-        if self.target != "entities":
+        if self.target not in ("entities", "answer"):
             return self._answered(texts, whose) if texts else []
         found: dict[int, dict[str, Any]] = {}
         for rows in portions(texts):

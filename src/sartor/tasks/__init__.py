@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.registry import Registry
-from sartor.core.texts import Text
+from sartor.core.texts import Text, parts_of
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 
@@ -68,7 +68,7 @@ class Target(Protocol):
 
 @runtime_checkable
 class Located(Protocol):
-    """A form of answers that point into the row's text."""
+    """A form of answers that point into the row's text, the last one where it has several."""
 
     def read_in(
         self, cell: str, declared: Sequence[str], text: str, usual: Callable[[str], str]
@@ -95,21 +95,24 @@ def read_answer(
     Raises:
         Unreadable: If it is no answer.
     """
-    if isinstance(target, Located) and isinstance(text, str):
-        return target.read_in(cell, declared, text, usual)
-    return target.read(cell, declared)
+    if not isinstance(target, Located):
+        return target.read(cell, declared)
+    *others, last = parts_of(text)
+    try:
+        return target.read_in(cell, declared, last, usual)
+    except Unreadable as error:
+        if any(cell.strip() in other for other in others):
+            raise Unreadable(
+                f"{error.what}, but in the text before it",
+                "the two texts are swapped: name the"
+                " column of each in its place, or swap the cells of the row",
+            ) from None
+        raise
 
 
 @runtime_checkable
-class Listed(Protocol):
-    """A form whose answers stand in a list of their own, such as documents.
-
-    What they are is known from the list, so that none needs a row to be learnt from.
-    """
-
-    def of(self, listed: Iterable[str]) -> Target:
-        """The same form, which takes what is listed and nothing else."""
-        ...
+class Several(Protocol):
+    """A form in which a row may have several right answers, any of which will do."""
 
     def joined(self, texts: Sequence[str]) -> str:
         """What several rows of one input say, in one answer."""
@@ -120,9 +123,21 @@ class Listed(Protocol):
         ...
 
 
+@runtime_checkable
+class Listed(Several, Protocol):
+    """A form whose answers stand in a list of their own, such as documents.
+
+    What they are is known from the list, so that none needs a row to be learnt from.
+    """
+
+    def of(self, listed: Iterable[str]) -> Target:
+        """The same form, which takes what is listed and nothing else."""
+        ...
+
+
 def agrees(target: Target, said: str, right: str) -> bool:
     """Whether an answer is no mistake; both as texts."""
-    return target.covers(said, right) if isinstance(target, Listed) else said == right
+    return target.covers(said, right) if isinstance(target, Several) else said == right
 
 
 @runtime_checkable

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from sartor.core.errors import DataError, Diverged
-from sartor.core.likelihood import NO_PIECE, form, marks
+from sartor.core.likelihood import NO_PIECE, Truth, form, marks
+from sartor.core.pieces import pieces
 from sartor.core.protocols import Floats
 from sartor.core.replies import HEAD, Said, as_numbers
+from sartor.core.texts import parts_of
 from sartor.core.types import Examples
+from sartor.core.windows import LEAD
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, TRAINERS, Composed, Task, Written
 
@@ -49,10 +52,21 @@ def sure_logits(task: Task, examples: Examples, outputs: Sequence[str]) -> Float
     truth = task.truth(examples, outputs)
     if (kind := form(truth)) == "number":
         return truth[:, None].astype(np.float32)
+    if kind == "span":
+        return _sure_of_places(truth, [len(pieces(parts_of(text)[-1])) for text in examples.texts])
     if kind != "pieces":
         return ((2 * marks(truth, len(outputs)) - 1) * _SURE).astype(np.float32)
     found = ((2 * np.eye(len(outputs))[np.maximum(truth, 0)] - 1) * _SURE).astype(np.float32)
     found[truth == NO_PIECE] = 0.0
+    return found
+
+
+def _sure_of_places(truth: Truth, counts: Sequence[int]) -> Floats:
+    """(rows, places, 2): the first right answer of each row, 0 behind its last place."""
+    found = np.zeros((len(truth), LEAD + max(counts), 2), np.float32)
+    for row, count in enumerate(counts):
+        found[row, : LEAD + count] = -_SURE
+        found[row, truth[row, :, 0], [0, 1]] = _SURE
     return found
 
 

@@ -104,6 +104,16 @@ class Closed(Protocol):
         ...
 
 
+@runtime_checkable
+class MindsContexts(Protocol):
+    """A method that does otherwise where the answers are parts of a context."""
+
+    @staticmethod
+    def context_portfolio() -> Sequence[Mapping[str, Any]]:
+        """As `portfolio`, for contexts."""
+        ...
+
+
 class Method(Protocol):
     """One file in `tune/methods/`. Its dataclass fields are its settings.
 
@@ -262,6 +272,13 @@ class Ranks(Protocol):
     """A method in closed form for tasks whose answers are documents, and for no others."""
 
     ranks: ClassVar[Literal[True]]
+
+
+@runtime_checkable
+class Locates(Protocol):
+    """A method in closed form for tasks whose answers are parts of a context, and for no others."""
+
+    locates: ClassVar[Literal[True]]
 
 
 @runtime_checkable

@@ -37,6 +37,7 @@ from sartor.tune.looped import Source, fit_looped
 from sartor.tune.manifest import damage, seal
 from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
+from sartor.tune.windows import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +185,15 @@ class Tuner:
         found: dict[int, ClosedFit] = {}
         for shared in dict.fromkeys((c.backbone, c.method) for c in candidates):
             places = [i for i, c in enumerate(candidates) if (c.backbone, c.method) == shared]
-            jobs = [
-                self._job(c, self._settings(c), (train, validation))
+            reads = [
+                Reading.of(self._job(c, self._settings(c), (train, validation)))
                 for c in (candidates[i] for i in places)
             ]
+            jobs = [read.job for read in reads]
             source = self.encoder_for(jobs[0].backbone)
             fits = fit_together(jobs, source, self.options.descriptions)
-            found |= dict(zip(places, fits, strict=True))
+            whole = [read.fit(fit) for read, fit in zip(reads, fits, strict=True)]
+            found |= dict(zip(places, whole, strict=True))
         return [found[i] for i in range(len(candidates))]
 
     def key(self, candidate: Candidate, train: Examples, validation: Examples) -> str:
@@ -212,6 +215,7 @@ class Tuner:
             "sartor.tasks",
             "sartor.core.pieces",
             "sartor.core.ragged",
+            "sartor.core.windows",
             "sartor.models.by_piece",
             "sartor.models.packed",
             "sartor.models.chat_template",
@@ -261,10 +265,12 @@ class Tuner:
         source, options = self.encoder_for(job.backbone), self.options
 
         def fit(watch: Watch) -> Result:
+            read = Reading.of(job)
             if isinstance(job.settings.method, ClosedForm):
-                return fit_closed(job, source, options.descriptions)
+                return read.result(fit_closed(read.job, source, options.descriptions))
             scored = options.scored_train_rows
-            return fit_looped(job, source, watch, bf16=options.bf16, scored=scored)
+            found = fit_looped(read.job, source, watch, bf16=options.bf16, scored=scored)
+            return read.result(found)
 
         return Making(fit, job.backbone.prefix, job.cut)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from sartor.core.likelihood import Truth, fit_temperature
 from sartor.core.protocols import Floats
@@ -30,6 +30,7 @@ from sartor.models.packed import tokenise
 from sartor.tasks import TASKS
 from sartor.tune.batching import Tokens
 from sartor.tune.scoring import log_loss, score
+from sartor.tune.windows import Windowed, room_of
 
 _SOUP, _LOGITS, _TEXT = "soup.json", "logits.safetensors", "text.json"
 
@@ -68,15 +69,14 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     mean = {name: value.clone() for name, value in model.state_dict().items()}
     logits = load_file(fits[0] / _LOGITS)
     best, kept = _calibrated_loss(logits["validation"], truth), [0]
-    pad = model.encoder.config.pad_token_id
-    tokens = _tokens(fits[0], text, validation.texts, pad, by_piece=model.by_piece)
+    reader = _Reader(fits[0], text, model.encoder.config.pad_token_id or 0, model.by_piece)
     for index in range(1, len(fits)):
         more = load(fits[index]).state_dict()
         if not alike(mean, more):
             continue
         stirred = stir(mean, more, len(kept))
         model.load_state_dict(stirred)
-        found = fit_to(score(model, tokens), logits["validation"])
+        found = fit_to(reader.scored(model, validation.texts), logits["validation"])
         if (loss := _calibrated_loss(found, truth)) < best:
             best, mean, logits = loss, stirred, logits | {"validation": found}
             kept.append(index)
@@ -84,7 +84,7 @@ def make_soup(fits: Sequence[Path], rows: tuple[Examples, Examples], task: str, 
     if len(kept) > 1:
         scored = rows_scored(logits["train"])
         texts = train.take(scored.tolist()).texts
-        found = score(model, _tokens(fits[0], text, texts, pad, by_piece=model.by_piece))
+        found = reader.scored(model, texts)
         logits["train"][scored] = fit_to(found, logits["train"])
     model.save(to)
     for name in ("tokenizer.json", _TEXT):
@@ -119,18 +119,34 @@ def _calibrated_loss(logits: Floats, truth: Truth) -> float:
     return log_loss(logits / np.float32(fit_temperature(logits, truth)), truth)
 
 
-def _tokens(
-    fit: Path,
-    text: Mapping[str, Any],
-    rows: Sequence[Text],
-    pad: int | None,
-    *,
-    by_piece: bool = False,
-) -> Tokens:
-    tokenizer = Tokenizer.from_file(str(fit / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(text["max_length"])
-    if by_piece:
-        ids, marks = tokenise_by_piece(tokenizer, rows, text["prefix"])
-        return Tokens(ids, pad or 0, marks)
-    return Tokens(tokenise(tokenizer, rows, text["prefix"]), pad or 0)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How the fits read texts.
+
+    Args:
+        fit: Folder of one of them.
+        text: What its text.json says.
+        pad: Id of the padding token.
+        by_piece: Whether they answer about pieces.
+    """
+
+    fit: Path
+    text: Mapping[str, Any]
+    pad: int
+    by_piece: bool
+
+    def scored(self, model: nn.Module, texts: Sequence[Text]) -> Floats:
+        """Logits of a model of theirs on texts."""
+        tokenizer = Tokenizer.from_file(str(self.fit / "tokenizer.json"))
+        tokenizer.no_padding()
+        prefix, cut = self.text["prefix"], self.text["max_length"]
+        windows = None
+        if self.by_piece and texts and not isinstance(texts[0], str):
+            windows = Windowed.of(texts, room_of(tokenizer, prefix, cut))
+            texts = windows.texts
+        tokenizer.enable_truncation(cut)
+        if not self.by_piece:
+            return score(model, Tokens(tokenise(tokenizer, texts, prefix), self.pad))
+        ids, marks = tokenise_by_piece(tokenizer, texts, prefix)
+        found = score(model, Tokens(ids, self.pad, marks))
+        return found if windows is None else windows.joined(found)

@@ -50,7 +50,7 @@ async function learnModel() {
   target = model.target;
   replies = model.replies;
   kind = KINDS[target];
-  for (const id of ["correct", "number", "written", "part-form", "add"]) $(id).hidden = !kind.uses.includes(id);
+  for (const id of ["correct", "number", "written", "part-form", "add", "passage-form"]) $(id).hidden = !kind.uses.includes(id);
   $("number").required = kind.uses.includes("number");
   $("correct").multiple = kind.several;
   $("correct-label").htmlFor = kind.uses[0];
@@ -65,6 +65,7 @@ function drawBoxes(given) {
   if (JSON.stringify(given) === JSON.stringify(fields)) return;
   fields = given;
   const reads = fields[0].kind === "text";
+  if (reads && said[fields[0].name]) $("text-label").textContent = said[fields[0].name];
   for (const id of ["text", "text-label"]) $(id).hidden = !reads;
   // A note beside columns may be empty.
   $("text").required = fields.every((field) => field.kind === "text");
@@ -74,7 +75,7 @@ function drawBoxes(given) {
 function drawBox(field) {
   const label = document.createElement("label");
   label.htmlFor = `text-${field.name}`;
-  label.textContent = field.kind === "text" ? said.other : field.name;
+  label.textContent = field.kind === "text" ? (said[field.name] || said.other) : field.name;
   if (field.kind === "text") {
     const box = document.createElement("textarea");
     box.id = label.htmlFor;
@@ -151,9 +152,11 @@ function drawMarked(text, entities) {
     nodes.push(points.slice(at, start).join(""));
     const mark = document.createElement("mark");
     mark.textContent = points.slice(start, end).join("");
-    const name = document.createElement("small");
-    name.textContent = label;
-    mark.append(name);
+    if (label) {
+      const name = document.createElement("small");
+      name.textContent = label;
+      mark.append(name);
+    }
     nodes.push(mark);
     at = end;
   }
@@ -225,6 +228,29 @@ function drawDocuments(output) {
   $("correct").replaceChildren(...offered);
 }
 
+const NAME = "context";  // of the input that answers are parts of
+
+// The context with the answer marked; the next likely ones are offered as corrections.
+function drawPassage(output) {
+  const context = last.row[NAME];
+  const found = output.answer ? [{ start: output.start, end: output.end, label: "" }] : [];
+  drawMarked(context, found);
+  const others = [output, ...output.alternatives];
+  $("probabilities").replaceChildren(
+    ...others.map((one) => drawRow([one.answer || said.unanswered, one.confidence])));
+  $("none").checked = !output.answer;
+}
+
+// What is selected in the box of the context, else what stands marked there.
+function passage() {
+  if ($("none").checked) return { text: "" };
+  const box = $(`text-${NAME}`);
+  const place = (units) => [...box.value.slice(0, units)].length;
+  const [start, end] = [place(box.selectionStart), place(box.selectionEnd)];
+  if (start === end) return last.best;
+  return { text: [...box.value].slice(start, end).join(""), start };
+}
+
 const chosen = () => [...$("correct").selectedOptions].map((option) => option.value);
 
 // By the key of an answer:
@@ -290,6 +316,15 @@ const KINDS = {
     draw: drawOutcome,
     best: (output) => output.outcome,
     right: () => chosen()[0],
+  },
+  answer: {
+    uses: ["passage-form"],
+    several: false,
+    words: (output) => output.answer === "" ? said.unanswered : output.answer,
+    draw: drawPassage,
+    best: (output) => output.answer
+      ? { text: output.answer, start: output.start } : { text: "" },
+    right: passage,
   },
   text: {
     uses: ["written"],
@@ -395,8 +430,9 @@ $("right").addEventListener("click", () => attempt(() => sendFeedback(last.best,
 $("wrong").addEventListener("click", () => {
   // Places of parts are counted in the text that was asked, whatever was typed since.
   if (kind.uses.includes("part-form")) $("text").value = last.row[fields[0].name];
+  if (kind.uses.includes("passage-form")) $(`text-${NAME}`).value = last.row[NAME];
   $("correction").hidden = false;
-  $(kind.uses[0]).focus();
+  $(kind.uses[0] === "passage-form" ? `text-${NAME}` : kind.uses[0]).focus();
 });
 $("add").addEventListener("click", addPart);
 $("anew").addEventListener("click", startAnew);

@@ -22,6 +22,8 @@ class OneText:
     layers: tuple[int, ...]
     by_piece: ClassVar[bool] = False
     """Whether it answers about each piece of a text (see `_encoder.by_piece`)."""
+    windowed: ClassVar[bool] = False
+    """Whether what is longer than a model reads is learnt from in windows (see `tune.windows`)."""
 
     def resolve(self, depth: int) -> tuple[int, ...]:
         """`layers` counted from 0, for an encoder of `depth` layers.

@@ -104,6 +104,11 @@ class Full:
         return [{"lr": 1e-4, "epochs": 3}, {"lr": 5e-5, "epochs": 3}, {"lr": 2e-4, "epochs": 2}]
 
     @staticmethod
+    def context_portfolio() -> Sequence[Mapping[str, Any]]:
+        rest = {"epochs": 6, "batch_rows": 8}
+        return [{"lr": 1e-4, **rest}, {"lr": 2e-4, **rest}, {"lr": 5e-5, **rest}]
+
+    @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {
             "lr": Real(1e-5, 5e-4, log=True),

@@ -63,6 +63,11 @@ class Lora:
         ]
 
     @staticmethod
+    def context_portfolio() -> Sequence[Mapping[str, Any]]:
+        rest = {"epochs": 6, "batch_rows": 8}
+        return [{"rank": 16, "lr": 1e-3, **rest}, {"rank": 8, "lr": 2e-3, **rest}]
+
+    @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {
             "rank": Whole(2, 64, log=True),

@@ -1,0 +1,80 @@
+"""One form of a fitted model, and which of several is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sartor.bundle import Bundle
+from sartor.need.verdict import Verdict
+from sartor.search.ladder import ENOUGH
+from sartor.shrink.parity import Parity
+
+_ROOM = 0.1
+"""Chance of "met" an artefact may cost; simulated chances differ by that much anyhow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One form of the fitted model, measured on validation rows.
+
+    Args:
+        name: "onnx", the compressor that made it, or "prompt".
+        bundle: Unreleased, in the workspace.
+        parity: Against the fitted model.
+        size_mb: All files of the bundle, MB of 1,000,000 bytes.
+        verdicts: Of the criteria on the artefact itself (size, and latency where it was timed).
+        chance: That all criteria are met on the test rows, size and latency as measured.
+        scores: Criterion's text to validation value.
+        answers: On the validation rows.
+        why: Why it was not kept; empty for the one that was.
+    """
+
+    name: str
+    bundle: Bundle
+    parity: Parity
+    size_mb: float
+    verdicts: tuple[Verdict, ...]
+    chance: float
+    scores: Mapping[str, float]
+    answers: tuple[Mapping[str, Any], ...]
+    why: str = ""
+
+    @property
+    def holds_parity(self) -> bool:
+        return self.parity.holds
+
+
+def short(size: float) -> str:
+    """A size in words."""
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
+
+
+def holds(artefact: Artefact, best: float) -> bool:
+    """Whether it may ship, next to the best chance that there is."""
+    unmet = any(v.state == "unmet" for v in artefact.verdicts)
+    return artefact.parity.holds and not unmet and artefact.chance >= least(best)
+
+
+def least(best: float) -> float:
+    """Chance that will do; one that is enough is not given up for a cheaper one that is not."""
+    return max(best - _ROOM, ENOUGH) if best >= ENOUGH else best - _ROOM
+
+
+def failures(artefact: Artefact) -> tuple[bool, int, float]:
+    """What speaks against it, less is better."""
+    unmet = sum(verdict.state == "unmet" for verdict in artefact.verdicts)
+    return not artefact.parity.holds, unmet, artefact.size_mb
+
+
+def refused(artefact: Artefact, kept: Artefact) -> Artefact:
+    """The same, with why it was not kept."""
+    failed = next((v for v in artefact.verdicts if v.state == "unmet"), None)
+    if not artefact.parity.holds:
+        why = f"parity: {artefact.parity.sentence()}"
+    elif failed is not None:
+        why = f"{failed.criterion} is unmet: {failed.value:.4g}"
+    elif artefact.chance < least(kept.chance):
+        why = f"chance of meeting the need {artefact.chance:.0%}, kept one {kept.chance:.0%}"
+    else:
+        why = f"{kept.name} is smaller and holds too"
+    return replace(artefact, why=why)

@@ -1,0 +1,43 @@
+"""What a need prefers that its task has no use for: of several texts, of a question, of columns."""
+
+from sartor.core.errors import SettingError
+from sartor.core.types import Roles
+from sartor.need.model import Need
+from sartor.search.rungs import locates
+from sartor.search.tabular import refuse_unread
+
+
+def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
+    """Refuse it before anything is read.
+
+    Args:
+        need: As the user wrote it.
+        file: Its file, for messages.
+        roles: Of its task.
+
+    Raises:
+        SettingError: Naming the preference.
+    """
+    if roles.columns:
+        refuse_unread(need, file)
+    prefer, inputs = need.prefer, len(roles.inputs)
+    if inputs < 2:
+        return
+    # Contexts are read in windows whatever the need says.
+    if prefer.long_texts == "windows" and not locates(need.task):
+        raise SettingError(
+            f"{file}: prefer.long_texts is windows, and windows are of one text; {need.task} reads"
+            f" {inputs}.",
+            fix="leave long_texts out: the longer text of a row is cut first.",
+        )
+    if prefer.llm is not None:
+        raise SettingError(
+            f"{file}: prefer.llm is asked about one text, and {need.task} reads {inputs}.",
+            fix="leave prefer.llm out.",
+        )
+    if prefer.pretrain != "none" and locates(need.task):
+        raise SettingError(
+            f"{file}: prefer.pretrain is {prefer.pretrain}, and what it brings is measured by heads"
+            f" on single texts; {need.task} reads a question with its context.",
+            fix="leave pretrain out.",
+        )

@@ -1,0 +1,1 @@
+"""Answers that stand in a text. `spec` serves and judges; `train` learns."""
