@@ -35,7 +35,7 @@ from sartor.search.artefacts import Artefact, Maker
 from sartor.search.asking import check_key
 from sartor.search.building import Builder, Built
 from sartor.search.climbing import Clock, Hands, climb_and_search
-from sartor.search.documents import beside_words, with_documents
+from sartor.search.documents import beside_plainest, with_documents
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import heads_on
 from sartor.search.forecast import Forecast
@@ -393,7 +393,7 @@ class _Stages:
         how = ", verdicts of the earlier look at the same bundle" if stored else again
         self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
         verdicts = priced_anew(self.need.accept, look.verdicts, subject)
-        verdicts = beside_words(self.need, ready.setting.held, test, verdicts)
+        verdicts = beside_plainest(self.need, ready.setting.held, ready.setting.rows, verdicts)
         return verdicts, look.number, subject.answers
 
 

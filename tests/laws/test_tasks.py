@@ -4,6 +4,7 @@ import pytest
 
 from sartor.core.replies import Reply
 from sartor.core.spans import Span
+from sartor.core.texts import Cells
 from sartor.core.types import Examples
 from sartor.tasks import TASKS
 from sartor.testing.tasks import Sample, laws_of
@@ -57,6 +58,25 @@ SAMPLES = {
             ('["refunds", "invoices", "refunds"]', ("invoices", "refunds")),
             ("[]", ()),
             ("cafe\u0301", ("café",)),
+        ],
+    ),
+    "recommendation": Sample(
+        "recommendation",
+        examples(
+            ("fractions",),
+            ("angles",),
+            ("powers",),
+            roles=("columns",),
+            # What was chosen before is another item than the one that is chosen now.
+            texts=tuple(
+                Cells.of({"history": [("angles", "powers", "fractions")[i % 3]]})
+                for i in range(ROWS)
+            ),
+        ),
+        [
+            ("fractions", ("fractions",)),
+            ("angles; fractions", ("angles", "fractions")),
+            ('["angles"]', ("angles",)),
         ],
     ),
     "tabular_text": Sample(

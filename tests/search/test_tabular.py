@@ -64,7 +64,7 @@ def test_columns_have_a_ladder_of_their_own_and_others_none_of_it():
     assert method_order(None, task="tabular_text") == ["columns", "boosting", "fusion"]
     assert not {"columns", "boosting", "fusion"} & set(method_order(None, llm=True))
     assert "reads columns" in unfit("boosting", "text_classification")
-    assert "reads texts alone" in unfit("lora", "tabular_text")
+    assert "rows of tabular_text hold columns" in unfit("lora", "tabular_text")
     assert "names none" in unfit("fusion", "tabular_text", text=False)
     assert unfit("fusion", "tabular_text") == ""
 

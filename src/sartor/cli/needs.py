@@ -32,13 +32,16 @@ def init(
         typer.Option(
             help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
             " for a number, ordinal for levels in an order, token_classification for labelled"
-            " parts of a text, retrieval for documents of a base, tabular_text for columns,"
-            " text_generation for replies."
+            " parts of a text, retrieval for documents of a base, recommendation for what"
+            " somebody may choose next, tabular_text for columns, text_generation for replies."
         ),
     ] = "text_classification",
     documents: Annotated[
         str | None,
-        typer.Option(help="For retrieval: the file of documents, with columns id and text."),
+        typer.Option(
+            help="For retrieval and recommendation: the file of documents or items, with columns id"
+            " and text."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,
     json: Json = False,

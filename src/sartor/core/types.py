@@ -15,6 +15,8 @@ TargetKind = Literal[
 """Form of what is predicted; a level is a label of a list whose order means something."""
 
 
+USER = "user"
+"""Role of the column whose rows, in the order of time, are one history."""
 VALUE = "value"
 """Key of a number in an answer."""
 ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents")
@@ -46,6 +48,13 @@ class Roles:
     targets: Mapping[str, TargetKind]
     optional: tuple[str, ...] = ()
     columns: bool = False
+
+    @property
+    def holds(self) -> Literal["texts", "columns", "items"]:
+        """What a row is: texts, columns with a text or without, or a user's history of items."""
+        if USER in self.inputs:
+            return "items"
+        return "columns" if self.columns else "texts"
 
     def names(self) -> list[str]:
         return [*self.inputs, *self.targets]

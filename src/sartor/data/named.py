@@ -12,7 +12,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "reply": ("reply", "response", "answer", "completion", "output", "assistant", "label",
               "回复", "回答", "答案"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
-              "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
+              "patient", "speaker", "conversation", "thread", "learner", "student",
+              "member", "visitor", "用户", "客户", "作者", "商品", "学生", "学员"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
 }  # fmt: skip
 

@@ -14,15 +14,18 @@ from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
     Choosy,
+    Labours,
     MindsPairs,
     MindsPieces,
     OneLabelOnly,
     Ranks,
     Reads,
     ReadsColumns,
+    ReadsItems,
     ReadsNames,
     ReadsStates,
     Sheds,
+    input_of,
 )
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
@@ -57,7 +60,7 @@ def method_order(
         for name, method in places.items()
         if method.rung is not None
         and (llm or method.reads != "answers")
-        and isinstance(method, ReadsColumns) == TASKS.get(task)().roles.columns
+        and input_of(method) == TASKS.get(task)().roles.holds
         and not _of_other_answers(name, task)
     ]
     return sorted(usable, key=lambda n: places[n].rung)
@@ -165,6 +168,7 @@ class Aim:
         asked: The rung of a method that asks a language model, or why there is none.
         text: Whether rows hold a text.
         rows: Training rows; 0 where they are not known.
+        outputs: Of the model; 0 where they are not known.
     """
 
     task: str
@@ -173,6 +177,7 @@ class Aim:
     asked: Callable[[str], Rung | Dropped] = field(default=lambda name: Dropped(name, "", "no LLM"))
     text: bool = True
     rows: int = 0
+    outputs: int = 0
 
 
 def build_rungs(
@@ -228,7 +233,7 @@ def build_rungs(
                     name=name,
                     candidates=tuple(kept),
                     together=frozen,
-                    estimate=_grid(found, len(kept)) if frozen else found,
+                    estimate=_grid(found, kept, aim, amount) if frozen else found,
                 )
             )
     return rungs, dropped
@@ -241,8 +246,10 @@ def reads_of(method: str) -> Reads:
 
 
 def _alone(method: str) -> bool:
-    """Whether it reads columns alone, which are the same on every backbone."""
+    """Whether it reads no text: columns and counts are the same on every backbone."""
     found = METHODS.get(method)
+    if isinstance(found, ReadsItems):
+        return found.items == "alone"
     return isinstance(found, ReadsColumns) and found.columns == "alone"
 
 
@@ -254,7 +261,7 @@ def unfit(method: str, task: str, *, text: bool = True) -> str:
         task: Its name.
         text: Whether rows hold a text.
     """
-    if why := _of_other_answers(method, task) or _of_other_inputs(method, task, text):
+    if why := _of_other_inputs(method, task, text) or _of_other_answers(method, task):
         return why
     (kind,) = TASKS.get(task)().roles.targets.values()
     found = METHODS.get(method)
@@ -271,19 +278,22 @@ def unfit(method: str, task: str, *, text: bool = True) -> str:
 
 def _of_other_inputs(method: str, task: str, text: bool) -> str:
     """Why a method of texts cannot read columns, or one of columns texts; "" where it can."""
-    roles, found = TASKS.get(task)().roles, METHODS.get(method)
-    if isinstance(found, ReadsColumns) != roles.columns:
-        reads = "texts alone, and {} has columns" if roles.columns else "columns, and {} has none"
-        return f"{method} reads {reads.format(task)}"
+    found, holds = METHODS.get(method), TASKS.get(task)().roles.holds
+    if (reads := input_of(found)) != holds:
+        return f"{method} reads {_INPUTS[reads]}, and rows of {task} hold {_INPUTS[holds]}"
     if isinstance(found, ReadsColumns) and found.columns == "beside" and not text:
         return f"{method} reads a text beside the columns, and the need names none"
     return ""
 
 
+_INPUTS = {"texts": "texts", "columns": "columns", "items": "histories of items"}
+
+
 def _of_other_answers(method: str, task: str) -> str:
     """Why a method of labels cannot find documents, or one of documents labels; "" where it can."""
     found: Any = METHODS.get(method)
-    documents = "documents" in TASKS.get(task)().roles.targets.values()
+    roles = TASKS.get(task)().roles
+    documents = "documents" in roles.targets.values() and roles.holds == "texts"
     learns = found.reads in ("tokens", "states")
     if documents and not isinstance(found, Ranks) and not learns:
         return f"{method} learns labels by their rows, and {task} finds documents by their words"
@@ -377,11 +387,14 @@ def _depth(settings: Mapping[str, Any], method: str, task: str, backbone: Backbo
 def _below(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> int | None:
     """The layer whose states a method reads; None where it reads something else."""
     read = read_settings(settings, task=task, method=method)
-    if not isinstance(read.method, ReadsStates):
-        return None
-    return read.method.below(read.task.resolve(backbone.layers))
+    layers = read.task.resolve(backbone.layers)
+    return read.method.below(layers) if isinstance(read.method, ReadsStates) else None
 
 
-def _grid(found: Estimate, settings: int) -> Estimate:
+def _grid(found: Estimate, kept: Sequence[Candidate], aim: Aim, work: Work) -> Estimate:
     """Heads of one grid share the encoding; each adds a fraction of a second to some seconds."""
-    return replace(found, seconds=found.seconds + Range(0.05 * settings, 1.5 * settings))
+    method = METHODS.get(kept[0].method)
+    labour = method.operations(aim.rows, aim.outputs) if isinstance(method, Labours) else 0.0
+    each, count = labour / (work.gflops * 1e9), len(kept)
+    more = Range((0.05 + each) * count, (1.5 + 8 * each) * count)
+    return replace(found, seconds=found.seconds + more)
