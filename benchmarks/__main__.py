@@ -42,6 +42,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "scores": (),
         "answers": (),
         "tables": (),
+        "recommending": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

@@ -31,7 +31,7 @@ from sartor.search.asking import check_key
 from sartor.search.building import Builder, Shipped
 from sartor.search.climbing import Clock, Hands, climb_and_search
 from sartor.search.composing import Composer, ready_to_compose
-from sartor.search.documents import beside_words, with_documents
+from sartor.search.documents import beside_plainest, with_documents
 from sartor.search.executing import DEFAULT, Executor, find_executor
 from sartor.search.fitting import heads_on
 from sartor.search.forecast import Forecast
@@ -391,7 +391,7 @@ class _Stages:
         how = ", verdicts of the earlier look at the same bundle" if stored else again
         self.emit(StageDone("judge", f"{len(test):,} rows{how}"))
         verdicts = priced_anew(self.need.accept, look.verdicts, subject)
-        verdicts = beside_words(self.need, setting.held, test, verdicts)
+        verdicts = beside_plainest(self.need, setting.held, setting.rows, verdicts)
         return verdicts, look.number, subject.answers
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from sartor.core.replies import Reply
 from sartor.core.spans import Passage, Span
+from sartor.core.texts import Cells
 from sartor.core.types import Examples
 from sartor.tasks import TASKS
 from sartor.testing.tasks import Sample, laws_of
@@ -69,6 +70,25 @@ SAMPLES = {
             ("hand_off", ()),
             ("[]", ()),
             ("cafe\u0301", ("café",)),
+        ],
+    ),
+    "recommendation": Sample(
+        "recommendation",
+        examples(
+            ("fractions",),
+            ("angles",),
+            ("powers",),
+            roles=("columns",),
+            # What was chosen before is another item than the one that is chosen now.
+            texts=tuple(
+                Cells.of({"history": [("angles", "powers", "fractions")[i % 3]]})
+                for i in range(ROWS)
+            ),
+        ),
+        [
+            ("fractions", ("fractions",)),
+            ("angles; fractions", ("angles", "fractions")),
+            ('["angles"]', ("angles",)),
         ],
     ),
     "tabular_text": Sample(

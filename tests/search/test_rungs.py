@@ -26,7 +26,7 @@ def rungs_of(*backbones: Backbone, methods: list[str] | None = None):
 def test_cheaper_methods_come_first_and_others_only_when_asked_for():
     ladder = method_order(None)
     places = {name: METHODS.get(name).rung for name in METHODS.names()}  # type: ignore[attr-defined]
-    for task in ("tabular_text", "retrieval", "question_answering"):  # have rungs of their own
+    for task in ("tabular_text", "retrieval", "question_answering", "recommendation"):  # their own
         places |= dict.fromkeys(set(method_order(None, task=task)) - set(ladder))
     assert [n for n in ladder if n in ("head", "lora", "full")] == ["head", "lora", "full"]
     assert "contrastive" not in ladder

@@ -10,7 +10,8 @@ from sartor.core.types import Backbone, Examples
 from sartor.need.file import parse_need
 from sartor.search.estimates import Work
 from sartor.search.judging import roles_of
-from sartor.search.rungs import Aim, build_rungs, method_order, unfit
+from sartor.search.rungs import Aim, build_rungs, method_order
+from sartor.search.suiting import unfit
 from sartor.search.tabular import NOTHING, doubts, refuse_unread
 
 NEED = "{name: n, task: tabular_text, data: {train: t.csv, columns: [a], label: l}, accept: [x > 1]"
@@ -64,7 +65,7 @@ def test_columns_have_a_ladder_of_their_own_and_others_none_of_it():
     assert method_order(None, task="tabular_text") == ["columns", "boosting", "fusion"]
     assert not {"columns", "boosting", "fusion"} & set(method_order(None, llm=True))
     assert "reads columns" in unfit("boosting", "text_classification")
-    assert "reads texts alone" in unfit("lora", "tabular_text")
+    assert "rows of tabular_text hold columns" in unfit("lora", "tabular_text")
     assert "names none" in unfit("fusion", "tabular_text", text=False)
     assert unfit("fusion", "tabular_text") == ""
 

@@ -22,8 +22,11 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def two_of(bundle: Bundle) -> Lanes:
-    path = bundle.path("model.onnx")
-    return Lanes(Session.open(path, 2), path, bundle.manifest.files["model.onnx"].sha256, 2)
+    return Lanes(bundle.path("model.onnx"), bundle.manifest.files["model.onnx"].sha256, 2)
+
+
+def shared_of(bundle: Bundle) -> Session:
+    return Session.open(bundle.path("model.onnx"), 2)
 
 
 def of(runtime: Runtime) -> Lanes:
@@ -41,31 +44,34 @@ def test_many_texts_are_answered_as_few_are(bundle: Bundle, small_batches: None)
 
 
 def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
+    shared = shared_of(bundle)
     opened = two_of(bundle)
 
     def ran_in(batches: int, tokens: int) -> Session:
         used: list[Session] = []
-        opened.run(range(batches), tokens, lambda session, batch: used.append(session))
+        opened.run(shared, range(batches), tokens, lambda session, batch: used.append(session))
         assert len({id(one) for one in used}) == 1
         return used[0]
 
-    assert ran_in(4, OPENING - 1) is opened._shared
-    assert ran_in(1, OPENING) is opened._shared, "one has nothing to run beside"
+    assert ran_in(4, OPENING - 1) is shared
+    assert ran_in(1, OPENING) is shared, "one has nothing to run beside"
     assert ran_in(2, 1) is opened._single, "small calls add up"
-    assert ran_in(1, SHORT + 1) is opened._shared, "a long text alone has all threads"
+    assert ran_in(1, SHORT + 1) is shared, "a long text alone has all threads"
     assert ran_in(1, SHORT) is opened._single, "a second thread does nothing for a short one"
 
 
 def test_calls_that_overlap_share_the_lanes(bundle: Bundle):
+    shared = shared_of(bundle)
     opened, used, both = two_of(bundle), list[Session](), threading.Barrier(2)
-    opened.run(range(2), OPENING, lambda session, batch: None)
+    opened.run(shared, range(2), OPENING, lambda session, batch: None)
 
     def forward(session: Session, batch: int) -> None:
         used.append(session)
         both.wait(20)
 
     calls = [
-        threading.Thread(target=opened.run, args=(range(1), SHORT + 1, forward)) for _ in range(2)
+        threading.Thread(target=opened.run, args=(shared, range(1), SHORT + 1, forward))
+        for _ in range(2)
     ]
     for call in calls:
         call.start()
@@ -73,23 +79,25 @@ def test_calls_that_overlap_share_the_lanes(bundle: Bundle):
         call.join(20)
     assert used.count(opened._single) == 1, "whoever came second runs beside the first"
     alone: list[Session] = []
-    opened.run(range(1), SHORT + 1, lambda session, batch: alone.append(session))
-    assert alone == [opened._shared], "and gave its place back"
+    opened.run(shared, range(1), SHORT + 1, lambda session, batch: alone.append(session))
+    assert alone == [shared], "and gave its place back"
 
 
 def test_without_memory_for_the_weights_they_stay_shut(bundle: Bundle, monkeypatch):
+    shared = shared_of(bundle)
     size = bundle.path("model.onnx").stat().st_size
     opened = two_of(bundle)
     monkeypatch.setattr(lanes, "free_memory", lambda: size)
-    opened.run(range(2), OPENING, lambda session, batch: None)
+    opened.run(shared, range(2), OPENING, lambda session, batch: None)
     assert opened._single is None
     opened = two_of(bundle)
     monkeypatch.setattr(lanes, "free_memory", lambda: 10 * size)
-    opened.run(range(2), OPENING, lambda session, batch: None)
+    opened.run(shared, range(2), OPENING, lambda session, batch: None)
     assert opened._single is not None
 
 
 def test_lanes_run_at_the_same_time_and_every_batch_once(bundle: Bundle):
+    shared = shared_of(bundle)
     opened, both, seen = two_of(bundle), threading.Barrier(2), list[int]()
 
     def forward(session: Session, batch: int) -> None:
@@ -97,12 +105,13 @@ def test_lanes_run_at_the_same_time_and_every_batch_once(bundle: Bundle):
         if batch >= 98:
             both.wait(20)  # passes only where two are under way
 
-    opened.run(range(100), OPENING, forward)
+    opened.run(shared, range(100), OPENING, forward)
     assert sorted(seen) == list(range(100))
     assert set(seen[:2]) == {98, 99}, "the longest first"
 
 
 def test_a_failing_batch_reaches_the_caller_and_ends_the_others(bundle: Bundle):
+    shared = shared_of(bundle)
     opened, seen = two_of(bundle), list[int]()
 
     def forward(session: Session, batch: int) -> None:
@@ -112,7 +121,7 @@ def test_a_failing_batch_reaches_the_caller_and_ends_the_others(bundle: Bundle):
         threading.Event().wait(0.001)
 
     with pytest.raises(ValueError, match="the model broke"):
-        opened.run(range(10_000), OPENING, forward)
+        opened.run(shared, range(10_000), OPENING, forward)
     assert len(seen) < 10_000
     assert opened._calls == 0
 

@@ -14,7 +14,8 @@ from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.search.documents import Indexing
-from sartor.search.rungs import method_order, unfit
+from sartor.search.rungs import method_order
+from sartor.search.suiting import unfit
 from sartor.serve import runtime
 from sartor.serve.indexed import Indexed
 from sartor.shrink.api import GRAPH, TOKENIZER

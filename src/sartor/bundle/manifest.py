@@ -25,6 +25,7 @@ from pydantic import (
 from sartor.core.columns import TableCode, kinds_in
 from sartor.core.errors import BundleError
 from sartor.core.hashing import digest
+from sartor.core.histories import ITEMS
 
 FORMAT = 4
 """The newest that is read. What does not need it is written as 1, which every version reads."""
@@ -97,13 +98,14 @@ class Preprocess(BaseModel):
     windows: Windows | None = None
     """None: a longer text is cut. Format 2."""
     columns: TableCode | None = None
-    """How columns become numbers; None where none are read. Format 3."""
+    """How columns become numbers; None where none are read. Format 3; 4 where one holds items."""
 
     @property
     def format(self) -> int:
         """The oldest format that can say it."""
         if self.columns is not None:
-            return 3
+            items = any(column.kind == ITEMS for column in self.columns.columns.values())
+            return 4 if items else 3
         return 1 if self.windows is None else 2
 
     @model_serializer(mode="wrap")

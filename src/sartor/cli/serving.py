@@ -205,6 +205,7 @@ COMMANDS = (predict, serve, listen)
 
 def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
     from sartor.core.errors import DataError
+    from sartor.core.histories import options_for
 
     keys = list(inputs)
     try:
@@ -244,7 +245,7 @@ def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) ->
             fix="write the text as UTF-8, without \\ud800 and its like.",
         )
     # Datasets carry labels and ids beside the inputs: those are not sent to the model.
-    return {key: found[key] for key in keys}
+    return {key: found[key] for key in (*keys, *options_for(inputs)) if key in found}
 
 
 def _whole(text: str) -> bool:

@@ -3,6 +3,7 @@
 number    (clip(x) − mean) / deviation, and 1 where it is missing
 date      days, month and weekday, each as a number; and 1 where it is missing
 category  1 for its own value, for any other value, or where it is missing
+items     the places of its ids in the list of those known, the newest first (`core.histories`)
 
 A number whose training values are skewed is read by sign(x) · ln(1 + |x|). What is missing is a
 value like any other; what was never seen is "another"; what lies beyond the training rows' range is
@@ -15,17 +16,21 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from sartor.core.histories import ITEMS, LENGTH, NoList, encode_items, read_items
 from sartor.core.protocols import Floats
 from sartor.core.texts import Cells, Text, cells_of
 
-Kind = Literal["number", "category", "date"]
+Kind = Literal["number", "category", "date", "items"]
 """What a column holds."""
+MOST_ITEMS = 100_000
+"""Items that are told apart."""
 MOST_VALUES = 50
 """Values of a category that are told apart; rarer ones are "another"."""
 LEAST_ROWS = 3
@@ -67,18 +72,27 @@ class Column(BaseModel):
     mean: list[float] = Field(default=[], max_length=3)
     """Of the training rows, of each of its numbers."""
     deviation: list[float] = Field(default=[], max_length=3)
-    values: list[str] = Field(default=[], max_length=MOST_VALUES)
-    """Of a category: what is told apart, the most frequent first."""
+    values: list[str] = Field(default=[], max_length=MOST_ITEMS)
+    """Of a category: what is told apart, the most frequent first; of items: all there are."""
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Value to its place in `values`."""
+        return {value: at for at, value in enumerate(self.values)}
 
     @property
     def width(self) -> int:
         """Numbers that it becomes."""
+        if self.kind == ITEMS:
+            return LENGTH
         return len(self.values) + 2 if self.kind == "category" else len(self.mean) + 1
 
     def encode(self, values: Sequence[Any]) -> Floats:
         """(rows, width) of values as `cell` gives them."""
+        if self.kind == ITEMS:
+            return encode_items(values, self.places)
         if self.kind == "category":
-            place = {value: at for at, value in enumerate(self.values)}
+            place = self.places
             other = len(self.values)
             found = np.zeros((len(values), self.width), np.float32)
             at = [other + 1 if v is None else place.get(v, other) for v in values]
@@ -93,6 +107,8 @@ class Column(BaseModel):
 
     def outside(self, value: Any) -> str:
         """What no training row was like, as a sentence's second half; "" where some were."""
+        if self.kind == ITEMS:
+            return _strange(value or (), self.places)
         if value is None:
             return "" if self.missing else "is missing, which it never was in what was learnt from"
         if self.kind == "category":
@@ -107,6 +123,8 @@ class Column(BaseModel):
 
     def typical(self) -> Any:
         """A value that training rows held."""
+        if self.kind == ITEMS:
+            return self.values[:1]
         if self.kind == "category":
             return self.values[0] if self.values else None
         return self._written((self.low + self.high) / 2)
@@ -216,6 +234,11 @@ def cell(value: Any, kind: Kind) -> Any:
     Raises:
         Unfit: If it is none of that kind.
     """
+    if kind == ITEMS:
+        try:
+            return [unicodedata.normalize("NFC", name) for name in read_items(value)]
+        except NoList as error:
+            raise Unfit(error.what, error.fix) from None
     if isinstance(value, str):
         value = unicodedata.normalize("NFC", value.strip()) or None
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -264,6 +287,15 @@ def _date(value: Any) -> str:
             raise Unfit(f"is {_shown(value)}, not a date", fix) from None
     midnight = (found.hour, found.minute, found.second, found.microsecond) == (0, 0, 0, 0)
     return found.date().isoformat() if midnight else found.isoformat()
+
+
+def _strange(history: Sequence[str], places: Mapping[str, int]) -> str:
+    """That ids are unknown, as a sentence's second half."""
+    unknown = [name for name in history if name not in places]
+    if not unknown:
+        return ""
+    some = ", ".join(map(_shown, unknown[:3])) + ("" if len(unknown) <= 3 else ", …")
+    return f"holds what is no item here and was passed by: {some}"
 
 
 def _shown(value: Any) -> str:

@@ -43,7 +43,7 @@ def fit_to(logits: Floats, like: Floats) -> Floats:
 
 def rows_scored(logits: Floats) -> NDArray[np.intp]:
     """Numbers of the rows whose logits are all finite: those that a model was asked for."""
-    return np.flatnonzero(np.isfinite(logits).reshape(len(logits), -1).all(1))
+    return np.flatnonzero(np.isfinite(logits).all(tuple(range(1, logits.ndim))))
 
 
 def stacked(rows: Sequence[Floats]) -> Floats:

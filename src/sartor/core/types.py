@@ -26,6 +26,8 @@ TargetKind = Literal[
 part of the last text of a row, an outcome what a product of several bundles answers."""
 
 
+USER = "user"
+"""Role of the column whose rows, in the order of time, are one history."""
 VALUE = "value"
 """Key of a number in an answer."""
 ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "answer", "outcome")
@@ -66,6 +68,13 @@ class Roles:
     optional: tuple[str, ...] = ()
     columns: bool = False
     parts: bool = False
+
+    @property
+    def holds(self) -> Literal["texts", "columns", "items"]:
+        """What a row is: texts, columns with a text or without, or a user's history of items."""
+        if USER in self.inputs:
+            return "items"
+        return "columns" if self.columns else "texts"
 
     def names(self) -> list[str]:
         return [*self.inputs, *self.targets]

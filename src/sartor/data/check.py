@@ -12,6 +12,7 @@ from sartor.data.cells import join_cells
 from sartor.data.changes import Change
 from sartor.data.clean import survey
 from sartor.data.marks import join_marks, mark_faults
+from sartor.data.moments import MADE, join_moments, moment_faults
 from sartor.data.profile import row_places
 from sartor.data.read import join, read
 from sartor.data.starts import join_starts
@@ -67,13 +68,16 @@ def check(
         ]
         table = table if marks else join_marks(join_words(table, columns), columns)
         joined = {columns.label} if marks else set[str]()
-        wanted = [*columns.cells, *(n for n in columns.names() if n != CELLS)]
+        made = {CELLS, *(MADE if columns.user else ())}
+        wanted = [n for n in (*columns.cells, *columns.names()) if n not in made]
         absent = [n for n in wanted if n not in table.columns and n not in joined]
         found += [
             Finding("fault", "", 0, f"no column is called {name!r}", near_miss(name, table.columns))
             for name in absent
         ]
-        if not {*columns.words, *columns.cells, columns.label} & set(absent) and not marks:
+        if columns.user:
+            found += [] if absent else _moments(table, columns)
+        elif not {*columns.words, *columns.cells, columns.label} & set(absent) and not marks:
             found += _rows(table, columns, labels)
         if columns.time and columns.time not in absent:
             found += _times(table, columns.time)
@@ -110,6 +114,23 @@ def _rows(table: Table, columns: Columns, labels: Sequence[str] | None) -> list[
         for file, row in fault.rows or (("", 0),)
     ]
     return found + [_note(change) for change in cleaned.changes]
+
+
+def _moments(table: Table, columns: Columns) -> list[Finding]:
+    """Of rows that are choices: every fault, or what became of them."""
+    faults = moment_faults(table, columns)
+    if faults:
+        return [
+            Finding("fault", *place, fault.what, f"{fault.fix}.")
+            for fault in faults
+            for place in fault.rows
+        ]
+    try:
+        made = join_moments(table, columns)
+    except DataError as error:
+        return [Finding("fault", "", 0, error.what, error.fix)]
+    said = Finding("note", "", 0, made.said.rstrip("."), "a run learns from the moments.")
+    return [said, *map(_note, made.changes)]
 
 
 def _note(change: Change) -> Finding:

@@ -10,7 +10,7 @@ from sartor.core.near import near_miss
 from sartor.core.texts import COLUMNS, Cells
 from sartor.core.types import Examples
 from sartor.data.normalise import content_id
-from sartor.data.table import FILE, ROW, place, texts_of
+from sartor.data.table import FILE, MOMENT, ROW, place, texts_of
 from sartor.tasks import Target, Unreadable, read_answer
 from sartor.tasks._target.one_label import ONE_LABEL
 
@@ -45,8 +45,12 @@ def to_examples(
         columns[COLUMNS] = tuple(map(Cells, columns[COLUMNS]))
     rows = zip(*columns.values(), strict=True)
     used = {*inputs.values(), target}
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    if MOMENT in frame.columns:  # two users may have the same history, and one of them a later
+        moments = zip(named, _whole(frame, MOMENT), strict=True)
+        named = [{**row, MOMENT: moment} for row, moment in moments]
     return Examples(
-        ids=tuple(content_id(dict(zip(columns, row, strict=True))) for row in rows),
+        ids=tuple(map(content_id, named)),
         inputs=columns,
         target=_answers(frame, target, form, list(columns.values())) if target else (),
         extra={name: tuple(frame[name].to_list()) for name in frame.columns if name not in used},

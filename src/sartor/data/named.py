@@ -17,7 +17,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
                 "原文", "文章"),
     "answers": ("answers", "answer", "label", "答案", "回答"),
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
-              "patient", "speaker", "conversation", "thread", "用户", "客户", "作者", "商品"),
+              "patient", "speaker", "conversation", "thread", "learner", "student",
+              "member", "visitor", "用户", "客户", "作者", "商品", "学生", "学员"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
 }  # fmt: skip
 

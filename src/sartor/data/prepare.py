@@ -12,15 +12,17 @@ from typing import Any
 import polars as pl
 
 from sartor.core.errors import DataError
+from sartor.core.histories import HISTORY, ITEMS
 from sartor.core.strata import counted_under
 from sartor.core.texts import COLUMNS, shown
-from sartor.core.types import Examples
+from sartor.core.types import USER, Examples
 from sartor.data.cells import join_cells, refuse_clashes
 from sartor.data.changes import Change, excerpt
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
 from sartor.data.feedback import merge_feedback
 from sartor.data.marks import join_marks
+from sartor.data.moments import join_moments
 from sartor.data.near import row_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
@@ -47,12 +49,14 @@ class Gathered:
         cleaned: The rows that stay, and what happened to the others.
         corrections: Number of corrections that became training rows or relabelled one.
         columns: Which column plays which part.
+        said: What the rows were made of, in a sentence; "" where they are as the files hold them.
     """
 
     table: Table
     cleaned: Cleaned
     corrections: int
     columns: Columns
+    said: str = ""
 
     def label_counts(self) -> dict[str, int]:
         """Rows by label, most frequent first; of numbers by parts of their range."""
@@ -101,7 +105,8 @@ def columns_of(
             )
     if isinstance(target, Listed) and data.labels:
         target = target.of(data.labels)
-    cells = dict(data.columns or {})
+    user = roles.pop(USER, "")
+    cells = {HISTORY: ITEMS} if user else dict(data.columns or {})
     if cells:
         parts = {**roles, "label": data.roles["label"], "baseline": data.baseline or ""}
         refuse_clashes(cells, {**parts, "id": data.id or ""})
@@ -115,6 +120,7 @@ def columns_of(
         target=target,
         roles=roles,
         cells=cells,
+        user=user,
     )
 
 
@@ -148,14 +154,15 @@ def gather(
     }
     table = join_starts(read_splits(sources, root), columns)
     table = join_marks(join_words(table, columns), columns)
-    table, columns = join_cells(table, columns)
+    moments = join_moments(table, columns)
+    table, columns = join_cells(moments.table, columns)
     table.require(*columns.names())
-    changes: tuple[Change, ...] = ()
+    changes = moments.changes
     learnt = 0
     if corrections:
         merged = merge_feedback(table.frame, corrections, columns=columns, known=known)
         table = Table(merged.frame, table.sources)
-        changes = merged.relabelled + merged.refused
+        changes += merged.relabelled + merged.refused
         learnt = merged.added + len({(c.file, c.row) for c in merged.relabelled})
     cleaned = clean(
         table,
@@ -171,7 +178,7 @@ def gather(
             cleaned.changed + tuple(c for c in changes if c.action == "changed"),
             cleaned.conflicts,
         )
-    return Gathered(table, cleaned, learnt, columns)
+    return Gathered(table, cleaned, learnt, columns, moments.said)
 
 
 def sizes(rows: int, wanted_test: int) -> tuple[int, int]:
@@ -203,9 +210,6 @@ def divide(
     listed = isinstance(columns.target, Listed)
     labels = [""] * len(frame) if listed else _labels(frame, columns)
     everything = to_examples(frame, columns.inputs, columns.label, columns.target)
-    tied = list(everything.inputs.values())
-    if isinstance(columns.target, Located):
-        tied = tied[-1:]  # a question may be asked of many contexts, and is no leak
     several = len(columns.words) > 1
     fixed = frame[SPLIT].to_list()
     # A large test file says nothing of how many rows there are to learn from.
@@ -217,7 +221,7 @@ def divide(
             labels=labels,
             groups=texts_of(frame[columns.group]) if columns.group else None,
             times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
-            near=[int(c) for c in row_clusters(tied)],
+            near=_near(everything, columns),
             fixed=fixed,
         ),
         nearness="shares a text with" if several else "nearly duplicates",
@@ -246,6 +250,16 @@ def divide(
     )
 
 
+def _near(everything: Examples, columns: Columns) -> list[int] | None:
+    """Clusters of rows that nearly repeat one another; moments do not, equal histories or not."""
+    if columns.user:
+        return None
+    tied = list(everything.inputs.values())
+    if isinstance(columns.target, Located):
+        tied = tied[-1:]  # a question may be asked of many contexts, and is no leak
+    return [int(c) for c in row_clusters(tied)]
+
+
 def examples_of(
     source: object,
     data: Data,
@@ -265,7 +279,8 @@ def examples_of(
     """
     columns = columns or columns_of(data)
     table = join_words(join_starts(read_splits({"test": [source]}, root), columns), columns)
-    table, columns = join_cells(join_marks(table, columns), columns)
+    table = join_moments(join_marks(table, columns), columns).table
+    table, columns = join_cells(table, columns)
     needed = (*columns.inputs.values(), columns.label)
     table.require(*needed)
     frame = table.frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in needed))

@@ -24,6 +24,8 @@ FILE, ROW, SPLIT = "__file__", "__row__", "__split__"
 OURS = (FILE, ROW, SPLIT)
 CELLS = "__columns__"
 """Where `cells.join_cells` puts the columns that a task reads, as one; no user's column."""
+MOMENT = "__moment__"
+"""Where `moments.join_moments` says whose moment a row is, and when; no user's column."""
 SPLITS = ("train", "validation", "test")
 _INT64 = 1 << 63
 
@@ -61,7 +63,7 @@ class Table:
     @property
     def columns(self) -> list[str]:
         """The user's columns."""
-        return [name for name in self.frame.columns if name not in (*OURS, CELLS)]
+        return [name for name in self.frame.columns if name not in (*OURS, CELLS, MOMENT)]
 
     def require(self, *names: str) -> None:
         """Check that columns exist.
@@ -91,6 +93,7 @@ class Columns:
         roles: Role to column of every input, where there are several.
         cells: Columns that are read beside the text, to what each holds; "auto" until the rows
             were looked at.
+        user: Rows of one value, in the order of time, are a history; empty where rows stand alone.
     """
 
     text: str
@@ -101,6 +104,7 @@ class Columns:
     target: Target = ONE_LABEL
     roles: Mapping[str, str] = field(default_factory=dict[str, str])
     cells: Mapping[str, str] = field(default_factory=dict[str, str])
+    user: str = ""
 
     @property
     def words(self) -> list[str]:
@@ -113,7 +117,7 @@ class Columns:
         return self.roles or {"text": self.text}
 
     def names(self) -> list[str]:
-        others = (self.label, self.group, self.time, self.baseline)
+        others = (self.label, self.group, self.time, self.baseline, self.user)
         return [n for n in (*self.inputs.values(), *others) if n]
 
 

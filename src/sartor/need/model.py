@@ -74,8 +74,9 @@ class Data(BaseModel):
     unlabelled: Sources | None = None
     """Texts without labels that `prefer.pretrain` may read, in the column of the text."""
     documents: Sources | None = None
-    """What retrieval finds its answers among: files with the columns id and text, and title where
-    there is one. Without it the column of the label holds the documents themselves."""
+    """What retrieval finds its answers among, or recommendation its items: files with the columns
+    id and text, and title where there is one. Without it the column of the label holds the
+    documents of retrieval themselves."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
     columns: ColumnKinds | None = None
@@ -86,7 +87,8 @@ class Data(BaseModel):
     label_descriptions: Descriptions = Field(default_factory=dict[str, str])
     """What labels mean, in words: label to a sentence. Read before any label is learnt from."""
     baseline: str | None = None
-    """Column with the answer that is in use today."""
+    """Column with the answer that is in use today; of recommendation also `most_chosen`, which is
+    made of the rows."""
     group: str | None = None
     """Rows of one group (customer, document) never fall on both sides of a split."""
     time: str | None = None

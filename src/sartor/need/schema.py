@@ -82,7 +82,8 @@ _SOURCES = {
     "train": "File, folder or hub id with the examples.",
     "test": "Official test rows; without it a test set is split off and kept.",
     "validation": "Official validation rows.",
-    "documents": "Files with the documents that retrieval finds: columns id and text.",
+    "documents": "Files with the documents that retrieval finds, or the items that recommendation"
+    " chooses among: columns id and text.",
     "unlabelled": "Texts without labels that prefer.pretrain may read.",
 }
 

@@ -42,6 +42,7 @@ def changes(_: Translate) -> Mapping[str, str]:
         "averaged": _("averaged"),
         "another reply": _("another reply"),
         "learnt by a part": _("learnt by a part"),
+        "repeated choice": _("repeated choice"),
         "undecodable characters removed": _("undecodable characters removed"),
         "control characters removed": _("control characters removed"),
         "Unicode composed (NFC)": _("Unicode composed (NFC)"),
@@ -74,6 +75,10 @@ def _metrics(_: Translate) -> Mapping[str, str]:
         "map": _("how well rows with a label are ranked above those without, averaged over labels"),
         "recall_at_": _("share of the right documents that are among the first so many"),
         "ndcg_at_": _("how high the right documents stand among the first so many"),
+        "coverage_at_": _("share of all items that are among the first so many of some answer"),
+        "novelty_at_": _(
+            "how rare the first so many are in the histories, in bits: each doubles the rarity"
+        ),
         "mrr": _("1 divided by the place of the first right document, on average"),
         "rejection_recall": _("of the texts that no document answers, the share left unanswered"),
         "log_loss": _("how much probability the true labels were denied; lower is better"),

@@ -14,6 +14,7 @@ from sartor.core.types import TargetKind
 from sartor.data.cells import readable
 from sartor.data.documents import base_of_answers, read_base
 from sartor.data.marks import join_marks
+from sartor.data.named import is_named, rank_of
 from sartor.data.profile import (
     Guess,
     counted,
@@ -104,6 +105,8 @@ def begin(
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
+    if asked.roles.holds == "items":
+        return _begin_choices(table, (data, documents), to, asked)
     found = _guessed(table.frame, asked, documents)
     optional = set(roles) <= set(asked.roles.optional)
     if not (found.text or optional) or not found.label:
@@ -156,10 +159,7 @@ def begin(
         *(_PARTS if composed else ("budget: {minutes: 10}",)),
         "",
     ]
-    schema = json_schema({name: TASKS.get(name)().roles for name in TASKS.names()})
-    text = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
-    write_durably(to.parent / _SCHEMA, text.encode())
-    write_durably(to, "\n".join(lines).encode())
+    _write(lines, to)
     named += [f"{len(columns)} columns to read"] * bool(columns)
     group = f", {found.group} looks like a group" if found.group else ""
     return [
@@ -179,6 +179,69 @@ def _further(asked: Task) -> tuple[str, ...]:
     if not isinstance(asked.target, Written):
         return _ANSWERING
     return _REPLYING if asked.target.turns else _TRANSLATING
+
+
+def _write(lines: list[str], to: Path) -> None:
+    """The need, and its JSON Schema beside it."""
+    schema = json_schema({name: TASKS.get(name)().roles for name in TASKS.names()})
+    text = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
+    write_durably(to.parent / _SCHEMA, text.encode())
+    write_durably(to, "\n".join(lines).encode())
+
+
+def _begin_choices(table: Table, files: tuple[str, str | None], to: Path, asked: Task) -> list[str]:
+    """A need for rows that say who chose what, and when.
+
+    Raises:
+        DataError: If a column that it needs cannot be told.
+        SettingError: If no file of items is named.
+    """
+    data, documents = files
+    if documents is None:
+        raise SettingError(
+            f"{data} says what was chosen, and nothing says what there is to choose from.",
+            fix="name the file of the items, with the columns id and text: --documents items.csv.",
+        )
+    base, frame = read_base([documents], Path()).words, table.frame
+    item = naming(frame, base)
+    others = [name for name in table.columns if name != item]
+    user = min(others, key=lambda name: rank_of(name, "group"), default="")
+    time = min(others, key=lambda name: rank_of(name, "time"), default="")
+    guessed = guess(frame).time
+    time = time if time and is_named(time, "time") else guessed or ""
+    for what, column in (("item", item), ("user", user), ("time", time)):
+        if not column or (what == "user" and not is_named(column, "group")):
+            raise DataError(
+                f"{data}: no column looks like the {what} ({', '.join(table.columns)}).",
+                fix=f"write {to} by hand and name the columns under data.user, data.label and"
+                " data.time.",
+            )
+    criteria = asked.starters(0.0, "")
+    lines = [
+        f"# yaml-language-server: $schema={_SCHEMA}",
+        f"name: {_name(data)}",
+        "task: recommendation",
+        "data:",
+        f"  documents: {_quoted(_relative(documents, to))}   # the items: columns id and text",
+        f"  train: {_quoted(_relative(data, to))}   # a row for each choice",
+        f"  user: {_quoted(user)}",
+        f"  label: {_quoted(item or '')}   # what was chosen: ids of items",
+        f"  time: {_quoted(time)}   # the newest choices become the test set",
+        "  baseline: most_chosen   # made of the rows: what had been chosen most until then",
+        "accept:",
+        *(f"  {line}" for line in criteria),
+        *_ANSWERING,
+        "budget: {minutes: 10}",
+        "",
+    ]
+    _write(lines, to)
+    users = frame[user].n_unique()
+    return [
+        f"{data}: {len(table):,} choices of {users:,} users among {len(base):,} items."
+        f" user = {user}, label = {item}, time = {time}.",
+        f"Wrote {to}: task recommendation, criteria to start from.",
+        f"Next: sartor plan {to}, then sartor run {to}",
+    ]
 
 
 def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:

@@ -21,6 +21,7 @@ from sartor.search.ladder import Climb, Tried
 from sartor.search.lineage import draft_manifest
 from sartor.search.mixed import Terms
 from sartor.search.product import Workshop
+from sartor.search.recommending import recommends
 from sartor.search.retraining import Retraining
 from sartor.search.setup import Desk, Ready
 from sartor.serve.runtime import Runtime
@@ -92,7 +93,9 @@ class Builder:
         need = self.desk.need
         if not finds_documents(need.task):
             return None
-        passage = str(manifest.lineage.get(PASSAGE, ""))
+        passage = None
+        if not recommends(need.task):
+            passage = str(manifest.lineage.get(PASSAGE, ""))
         told, stage = need.data.label_descriptions, self.workshop.stage
         # An earlier bundle's outputs stand in their own order.
         words = {name: told[name] for name in manifest.outputs}

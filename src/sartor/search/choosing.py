@@ -33,7 +33,7 @@ from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
-from sartor.search.rungs import by_piece, locates
+from sartor.search.suiting import by_piece, locates
 from sartor.tasks import TASKS, Written
 
 MOST_ROWS = SIZES[-1]

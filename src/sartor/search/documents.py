@@ -16,9 +16,9 @@ from sartor.bundle import Bundle, Manifest, write_bundle
 from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, Fault, NeedError
 from sartor.core.hashing import digest, file_sha256
-from sartor.core.types import Examples
 from sartor.data.check import Finding
 from sartor.data.documents import Base, base_of_answers, read_base, survey_base
+from sartor.data.prepare import Prepared
 from sartor.data.read import read, read_splits
 from sartor.data.table import texts_of
 from sartor.judge.checks.retrieval import RANKS
@@ -26,6 +26,12 @@ from sartor.judge.gaps import values
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
+from sartor.search.recommending import (
+    most_chosen,
+    recommends,
+    refuse_too_wide,
+    refuse_unread,
+)
 from sartor.serve.indexed import embed
 from sartor.tasks import TASKS, Listed
 from sartor.tasks.retrieval.bm25 import WordIndex
@@ -68,7 +74,7 @@ def with_documents(need: Need, file: str, root: Path, data: object | None = None
     asked = need.data
     if not finds_documents(need.task):
         if asked.documents is not None:
-            what = f"data.documents is read by retrieval, and the task is {need.task}"
+            what = f"data.documents is read by retrieval and recommendation, not by {need.task}"
             raise NeedError(file, [Fault(0, what, "write task: retrieval, or leave it out.")])
         return need
     if asked.labels is not None or asked.label_descriptions:
@@ -76,6 +82,8 @@ def with_documents(need: Need, file: str, root: Path, data: object | None = None
             "data.labels and data.label_descriptions are of labels, and the answers are documents"
         )
         raise NeedError(file, [Fault(0, what, "list the documents in a file: data.documents.")])
+    if recommends(need.task):
+        refuse_unread(need, file)
     return _told(need, _base(need, root, data))
 
 
@@ -126,17 +134,20 @@ def plainly(need: Need) -> dict[str, Any]:
     return found
 
 
-def refuse_too_many(need: Need, rows: int) -> None:
-    """Refuse a base whose similarities to all training rows no memory would hold.
+def refuse_too_many(need: Need, rows: Prepared) -> None:
+    """Refuse a base whose similarities to the rows no memory would hold.
 
     Raises:
         DataError: With both numbers.
     """
     count = len(need.data.label_descriptions)
-    if finds_documents(need.task) and rows * count > _MOST_CELLS:
+    if recommends(need.task):  # scores no training row
+        refuse_too_wide(rows, count)
+    elif finds_documents(need.task) and len(rows.train) * count > _MOST_CELLS:
         raise DataError(
-            f"{rows:,} training rows and {count:,} documents make {rows * count / 1e6:,.0f} million"
-            f" similarities, more than {_MOST_CELLS / 1e6:,.0f} million.",
+            f"{len(rows.train):,} training rows and {count:,} documents make"
+            f" {len(rows.train) * count / 1e6:,.0f} million similarities, more than"
+            f" {_MOST_CELLS / 1e6:,.0f} million.",
             fix="learn from fewer rows, or from a part of the base: `sartor bundle reindex` puts"
             " the whole base into the bundle afterwards.",
         )
@@ -162,28 +173,33 @@ def _base(need: Need, root: Path, data: object | None) -> Base:
     return base_of_answers(texts_of(table.frame[column]))
 
 
-def beside_words(
-    need: Need, held: Held, test: Examples, verdicts: Sequence[Verdict]
+def beside_plainest(
+    need: Need, held: Held, rows: Prepared, verdicts: Sequence[Verdict]
 ) -> list[Verdict]:
-    """Verdicts that say what counting words alone would reach, where answers are documents.
+    """Verdicts that say what the plainest ranking would reach, where answers are documents: that by
+    counting words, or of items the one by how often they were chosen.
 
     No model is spared that comparison: a search that is no better than BM25 is not worth its price.
 
     Args:
         need: With its documents.
         held: Of the run.
-        test: Rows that were judged.
+        rows: The test rows were judged.
         verdicts: One a criterion.
     """
     if not finds_documents(need.task):
         return list(verdicts)
-    index = WordIndex.of(list(need.data.label_descriptions.values()))
-    scores = index.scores([str(text) for text in test.texts]).astype(np.float32)
-    depth = {"shown": listed(need.accept)}
-    subject = held.subject(test, held.task.decode(scores, held.outputs, depth))
+    shown, test = listed(need.accept), rows.test
+    if recommends(need.task):
+        answers = most_chosen(held, rows, shown)
+        said = "listing what was chosen most gives {:.3f} on the same rows"
+    else:
+        index = WordIndex.of(list(need.data.label_descriptions.values()))
+        scores = index.scores([str(text) for text in test.texts]).astype(np.float32)
+        answers = held.task.decode(scores, held.outputs, {"shown": shown})
+        said = "counting shared words (BM25) gives {:.3f} on the same rows"
     ranks = [c for c in need.accept if c.metric in RANKS and not c.relative_to]
-    found = values(ranks, subject)
-    said = "counting shared words (BM25) gives {:.3f} on the same rows"
+    found = values(ranks, held.subject(test, answers))
     return [
         replace(v, note="; ".join(filter(None, [v.note, said.format(found[v.criterion])])))
         if v.criterion in found
@@ -198,7 +214,7 @@ class Indexing:
 
     Args:
         words: Id to what a document says.
-        passage: Put before every document.
+        passage: Put before every document; None where the graph reads none, and makes no vectors.
         manifest: Of the bundle to come.
         need_text: As the user wrote it.
         stage: Keeps what was made, by its content.
@@ -206,24 +222,31 @@ class Indexing:
     """
 
     words: Mapping[str, str]
-    passage: str
+    passage: str | None
     manifest: Manifest
     need_text: str
     stage: Stage
     scratch: Path
 
     def __call__(self, content: Content) -> dict[str, Path]:
-        """The content with `documents.jsonl` and `index.npy`."""
+        """The content with `documents.jsonl` and, where there are vectors, `index.npy`."""
+        if self.passage is None:
+            key = digest("words", list(self.words.items()))
+            folder = self.stage("index", key, self._write_words)
+            return {**content, DOCUMENTS: folder / DOCUMENTS}
         hashes = {name: file_sha256(path) for name, path in content.items()}
         read = self.manifest.preprocess.model_dump(mode="json")
         key = digest(hashes, read, self.passage, list(self.words.items()))
         folder = self.stage("index", key, lambda to: self._build(content, to))
         return {**content, INDEX: folder / INDEX, DOCUMENTS: folder / DOCUMENTS}
 
+    def _write_words(self, to: Path) -> None:
+        write_durably(to / DOCUMENTS, write_documents(self.words))
+
     def _build(self, content: Content, to: Path) -> None:
         with TemporaryDirectory(dir=self.scratch) as place:
             manifest = self.manifest.model_copy(update={"decision": {}})
             draft = write_bundle(Path(place) / "draft", manifest, content, self.need_text)
-            vectors = embed(draft, list(self.words.values()), self.passage)
+            vectors = embed(draft, list(self.words.values()), self.passage or "")
         write_durably(to / INDEX, write_index(vectors))
-        write_durably(to / DOCUMENTS, write_documents(self.words))
+        self._write_words(to)

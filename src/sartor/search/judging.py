@@ -34,6 +34,7 @@ from sartor.search.answering import Answering, answers_to
 from sartor.search.assess import target_kind, units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
+from sartor.search.recommending import group_of
 from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
 from sartor.tasks import TASKS
@@ -123,7 +124,7 @@ def judge_bundle(
         outputs=outputs,
         folder=str(folder),
         baseline=column(examples, need.data.baseline),
-        groups=units_of(examples, column(examples, need.data.group), task),
+        groups=units_of(examples, column(examples, group_of(need)), task),
         timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(folder), texts),
@@ -289,7 +290,7 @@ def _subject(
         answers=answers,
         outputs=outputs,
         baseline=column(test, need.data.baseline),
-        groups=units_of(test, column(test, need.data.group), TASKS.get(need.task)()),
+        groups=units_of(test, column(test, group_of(need)), TASKS.get(need.task)()),
         target=target_kind(TASKS.get(need.task)()),
     )
 

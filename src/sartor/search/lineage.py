@@ -10,8 +10,8 @@ from sartor.core.windows import MOST, MOST_OF_CONTEXT, stride_of
 from sartor.need.model import Need
 from sartor.search.documents import PASSAGE, finds_documents, plainly
 from sartor.search.ladder import Tried
-from sartor.search.rungs import by_piece, locates
 from sartor.search.setup import MAX_LENGTH, Ready
+from sartor.search.suiting import by_piece, locates
 from sartor.search.tabular import inputs_of
 
 

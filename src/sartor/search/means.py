@@ -7,8 +7,9 @@ from sartor.search.fitting import Bench, fit_group
 from sartor.search.ladder import Limits, Scored
 from sartor.search.mixed import Terms
 from sartor.search.product import Workshop, reading
-from sartor.search.rungs import costs, reads_pairs
+from sartor.search.rungs import costs
 from sartor.search.setup import MAX_LENGTH, Desk, Ready
+from sartor.search.suiting import reads_pairs
 from sartor.tune.ending import Facts
 from sartor.tune.fit import TuneOptions, Tuner
 

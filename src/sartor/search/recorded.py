@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from sartor.core.errors import DataError
-from sartor.core.events import Note
+from sartor.core.events import Emit, Note, StageDone
 from sartor.core.hashing import digest
+from sartor.data.changes import summary
+from sartor.data.prepare import Gathered, Prepared
 from sartor.listen.export import Correction, corrections
 from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.search.costing import asks_for_costs
@@ -50,3 +52,26 @@ def same_sources(desk: Desk, name: str, now: Mapping[str, str]) -> None:
             fix=f"start a new run with `sartor run {desk.file}`; what did not change is not"
             " computed again.",
         )
+
+
+def tell_of_rows(gathered: Gathered, rows: Prepared, emit: Emit) -> None:
+    """How many rows there are, what they were made of, what was dropped and who is of which part.
+
+    Args:
+        gathered: Clean rows.
+        rows: The same by role.
+        emit: Told.
+    """
+    if gathered.said:
+        emit(Note(gathered.said))
+    dropped = summary(c for c in rows.changes if c.action == "dropped")
+    reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
+    emit(
+        StageDone(
+            "read",
+            f"{len(gathered.table):,} rows → {len(gathered.cleaned.frame):,}"
+            + (f" ({reasons}: sartor data show --dropped)" if reasons else "")
+            + f" · {len(rows.train):,} train, {len(rows.validation):,} validation,"
+            + f" {len(rows.test):,} test",
+        )
+    )

@@ -6,26 +6,25 @@ from typing import Any
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
-from sartor.core.types import Backbone, Candidate, one_label
-from sartor.core.types import by_piece as of_pieces
+from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.ladder import EARLIER, Rung
+from sartor.search.suiting import by_piece, locates, other_answers, reads_pairs, unfit
 from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
     Choosy,
-    Locates,
+    Labours,
     MindsContexts,
     MindsPairs,
     MindsPieces,
-    OneLabelOnly,
-    Ranks,
     Reads,
     ReadsColumns,
-    ReadsNames,
+    ReadsItems,
     ReadsStates,
     Sheds,
+    input_of,
 )
 from sartor.tune.attachable import why_not
 from sartor.tune.settings import read_settings
@@ -60,25 +59,10 @@ def method_order(
         for name, method in places.items()
         if method.rung is not None
         and (llm or method.reads != "answers")
-        and isinstance(method, ReadsColumns) == TASKS.get(task)().roles.columns
-        and not _of_other_answers(name, task)
+        and input_of(method) == TASKS.get(task)().roles.holds
+        and not other_answers(name, task)
     ]
     return sorted(usable, key=lambda n: places[n].rung)
-
-
-def reads_pairs(task: str) -> bool:
-    """Whether a row of the task is several texts."""
-    return len(TASKS.get(task)().roles.inputs) > 1
-
-
-def by_piece(task: str) -> bool:
-    """Whether the task answers about the pieces of a text (see `core.pieces`)."""
-    return any(map(of_pieces, TASKS.get(task)().roles.targets.values()))
-
-
-def locates(task: str) -> bool:
-    """Whether the task's answers are parts of a context."""
-    return "answer" in TASKS.get(task)().roles.targets.values()
 
 
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
@@ -174,6 +158,7 @@ class Aim:
         asked: The rung of a method that asks a language model, or why there is none.
         text: Whether rows hold a text.
         rows: Training rows; 0 where they are not known.
+        outputs: Of the model; 0 where they are not known.
     """
 
     task: str
@@ -182,6 +167,7 @@ class Aim:
     asked: Callable[[str], Rung | Dropped] = field(default=lambda name: Dropped(name, "", "no LLM"))
     text: bool = True
     rows: int = 0
+    outputs: int = 0
 
 
 def build_rungs(
@@ -237,71 +223,18 @@ def build_rungs(
                     name=name,
                     candidates=tuple(kept),
                     together=frozen,
-                    estimate=_grid(found, len(kept)) if frozen else found,
+                    estimate=_grid(found, kept, aim, amount) if frozen else found,
                 )
             )
     return rungs, dropped
 
 
-def reads_of(method: str) -> Reads:
-    """What training with a method reads."""
-    found: Any = METHODS.get(method)
-    return found.reads
-
-
 def _alone(method: str) -> bool:
-    """Whether it reads columns alone, which are the same on every backbone."""
+    """Whether it reads no text: columns and counts are the same on every backbone."""
     found = METHODS.get(method)
+    if isinstance(found, ReadsItems):
+        return found.items == "alone"
     return isinstance(found, ReadsColumns) and found.columns == "alone"
-
-
-def unfit(method: str, task: str, *, text: bool = True) -> str:
-    """Why a method cannot learn a task whatever the backbone is; "" where it can.
-
-    Args:
-        method: Its name.
-        task: Its name.
-        text: Whether rows hold a text.
-    """
-    if why := _of_other_answers(method, task) or _of_other_inputs(method, task, text):
-        return why
-    (kind,) = TASKS.get(task)().roles.targets.values()
-    found = METHODS.get(method)
-    if isinstance(found, OneLabelOnly) and not one_label(kind):
-        return f"{method} is for tasks of one label a row, and {task} is none"
-    if isinstance(found, ReadsNames) and kind == "number":
-        return f"{method} reads what the labels are called, and a number has no name"
-    # Activations are of texts; whoever reads states or tokens reads those of each piece as well.
-    pooled = reads_of(method) == "activations"
-    if by_piece(task) and pooled and not isinstance(found, MindsPieces | Locates):
-        return f"{method} reads a text as a whole, and {task} answers about each piece of one"
-    return ""
-
-
-def _of_other_inputs(method: str, task: str, text: bool) -> str:
-    """Why a method of texts cannot read columns, or one of columns texts; "" where it can."""
-    roles, found = TASKS.get(task)().roles, METHODS.get(method)
-    if isinstance(found, ReadsColumns) != roles.columns:
-        reads = "texts alone, and {} has columns" if roles.columns else "columns, and {} has none"
-        return f"{method} reads {reads.format(task)}"
-    if isinstance(found, ReadsColumns) and found.columns == "beside" and not text:
-        return f"{method} reads a text beside the columns, and the need names none"
-    return ""
-
-
-def _of_other_answers(method: str, task: str) -> str:
-    """Why a method of one form of answers cannot learn another's; "" where it can."""
-    found: Any = METHODS.get(method)
-    documents = "documents" in TASKS.get(task)().roles.targets.values()
-    learns = found.reads in ("tokens", "states")
-    if documents and not isinstance(found, Ranks) and not learns:
-        return f"{method} learns labels by their rows, and {task} finds documents by their words"
-    if locates(task) and not isinstance(found, Locates) and not learns:
-        return f"{method} reads each text by itself, and {task} reads a question with its context"
-    for kind, there, what in ((Ranks, documents, "documents"), (Locates, locates(task), "answers")):
-        if isinstance(found, kind) and not there:
-            return f"{method} finds {what}, and {task} has none"
-    return ""
 
 
 def _sift(
@@ -389,11 +322,14 @@ def _depth(settings: Mapping[str, Any], method: str, task: str, backbone: Backbo
 def _below(settings: Mapping[str, Any], method: str, task: str, backbone: Backbone) -> int | None:
     """The layer whose states a method reads; None where it reads something else."""
     read = read_settings(settings, task=task, method=method)
-    if not isinstance(read.method, ReadsStates):
-        return None
-    return read.method.below(read.task.resolve(backbone.layers))
+    layers = read.task.resolve(backbone.layers)
+    return read.method.below(layers) if isinstance(read.method, ReadsStates) else None
 
 
-def _grid(found: Estimate, settings: int) -> Estimate:
+def _grid(found: Estimate, kept: Sequence[Candidate], aim: Aim, work: Work) -> Estimate:
     """Heads of one grid share the encoding; each adds a fraction of a second to some seconds."""
-    return replace(found, seconds=found.seconds + Range(0.05 * settings, 1.5 * settings))
+    method = METHODS.get(kept[0].method)
+    labour = method.operations(aim.rows, aim.outputs) if isinstance(method, Labours) else 0.0
+    each, count = labour / (work.gflops * 1e9), len(kept)
+    more = Range((0.05 + each) * count, (1.5 + 8 * each) * count)
+    return replace(found, seconds=found.seconds + more)

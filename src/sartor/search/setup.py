@@ -13,9 +13,8 @@ from sartor.core.texts import Text, flat
 from sartor.core.types import Backbone, Candidate
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
-from sartor.data.changes import summary
 from sartor.data.profile import profile
-from sartor.data.table import CELLS
+from sartor.data.table import CELLS, MOMENT
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows as Judged
 from sartor.judge.resolve import bind, slice_columns
@@ -39,18 +38,12 @@ from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
-from sartor.search.recorded import heard, prices, same_sources
-from sartor.search.rungs import (
-    Aim,
-    build_rungs,
-    locates,
-    method_order,
-    obstacles,
-    ruled_out,
-    unfit,
-)
+from sartor.search.recommending import code_of, group_of, languages_in, recommends
+from sartor.search.recorded import heard, prices, same_sources, tell_of_rows
+from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.search.several_texts import refuse_preferred
 from sartor.search.starting import starting_points
+from sartor.search.suiting import locates, unfit
 from sartor.search.tabular import (
     NOTHING,
     inputs_of,
@@ -132,9 +125,11 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
-    refuse_too_many(need, len(rows.train))
+    refuse_too_many(need, rows)
+    items = recommends(need.task)
     columns = gathered.columns
-    seen = profile(gathered.table.frame.drop(CELLS, strict=False), columns.words, columns.label)
+    ours = gathered.table.frame.drop(CELLS, MOMENT, strict=False)
+    seen = profile(ours, columns.words, columns.label)
     outputs = tuple(task.outputs(rows.train, need.data.labels))
     described = need.data.label_descriptions
     labels = task.labels(outputs)
@@ -149,17 +144,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         rows=Judged(slice_columns(rows.test), bool(need.data.baseline), target_kind(task)),
         book=(book := prices(desk)),
     )
-    dropped = summary(c for c in rows.changes if c.action == "dropped")
-    reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
-    emit(
-        StageDone(
-            "read",
-            f"{len(gathered.table):,} rows → {total:,}"
-            + (f" ({reasons}: sartor data show --dropped)" if reasons else "")
-            + f" · {len(rows.train):,} train, {len(rows.validation):,} validation, "
-            + f"{len(rows.test):,} test",
-        )
-    )
+    tell_of_rows(gathered, rows, emit)
     held = Held(
         task=task,
         outputs=outputs,
@@ -167,11 +152,11 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         criteria=tuple(need.accept),
         test_size=len(rows.test),
         baseline=need.data.baseline or "",
-        group=need.data.group or "",
+        group=group_of(need),
         seed=need.seed,
-        # Folds are of heads on cached activations.
+        # Folds are of heads on cached activations; of moments they would learn from later ones.
         folds=None
-        if locates(need.task)
+        if items or locates(need.task)
         else deal(rows.train, rows.validation, need.data.group or ""),
         costing=Costing(book, desk.fact, asks_for_costs(need)),
     )
@@ -182,12 +167,11 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
                 f" {FOLDS}-fold cross-validation on the {len(rows.train):,} training rows as well."
             )
         )
-    worded = bool(columns.words)
+    worded = bool(columns.words) or items
     methods = _told(methods, need, worded)
-    code = tell_of_columns(gathered, rows.train, emit)
-    backbones, why = (
-        starting_points(desk, seen.languages) if worded else ([NOTHING], "Columns alone.")
-    )
+    code = code_of(outputs) if items else tell_of_columns(gathered, rows.train, emit)
+    spoken = languages_in(need) if items else seen.languages
+    backbones, why = starting_points(desk, spoken) if worded else ([NOTHING], "Columns alone.")
     precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
@@ -237,6 +221,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         lambda name: _asked(name, desk, asking or here, rows),
         worded,
         len(rows.train),
+        len(outputs),
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)

@@ -3,7 +3,7 @@
 from sartor.core.errors import SettingError
 from sartor.core.types import Roles
 from sartor.need.model import Need
-from sartor.search.rungs import locates
+from sartor.search.suiting import locates
 from sartor.search.tabular import refuse_unread
 
 

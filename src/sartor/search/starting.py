@@ -9,7 +9,7 @@ from sartor.models.by_piece import in_pieces
 from sartor.models.catalogue import find_backbone
 from sartor.models.choose import choose_starter
 from sartor.search.desk import Desk
-from sartor.search.rungs import by_piece
+from sartor.search.suiting import by_piece
 
 
 def starting_points(desk: Desk, languages: Mapping[str, float]) -> tuple[list[Backbone], str]:

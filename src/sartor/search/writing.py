@@ -18,7 +18,6 @@ from sartor.core.events import Note, StageDone, StageStarted
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data import prepare
-from sartor.data.changes import summary
 from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows as Judged
@@ -40,7 +39,7 @@ from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, reason
 from sartor.search.lineage import draft_manifest
 from sartor.search.outcome import Setting
 from sartor.search.product import Product
-from sartor.search.recorded import heard, prices, same_sources
+from sartor.search.recorded import heard, prices, same_sources, tell_of_rows
 from sartor.search.setup import Ready
 from sartor.search.writing_family import Family, Priced
 from sartor.tasks import TASKS, Written
@@ -93,7 +92,6 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
     )
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
     family.look_through(gathered.cleaned.frame, columns, backbones, desk)
-    total = len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     seen = profile(gathered.table.frame, list(columns.inputs.values()))
@@ -102,17 +100,7 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
     judged = Judged(slice_columns(rows.test), has_baseline, target_kind(task))
     book = prices(desk)
     bind(need.accept, file=desk.file, outputs=outputs, rows=judged, book=book)
-    dropped = summary(c for c in rows.changes if c.action == "dropped")
-    reasons = ", ".join(f"{n} {why}" for why, n in dropped.items())
-    emit(
-        StageDone(
-            "read",
-            f"{len(gathered.table):,} rows → {total:,}"
-            + (f" ({reasons}: sartor data show --dropped)" if reasons else "")
-            + f" · {len(rows.train):,} train, {len(rows.validation):,} validation,"
-            + f" {len(rows.test):,} test",
-        )
-    )
+    tell_of_rows(gathered, rows, emit)
     _warn_of_languages(desk, backbones, seen.languages)
     backbones += family.made(desk, rows)
     held = Held(

@@ -21,8 +21,14 @@ _Label = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _Right = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 
 
-_Value = Annotated[str, StringConstraints(max_length=100_000)] | float | bool | None
-"""What a key of a row may hold: a text, or the value of a column."""
+_Value = (
+    Annotated[str, StringConstraints(max_length=100_000)]
+    | float
+    | bool
+    | Annotated[list[_Name], Field(max_length=10_000)]
+    | None
+)
+"""What a key of a row may hold: a text, the value of a column, or ids of items."""
 
 
 def integral(value: Any) -> Any:
@@ -173,7 +179,7 @@ class FieldReply(BaseModel):
 
     name: str
     kind: str
-    """"text", or of a column "number", "category" or "date"."""
+    """"text", or of a column "number", "category", "date" or "items", a list of ids."""
     values: list[str] = []
     """What a category was seen to hold, the most frequent first."""
 

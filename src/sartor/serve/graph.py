@@ -62,7 +62,7 @@ def open_graph(
     opening = beside(lambda: Session.open(path, threads))
     reader = Reader.open(bundle)
     session = opening()
-    lanes = Lanes(session, path, manifest.files[MODEL].sha256, threads)
+    lanes = Lanes(path, manifest.files[MODEL].sha256, threads)
     count = len(manifest.outputs) if outputs is None else outputs or session.outputs
     return Graph(session, reader, count, cache, lanes)
 
@@ -139,7 +139,7 @@ class Graph:
         """Every batch of rows of these lengths, on as many lanes as there are."""
         parts = batches(lengths)
         if self.lanes is not None:
-            self.lanes.run(parts, sum(lengths), forward)
+            self.lanes.run(self.session, parts, sum(lengths), forward)
         else:
             for rows in parts:
                 forward(self.session, rows)

@@ -31,23 +31,25 @@ _T = TypeVar("_T")
 class Lanes:
     """As many lanes as a pass would have threads; safe to share between threads."""
 
-    def __init__(self, shared: Session, path: Path, sha256: str, threads: int) -> None:
+    def __init__(self, path: Path, sha256: str, threads: int) -> None:
         """
         Args:
-            shared: The session whose threads share a pass.
             path: The graph.
             sha256: Of the file as it was verified.
-            threads: Of a pass of that session; lanes in all.
+            threads: Of a pass of the session that is open; lanes in all.
         """
-        self._shared, self._path, self._sha256 = shared, path, sha256
-        self._threads = threads
+        self._path, self._sha256, self._threads = path, sha256, threads
         self._single: Session | None = None
         self._calls = 0
         self._missed = 0
         self._lock = Lock()
 
     def run(
-        self, batches: Sequence[_T], tokens: int, forward: Callable[[Session, _T], None]
+        self,
+        shared: Session,
+        batches: Sequence[_T],
+        tokens: int,
+        forward: Callable[[Session, _T], None],
     ) -> None:
         """Run every batch of a call, in whichever session answers it soonest.
 
@@ -55,6 +57,7 @@ class Lanes:
         one that was verified, the session that was opened then goes on.
 
         Args:
+            shared: The session whose threads share a pass.
             batches: Sorted by length: the last is run first, since the longest must not come at
                 the end.
             tokens: Of all of them.
@@ -64,8 +67,8 @@ class Lanes:
             self._calls += 1
             lanes = self._threads // self._calls
         try:
-            session = self._chosen(len(batches), tokens, lanes)
-            if session is not self._shared and min(lanes, len(batches)) > 1:
+            session = self._chosen(len(batches), tokens, lanes) or shared
+            if session is not shared and min(lanes, len(batches)) > 1:
                 _side_by_side(session, batches, forward, lanes)
             else:
                 for batch in reversed(batches):
@@ -74,19 +77,19 @@ class Lanes:
             with self._lock:
                 self._calls -= 1
 
-    def _chosen(self, batches: int, tokens: int, lanes: int) -> Session:
+    def _chosen(self, batches: int, tokens: int, lanes: int) -> Session | None:
         """The session of single threads where as many passes run as there are lanes, or where the
-        batches are short."""
+        batches are short; None for the other."""
         if self._threads < 2:
-            return self._shared
+            return None
         if batches < lanes:
-            return (tokens <= batches * SHORT and self._single) or self._shared
+            return self._single if tokens <= batches * SHORT else None
         with self._lock:
             if self._single is None:
                 self._missed += tokens
                 if self._missed >= OPENING:
                     self._single = self._open()
-            return self._single or self._shared
+            return self._single
 
     def _open(self) -> Session | None:
         try:

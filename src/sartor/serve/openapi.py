@@ -31,7 +31,7 @@ from sartor.serve.bodies import (
 from sartor.serve.chat_bodies import ChatBody, ChatReply, ModelList
 from sartor.serve.kinds import corrected_under, offered
 from sartor.serve.oip import datatypes
-from sartor.serve.rows import field_schema
+from sartor.serve.rows import field_schema, option_schemas
 
 _MEANING = {
     400: "The body is not JSON, or has the wrong form for /v2.",
@@ -181,7 +181,8 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     rows["maxItems"] = facts.max_rows
     rows["items"] = {
         "type": "object",
-        "properties": {key: field_schema(kind, facts.max_text_chars) for key, kind in facts.inputs},
+        "properties": {key: field_schema(kind, facts.max_text_chars) for key, kind in facts.inputs}
+        | option_schemas(dict(facts.inputs)),
         "required": keys,
         "additionalProperties": False,
     }
@@ -200,7 +201,7 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     row = json.loads(facts.example)
     tensors["examples"] = [
         [
-            {"name": key, "shape": [1], "datatype": datatypes(kind)[0], "data": [row[key]]}
+            {"name": key, "shape": [1], "datatype": datatypes(kind)[0], "data": [_flat(row[key])]}
             for key, kind in facts.inputs
         ]
     ]
@@ -221,6 +222,11 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
                 parameter["schema"]["enum"] = [values[parameter["name"]]]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+
+
+def _flat(value: Any) -> Any:
+    """A value as an element of a tensor: a list of items is its JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 def _narrow_answers(schema: dict[str, Any], facts: Facts) -> None:

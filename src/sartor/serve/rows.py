@@ -6,6 +6,7 @@ from typing import Any, cast
 from sartor.bundle import Manifest
 from sartor.core.columns import Unfit, cell, kinds_in
 from sartor.core.errors import RequestError
+from sartor.core.histories import COUNT, ITEMS, MOST_LISTED, OPTIONS, NoList, options_for
 from sartor.core.near import near_miss
 from sartor.core.texts import Cells, Text
 from sartor.llm.conversation import NoConversation, conversation_of
@@ -48,7 +49,7 @@ def row_of(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
     Args:
         row: A mapping from key to value; null is a missing value.
         index: Of the row, for messages.
-        inputs: Of the manifest: key to "text", "number", "category" or "date".
+        inputs: Of the manifest: key to "text", "number", "category", "date" or "items".
 
     Raises:
         RequestError: Names the row and the key that cannot be used.
@@ -60,11 +61,12 @@ def row_of(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
         what = type(cast("object", row)).__name__
         raise wrong(f"Row {index} is {what}, not a mapping.", f"write {{{form}, …}}.")
     given = cast("Mapping[str, Any]", row)
+    options = options_for(inputs)
     for key in given:
-        if key not in inputs:
+        if key not in inputs and key not in options:
             raise wrong(
                 f"Row {index} has the key {key!r}, which this model does not take.",
-                near_miss(str(key), inputs),
+                near_miss(str(key), [*inputs, *options]),
             )
     for key in inputs:
         if key not in given:
@@ -72,7 +74,8 @@ def row_of(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
                 f"Row {index} lacks the key {key!r}.", "send it, or null where it is missing."
             )
     cells = {key: _cell(given[key], kind, (index, key)) for key, kind in kinds.items()}
-    read = Cells.of(cells)
+    told = {key: _option(given[key], (index, key)) for key in options if key in given}
+    read = Cells.of(cells | told)
     if not words:
         return read
     text = text_of({key: "" if given[key] is None else given[key] for key in words}, index, words)
@@ -98,6 +101,14 @@ def _cell(value: Any, kind: Any, place: tuple[int, str]) -> Any:
             what = f"Row {index}, key {key!r} holds half of a surrogate pair."
             raise wrong(what, "decode it as UTF-8 before sending it.") from None
     return found
+
+
+def _option(value: Any, place: tuple[int, str]) -> Any:
+    index, key = place
+    try:
+        return OPTIONS[key](value)
+    except NoList as error:
+        raise wrong(f"Row {index}, key {key!r} {error.what}.", f"{error.fix}.") from None
 
 
 def check_conversation(text: Text, index: int) -> None:
@@ -190,8 +201,20 @@ def field_schema(kind: str, most: int) -> dict[str, Any]:
     """
     if kind == "number":
         return {"type": ["number", "null"]}
+    if kind == ITEMS:
+        return {"type": "array", "items": {"type": "string", "maxLength": 200}}
     if kind == "category":
         return {"type": ["string", "number", "boolean", "null"], "maxLength": most}
     if kind == "date":
         return {"type": ["string", "null"], "maxLength": most}
     return {"type": "string", "maxLength": most}
+
+
+def option_schemas(inputs: Mapping[str, str]) -> dict[str, Any]:
+    """JSON Schemas of what a row may hold and need not, by key.
+
+    Args:
+        inputs: Of the manifest.
+    """
+    count = {"type": "integer", "minimum": 1, "maximum": MOST_LISTED}
+    return {key: count if key == COUNT else field_schema(ITEMS, 0) for key in options_for(inputs)}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from sartor.bundle import Manifest
+from sartor.core.histories import ITEMS
 from sartor.serve.runtime import Runtime
 
 # A function has no line-up, and its first answer should not wait for one.
@@ -54,7 +55,9 @@ def _live(runtime: Runtime) -> dict[str, Any]:
 def _field(manifest: Manifest, name: str, kind: str) -> dict[str, Any]:
     code = manifest.preprocess.columns
     column = code.columns.get(name) if code else None
-    return {"name": name, "kind": kind, "values": column.values if column else []}
+    # Items are the labels, which are told already.
+    told = column is not None and kind != ITEMS
+    return {"name": name, "kind": kind, "values": column.values if told and column else []}
 
 
 def _version(role: str, runtime: Runtime, share: float) -> dict[str, Any]:

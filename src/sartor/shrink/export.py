@@ -2,7 +2,8 @@
 
 The graph's inputs are those of the model's `forward`, by name: one that reads two texts apart takes
 other_ids and other_mask as well, of a length of their own; one that reads columns, their numbers.
-Trees have an operator of their own, which the exporter does not write: see `trees`.
+Trees have an operator of their own, which the exporter does not write, and what recommends is
+arrays: see `trees` and `recommender`.
 """
 
 import logging
@@ -24,7 +25,9 @@ from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 from sartor.core.texts import COLUMNS
 from sartor.shrink.graphs import drop_unread
+from sartor.shrink.recommender import recommender_graph
 from sartor.shrink.trees import trees_graph
+from sartor.tasks.recommendation.model import Recommender
 from sartor.tasks.tabular_text.trees import TreesClassifier
 
 OPSET = 20
@@ -51,8 +54,12 @@ def exported(folder: Path, task: str) -> bytes:
     training = import_module(f"sartor.tasks.{task}.train")
     # What lies beside a graph is not in it.
     model = getattr(training, "served", _whole)(training.load(folder))
-    trees = isinstance(model, TreesClassifier)
-    graph = trees_graph(model, OPSET) if trees else _exported(model)
+    if isinstance(model, TreesClassifier):
+        graph = trees_graph(model, OPSET)
+    elif isinstance(model, Recommender):
+        graph = recommender_graph(model, OPSET)
+    else:
+        graph = _exported(model)
     try:
         onnx.checker.check_model(graph)
     except onnx.checker.ValidationError as error:

@@ -3,9 +3,9 @@
 A model has two parts: `encoder`, which came pretrained, and `head`, which did not. Every method
 has the members of `Method`; one that does more than open and close tensors also has those of
 `Schedules`, `Penalises`, `Objective`, `Settles` or `Finds`, which the fit looks for; one that reads
-activations has those of `ClosedForm`. One that reads columns, and one that only asks a language
-model, opens nothing: it has those of `Portfolio`, and of `ClosedForm` where the model is on this
-machine.
+activations has those of `ClosedForm`. One that reads columns or histories, and one that only asks
+a language model, opens nothing: it has those of `Portfolio`, and of `ClosedForm` where the model is
+on this machine.
 """
 
 import re
@@ -292,6 +292,23 @@ class ReadsColumns(Protocol):
 
 
 @runtime_checkable
+class ReadsItems(Protocol):
+    """A method of histories of items alone, or beside their texts; fitted on `Frozen.code`."""
+
+    items: ClassVar[Literal["alone", "beside"]]
+
+
+@runtime_checkable
+class Labours(Protocol):
+    """A method that reads activations and works longer on them than on a head."""
+
+    @staticmethod
+    def operations(rows: int, outputs: int) -> float:
+        """Floating-point operations of fitting one setting, roughly."""
+        ...
+
+
+@runtime_checkable
 class Settles(Protocol):
     """A method whose model is not what was asked for before some step."""
 
@@ -344,7 +361,15 @@ def asks(method: str) -> bool:
 def tuning_methods() -> list[str]:
     """Names of all methods that open a model's weights for training."""
     found: dict[str, Any] = {name: METHODS.get(name) for name in METHODS.names()}
-    return [n for n, m in found.items() if not asks(n) and not isinstance(m, ReadsColumns)]
+    closed = ReadsColumns | ReadsItems
+    return [n for n, m in found.items() if not asks(n) and not isinstance(m, closed)]
+
+
+def input_of(method: Any) -> Literal["texts", "columns", "items"]:
+    """What a method reads of a row: texts, its columns, or a history of items."""
+    if isinstance(method, ReadsItems):
+        return "items"
+    return "columns" if isinstance(method, ReadsColumns) else "texts"
 
 
 def is_head(name: str) -> bool:

@@ -65,7 +65,7 @@ class Retrieval:
         truth = _truth(subject)
         if criterion.metric in _ANSWERED:
             return _answering(criterion, truth, subject)
-        listed = [_listed(answer) for answer in subject.answers]
+        listed = [ranking_of(answer) for answer in subject.answers]
         statistic = _statistic(criterion.metric, listed, truth)
         if criterion.relative_to == "baseline":
             today = _statistic(criterion.metric, _baseline(subject), truth)
@@ -150,7 +150,8 @@ def _truth(subject: Subject) -> list[frozenset[str]]:
     return [frozenset(names) for names in target]
 
 
-def _listed(answer: Mapping[str, object]) -> Ranked:
+def ranking_of(answer: Mapping[str, object]) -> Ranked:
+    """Ids of what an answer lists, the best first."""
     documents = answer.get("documents", ())
     return [str(entry["id"]) for entry in documents]  # type: ignore[attr-defined,index]  # answers are mappings of objects
 

@@ -76,11 +76,12 @@ function drawBox(field) {
   const label = document.createElement("label");
   label.htmlFor = `text-${field.name}`;
   label.textContent = field.kind === "text" ? (said[field.name] || said.other) : field.name;
-  if (field.kind === "text") {
+  if (field.kind === "text" || field.kind === "items") {
     const box = document.createElement("textarea");
     box.id = label.htmlFor;
     box.rows = 5;
-    box.required = true;
+    box.required = field.kind === "text";
+    if (field.kind === "items") label.textContent = said.items;
     return [label, box];
   }
   const box = document.createElement("input");
@@ -98,6 +99,7 @@ function drawBox(field) {
 function readBox(field, at) {
   const { value } = at || field.kind !== "text" ? $(`text-${field.name}`) : $("text");
   if (field.kind === "text") return value;
+  if (field.kind === "items") return value.split("\n").map((id) => id.trim()).filter(Boolean);
   if (value === "") return null;
   return field.kind === "number" ? Number(value) : value;
 }
@@ -306,7 +308,7 @@ const KINDS = {
     several: true,
     words: (output) => output.answer && headOf(output.documents[0]),
     draw: drawDocuments,
-    best: (output) => [output.documents[0].id],
+    best: (output) => output.documents.slice(0, 1).map((each) => each.id),
     right: chosen,
   },
   outcome: {

@@ -1,0 +1,2 @@
+"""What somebody may want next, from what they chose before. `spec` serves and judges; `train`
+learns."""
