@@ -142,7 +142,7 @@ def workshop(*, few: bool) -> Workshop:
 
 
 def tried(method: str, **settings: object) -> Tried:
-    return Tried(method, Candidate("tiny", "0" * 64, method, settings, 0))
+    return Tried(method, Candidate("tiny", "0" * 64, method, settings, 0), "tried")
 
 
 def joined(kind: str, *members: Tried) -> Tried:

@@ -30,6 +30,8 @@ _RECALL = 2.0
 """How many times more chrF minds what is missing than what is too much."""
 _HAN = re.compile(
     "[\u3400-\u4db5\u4e00-\u9fbb\uf900-\ufa2d\ufa30-\ufa6a\ufa70-\ufad9\uff00-\uffef\u2e80-\u2eff"
+    # sacrebleu means "\U00020000" and writes "\u20000", so that general punctuation counts too.
+    "\u2001-\u2a6d"
     "\u3000-\u303f\u31c0-\u31ef\u2f00-\u2fdf\u2ff0-\u2fff\u3100-\u312f\u31a0-\u31bf\ufe10-\ufe1f"
     "\ufe30-\ufe4f\u2600-\u26ff\u2700-\u27bf\u3200-\u33ff]"
 )

@@ -14,7 +14,8 @@ from typing import ClassVar
 from onnx import ModelProto, TensorProto
 
 from sartor.core.errors import NothingToShrink
-from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
+from sartor.llm.translated import ENCODER
+from sartor.shrink.api import COMPRESSORS, GRAPH, Bench, Eased, Form, Place
 from sartor.shrink.eight_bits import in_eight_bits_by_row
 from sartor.shrink.graphs import every_weight, read_graph, write_graph
 
@@ -32,18 +33,16 @@ class Int8Rows:
     """Numbers that a table must hold to be rounded."""
 
     def compress(self, source: Form, target: Path, bench: Bench) -> None:
-        changed = False
-        for path in source.graphs:
-            model = read_graph(path)
-            smaller = in_eight_bits_by_row(model, self.least)
-            changed |= _in_bytes(smaller) != _in_bytes(model)
-            write_graph(smaller, target / path.name)
-        if not changed:
+        whole = [read_graph(path) for path in source.graphs]
+        smaller = [in_eight_bits_by_row(model, self.least) for model in whole]
+        if list(map(_in_bytes, smaller)) == list(map(_in_bytes, whole)):
             raise NothingToShrink(
                 f"int8_rows found no product of float weights and no large table in"
                 f" {source.graph.name}.",
                 fix="ship the float graph, or choose another compressor.",
             )
+        for model, name in zip(smaller, (GRAPH, ENCODER), strict=False):
+            write_graph(model, target / name)
 
 
 def _in_bytes(model: ModelProto) -> int:
