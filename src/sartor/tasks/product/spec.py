@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth, hits
-from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import HAND_OFF, Examples, Roles
 from sartor.need.criterion import Bound, Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._target.right_ones import right_ones
 from sartor.tasks.product.target import Outcomes
 from sartor.tasks.text_classification.settling import pick_threshold
 
@@ -68,17 +68,7 @@ class Product:
         Raises:
             DataError: If an outcome is not among the outputs.
         """
-        index = {name: i for i, name in enumerate(outputs)}
-        most = max([1, *map(len, examples.target)])
-        found = np.full((len(examples.target), 1, most), -1, np.int64)
-        for row, names in enumerate(examples.target):
-            for place, name in enumerate(names):
-                if name not in index:
-                    raise DataError(
-                        f"outcome {name!r} is not among the outputs.", fix=near_miss(name, index)
-                    )
-                found[row, 0, place] = index[name]
-        return found
+        return right_ones(examples.target, outputs, "outcome")
 
     def settle(
         self,

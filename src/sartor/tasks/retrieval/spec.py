@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth, hits
-from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Bound, Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._target.right_ones import right_ones
 from sartor.tasks.retrieval.settling import fit_sureness, heat, signs, sureness
 from sartor.tasks.retrieval.target import Documents
 from sartor.tasks.text_classification.settling import pick_threshold
@@ -75,17 +75,7 @@ class Retrieval:
         Raises:
             DataError: If a document is not among the outputs.
         """
-        index = {name: i for i, name in enumerate(outputs)}
-        most = max([1, *map(len, examples.target)])
-        found = np.full((len(examples.target), 1, most), -1, np.int64)
-        for row, names in enumerate(examples.target):
-            for place, name in enumerate(names):
-                if name not in index:
-                    raise DataError(
-                        f"document {name!r} is not among the outputs.", fix=near_miss(name, index)
-                    )
-                found[row, 0, place] = index[name]
-        return found
+        return right_ones(examples.target, outputs, "document")
 
     def settle(
         self,
