@@ -2,15 +2,17 @@
 
     python -m benchmarks.score_time [--cases trainer/reviews/1000 …] [--seeds 5] [--peer-seeds 2]
 
-A case names a peer, a task and its training rows: `1000` drawn at random, or `8a` of each class.
+A case names a peer, a task and its training rows: `1000` drawn at random, or `8a` of each class;
+behind another slash, which method ours climbs in place of the frozen head.
 Three tasks: product reviews (2 labels, their own test file), intents (20 labels; the English rows
 only, since MiniLM reads no Chinese; whole templates are kept for the test) and Chinese reviews (2
 labels). A seed draws the training rows, the same for both sides, and seeds everything after. Both
 sides use one backbone (MiniLM, or E5 for Chinese), both are a fresh process with nothing cached,
 and both answer the same test rows.
 
-- *Ours*: `sartor run` with the methods given (the frozen head). Of the training rows it keeps its
-  own validation rows. It ends with a verdict on an int8 bundle, and that bundle's answers count.
+- *Ours*: `sartor run` with the methods given (the frozen head), or the case's own. Of the training
+  rows it keeps its own validation rows. It ends with a verdict on an int8 bundle, and that bundle's
+  answers count.
 - *trainer*: `_plain_trainer.py`, `transformers.Trainer` with padding to 128, batch 32, learning
   rate 2e-5 and 3 epochs on all the rows.
 - *tuned*: the same script as somebody who knows the model would run it: padding to the longest of
@@ -63,6 +65,7 @@ CASES = [
     *(f"{peer}/{task}/1000" for task in ("reviews", "intents") for peer in ("trainer", "tuned")),
     *(f"trainer/{case}" for case in ("reviews/64", "intents/8a", "chinese_reviews/64")),
     *(f"setfit/{task}/8a" for task in ("reviews", "intents", "chinese_reviews")),
+    "setfit/intents/8a/contrastive",
 ]
 TESTED_TEMPLATES = 0.3
 TESTED_CHINESE = 1000
@@ -88,19 +91,23 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A peer, a task, and how many rows to learn from: in all, or of each class."""
+    """A peer, a task, and how many rows to learn from: in all, or of each class.
+
+    `method` is what ours climbs, if it is named.
+    """
 
     peer: str
     task: str
     rows: int
     each: bool
+    method: str = ""
 
     @staticmethod
     def read(text: str) -> "Case":
-        peer, task, rows = text.split("/")
+        peer, task, rows, *method = text.split("/")
         if peer not in PEERS or task not in PROBLEMS or not rows.removesuffix("a").isdigit():
             raise SystemExit(f"{text} is no case; write {' or '.join(CASES[::4])}")
-        return Case(peer, task, int(rows.removesuffix("a")), rows.endswith("a"))
+        return Case(peer, task, int(rows.removesuffix("a")), rows.endswith("a"), *method)
 
     def draw(self, pool: list[Row], seed: int) -> list[Row]:
         """Training rows, the same for both sides."""
@@ -115,7 +122,8 @@ class Case:
         return drawn
 
     def where(self) -> str:
-        return f"{self.task.replace('_', ' ')}, {self.rows:,} rows{' a class' * self.each}"
+        rows = f"{self.task.replace('_', ' ')}, {self.rows:,} rows{' a class' * self.each}"
+        return f"{rows}, {self.method}" if self.method else rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +218,14 @@ def _recorded(cases: list[str]) -> tuple[list[Line], dict[str, Any]]:
     found = json.loads(place.read_text(encoding="utf-8"))
     again = {Case.read(text).where() for text in cases}
     lines = [Line(**line) for line in found.pop("lines")]
-    kept = [line for line in lines if not any(f", {where}" in line.what for where in again)]
+    kept = [line for line in lines if not any(where == _where(line) for where in again)]
     found["earlier"] = [*found.get("earlier", []), found.pop("machine")]
     return kept, found
+
+
+def _where(line: Line) -> str:
+    """The case that a recorded line is about."""
+    return line.what.split(", ", 1)[1].split(":")[0]
 
 
 def _compete(
@@ -269,7 +282,8 @@ def _prepare(
         "tuned": [*script, "tuned"],
         "setfit": [options.setfit, str(ROOT / "benchmarks" / "_setfit_peer.py"), *given],
     }
-    return {"ours": [*run, *options.methods], "peer": peers[case.peer]}
+    methods = [case.method] if case.method else options.methods
+    return {"ours": [*run, *methods], "peer": peers[case.peer]}
 
 
 def _one(command: list[str], problem: Problem) -> Run:

@@ -157,6 +157,8 @@ def test_what_ships_is_fitted_on_all_rows_where_they_are_few():
     assert not many.on_all(head)
     assert not few.on_all(deep), "the held-out rows tell it when to stop"
     assert not few.on_all(tried("lora"))
+    assert few.on_all(tried("lora", kept="last")), "then they tell it nothing"
+    assert few.on_all(tried("contrastive"))
     assert few.on_all(joined("ensemble", deep, head))
     assert not few.on_all(joined("ensemble", deep, deep))
     assert [len(side) for side in few._rows(head)] == [32, 12]

@@ -28,6 +28,7 @@ def test_cheaper_methods_come_first_and_others_only_when_asked_for():
     places = {name: METHODS.get(name).rung for name in METHODS.names()}  # type: ignore[attr-defined]
     for task in ("tabular_text", "retrieval", "question_answering", "recommendation"):  # their own
         places |= dict.fromkeys(set(method_order(None, task=task)) - set(ladder))
+    places["contrastive"] = None  # where rows are few
     assert [n for n in ladder if n in ("head", "lora", "full")] == ["head", "lora", "full"]
     assert "contrastive" not in ladder
     asking = method_order(None, llm=True)
@@ -36,6 +37,11 @@ def test_cheaper_methods_come_first_and_others_only_when_asked_for():
     assert asking.index("head") < asking.index("prompted") < asking.index("top_layers")
     assert method_order(["contrastive"]) == ["contrastive"]
     assert method_order(["full", "head"]) == ["full", "head"]
+    few = method_order(None, few=True)
+    assert [n for n in few if n != "contrastive"] == ladder
+    assert few.index("head") < few.index("contrastive") < few.index("top_layers")
+    for task in ("multi_label", "text_pair", "token_classification", "retrieval"):
+        assert "contrastive" not in method_order(None, task=task, few=True)
     with pytest.raises(UnknownName, match="lroa"):
         method_order(["lroa"])
 
@@ -76,6 +82,18 @@ def test_a_rung_on_states_asks_for_the_layer_below_what_it_trains():
 def test_settings_that_train_more_layers_than_there_are_are_left_out():
     (rung,) = rungs_of(backbone("a", 1), methods=["top_layers"])
     assert {c.settings["top"] for c in rung.candidates} == {1}
+
+
+def test_what_folds_fit_again_is_priced_so_often_and_no_epochs_beyond_the_steps():
+    work = Work(4_000, 400, 4_400, 100.0)
+
+    def seconds(rows: int, *, few: bool) -> float:
+        aim = Aim("text_classification", 7, rows=rows, few=few)
+        ((rung,), _) = build_rungs([backbone("a", 6)], ["contrastive"], aim, lambda *_: work)
+        return rung.estimate.seconds.low
+
+    assert seconds(160, few=True) == pytest.approx(5 * seconds(160, few=False))
+    assert seconds(160, few=False) < seconds(0, few=False), "a hundred epochs, as far as is known"
 
 
 @pytest.mark.parametrize("rows", [40, 300, 700])

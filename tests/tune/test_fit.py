@@ -30,6 +30,7 @@ FITS: dict[str, dict[str, Any]] = {
     "hidden head": {"layers": [1, -1], "hidden": 16, "C": 1.0, "hidden_lr": 1e-2},
     "lora": {"epochs": 4, "lr": 1e-2, "batch_rows": 16},
     "top_layers": {"top": 1, "epochs": 6, "lr": 1e-2, "head_lr": 1e-2, "batch_rows": 16},
+    "contrastive": {"epochs": 6, "lr": 3e-3, "batch_rows": 16},
     "full": {"epochs": 4, "lr": 3e-3, "head_lr": 3e-3, "batch_rows": 16, "layers": [1]},
 }
 
@@ -96,6 +97,41 @@ def test_a_fit_learns_and_its_folder_gives_its_logits(
     assert scored.sum() == (160 if method.endswith("head") else 20)
     text = json.loads((fitted.folder / "text.json").read_text())
     assert text == {"max_length": 64, "outputs": OUTPUTS, "prefix": ""}
+
+
+def test_the_last_weights_owe_held_out_rows_nothing(tuner: Tuner):
+    last = _candidate("full", {**FITS["full"], "kept": "last"})
+    best = _candidate("full", FITS["full"])
+    other = reviews(30, 3)
+
+    one, same = (tuner(last, TRAIN, held, silent) for held in (HELD, other))
+
+    assert tuner.closed(last)
+    assert not tuner.closed(best)
+    assert tuner.closed(_candidate("contrastive", {}))
+    weights = [(f.folder / "model.safetensors").read_bytes() for f in (one, same)]
+    assert weights[0] == weights[1]
+    assert [line["step"] for line in one.history] == [40], "told once, at the end"
+
+
+def test_what_a_fold_answers_is_kept_and_its_model_is_not(tuner: Tuner):
+    candidate = _candidate("contrastive", {"max_steps": 3, "epochs": 1})
+    events: list[object] = []
+
+    found = tuner.answers(candidate, TRAIN, HELD, silent)
+    again = tuner.answers(candidate, TRAIN, HELD, events.append)
+
+    assert found is not None
+    assert again is not None
+    assert found.shape == (60, 2)
+    assert again.tobytes() == found.tobytes()
+    assert not events, "it was not fitted again"
+    assert not list(tuner.work.rglob("model.safetensors"))
+
+
+def test_a_head_that_is_solved_at_the_end_can_choose_no_best_weights(tuner: Tuner):
+    with pytest.raises(SettingError, match="solved when the encoder is tuned"):
+        tuner(_candidate("contrastive", {"kept": "best"}), TRAIN, HELD, silent)
 
 
 def test_asking_again_trains_nothing_and_gives_the_same(tuner: Tuner):

@@ -39,6 +39,10 @@ class Range:
     def __add__(self, other: "Range") -> "Range":
         return Range(self.low + other.low, self.high + other.high)
 
+    def times(self, count: int) -> "Range":
+        """So often one after another."""
+        return Range(self.low * count, self.high * count)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -83,7 +87,7 @@ class Work:
 
 
 def estimate(
-    backbone: Backbone, reads: str, epochs: int, work: Work, *, frozen: int = 0
+    backbone: Backbone, reads: str, epochs: float, work: Work, *, frozen: int = 0
 ) -> Estimate:
     """Predict one candidate.
 

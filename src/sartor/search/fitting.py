@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from sartor.core.errors import Diverged, NothingToTune, SettingError, WorkerDied
-from sartor.core.events import Emit
+from sartor.core.events import Emit, Note
 from sartor.core.protocols import Floats
 from sartor.core.strata import strata
 from sartor.core.types import Candidate, Examples
 from sartor.data.prepare import Prepared
-from sartor.search.folds import Folds
+from sartor.search.folds import FOLDS, Folds
 from sartor.search.ladder import Scored
 from sartor.search.pruning import NO_BAR, Bar
 from sartor.tune.api import METHODS
@@ -112,6 +112,9 @@ def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | 
         ]
     (candidate,) = group
     fitted = tuner(candidate, bench.train, bench.validation, emit, bench.bar.halts)
+    by_fold = None
+    if bench.folds is not None and fitted.cut is None and tuner.closed(candidate):
+        by_fold = _by_fold(bench, bench.folds, candidate, emit)
     return [
         Scored(
             fitted.validation_logits,
@@ -119,6 +122,18 @@ def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | 
             fitted.seconds,
             fitted.history,
             fitted.cut,
+            folds=by_fold,
             pruned=fitted.pruned,
         )
     ]
+
+
+def _by_fold(bench: Bench, folds: Folds, candidate: Candidate, emit: Emit) -> Floats | None:
+    """(training rows, outputs), each row by a fit that did not see it; None where time ran out."""
+    emit(Note(f"{candidate.label()}: fitted {FOLDS} times more, each without a fold of the rows."))
+    pieces: list[Floats] = []
+    for train, out in folds.parts():
+        if (found := bench.tuner.answers(candidate, train, out, emit)) is None:
+            return None
+        pieces.append(found)
+    return folds.together(pieces)

@@ -9,7 +9,7 @@ Stone 1974, https://doi.org/10.1111/j.2517-6161.1974.tb00994.x
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,14 +46,18 @@ class Folds:
         Args:
             fit: Training rows and held-out rows to the held-out rows' logits, one a candidate.
         """
-        pieces: list[Sequence[Floats]] = []
-        places: list[NDArray[np.int64]] = []
+        pieces = [fit(rest, held) for rest, held in self.parts()]
+        return [self.together(of_one) for of_one in zip(*pieces, strict=True)]
+
+    def parts(self) -> Iterator[tuple[Examples, Examples]]:
+        """(rows to learn from, rows that are held out) of each fold."""
         for fold in np.unique(self.fold):
             held, rest = np.flatnonzero(self.fold == fold), np.flatnonzero(self.fold != fold)
-            pieces.append(fit(self.train.take(rest.tolist()), self.train.take(held.tolist())))
-            places.append(held)
-        back = np.argsort(np.concatenate(places))
-        return [under(of_one)[back] for of_one in zip(*pieces, strict=True)]
+            yield self.train.take(rest.tolist()), self.train.take(held.tolist())
+
+    def together(self, pieces: Sequence[Floats]) -> Floats:
+        """What was answered of each of `parts`, in the order of the training rows."""
+        return under(pieces)[np.argsort(np.argsort(self.fold, kind="stable"))]
 
 
 def deal(train: Examples, validation: Examples, group: str = "") -> Folds | None:

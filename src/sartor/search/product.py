@@ -23,7 +23,7 @@ from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
-from sartor.tune.api import METHODS, Closed, asks
+from sartor.tune.api import METHODS, asks
 from sartor.tune.fit import Tuner
 from sartor.tune.settings import read_settings
 from sartor.tune.soup import Soup, make_soup, read_soup
@@ -102,8 +102,7 @@ class Workshop:
         if not self.few or tried.earlier or asks(tried.candidate.method):
             return False
         candidate = tried.candidate
-        method = read_settings(candidate.settings, task=self._task, method=candidate.method).method
-        return isinstance(method, Closed) and method.closed
+        return read_settings(candidate.settings, task=self._task, method=candidate.method).closed
 
     def logits(self, tried: Tried) -> Floats | None:
         """(validation rows, outputs) of what ships, before it is exported; None where only its

@@ -9,8 +9,9 @@ from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
+from sartor.search.folds import FOLDS
 from sartor.search.ladder import EARLIER, Rung
-from sartor.search.suiting import by_piece, locates, other_answers, reads_pairs, unfit
+from sartor.search.suiting import FewRows, by_piece, locates, other_answers, reads_pairs, unfit
 from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
@@ -27,7 +28,7 @@ from sartor.tune.api import (
     input_of,
 )
 from sartor.tune.attachable import why_not
-from sartor.tune.settings import read_settings
+from sartor.tune.settings import Settings, read_settings
 
 LEAST_STEPS = 100
 """Optimiser steps that a fit should have: after thirty it is hardly further than it began."""
@@ -36,7 +37,11 @@ FEWEST_ROWS = 8
 
 
 def method_order(
-    wanted: Sequence[str] | None, *, llm: bool = False, task: str = "text_classification"
+    wanted: Sequence[str] | None,
+    *,
+    llm: bool = False,
+    task: str = "text_classification",
+    few: bool = False,
 ) -> list[str]:
     """Methods to climb: the need's own list in its order, else the default ladder.
 
@@ -44,6 +49,7 @@ def method_order(
         wanted: Names, or None.
         llm: Whether there is a language model to ask; without one the default ladder asks none.
         task: Name in the tasks registry: labels, documents and columns have ladders of their own.
+        few: Whether labelled rows are so few that folds choose.
 
     Raises:
         UnknownName: If the need names a method that does not exist.
@@ -61,8 +67,13 @@ def method_order(
         and (llm or method.reads != "answers")
         and input_of(method) == TASKS.get(task)().roles.holds
         and not other_answers(name, task)
+        and (not isinstance(method, FewRows) or (few and _suits_few(name, task)))
     ]
     return sorted(usable, key=lambda n: places[n].rung)
+
+
+def _suits_few(method: str, task: str) -> bool:
+    return not reads_pairs(task) and not unfit(method, task)
 
 
 def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
@@ -159,6 +170,7 @@ class Aim:
         text: Whether rows hold a text.
         rows: Training rows; 0 where they are not known.
         outputs: Of the model; 0 where they are not known.
+        few: Whether folds choose: what owes held-out rows nothing is fitted once a fold as well.
     """
 
     task: str
@@ -168,6 +180,7 @@ class Aim:
     text: bool = True
     rows: int = 0
     outputs: int = 0
+    few: bool = False
 
 
 def build_rungs(
@@ -211,13 +224,15 @@ def build_rungs(
                 # The reason of the one that came nearest.
                 dropped += [refused[min(refused)]] if refused else []
                 continue
-            epochs = [int(c.settings.get("epochs", 1)) for c in kept]
+            epochs = [_passes(c.settings, aim.rows) for c in kept]
             if (frozen_layers := _below(kept[0].settings, name, aim.task, backbone)) is not None:
                 amount = work(backbone, frozen_layers)
             found = estimate(backbone, method.reads, max(epochs), amount, frozen=frozen_layers or 0)
             if shed := _shed(name, backbone):
                 light = estimate(shed, method.reads, max(epochs), amount)
                 found = replace(found, seconds=light.seconds, size_mb=light.size_mb)
+            if aim.few and not frozen and _settings(kept[0], aim.task).closed:
+                found = replace(found, seconds=found.seconds.times(FOLDS))
             rungs.append(
                 Rung(
                     name=name,
@@ -227,6 +242,18 @@ def build_rungs(
                 )
             )
     return rungs, dropped
+
+
+def _settings(candidate: Candidate, task: str) -> Settings:
+    return read_settings(candidate.settings, task=task, method=candidate.method)
+
+
+def _passes(settings: Mapping[str, Any], rows: int) -> float:
+    """Over the training rows, at most."""
+    epochs, steps = int(settings.get("epochs", 1)), int(settings.get("max_steps", 0))
+    # An epoch ends short of a whole batch; rows that are not known bound nothing.
+    most = steps * int(settings.get("batch_rows", 0)) / rows if rows else 0.0
+    return min(epochs, most) if most else epochs
 
 
 def _alone(method: str) -> bool:

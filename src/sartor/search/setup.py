@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from sartor.core.activations import Activations
 from sartor.core.columns import TableCode
@@ -107,7 +108,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     task = TASKS.get(need.task)()
     # A name that nobody knows is told before anything is read.
     wants, roles = need.prefer, task.roles
-    methods = method_order(wants.methods, llm=wants.llm is not None, task=need.task)
+    order = partial(method_order, wants.methods, llm=wants.llm is not None, task=need.task)
+    order()
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     known = store.assignments(need.name)
@@ -168,7 +170,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
             )
         )
     worded = bool(columns.words) or items
-    methods = _told(methods, need, worded)
+    methods = _told(order(few=held.folds is not None), need, worded)
     code = code_of(outputs) if items else tell_of_columns(gathered, rows.train, emit)
     spoken = languages_in(need) if items else seen.languages
     backbones, why = starting_points(desk, spoken) if worded else ([NOTHING], "Columns alone.")
@@ -222,6 +224,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         worded,
         len(rows.train),
         len(outputs),
+        held.folds is not None,
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)

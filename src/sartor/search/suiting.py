@@ -1,6 +1,6 @@
 """Which method suits which task: what both read, and the form of what is learnt."""
 
-from typing import Any
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sartor.core.types import by_piece as of_pieces
 from sartor.core.types import one_label
@@ -16,6 +16,13 @@ from sartor.tune.api import (
     ReadsNames,
     input_of,
 )
+
+
+@runtime_checkable
+class FewRows(Protocol):
+    """A method that is climbed by itself only where rows are few; of many there is better."""
+
+    few_rows: ClassVar[Literal[True]]
 
 
 def reads_pairs(task: str) -> bool:

@@ -23,7 +23,7 @@ from sartor.core.columns import TableCode
 from sartor.core.durable import staged_folder
 from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
-from sartor.core.protocols import Fitted
+from sartor.core.protocols import Fitted, Floats
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.tune.again import Again, Lesson, fit_again
 from sartor.tune.api import ClosedForm
@@ -38,6 +38,8 @@ from sartor.tune.manifest import damage, seal
 from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.windows import Reading
+
+_LOGITS = "logits.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,37 @@ class Tuner:
             return self._making(self._job(candidate, settings, (train, validation)))
 
         return self.kept(key, making, emit, halts)
+
+    def answers(
+        self, candidate: Candidate, train: Examples, held: Examples, emit: Emit
+    ) -> Floats | None:
+        """(held rows, outputs): what a fit on the training rows answers; the model is not kept.
+
+        None where time ran out before its end.
+
+        Args:
+            candidate: One that owes held-out rows nothing, see `closed`.
+            train: Rows to learn from.
+            held: Rows to answer.
+            emit: Progress.
+
+        Raises:
+            See `__call__`.
+        """
+        place = self.work / digest("answers", self.key(candidate, train, held))[:24]
+        if not _intact(place, emit):
+            fitted = self(candidate, train, held, emit)
+            if fitted.cut is not None:
+                return None
+            with staged_folder(place) as folder:
+                shutil.copyfile(fitted.folder / _LOGITS, folder / _LOGITS)
+                seal(folder)
+            shutil.rmtree(fitted.folder)
+        return load_file(place / _LOGITS)["validation"]
+
+    def closed(self, candidate: Candidate) -> bool:
+        """Whether its fit owes held-out rows nothing."""
+        return self._settings(candidate).closed
 
     def again(self, again: Again, train: Examples, validation: Examples, emit: Emit) -> Fitted:
         """Train a saved model on, or return the finished result.
@@ -318,7 +351,7 @@ class Tuner:
             outcome.tokenizer.save(str(folder / "tokenizer.json"))
             save_file(
                 {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in logits.items()},
-                folder / "logits.safetensors",
+                folder / _LOGITS,
             )
             _write_json(folder / "text.json", text)
             _write_json(folder / "fit.json", fit)
@@ -337,7 +370,7 @@ def _intact(folder: Path, emit: Emit) -> bool:
 
 
 def _read(folder: Path) -> Fitted:
-    logits = load_file(folder / "logits.safetensors")
+    logits = load_file(folder / _LOGITS)
     fit = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
     return Fitted(
         folder,

@@ -34,7 +34,7 @@ __all__ = ["Loss", "Recipe", "Rows", "Trained", "Watch", "log_loss", "score", "t
 
 
 def train(model: nn.Module, data: tuple[Rows, Rows], recipe: Recipe, watch: Watch) -> Trained:
-    """Train in place, to the weights with the best validation log-loss.
+    """Train in place, to the weights with the best validation log-loss, or to the last ones.
 
     Args:
         model: Takes what the rows' `batch` gives, answers logits; a method is attached.
@@ -194,7 +194,8 @@ class _Run:
         )
         self.loss_sum, self.loss_steps = 0.0, 0
         settled = self.powers.settled()
-        if found < self.best_loss or not self.best or not settled:
+        last = self.recipe.loop.kept == "last"
+        if last or found < self.best_loss or not self.best or not settled:
             # Weights of before are kept only for want of others: the first settled ones are better.
             self.best_loss, self.bad = found if settled else math.inf, 0
             self.best = {name: tensor.clone() for name, tensor in weights.items()}

@@ -22,7 +22,8 @@ from sartor.tune.frozen import FeatureSource
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
-from sartor.tune.scoring import score_sample
+from sartor.tune.scoring import log_loss, score_sample
+from sartor.tune.solving import SolvesHead, solve_head
 from sartor.tune.stated import StateSource, upper_part
 from sartor.tune.teaching import Teaches, teaching
 
@@ -75,20 +76,26 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
         )
         rows, held = Rows(inputs[0], labels), Rows(inputs[1], truth[1])
         trained = train(trainee, (rows, held), recipe, watch)
+    history = list(trained.history)
     findings = method.findings(model) if isinstance(method, Finds) else {}
     method.fold(model)
     task.close(model)
     model.cpu().eval()
     with computing(model):
+        if isinstance(method, SolvesHead):
+            solve_head(model, tokens[0], truth[0], (tuple(weights.tolist()), method.C))
         # In float32, from tokens: these logits stand for the model that is exported.
         held_out = score(model, tokens[1])
         sample = score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16)
+    held_out, sample = fitting(held_out, truth[1]), fitting(sample, truth[0])
+    if isinstance(method, SolvesHead):
+        history[-1] |= {"validation_log_loss": log_loss(held_out, truth[1])}
     return Result(
         model,
         tokenizer,
-        fitting(held_out, truth[1]),
-        fitting(sample, truth[0]),
-        tuple(trained.history),
+        held_out,
+        sample,
+        tuple(history),
         trained.steps if trained.cut else None,
         findings,
     )

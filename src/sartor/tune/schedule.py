@@ -47,5 +47,7 @@ def schedule(lengths: NDArray[np.int64], loop: Loop, seed: int) -> Schedule:
         if loop.max_steps and len(steps) >= loop.max_steps:
             break
     steps = steps[: loop.max_steps] if loop.max_steps else steps
+    if loop.kept == "last":
+        evaluate = {len(steps)}  # only to be told
     rows_at = np.cumsum([0, *(sum(map(len, batches)) for batches in steps)])
     return Schedule(steps, frozenset(evaluate), rows_at, loop.warmup)

@@ -5,7 +5,7 @@ Names are unique over the three (a law of `testing.methods`), so a need or a sea
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -15,7 +15,8 @@ from sartor.core.errors import SettingError
 from sartor.core.near import near_miss
 from sartor.core.settings import read_as
 from sartor.tasks import TRAINERS
-from sartor.tune.api import METHODS, Method
+from sartor.tune.api import METHODS, Closed, Method
+from sartor.tune.solving import SolvesHead
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -49,6 +50,10 @@ class Loop:
     """Times an epoch that the validation log-loss is taken."""
     patience: Annotated[int, Ge(1)] = 3
     """Evaluations without a better log-loss before training stops; the best weights are kept."""
+    kept: Literal["best", "last"] | None = None
+    """Which weights are kept: those with the best validation log-loss, or the last, and then
+    nothing in the fit is chosen by held-out rows. None: the best, where the method has answers to
+    choose by."""
     average: Literal["none", "ema", "swa"] = "none"
     """Which weights are evaluated and kept: the last, their exponential moving average, or their
     plain mean."""
@@ -78,6 +83,18 @@ class Settings:
     method: Method
     loop: Loop
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing in the fit is chosen by held-out rows, so that it may learn from them."""
+        if descends(self.method):
+            return self.loop.kept == "last"
+        return isinstance(self.method, Closed) and self.method.closed
+
+
+def descends(method: Any) -> bool:
+    """Whether a method goes through the gradient loop."""
+    return method.reads in ("states", "tokens")
+
 
 def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Settings:
     """Validate a candidate's settings.
@@ -88,7 +105,7 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
     """
     chosen = METHODS.get(method)
     owners: list[type[Any]] = [cast("type[Any]", TRAINERS.get(task)), cast("type[Any]", chosen)]
-    if cast("type[Method]", chosen).reads in ("states", "tokens"):
+    if descends(chosen):
         owners.append(Loop)
     known = {field.name: owner for owner in owners for field in fields(owner)}
     for key in flat:
@@ -98,4 +115,18 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
             )
     shares = [{k: v for k, v in flat.items() if known[k] is owner} for owner in owners]
     parts = [read_as(owner, share) for owner, share in zip(owners, shares, strict=True)]
-    return Settings(*parts) if len(parts) == 3 else Settings(parts[0], parts[1], Loop())
+    if len(parts) == 2:
+        return Settings(parts[0], parts[1], Loop())
+    return Settings(parts[0], parts[1], _kept(parts[1], parts[2]))
+
+
+def _kept(method: Method, loop: Loop) -> Loop:
+    """The loop's settings with which weights are kept."""
+    solves = isinstance(method, SolvesHead)
+    if solves and loop.kept == "best":
+        raise SettingError(
+            "kept: best, but the method's head is solved when the encoder is tuned, and until then "
+            "there are no answers to choose by.",
+            fix="leave kept out.",
+        )
+    return loop if loop.kept else replace(loop, kept="last" if solves else "best")

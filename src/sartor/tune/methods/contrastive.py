@@ -1,15 +1,14 @@
 """Contrastive tuning for few labels: texts of one class are pulled together, others pushed apart.
 
-L = (1 − λ)·CE + λ·SupCon,
-SupCon = mean_i −1/|P(i)| Σ_{p∈P(i)} log( exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ) )
+L = mean_i −1/|P(i)| Σ_{p∈P(i)} log( exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ) )
 
 z is the head's input, scaled to length 1; P(i) are the other rows of i's class in the batch. A
 batch of n rows gives its n² pairs by one product, so no list of pairs is ever built: that list is
-what makes SetFit's cost grow with the square of the rows.
+what makes SetFit's cost grow with the square of the rows. When the encoder is tuned, the head is
+the logistic regression of the labels on its features.
 
-Khosla et al. 2020, https://arxiv.org/abs/2004.11362; with cross-entropy, Gunel et al. 2021,
-https://arxiv.org/abs/2011.01403; for few labels, Tunstall et al. 2022,
-https://arxiv.org/abs/2209.11055
+Khosla et al. 2020, https://arxiv.org/abs/2004.11362; for few labels, with a head fitted afterwards,
+Tunstall et al. 2022, https://arxiv.org/abs/2209.11055
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head, open_tensors
@@ -26,50 +25,45 @@ from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, is_head, ope
 @METHODS.add
 @dataclass(frozen=True, slots=True)
 class Contrastive:
-    """Trains all weights towards classes that lie apart; meant for some dozens of labels."""
+    """Trains the encoder towards classes that lie apart, then solves the head."""
 
     reads: ClassVar[Reads] = "tokens"
-    rung: ClassVar[int | None] = None
+    rung: ClassVar[int | None] = 18
     one_label: ClassVar[Literal[True]] = True
+    few_rows: ClassVar[Literal[True]] = True
+    solves_head: ClassVar[Literal[True]] = True
 
-    contrast: Annotated[float, Ge(0), Le(1)] = 0.9
-    """λ: share of the contrastive loss; the rest is cross-entropy, which trains the head."""
     temperature: Annotated[float, Gt(0), Le(1)] = 0.1
     """τ: smaller looks harder at the nearest rows of other classes."""
     lr: Annotated[float, Gt(0), Le(1)] = 1e-4
     """Peak learning rate of the encoder."""
-    head_lr: Annotated[float, Gt(0), Le(1)] = 1e-2
-    """Peak learning rate of the head, which starts without pretraining."""
+    C: Annotated[float, Gt(0)] = 1.0
+    """Inverse strength of the head's L2 penalty, on standardised features."""
 
     def attach(self, model: nn.Module) -> None:
-        open_tensors(model, lambda name: True)
+        open_tensors(model, lambda name: not is_head(name))
 
     def fold(self, model: nn.Module) -> None:
-        """Nothing was added."""
+        model.requires_grad_(True)
 
     def rate(self, name: str, depth: int) -> float:
-        return self.head_lr if is_head(name) else self.lr
+        return self.lr
 
     def loss(self, model: Any, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
-        found = model.features(*inputs)
-        entropy = nn.functional.cross_entropy(model.head(model.dropout(found)).float(), labels)
-        apart = supervised_contrast(found, labels, self.temperature)
-        return (1 - self.contrast) * entropy + self.contrast * apart
+        return supervised_contrast(model.features(*inputs), labels, self.temperature)
 
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [
-            {"lr": 1e-4, "epochs": 10, "batch_rows": 64, "batch_tokens": 4096, "evaluations": 1},
-            {"lr": 5e-5, "epochs": 20, "batch_rows": 64, "batch_tokens": 4096, "evaluations": 1},
+            {"lr": 2e-4, "epochs": 100, "max_steps": 50, "batch_rows": 32, "batch_tokens": 8192},
         ]
 
     @staticmethod
     def space() -> Mapping[str, Dimension]:
         return {
             "lr": Real(1e-5, 5e-4, log=True),
-            "contrast": Real(0.1, 0.99),
             "temperature": Real(0.03, 0.5, log=True),
-            "epochs": Whole(2, 30, log=True),
+            "max_steps": Whole(20, 200, log=True),
         }
 
 
