@@ -13,7 +13,7 @@ from sartor.core.workspace import Workspace
 from sartor.search.exporting import export_pretrained
 from sartor.serve.runtime import start
 from sartor.shrink.pretrained import logits_of
-from sartor.tasks.text_classification.spec import softmax
+from sartor.tasks._decision.logits import softmax
 from tests.stories.shop import Here, copy_of, open_shop, reviews
 
 TEXTS = [text for text, _ in reviews(50, seed=9)]

@@ -21,7 +21,7 @@ from sartor.serve import runtime
 from sartor.serve.opening import composed
 from sartor.shrink.pretrained import Told, logits_of, write_pretrained
 from sartor.tasks import TASKS
-from sartor.tasks.text_classification.spec import softmax
+from sartor.tasks._decision.logits import softmax
 from sartor.tune.manifest import damage
 
 TOLERANCE = 0.25

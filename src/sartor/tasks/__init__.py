@@ -1,8 +1,8 @@
 """One folder per task: `spec.py` says what is predicted (no torch), `train.py` how it is learnt.
 
 What is the same for several tasks lies in folders that begin with an underscore: `_target` (the
-forms of answers) and `_encoder` (the models). Nothing outside a task's folder knows its answers'
-form: it is asked for through `Task` and `Target`.
+forms of answers), `_decision` (what rules are made of) and `_encoder` (the models). Nothing outside
+a task's folder knows its answers' form: it is asked for through `Task` and `Target`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -18,6 +18,7 @@ from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.logits import shown
 from sartor.tasks._target.reply import FreeText
 
 OUTPUT = "reply"
@@ -134,7 +135,7 @@ def _answer(said: Said | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "label": text or None,
         "best": text,
-        "confidence": 0.0 if said is None else float(f"{sureness(said):.6g}"),
+        "confidence": 0.0 if said is None else shown(sureness(said)),
         "tokens": 0 if said is None else said.tokens,
         "finish": "stop" if said is not None and said.ended else "length",
     }
