@@ -30,7 +30,7 @@ from sartor.models.precision import Precision
 from sartor.need.grammar import parse_criterion
 from sartor.search import machine
 from sartor.search.answering import Answering, Timing, answers_to
-from sartor.search.assess import Held, target_kind
+from sartor.search.assess import Held
 from sartor.search.building import Shipped
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
@@ -84,7 +84,7 @@ def ready_to_compose(
     rows = _fresh(
         prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known), assembly
     )
-    judged = Judged(slice_columns(rows.test), bool(need.data.baseline), target_kind(task))
+    judged = Judged(slice_columns(rows.test), bool(need.data.baseline), task.roles.target_kind)
     book = prices(desk)
     bind(need.accept, file=desk.file, outputs=assembly.outcomes, rows=judged, book=book)
     reasons = summary(c for c in rows.changes if c.action == "dropped")

@@ -31,7 +31,7 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering, answers_to
-from sartor.search.assess import target_kind, units_of
+from sartor.search.assess import units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
 from sartor.search.recommending import group_of
@@ -129,7 +129,7 @@ def judge_bundle(
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(folder), texts),
         prices=book,
-        target=target_kind(task),
+        target=task.roles.target_kind,
         streaming=cache(lambda: answering.stream(bundle, texts)),
     )
     # A look is counted once, and a latency is not that of two bundles at work.
@@ -203,7 +203,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
         test, outputs = held_out(need, need_file.parent, store)
         _bind(need, str(need_file), outputs, test)
         task = TASKS.get(need.task)()
-        told = read_predictions(answers, test, task.labels(outputs), target_kind(task))
+        told = read_predictions(answers, test, task.labels(outputs), task.roles.target_kind)
         rival = _subject(need, test, outputs, told)
         look = Ledger(store, _now).look(
             # A rival's looks say nothing of our bundles: they are counted apart.
@@ -291,7 +291,7 @@ def _subject(
         outputs=outputs,
         baseline=column(test, need.data.baseline),
         groups=units_of(test, column(test, group_of(need)), TASKS.get(need.task)()),
-        target=target_kind(TASKS.get(need.task)()),
+        target=TASKS.get(need.task)().roles.target_kind,
     )
 
 
@@ -310,7 +310,7 @@ def _bind(
         rows=Rows(
             slice_columns(examples),
             bool(baseline) and baseline in examples.extra,
-            target_kind(TASKS.get(need.task)()),
+            TASKS.get(need.task)().roles.target_kind,
         ),
         book=book,
     )

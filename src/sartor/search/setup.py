@@ -26,7 +26,7 @@ from sartor.models.workload import workload
 from sartor.need.model import Need
 from sartor.search import machine
 from sartor.search.asking import Asking, backbone_of
-from sartor.search.assess import Held, target_kind
+from sartor.search.assess import Held
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
@@ -143,7 +143,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         need.accept,
         file=desk.file,
         outputs=outputs,
-        rows=Judged(slice_columns(rows.test), bool(need.data.baseline), target_kind(task)),
+        rows=Judged(slice_columns(rows.test), bool(need.data.baseline), task.roles.target_kind),
         book=(book := prices(desk)),
     )
     tell_of_rows(gathered, rows, emit)

@@ -28,7 +28,7 @@ from sartor.models.precision import Precision
 from sartor.search import machine
 from sartor.search.artefact import Artefact
 from sartor.search.artefacts import Maker
-from sartor.search.assess import Held, target_kind
+from sartor.search.assess import Held
 from sartor.search.chat_models import ChatModels
 from sartor.search.climbing import Clock, say_climbed
 from sartor.search.costing import Costing, asks_for_costs
@@ -97,7 +97,7 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
     seen = profile(gathered.table.frame, list(columns.inputs.values()))
     outputs = tuple(task.outputs(rows.train, need.data.labels))
     has_baseline = bool(need.data.baseline)
-    judged = Judged(slice_columns(rows.test), has_baseline, target_kind(task))
+    judged = Judged(slice_columns(rows.test), has_baseline, task.roles.target_kind)
     book = prices(desk)
     bind(need.accept, file=desk.file, outputs=outputs, rows=judged, book=book)
     tell_of_rows(gathered, rows, emit)
