@@ -34,6 +34,7 @@ from sartor.search.answering import Answering, answers_to
 from sartor.search.assess import units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
+from sartor.search.reading import columns_of
 from sartor.search.recommending import group_of
 from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
@@ -102,7 +103,7 @@ def judge_bundle(
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
     need = of_bundle(need, bundle)
     task = TASKS.get(need.task)()
-    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
+    columns = columns_of(need)
     # What a column holds was found out on the rows that the bundle learnt from.
     columns = replace(columns, cells=column_kinds(bundle.manifest.inputs))
     given = prepare.examples_of(str(labels), need.data, Path(), columns)
@@ -254,9 +255,7 @@ def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
         DataError: If the data cannot be used.
     """
     known = store.assignments(need.name)
-    task = TASKS.get(need.task)()
-    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
-    gathered = prepare.gather(need.data, root, known=known, columns=columns)
+    gathered = prepare.gather(need.data, root, known=known, columns=columns_of(need))
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
