@@ -14,20 +14,12 @@ from sartor.core.protocols import Floats
 from sartor.core.registry import Registry
 from sartor.core.texts import Text, parts_of
 from sartor.core.types import Examples, Roles
+from sartor.core.unfit import Unfit
 from sartor.need.criterion import Criterion
 
 
-class Unreadable(ValueError):
-    """A cell, or a request's value, that is no answer of the task.
-
-    Args:
-        what: What is wrong, as a sentence's second half without the place.
-        fix: What to do, as a sentence without its stop.
-    """
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.what, self.fix = what, fix
+class Unreadable(Unfit):
+    """A cell, or a request's value, that is no answer of the task."""
 
 
 class Target(Protocol):
