@@ -2,16 +2,13 @@
 
 import json
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sartor.search.rungs import method_order
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
+from tests.served import serving
 from tests.stories.shop import Here, refused
 from tests.tiny import WORDS, make_tiny_bert
 
@@ -87,27 +84,14 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
     (place / "one.txt").write_text("a text alone\n")
     refused(here("predict", found["bundle"], "one.txt"), "line 1 is one text", "text_pair")
 
-    settings = ServeSettings(
-        str(place / found["bundle"]),
-        store=str(place / ".sartor" / "store.db"),
-        unreleased=True,
-        port=0,
-    )
-    server, listener = prepare(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            one, other, label = new[0]
-            row = {"text": one, "text_pair": other}
-            answer = client.post("/v1/predict", json={"inputs": [row]}).json()
-            assert answer["outputs"][0]["best"] == labels[0]
-            body = {"request_id": answer["request_id"], "label": label, "inputs": row}
-            assert client.post("/v1/feedback", json=body).status_code == 201
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
+    store = str(place / ".sartor" / "store.db")
+    with serving(bundle=str(place / found["bundle"]), store=store, unreleased=True) as client:
+        one, other, label = new[0]
+        row = {"text": one, "text_pair": other}
+        answer = client.post("/v1/predict", json={"inputs": [row]}).json()
+        assert answer["outputs"][0]["best"] == labels[0]
+        body = {"request_id": answer["request_id"], "label": label, "inputs": row}
+        assert client.post("/v1/feedback", json=body).status_code == 201
     need = NEED.format(method="head").replace(
         "  label: label\n", "  label: label\n  feedback: true\n"
     )
