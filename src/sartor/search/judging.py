@@ -38,7 +38,7 @@ from sartor.search.reading import columns_of
 from sartor.search.recommending import group_of
 from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
-from sartor.tasks import TASKS
+from sartor.tasks import TASKS, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +108,14 @@ def judge_bundle(
     columns = replace(columns, cells=column_kinds(bundle.manifest.inputs))
     given = prepare.examples_of(str(labels), need.data, Path(), columns)
     examples, notes = _fresh(bundle, given, labels)
-    outputs = bundle.manifest.outputs
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.
     asks = asks_for_costs(need)
     book = read_book(costs, Path()) if asks else PriceBook({}, costs)
-    _bind(need, str(labels), outputs, examples, book)
-    costing = Costing(book, kept_here(), asks)
+    _bind(need, str(labels), bundle.manifest.outputs, examples, book)
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
-    served = answering.load(folder)
-    texts = list(examples.texts)
-    subject = Subject(
-        examples=examples,
-        answers=answers_to(served, examples, task),
-        outputs=outputs,
-        folder=str(folder),
-        baseline=column(examples, need.data.baseline),
-        groups=units_of(examples, column(examples, group_of(need)), task),
-        timing=lambda: answering.time(bundle, texts),
-        conditions=f"this machine, batch 1, {served.threads} threads",
-        using=lambda: costing.use(str(folder), texts),
-        prices=book,
-        target=task.roles.target_kind,
-        streaming=cache(lambda: answering.stream(bundle, texts)),
-    )
+    subject = _subject(bundle, need, examples, answering, Costing(book, kept_here(), asks))
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
         look = Ledger(store, _now).look(
@@ -142,20 +125,46 @@ def judge_bundle(
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
         )
         verdicts = tuple(priced_anew(need.accept, look.verdicts, subject))
-    counted = {"n": f"{len(examples):,}", "look": str(look.number)}
-    notes.insert(
-        0, Phrase("{n} rows of {file}, look {look} at them.", counted | {"file": str(labels)})
+    counted = {"n": f"{len(examples):,}", "look": str(look.number), "file": str(labels)}
+    first = Phrase("{n} rows of {file}, look {look} at them.", counted)
+    said = (first, *notes, *_doubts(bundle, task, examples))
+    return Judged(verdicts, overall(verdicts), (), said, need.language)
+
+
+def _subject(
+    bundle: Bundle, need: Need, examples: Examples, answering: Answering, costing: Costing
+) -> Subject:
+    """What the bundle answers, with all that can be measured of it where a criterion asks."""
+    task, served = TASKS.get(need.task)(), answering.load(bundle.folder)
+    texts = list(examples.texts)
+    return Subject(
+        examples=examples,
+        answers=answers_to(served, examples, task),
+        outputs=bundle.manifest.outputs,
+        folder=str(bundle.folder),
+        baseline=column(examples, need.data.baseline),
+        groups=units_of(examples, column(examples, group_of(need)), task),
+        timing=lambda: answering.time(bundle, texts),
+        conditions=f"this machine, batch 1, {served.threads} threads",
+        using=lambda: costing.use(str(bundle.folder), texts),
+        prices=costing.book,
+        target=task.roles.target_kind,
+        streaming=cache(lambda: answering.stream(bundle, texts)),
     )
+
+
+def _doubts(bundle: Bundle, task: Task, examples: Examples) -> list[Phrase]:
+    """What speaks against the rows: labels that nobody learnt, or that they are not fresh."""
+    notes: list[Phrase] = []
     said = (label for answer in examples.target for label in names_of(answer))
-    known = task.labels(outputs)
+    known = task.labels(bundle.manifest.outputs)
     if strange := Counter(label for label in said if label not in known):
         shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
         message = "{n} rows have labels that the bundle does not know and count as wrong: {labels}."
         notes.append(Phrase(message, {"n": f"{strange.total():,}", "labels": shown}))
-    trained = bundle.manifest.lineage.get("test_rows")
-    if trained == examples.fingerprint():
+    if bundle.manifest.lineage.get("test_rows") == examples.fingerprint():
         notes.append(Phrase("These are the rows the bundle was judged on before, not fresh ones."))
-    return Judged(verdicts, overall(verdicts), (), tuple(notes), need.language)
+    return notes
 
 
 def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[Phrase]]:
