@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import DataError
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
@@ -24,7 +23,9 @@ from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, finite, refuse_broken, shown, whole_rows
 from sartor.tasks._target.label_set import LabelSet
+from sartor.tasks._target.outputs import told_apart
 from sartor.tasks._target.right_ones import places_of
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.multi_label.settling import Calibration, calibrate, fit_thresholds
 
 _TINY = 1e-12
@@ -49,13 +50,8 @@ class MultiLabel:
         Raises:
             DataError: If fewer than two labels occur.
         """
-        found = sorted({label for labels in examples.target for label in labels})
-        if len(found) < 2:
-            raise DataError(
-                f"The training rows hold {len(found)} label ({', '.join(found) or 'none'}).",
-                fix="check data.label: with one label, yes or no, use task text_classification.",
-            )
-        return list(declared) if declared else found
+        fix = "check data.label: with one label, yes or no, use task text_classification."
+        return told_apart(chain.from_iterable(examples.target), declared, fix)
 
     def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
         """(rows, outputs) 1 where the row has the label, else 0.
@@ -150,22 +146,13 @@ class MultiLabel:
         return float(np.exp(np.log(np.maximum(right, _TINY)).mean()))
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        names = list(outputs)
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        listed = {"type": "array", "items": {"enum": names}, "uniqueItems": True}
-        return {
-            "type": "object",
-            "properties": {
-                "labels": {"anyOf": [listed, {"type": "null"}]},
-                "probabilities": {
-                    "type": "object",
-                    "properties": dict.fromkeys(names, share),
-                    "required": names,
-                },
-                "reason": {"type": "string"},
-            },
-            "required": ["labels", "probabilities"],
+        listed = {**list_of({"enum": list(outputs)}), "uniqueItems": True}
+        properties = {
+            "labels": or_null(listed),
+            "probabilities": object_of(dict.fromkeys(outputs, SHARE)),
+            "reason": TEXT,
         }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

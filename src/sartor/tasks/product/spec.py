@@ -26,7 +26,9 @@ from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.abstaining import asked_threshold, unsure
 from sartor.tasks._decision.logits import shown, whole_rows
+from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of
 from sartor.tasks.product.target import Outcomes
 
 _BROKEN = "a part's output is not a number"
@@ -54,7 +56,7 @@ class Product:
         Raises:
             DataError: If there is none.
         """
-        found = list(declared or sorted({name for names in examples.target for name in names}))
+        found = all_named(examples.target, declared)
         if not found:
             raise DataError(
                 f"Every row is left to a person ({HAND_OFF}); there is nothing to answer.",
@@ -160,29 +162,10 @@ class Product:
         return sure if answer["best"] in target else (1.0 - sure) * _LEAST
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        step = {
-            "type": "object",
-            "properties": {
-                "part": {"type": "string"},
-                "best": {"type": "string"},
-                "confidence": share,
-                "answer": {"type": "object"},
-            },
-            "required": ["part", "best", "confidence", "answer"],
-        }
-        return {
-            "type": "object",
-            "properties": {
-                "outcome": {"type": "string"},
-                "best": {"type": "string"},
-                "confidence": share,
-                "reason": {"type": "string"},
-                "say": {"type": "string"},
-                "path": {"type": "array", "items": step},
-            },
-            "required": ["outcome", "best", "confidence"],
-        }
+        step = {"part": TEXT, "best": TEXT, "confidence": SHARE, "answer": {"type": "object"}}
+        optional = {"reason": TEXT, "say": TEXT, "path": list_of(object_of(step))}
+        properties = {"outcome": TEXT, "best": TEXT, "confidence": SHARE, **optional}
+        return object_of(properties, optional)
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

@@ -23,6 +23,7 @@ from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown, whole_rows
 from sartor.tasks._target.passages import Passages
+from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.question_answering.choosing import Choice, Part, Rule, choose
 from sartor.tasks.question_answering.settling import settled
 
@@ -146,23 +147,10 @@ class QuestionAnswering:
         return max(min(sum(shares), 1.0) if shares else left, _TINY)
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        place = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}
-        said = {
-            "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-            "start": place,
-            "end": place,
-            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        }
-        other = {"type": "object", "properties": said, "required": list(said)}
-        return {
-            "type": "object",
-            "properties": {
-                **said,
-                "alternatives": {"type": "array", "items": other},
-                "reason": {"type": "string"},
-            },
-            "required": [*said, "alternatives"],
-        }
+        place = or_null(PLACE)
+        said = {"answer": or_null(TEXT), "start": place, "end": place, "confidence": SHARE}
+        properties = {**said, "alternatives": list_of(object_of(said)), "reason": TEXT}
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

@@ -35,7 +35,9 @@ from sartor.tasks._decision.logits import (
     softmax,
     whole_rows,
 )
+from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.retrieval.settling import fit_sureness, heat, signs, sureness
 from sartor.tasks.retrieval.target import Documents
 
@@ -65,7 +67,7 @@ class Retrieval:
         Raises:
             DataError: If there are fewer than two documents.
         """
-        found = list(declared or sorted({name for names in examples.target for name in names}))
+        found = all_named(examples.target, declared)
         if len(found) < 2:
             raise DataError(
                 f"There are {len(found)} documents; there is nothing to choose among.",
@@ -189,26 +191,14 @@ class Retrieval:
         return min(sum(listed.get(name, left) for name in target), 1.0)
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        entry = {
-            "type": "object",
-            "properties": {
-                "id": {"type": "string"},
-                "score": share,
-                "text": {"type": "string"},
-            },
-            "required": ["id", "score"],
+        entry = object_of({"id": TEXT, "score": SHARE, "text": TEXT}, ("text",))
+        properties = {
+            "answer": or_null(TEXT),
+            "confidence": SHARE,
+            "documents": list_of(entry),
+            "reason": TEXT,
         }
-        return {
-            "type": "object",
-            "properties": {
-                "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-                "confidence": share,
-                "documents": {"type": "array", "items": entry},
-                "reason": {"type": "string"},
-            },
-            "required": ["answer", "confidence", "documents"],
-        }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

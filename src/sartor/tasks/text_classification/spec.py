@@ -30,7 +30,9 @@ from sartor.tasks._decision.logits import (
     whole_rows,
 )
 from sartor.tasks._target.one_label import OneLabel
+from sartor.tasks._target.outputs import told_apart
 from sartor.tasks._target.right_ones import places_of
+from sartor.tasks._target.schema import SHARE, TEXT, object_of
 from sartor.tasks.text_classification.settling import fit_weights
 
 
@@ -53,14 +55,8 @@ class TextClassification:
         Raises:
             DataError: If fewer than two labels occur.
         """
-        found = sorted({str(label) for label in examples.target})
-        if len(found) < 2:
-            raise DataError(
-                f"The training rows hold {len(found)} label ({', '.join(found) or 'none'}); "
-                "there is nothing to tell apart.",
-                fix="check data.label, or add rows with another label.",
-            )
-        return list(declared) if declared else found
+        fix = "check data.label, or add rows with another label."
+        return told_apart(map(str, examples.target), declared, fix)
 
     def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
         """(rows,) class indices.
@@ -176,21 +172,13 @@ class TextClassification:
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
         names = list(outputs)
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        return {
-            "type": "object",
-            "properties": {
-                "label": {"enum": [*names, None]},
-                "best": {"enum": names},
-                "probabilities": {
-                    "type": "object",
-                    "properties": dict.fromkeys(names, share),
-                    "required": names,
-                },
-                "reason": {"type": "string"},
-            },
-            "required": ["label", "best", "probabilities"],
+        properties = {
+            "label": {"enum": [*names, None]},
+            "best": {"enum": names},
+            "probabilities": object_of(dict.fromkeys(names, SHARE)),
+            "reason": TEXT,
         }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

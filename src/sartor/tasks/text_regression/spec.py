@@ -26,6 +26,7 @@ from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown
 from sartor.tasks._decision.margins import ENOUGH
 from sartor.tasks._target.number import Number
+from sartor.tasks._target.schema import SHARE, TEXT, object_of, or_null
 
 OUTPUT = "value"
 COVERAGE = 0.9
@@ -144,18 +145,9 @@ class TextRegression:
         return 2 * (1 - NormalDist().cdf(apart / deviation))
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        number = {"anyOf": [{"type": "number"}, {"type": "null"}]}
-        return {
-            "type": "object",
-            "properties": {
-                "value": number,
-                "low": number,
-                "high": number,
-                "coverage": {"type": "number", "minimum": 0, "maximum": 1},
-                "reason": {"type": "string"},
-            },
-            "required": ["value", "low", "high", "coverage"],
-        }
+        number = or_null({"type": "number"})
+        ends = dict.fromkeys(("value", "low", "high"), number)
+        return object_of({**ends, "coverage": SHARE, "reason": TEXT}, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

@@ -25,6 +25,7 @@ from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown, whole_rows
+from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks._target.spans import Spans
 from sartor.tasks.token_classification.settling import settled
 from sartor.tasks.token_classification.tagging import (
@@ -192,29 +193,19 @@ class TokenClassification:
         return float(np.exp(np.log(np.maximum(right, _TINY)).mean()))
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        place = {"type": "integer", "minimum": 0}
         entity = {
-            "type": "object",
-            "properties": {
-                "start": place,
-                "end": place,
-                "label": {"enum": labels_of(outputs)},
-                "text": {"type": "string"},
-                "confidence": share,
-            },
-            "required": ["start", "end", "label", "text", "confidence"],
+            "start": PLACE,
+            "end": PLACE,
+            "label": {"enum": labels_of(outputs)},
+            "text": TEXT,
+            "confidence": SHARE,
         }
-        listed = {"type": "array", "items": entity}
-        return {
-            "type": "object",
-            "properties": {
-                "entities": {"anyOf": [listed, {"type": "null"}]},
-                "confidence": share,
-                "reason": {"type": "string"},
-            },
-            "required": ["entities", "confidence"],
+        properties = {
+            "entities": or_null(list_of(object_of(entity))),
+            "confidence": SHARE,
+            "reason": TEXT,
         }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
