@@ -3,12 +3,11 @@
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.served import serving
-from tests.stories.shop import BAD, GOOD, Here, refused
+from tests.stories.shop import BAD, GOOD, Here, ran, refused
 from tests.tiny import make_tiny_bert
 
 NEED = """name: credit
@@ -48,12 +47,6 @@ def place(tmp_path: Path) -> Path:
     write_cases(folder / "credit.csv")
     (folder / "need.yaml").write_text(NEED)
     return folder
-
-
-def ran(here: Here) -> dict[str, Any]:
-    found = here("run", "need.yaml", "--json")
-    assert found.status in (0, 1), found.err
-    return json.loads(found.out)
 
 
 def test_a_table_alone_is_learnt_and_answers(place: Path, here: Here):

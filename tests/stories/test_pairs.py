@@ -9,7 +9,7 @@ import pytest
 
 from sartor.search.rungs import method_order
 from tests.served import serving
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, ran, refused
 from tests.tiny import WORDS, make_tiny_bert
 
 NEED = """name: pairs
@@ -53,16 +53,14 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def ran(here: Here, place: Path, method: str) -> dict[str, Any]:
+def ran_with(here: Here, place: Path, method: str) -> dict[str, Any]:
     (place / "need.yaml").write_text(NEED.format(method=method))
-    found = here("run", "need.yaml", "--json")
-    assert found.status in (0, 1), found.err
-    return json.loads(found.out)
+    return ran(here)
 
 
 @pytest.mark.slow
 def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
-    found = ran(here, place, "head")
+    found = ran_with(here, place, "head")
     verdicts = {v["criterion"]: v for v in found["verdicts"]}
     assert verdicts["accuracy >= 0.70"]["value"] > 0.7
     assert verdicts["auc >= 0.70"]["low"] <= verdicts["auc >= 0.70"]["value"]
@@ -108,7 +106,7 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
     ["static", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zero_shot", "lora"))],
 )
 def test_another_rung_takes_pairs_to_a_bundle(place: Path, here: Here, method: str):
-    found = ran(here, place, method)
+    found = ran_with(here, place, method)
     assert (place / found["bundle"] / "model.onnx").is_file()
     (tried,) = {c["rung"] for c in json.loads(here("report", "--json").out)["candidates"]}
     assert tried == method
