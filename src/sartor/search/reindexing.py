@@ -78,9 +78,10 @@ def reindex(
         DataError: If the documents or the rows cannot be used.
     """
     bundle = open_bundle(folder, verify_key=key_asked(None))
-    if INDEX not in bundle.manifest.files:
+    manifest = bundle.manifest
+    if INDEX not in manifest.files:
         raise SettingError(
-            f"{folder} finds no documents: its task is {bundle.manifest.task}.",
+            f"{folder} finds no documents: its task is {manifest.task}.",
             fix="give a bundle of task retrieval.",
         )
     base = read_base([str(documents)], Path())
@@ -90,7 +91,27 @@ def reindex(
         )
     before = read_documents(bundle.path(DOCUMENTS))
     same = [name for name, text in base.words.items() if before.get(name) == text]
-    made = _written(bundle, base, before, to)
+    vectors = _vectors(bundle, base, before)
+    told = {
+        "of": manifest.id,
+        "sources": {source.file: source.sha256 for source in base.sources},
+    }
+    changed = manifest.model_copy(
+        update={
+            "outputs": list(base.words),
+            "verdicts": [],
+            "released": False,
+            "lineage": {**manifest.lineage, "reindexed": told},
+        }
+    )
+    with TemporaryDirectory() as place:
+        (Path(place) / INDEX).write_bytes(write_index(vectors))
+        (Path(place) / DOCUMENTS).write_bytes(write_documents(base.words))
+        kept = [name for name, entry in manifest.files.items() if entry.content]
+        content: Mapping[str, Path] = {name: bundle.path(name) for name in kept}
+        content = {**content, **{name: Path(place) / name for name in (INDEX, DOCUMENTS)}}
+        text = bundle.path("need.yaml").read_text("utf-8", "surrogatepass")
+        made = write_bundle(to, changed, content, text, bundle.learnt())
     found = Reindexed(
         made, len(same), len(base.words) - len(same), len(before.keys() - base.words.keys())
     )
@@ -99,26 +120,6 @@ def reindex(
     judged = judge_bundle(to, labels, workspace=workspace)
     made = record_verdicts(made, judged.verdicts, released=judged.state == "met")
     return Reindexed(made, found.kept, found.new, found.gone, judged)
-
-
-def _written(bundle: Bundle, base: Base, before: Mapping[str, str], to: Path) -> Bundle:
-    """The bundle with another base, neither judged nor released."""
-    manifest = bundle.manifest
-    told = {"of": manifest.id, "sources": {source.file: source.sha256 for source in base.sources}}
-    changed = {
-        "outputs": list(base.words),
-        "verdicts": [],
-        "released": False,
-        "lineage": {**manifest.lineage, "reindexed": told},
-    }
-    content = {name: bundle.path(name) for name, entry in manifest.files.items() if entry.content}
-    with TemporaryDirectory() as place:
-        for name in (INDEX, DOCUMENTS):
-            content[name] = Path(place) / name
-        content[INDEX].write_bytes(write_index(_vectors(bundle, base, before)))
-        content[DOCUMENTS].write_bytes(write_documents(base.words))
-        text = bundle.path("need.yaml").read_text("utf-8", "surrogatepass")
-        return write_bundle(to, manifest.model_copy(update=changed), content, text, bundle.learnt())
 
 
 def _vectors(bundle: Bundle, base: Base, before: Mapping[str, str]) -> Floats:
