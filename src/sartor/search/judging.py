@@ -115,7 +115,7 @@ def judge_bundle(
     _bind(need, str(labels), bundle.manifest.outputs, examples, book)
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
-    subject = _subject(bundle, need, examples, answering, Costing(book, kept_here(), asks))
+    subject = _measured(bundle, need, examples, answering, Costing(book, kept_here(), asks))
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
         look = Ledger(store, _now).look(
@@ -131,24 +131,19 @@ def judge_bundle(
     return Judged(verdicts, overall(verdicts), (), said, need.language)
 
 
-def _subject(
+def _measured(
     bundle: Bundle, need: Need, examples: Examples, answering: Answering, costing: Costing
 ) -> Subject:
     """What the bundle answers, with all that can be measured of it where a criterion asks."""
-    task, served = TASKS.get(need.task)(), answering.load(bundle.folder)
-    texts = list(examples.texts)
-    return Subject(
-        examples=examples,
-        answers=answers_to(served, examples, task),
-        outputs=bundle.manifest.outputs,
+    served, texts = answering.load(bundle.folder), list(examples.texts)
+    answers = answers_to(served, examples, TASKS.get(need.task)())
+    return replace(
+        _subject(need, examples, bundle.manifest.outputs, answers),
         folder=str(bundle.folder),
-        baseline=column(examples, need.data.baseline),
-        groups=units_of(examples, column(examples, group_of(need)), task),
         timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
         using=lambda: costing.use(str(bundle.folder), texts),
         prices=costing.book,
-        target=task.roles.target_kind,
         streaming=cache(lambda: answering.stream(bundle, texts)),
     )
 
