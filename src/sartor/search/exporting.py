@@ -135,9 +135,9 @@ def _fit(bundle: Bundle, place: Workspace) -> Path:
 
 
 def _difference(bundle: Bundle, logits: Any, texts: list[str]) -> float:
-    heat = float(bundle.manifest.decision.get("temperature", 1.0))
+    temperature = float(bundle.manifest.decision.get("temperature", 1.0))
     ours = runtime.start(bundle).logits(texts)
-    return float(np.abs(softmax(ours / heat) - softmax(logits / heat)).max())
+    return float(np.abs(softmax(ours / temperature) - softmax(logits / temperature)).max())
 
 
 def _card(bundle: Bundle, difference: float, *, modules: bool) -> str:

@@ -38,7 +38,7 @@ from sartor.tasks._decision.logits import (
 from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
 from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
-from sartor.tasks.retrieval.settling import fit_sureness, heat, signs, sureness
+from sartor.tasks.retrieval.settling import fit_sureness, signs, sureness, temperature_of
 from sartor.tasks.retrieval.target import Documents
 
 _SHOWN, _MOST_SHOWN = 10, 100
@@ -109,7 +109,7 @@ class Retrieval:
         scores = np.asarray(logits, np.float32)
         refuse_broken(scores)
         truth = self.truth(examples, outputs)
-        temperature = heat(scores, truth)
+        temperature = temperature_of(scores, truth)
         weights = fit_sureness(scores, truth, temperature)
         sure = sureness(signs(scores, temperature), weights)
         right = hits(scores, truth)

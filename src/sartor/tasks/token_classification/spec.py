@@ -138,7 +138,7 @@ class TokenClassification:
             never answered: it keeps the other rows of its batch from failing with it.
         """
         labels = labels_of(outputs)
-        heat, outside = (
+        temperature, outside = (
             float(decision.get(name, default))
             for name, default in (("temperature", 1.0), ("outside", 0.0))
         )
@@ -148,7 +148,7 @@ class TokenClassification:
             whole = whole_rows(part)
             part = np.where(whole[:, None, None], part, 0.0)
             read = read_columns(part)
-            shares = log_shares(part[:, read], heat, outside)
+            shares = log_shares(part[:, read], temperature, outside)
             tags, sums = best_tags(shares), Sums.of(shares)
             sure = sums.of_tags(tags)
             for row, text in enumerate(some):
