@@ -7,7 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sartor.core.errors import DataError
+from sartor.core.types import Examples
 from sartor.data.split import Rows, split
+from tests.data.leaks import leaks
 
 
 def plain(n, labels="ab"):
@@ -207,3 +209,32 @@ def test_later_rows_join_a_test_set_over_time():
 def test_what_cannot_be_split_is_refused(rows, message):
     with pytest.raises(DataError, match=message):
         split(rows, test_rows=1, validation_rows=1, seed=0)
+
+
+def examples(texts, ids, users):
+    return Examples(tuple(ids), {"text": tuple(texts)}, extra={"user": tuple(users)})
+
+
+def test_leaks_are_found_by_kind():
+    test = examples(
+        ["the service was slow and the food was cold", "质量很好，物流也很快，非常满意"],
+        ["t1", "t2"],
+        ["ann", "bob"],
+    )
+    train = examples(
+        [
+            "质量很好，物流也很快，非常满意",
+            "The service was slow and the food was cold!",
+            "nothing in common with any of it",
+            "fresh words by a known user",
+        ],
+        ["t2", "x", "y", "z"],
+        ["cat", "dan", None, "ann"],
+    )
+    found = leaks(train, test, group="user")
+    assert {(leak.kind, leak.train, leak.test) for leak in found} == {
+        ("exact", 0, 1),
+        ("near", 1, 0),
+        ("group", 3, 0),
+    }
+    assert not leaks(train.take([2]), test, group="user")
