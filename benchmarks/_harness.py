@@ -11,11 +11,13 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -181,6 +183,33 @@ def bootstrap(parts: Sequence[NDArray[Any]], measure: Any) -> Interval:
 def spread(values: Sequence[float]) -> Interval:
     """Median between the least and the greatest."""
     return Interval(min(values), float(np.median(values)), max(values))
+
+
+def told_by(
+    command: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, Any], float]:
+    """The JSON that a fresh process prints last, and the seconds from its start to its end.
+
+    Args:
+        command: Run from the root of the checkout, off line.
+        environment: Further variables.
+
+    Raises:
+        SystemExit: If it fails, with the end of what it complained of.
+    """
+    began = time.perf_counter()
+    ran = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    if ran.returncode:
+        raise SystemExit(f"{shlex.join(command)} failed:\n{ran.stderr[-4000:]}")
+    return json.loads(ran.stdout.splitlines()[-1]), seconds
 
 
 def finish(

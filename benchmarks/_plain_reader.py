@@ -12,29 +12,19 @@ the seconds that training took.
 
 import json
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._plain import Row, read, trained
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoTokenizer,
-    Trainer,
-    TrainingArguments,
     default_data_collator,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback
 
 LENGTH, STRIDE, BEST, LONGEST = 256, 64, 20, 30
-Row = dict[str, Any]
-
-
-def read(path: str) -> list[Row]:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def windows(tokenizer: Any, rows: list[Row]) -> tuple[dict[str, Any], list[int], list[Any]]:
@@ -104,27 +94,13 @@ def main() -> None:
         for i in range(len(of))
     ]
     model = AutoModelForQuestionAnswering.from_pretrained(folder)
-    with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
-            output_dir=output,
-            num_train_epochs=int(epochs[0]) if epochs else 3,
-            per_device_train_batch_size=16,
-            per_device_eval_batch_size=32,
-            learning_rate=5e-5,
-            seed=int(seed),
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=rows,  # type: ignore[arg-type]  # any sequence of mappings
-            data_collator=default_data_collator,
-            processing_class=tokenizer,
-        )
-        # It would print a table into the answer.
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    how = {
+        "num_train_epochs": int(epochs[0]) if epochs else 3,
+        "per_device_train_batch_size": 16,
+        "learning_rate": 5e-5,
+        "seed": int(seed),
+    }
+    with trained(model, tokenizer, rows, how, default_data_collator) as trainer:
         fitted = time.perf_counter() - began
         asked, of, offsets = windows(tokenizer, test)
         features = [{n: values[i] for n, values in asked.items()} for i in range(len(of))]

@@ -11,28 +11,19 @@ and the seconds that training took.
 
 import json
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._plain import read, trained
 from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     DataCollatorForTokenClassification,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback
 
 Part = list[Any]
-
-
-def read(path: str) -> list[dict[str, Any]]:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def tags_of(offsets: list[tuple[int, int]], parts: list[Part], index: dict[str, int]) -> list[int]:
@@ -87,27 +78,14 @@ def main() -> None:
         return found
 
     model = AutoModelForTokenClassification.from_pretrained(folder, num_labels=len(names))
-    with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
-            output_dir=output,
-            num_train_epochs=int(epochs[0]) if epochs else 3,
-            per_device_train_batch_size=16,
-            per_device_eval_batch_size=32,
-            learning_rate=5e-5,
-            seed=int(seed),
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=encode(train),  # type: ignore[arg-type]  # any sequence of mappings
-            data_collator=DataCollatorForTokenClassification(tokenizer),
-            processing_class=tokenizer,
-        )
-        # It would print a table into the answer.
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    how = {
+        "num_train_epochs": int(epochs[0]) if epochs else 3,
+        "per_device_train_batch_size": 16,
+        "learning_rate": 5e-5,
+        "seed": int(seed),
+    }
+    collator = DataCollatorForTokenClassification(tokenizer)
+    with trained(model, tokenizer, encode(train), how, collator) as trainer:
         fitted = time.perf_counter() - began
         told = trainer.predict(encode(test)).predictions  # type: ignore[arg-type]
     answers = []

@@ -11,21 +11,18 @@ answers to the test rows, and the seconds that training took.
 import csv
 import json
 import sys
-import tempfile
 import time
 from typing import Any
 
 import numpy as np
+from benchmarks._plain import trained
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback
 
 
 def read(path: str) -> tuple[list[str], list[str]]:
@@ -53,23 +50,13 @@ def main() -> None:
     train_rows = Dataset.from_dict({"text": texts, "label": labels}).map(encode, batched=True)
     test_rows = Dataset.from_dict({"text": asked}).map(encode, batched=True)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(names))
-    with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
-            output_dir=output,
-            num_train_epochs=3,
-            per_device_train_batch_size=16 if tuned else 32,
-            per_device_eval_batch_size=32,
-            learning_rate=1e-4 if tuned else 2e-5,
-            seed=int(seed),
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = Trainer(
-            model=model, args=arguments, train_dataset=train_rows, processing_class=tokenizer
-        )
-        # It would print a table into the answer.
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    how = {
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 16 if tuned else 32,
+        "learning_rate": 1e-4 if tuned else 2e-5,
+        "seed": int(seed),
+    }
+    with trained(model, tokenizer, train_rows, how) as trainer:
         fitted = time.perf_counter() - began
         logits = trainer.predict(test_rows).predictions  # type: ignore[arg-type]
     answers = [names[index] for index in np.asarray(logits).argmax(1)]

@@ -12,7 +12,6 @@ answers to the test rows, numbers or places in the list of levels.
 import csv
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,16 +41,10 @@ def by_trainer(
     asked: list[str],
     how: tuple[int, int],
 ) -> object:
+    from benchmarks._plain import trained
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        Trainer,
-        TrainingArguments,
-        set_seed,
-    )
-    from transformers.trainer_callback import PrinterCallback
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
     levels, seed = how
     disable_progress_bar()
@@ -66,23 +59,13 @@ def by_trainer(
     rows = Dataset.from_dict({"text": texts, "label": labels}).map(encode, batched=True)
     test = Dataset.from_dict({"text": asked}).map(encode, batched=True)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=levels or 1)
-    with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
-            output_dir=output,
-            num_train_epochs=3,
-            per_device_train_batch_size=32,
-            per_device_eval_batch_size=32,
-            learning_rate=2e-5,
-            seed=seed,
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = Trainer(
-            model=model, args=arguments, train_dataset=rows, processing_class=tokenizer
-        )
-        # It would print a table into the answer.
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    how = {
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 32,
+        "learning_rate": 2e-5,
+        "seed": seed,
+    }
+    with trained(model, tokenizer, rows, how) as trainer:
         logits = np.asarray(trainer.predict(test).predictions)  # type: ignore[arg-type]
     return logits.argmax(1) if levels else logits[:, 0] * deviation + mean
 

@@ -17,46 +17,25 @@ model is fitted, and from the start of the process to its end with the score kno
 """
 
 import json
-import os
 import random
-import subprocess
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import ROOT, Line, arguments, faster, finish, machine, spread
+from benchmarks._against_plain import Race, Row, detail_of, held_out, lines_of
+from benchmarks._harness import ROOT, Line, arguments, finish, machine
 
-from sartor.models.catalogue import find_backbone
 from sartor.serve import runtime
 
-BACKBONE = "e5_small"
-PLAIN = "transformers.Trainer"
 TESTED_TEMPLATES = 0.3
 NEWS = (2_000, 1_000)
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How one side did with one seed: F1, and seconds to a fitted model and to the score."""
-
-    f1: float
-    fit_seconds: float
-    seconds: float
 
 
 def slots(seed: int) -> tuple[list[Row], list[Row]]:
     """Training and test rows; no template is on both sides."""
     lines = (ROOT / "examples" / "slots" / "slots.jsonl").read_text("utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    names = sorted({row["template"] for row in rows})
-    held = set(random.Random(0).sample(names, round(TESTED_TEMPLATES * len(names))))
-    train = [row for row in rows if row["template"] not in held]
-    random.Random(seed).shuffle(train)
-    return _plain(train, "slots"), _plain([r for r in rows if r["template"] in held], "slots")
+    train, test = held_out(rows, "template", TESTED_TEMPLATES, seed)
+    return _plain(train, "slots"), _plain(test, "slots")
 
 
 def news(file: Path, seed: int) -> tuple[list[Row], list[Row]]:
@@ -92,68 +71,20 @@ def main() -> None:
     lines: list[Line] = []
     detail: dict[str, Any] = {}
     for task, draw in tasks.items():
-        runs: dict[str, list[Run]] = {side: [] for side in (*given.methods, PLAIN)}
-        for seed in range(given.seeds):
-            train, test = draw(seed)
-            sides = list(runs) if seed % 2 == 0 else list(reversed(runs))
-            for side in sides:
-                runs[side].append(_one(side, train, test, seed))
-                print(f"{task}, seed {seed}, {side}: {runs[side][-1]}", flush=True)
-        lines += _lines(task, runs)
-        detail[task] = {side: [list(_values(run)) for run in found] for side, found in runs.items()}
+        race = Race(("benchmarks._plain_tagger",), draw, _need, _answers, _scores)
+        runs = race.run(given.methods, given.seeds)
+        lines += lines_of(runs, f", {task}")
+        detail[task] = detail_of(runs)
     finish("entities", facts, lines, {"runs": detail})
 
 
-def _values(run: Run) -> tuple[float, float, float]:
-    return run.f1, run.fit_seconds, run.seconds
-
-
-def _one(side: str, train: list[Row], test: list[Row], seed: int) -> Run:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        for name, rows in (("train", train), ("test", test)):
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-        if side == PLAIN:
-            files = [str(folder / f"{name}.jsonl") for name in ("train", "test")]
-            model = find_backbone(BACKBONE).path
-            command = [sys.executable, "-m", "benchmarks._plain_tagger", model, *files, str(seed)]
-        else:
-            (folder / "need.yaml").write_text(json.dumps(_need(bool(train[0]["template"]), seed)))
-            run = [sys.executable, "-m", "benchmarks._need_run", str(folder / "need.yaml")]
-            command = [*run, str(folder), side]
-        began = time.perf_counter()
-        ran = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        seconds = time.perf_counter() - began
-        if ran.returncode:
-            raise SystemExit(f"{command} failed:\n{ran.stderr[-4000:]}")
-        told = json.loads(ran.stdout.splitlines()[-1])
-        answers = told.get("answers") or _answers(told["bundle"], test)
-    return Run(_f1(answers, test), told["fit_seconds"], seconds)
-
-
-def _need(grouped: bool, seed: int) -> dict[str, Any]:
+def _need(train: list[Row]) -> dict[str, Any]:
+    grouped = {"group": "template"} if train[0]["template"] else {}
     return {
         "name": "entities",
         "task": "token_classification",
-        "data": {
-            "train": "train.jsonl",
-            "test": "test.jsonl",
-            "text": "text",
-            "label": "parts",
-            "near_duplicates": False,
-            **({"group": "template"} if grouped else {}),
-        },
+        "data": {"text": "text", "label": "parts", **grouped},
         "accept": ["f1_micro >= 0.99", "size_mb <= 150"],
-        "prefer": {"backbones": [BACKBONE], "ensemble": False},
-        "seed": seed,
     }
 
 
@@ -165,36 +96,15 @@ def _answers(bundle: str, test: list[Row]) -> list[list[Any]]:
     ]
 
 
-def _f1(answers: list[list[Any]], test: list[Row]) -> float:
+def _scores(answers: list[list[Any]], test: list[Row]) -> dict[str, float]:
     """Of parts whose edges and label are right."""
     pairs = [
         ({tuple(p) for p in said}, {tuple(p) for p in row["parts"]})
         for said, row in zip(answers, test, strict=True)
     ]
     hits = sum(len(said & true) for said, true in pairs)
-    return 2 * hits / max(sum(len(said) + len(true) for said, true in pairs), 1)
-
-
-def _lines(task: str, runs: dict[str, list[Run]]) -> list[Line]:
-    lines: list[Line] = []
-    for side, found in runs.items():
-        who = PLAIN if side == PLAIN else f"ours, {side}"
-        lines += [
-            Line.of(
-                f"F1, {task}: {who}; median, lowest, highest seed",
-                spread([100 * run.f1 for run in found]),
-                "%",
-            ),
-            Line.of(f"Fitting, {task}: {who}", spread([r.fit_seconds for r in found]), "s"),
-        ]
-    for side, found in runs.items():
-        if side == PLAIN:
-            continue
-        quick = faster([r.fit_seconds for r in found], [r.fit_seconds for r in runs[PLAIN]])
-        lines.append(
-            Line.of(f"Faster to a fitted model, {task}: {side}", quick, "times", against=PLAIN)
-        )
-    return lines
+    f1 = 2 * hits / max(sum(len(said) + len(true) for said, true in pairs), 1)
+    return {"F1": f1}
 
 
 if __name__ == "__main__":

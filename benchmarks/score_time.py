@@ -27,12 +27,9 @@ and verdict besides). Takes about an hour on two cores, nearly all of it the pee
 import argparse
 import csv
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +48,7 @@ from benchmarks._harness import (
     finish,
     machine,
     spread,
+    told_by,
 )
 
 from sartor.models.catalogue import find_backbone
@@ -287,23 +285,9 @@ def _prepare(
 
 
 def _one(command: list[str], problem: Problem) -> Run:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as cache:
         # Tokenised rows that an earlier run of the peer left would be time saved.
-        environment["HF_DATASETS_CACHE"] = cache
-        began = time.perf_counter()
-        ran = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        seconds = time.perf_counter() - began
-    if ran.returncode:
-        raise SystemExit(f"{command[0]} failed:\n{ran.stderr[-4000:]}")
-    told = json.loads(ran.stdout.splitlines()[-1])
+        told, seconds = told_by(command, {"HF_DATASETS_CACHE": cache})
     answers = told.pop("answers", None) or _answers(told.pop("bundle"), problem)
     right = [a == row["label"] for a, row in zip(answers, problem.test, strict=True)]
     return Run(right, told.pop("fit_seconds"), seconds, told)

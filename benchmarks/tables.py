@@ -31,8 +31,8 @@ from sartor.need.grammar import parse_criterion
 from sartor.search.judging import roles_of
 from sartor.search.tabular import NOTHING
 from sartor.tasks import TASKS
+from sartor.tasks._decision.logits import softmax
 from sartor.tasks.text_classification.settling import costs, costs_of
-from sartor.tasks.text_classification.spec import softmax
 from sartor.tune.api import METHODS
 from sartor.tune.frozen import Frozen, Point
 from sartor.tune.settings import read_settings

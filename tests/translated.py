@@ -3,13 +3,14 @@
 import random
 from pathlib import Path
 
-from sartor.bundle import Bundle, Manifest, Preprocess, write_bundle
+from sartor.bundle import Bundle, Preprocess, write_bundle
 from sartor.core.replies import Reply
 from sartor.core.types import Backbone, Examples
 from sartor.models.loading import load_seq2seq
 from sartor.shrink.seq2seq_graph import write_seq2seq
 from sartor.tune.seq2seq import Seq2Seq
 from sartor.tune.sides import Sides, sides_of
+from tests.manifests import draft
 
 WORDS = {"red": "红", "blue": "蓝", "cat": "猫", "dog": "狗", "big": "大", "old": "旧", "new": "新"}
 NEED = "name: colours\n"
@@ -40,18 +41,8 @@ def saved(
 def bundle_of(fit: Path, folder: Path) -> Bundle:
     """A bundle of the fit in `fit`."""
     write_seq2seq(fit, fit)
-    manifest = Manifest(
-        format=1,
-        id="",
-        name="colours",
-        task="translation",
-        inputs={"text": "text"},
-        outputs=["reply"],
-        decision={},
-        preprocess=Preprocess(max_length=64),
-        files={},
-        need={},
-        lineage={},
+    manifest = draft(
+        name="colours", task="translation", outputs=["reply"], preprocess=Preprocess(max_length=64)
     )
     names = ("model.onnx", "encoder.onnx", "tokenizer.json", "translator.json")
     return write_bundle(folder, manifest, {name: fit / name for name in names}, NEED)

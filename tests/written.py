@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from sartor.bundle import Bundle, Manifest, Preprocess, write_bundle
+from sartor.bundle import Bundle, Preprocess, write_bundle
 from sartor.core.replies import Reply
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.loading import load_language_model
@@ -12,6 +12,7 @@ from sartor.shrink.decoder_graph import write_decoder
 from sartor.tune.decoder import Decoder
 from sartor.tune.settings import Loop
 from sartor.tune.writing import Reading, WritingJob
+from tests.manifests import draft
 from tests.tiny import WORDS
 
 NEED = "name: replies\n"
@@ -44,18 +45,11 @@ def saved(folder: Path, backbone: Backbone, shown: Sequence[int] = ()) -> tuple[
 def bundle_of(fit: Path, folder: Path) -> Bundle:
     """A bundle of the fit in `fit`."""
     write_decoder(fit, fit / "model.onnx")
-    manifest = Manifest(
-        format=1,
-        id="",
+    manifest = draft(
         name="replies",
         task="text_generation",
-        inputs={"text": "text"},
         outputs=["reply"],
-        decision={},
         preprocess=Preprocess(max_length=1024),
-        files={},
-        need={},
-        lineage={},
     )
     content = {name: fit / name for name in ("model.onnx", "tokenizer.json", "writer.json")}
     return write_bundle(folder, manifest, content, NEED)

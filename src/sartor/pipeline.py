@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.bundle import record_verdicts
-from sartor.core.errors import DataError, Interrupted, WorkspaceError
+from sartor.core.errors import Interrupted, WorkspaceError
 from sartor.core.events import Emit, Note, StageDone, StageStarted, silent
 from sartor.core.store import Store
 from sartor.core.workspace import Run, Workspace
@@ -38,7 +38,7 @@ from sartor.search.forecast import Forecast
 from sartor.search.foresight import described, foresee, more_labels
 from sartor.search.joining import join
 from sartor.search.judging import roles_of, row_set
-from sartor.search.ladder import NOTHING_TRIED, Climb
+from sartor.search.ladder import NOTHING_TRIED, Climb, nothing_fitted
 from sartor.search.means import limits_of, terms_of, tuner_of
 from sartor.search.outcome import Outcome, Setting, describe
 from sartor.search.parts import composes
@@ -252,12 +252,7 @@ class _Stages:
         if self.need.prefer.ensemble:
             climb = join(climb, ready.setting.held, terms)
         if climb.best is None:
-            raise DataError(
-                "No candidate could be fitted: "
-                + "; ".join(dict.fromkeys(f"{t.rung} {t.state}: {t.why}" for t in climb.tried))
-                + ".",
-                fix="raise the budget, or name other methods under prefer.methods.",
-            )
+            raise nothing_fitted(climb)
         climb, (kept, made, maker) = self._builder(ready, workshop, conditions).build(climb, terms)
         heads = heads_on(tuner, setting.rows)
         return self._ended(

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.bundle import Learnt, Manifest, Preprocess, open_bundle, write_bundle
+from sartor.bundle import Learnt, open_bundle, write_bundle
 from sartor.bundle.learnt import MOST, pack, unpack
 from sartor.core.errors import BundleError
 from sartor.core.hashing import mark
+from tests.manifests import draft
 
 IDS = st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), unique=True, max_size=50)
 
@@ -54,19 +55,7 @@ def test_the_rows_are_verified_with_the_bundle_and_lie_outside_its_id(tmp_path):
     (tmp_path / "model").write_bytes(b"graph")
 
     def written(place, learnt):
-        manifest = Manifest(
-            format=1,
-            id="",
-            name="reviews",
-            task="text_classification",
-            inputs={"text": "text"},
-            outputs=["a", "b"],
-            decision={},
-            preprocess=Preprocess(),
-            files={},
-            need={},
-            lineage={},
-        )
+        manifest = draft(name="reviews", outputs=["a", "b"])
         content = {"model.onnx": tmp_path / "model"}
         return write_bundle(tmp_path / place, manifest, content, "", learnt)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts, write_bundle
+from sartor.bundle import Bundle, record_verdicts, write_bundle
 from sartor.cli import main
-from tests.serve.conftest import LABELS, parts  # noqa: F401
+from tests.serve.conftest import LABELS, manifest_of, parts  # noqa: F401
 
 NEED = """name: tickets
 task: text_classification
@@ -23,20 +23,7 @@ costs:
 
 @pytest.fixture
 def bundle(parts: dict[str, Path], tmp_path: Path) -> Bundle:  # noqa: F811
-    manifest = Manifest(
-        format=1,
-        id="",
-        name="tickets",
-        task="text_classification",
-        inputs={"text": "text"},
-        outputs=list(LABELS),
-        decision={"abstain_below": 0.0},
-        preprocess=Preprocess(max_length=32),
-        files={},
-        need={},
-        lineage={},
-    )
-    made = write_bundle(tmp_path / "bundle", manifest, parts, NEED)
+    made = write_bundle(tmp_path / "bundle", manifest_of(), parts, NEED)
     return record_verdicts(made, [], released=False)
 
 

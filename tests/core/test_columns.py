@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.core.columns import LEAST_ROWS, MOST_VALUES, Column, TableCode, Unfit, cell, fit_column
+from sartor.core.columns import LEAST_ROWS, MOST_VALUES, Column, TableCode, cell, fit_column
 from sartor.core.texts import Cells
+from sartor.core.unfit import Unfit
 
 KINDS = {"age": "number", "purpose": "category", "since": "date"}
 values = st.one_of(st.none(), st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6))

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.core.columns import Column, TableCode, Unfit, cell
+from sartor.core.columns import Column, TableCode, cell
 from sartor.core.histories import LENGTH, NoList, encode_items, mask_of, read_count, read_items
 from sartor.core.texts import Cells
+from sartor.core.unfit import Unfit
 
 PLACES = {"a": 0, "b": 1, "c": 2}
 NAMES = st.lists(st.sampled_from(["a", "b", "c", "unknown"]), max_size=300)

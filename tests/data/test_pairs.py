@@ -10,11 +10,11 @@ from sartor.core.texts import flat, written
 from sartor.data.changes import summary
 from sartor.data.clean import clean
 from sartor.data.feedback import merge_feedback
-from sartor.data.leaks import leaks
 from sartor.data.near import row_clusters
 from sartor.data.prepare import columns_of, divide, examples_of, gather
 from sartor.data.read import read
 from sartor.need.model import Data
+from tests.data.leaks import leaks
 
 ROLES = {"text": "question", "text_pair": "answer"}
 INPUTS = tuple(ROLES)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sartor.core.errors import DataError
 from sartor.core.types import Examples
-from sartor.data.leaks import leaks
 from sartor.data.split import Rows, split
+from tests.data.leaks import leaks
 
 
 def plain(n, labels="ab"):

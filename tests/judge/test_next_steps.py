@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sartor.core.phrases import Phrase
-from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, binding, next_steps
+from sartor.judge.next_steps import Beyond, MoreLabels, NextStep, next_steps
 from sartor.judge.planning import fresh_rows, rows_needed
 from sartor.judge.verdicts import judge
 from sartor.need.verdict import Verdict
@@ -32,7 +32,6 @@ def recall_of_57_in_60():
 def test_a_met_need_has_no_next_steps():
     need = criteria("accuracy >= 0.5")
     assert steps(need, judge(need, right_and_wrong(90, 10)), rung=RUNG, lighter=[SMALLER]) == []
-    assert binding(need, judge(need, right_and_wrong(90, 10))) is None
 
 
 def test_an_unproven_recall_asks_for_a_fresh_sample_large_enough_by_itself():
@@ -160,18 +159,6 @@ def test_a_worn_test_set_asks_for_fresh_rows(text: str):
     (step,) = steps(need, verdicts)
     assert "fresh random sample" in step.what
     assert "worn" in step.what
-
-
-def test_the_binding_criterion_is_the_one_furthest_from_being_met():
-    need = criteria("accuracy >= 0.89", "recall[label=yes] >= 0.99", "size_mb <= 60")
-    verdicts = judge(need, right_and_wrong(90, 10))[:2]
-    size = Verdict("size_mb <= 60", 61.0, 61.0, 61.0, 0, "unmet")
-    found = binding(need, [*verdicts, size])
-    assert found is not None
-    assert found.criterion == "recall[label=yes] >= 0.99"
-    far = binding(need, [*verdicts, replace(size, value=900.0, low=900.0, high=900.0)])
-    assert far is not None
-    assert far.criterion == "size_mb <= 60"
 
 
 def test_a_step_is_english_in_json_and_carries_what_other_languages_need():

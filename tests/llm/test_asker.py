@@ -10,7 +10,8 @@ from sartor.llm.asker import SMOOTHING, WORKERS, Asker, Asks
 from sartor.llm.chat import Chat
 from sartor.llm.memory import Memory
 from sartor.llm.prompt import Prompt, instructions
-from sartor.tasks.text_classification.spec import TextClassification, softmax
+from sartor.tasks._decision.logits import softmax
+from sartor.tasks.text_classification.spec import TextClassification
 from tests.llm.server import Llm, completion
 
 OUTPUTS = ("bad", "good", "none")

@@ -17,10 +17,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from sartor.bundle import Bundle, Learnt, Manifest, Preprocess, record_verdicts, write_bundle
+from sartor.bundle import Bundle, Learnt, Preprocess, record_verdicts, write_bundle
 from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
 from sartor.listen.by_user import Who
+from tests.manifests import draft
 from tests.shrink.runs import compressed
 
 LABELS = ("refund", "invoice", "other")
@@ -57,19 +58,7 @@ def make_bundle(
         compressed("int8_dynamic", folder / "model.onnx", folder / "int8").replace(
             folder / "model.onnx"
         )
-    manifest = Manifest(
-        format=1,
-        id="",
-        name="tickets",
-        task="text_classification",
-        inputs={"text": "text"},
-        outputs=list(LABELS),
-        decision={},
-        preprocess=Preprocess(max_length=32),
-        files={},
-        need={},
-        lineage={},
-    )
+    manifest = draft(outputs=list(LABELS), preprocess=Preprocess(max_length=32))
     content = {file: folder / file for file in ("model.onnx", "tokenizer.json")}
     bundle = write_bundle(folder / "bundle", manifest, content, "name: tickets\n", learnt)
     return record_verdicts(bundle, [], released=True)

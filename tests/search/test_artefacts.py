@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from sartor.bundle import Bundle, Manifest, Preprocess, open_bundle, record_verdicts, write_bundle
+from sartor.bundle import Bundle, Manifest, open_bundle, record_verdicts, write_bundle
 from sartor.core.types import Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
@@ -18,6 +18,7 @@ from sartor.search.assess import Held
 from sartor.search.publishing import publish
 from sartor.shrink.parity import Parity
 from sartor.tasks import TASKS
+from tests.manifests import draft
 
 ROWS = Examples(("1", "2"), {"text": ("a", "b")}, ("good", "bad"))
 ANSWERS = tuple(
@@ -29,20 +30,8 @@ WORSE = Parity(0.9, 0.05, 0.08, 0.3, 100, 0.02)
 
 
 def manifest(**more: Any) -> Manifest:
-    plain: dict[str, Any] = {
-        "format": 1,
-        "id": "",
-        "name": "reviews",
-        "task": "text_classification",
-        "inputs": {"text": "text"},
-        "outputs": ["bad", "good"],
-        "decision": {},
-        "preprocess": Preprocess(),
-        "files": {},
-        "need": {"name": "reviews"},
-        "lineage": {"seed": 0},
-    }
-    return Manifest(**plain | more)
+    plain = {"name": "reviews", "outputs": ["bad", "good"], "need": {"name": "reviews"}}
+    return draft(**plain | {"lineage": {"seed": 0}} | more)
 
 
 def written(folder: Path, text: str = "name: reviews\n", **more: Any) -> Bundle:

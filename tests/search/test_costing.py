@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sartor.bundle import Bundle, Manifest, Preprocess, write_bundle
+from sartor.bundle import Bundle, write_bundle
 from sartor.core.errors import NeedError
 from sartor.core.types import Backbone, Examples, Use
 from sartor.core.workspace import Workspace
@@ -25,7 +25,7 @@ from sartor.search.judging import roles_of
 from sartor.search.lighter import cheaper_target, missed_cost
 from sartor.search.rungs import Aim, build_rungs
 from sartor.tasks import TASKS
-from tests.serve.conftest import LABELS, parts  # noqa: F401
+from tests.serve.conftest import LABELS, manifest_of, parts  # noqa: F401
 
 VM = Machine(kind="machine", currency="USD", rent_per_month=42, vcpus=2, memory_mib=4096)
 BOOK = PriceBook({**read_book(Costs(), Path()).targets, "vm": VM}, Costs(target="vm"))
@@ -38,20 +38,7 @@ accept: ['{accept}']
 
 
 def bundle_of(folder: Path, content: dict[str, Path]) -> Bundle:
-    manifest = Manifest(
-        format=1,
-        id="",
-        name="tickets",
-        task="text_classification",
-        inputs={"text": "text"},
-        outputs=list(LABELS),
-        decision={"abstain_below": 0.0},
-        preprocess=Preprocess(max_length=32),
-        files={},
-        need={},
-        lineage={},
-    )
-    return write_bundle(folder, manifest, content, "name: tickets\n")
+    return write_bundle(folder, manifest_of(), content, "name: tickets\n")
 
 
 def test_a_run_measures_a_bundle_once_and_a_resumed_run_replays_it(tmp_path, parts):  # noqa: F811

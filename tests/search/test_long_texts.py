@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sartor.bundle import Manifest, Preprocess, open_bundle, write_bundle
+from sartor.bundle import Preprocess, open_bundle, write_bundle
 from sartor.core.events import Note
 from sartor.core.types import Backbone, Examples
 from sartor.models.catalogue import find_backbone
@@ -22,6 +22,7 @@ from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.product import Product
 from sartor.serve.runtime import load
 from sartor.tasks import TASKS
+from tests.manifests import draft
 from tests.serve.conftest import LABELS, parts
 from tests.tiny import make_tiny_bert
 
@@ -54,19 +55,7 @@ def make(parts: dict[str, Path], tmp_path: Path) -> Callable[..., tuple[Artefact
     def made(how: str, texts: tuple[str, ...], labels: tuple[str, ...]):
         backbone = Backbone("b", "folder", "", "", "MIT", ("en",), 1, 1, 1, max_length=LENGTH)
         read = preprocess_of(need(how), backbone)
-        manifest = Manifest(
-            format=read.format,
-            id="",
-            name="tickets",
-            task="text_classification",
-            inputs={"text": "text"},
-            outputs=list(LABELS),
-            decision={},
-            preprocess=read,
-            files={},
-            need={},
-            lineage={},
-        )
+        manifest = draft(format=read.format, outputs=list(LABELS), preprocess=read)
         rows = Examples(tuple(map(str, range(len(texts)))), {"text": texts}, labels)
         task = TASKS.get("text_classification")()
         held = Held(task, LABELS, rows, (parse_criterion("accuracy >= 0.5"),), 100)

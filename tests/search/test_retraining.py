@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sartor.bundle import Manifest, Preprocess
+from sartor.bundle import Preprocess
 from sartor.core.events import silent
 from sartor.search.artefacts import Maker
 from sartor.search.assess import Held
 from sartor.search.retraining import Retraining
 from sartor.tasks import TASKS
+from tests.manifests import draft
 from tests.shrink.pupils import HELD, LENGTH, OUTPUTS, TRAIN, answers, school
 
 
@@ -19,16 +20,10 @@ def test_a_run_hands_its_tuner_to_compressors(tmp_path: Path):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     pupils = school(tmp_path / "school")
-    manifest = Manifest(
-        format=1,
-        id="",
+    manifest = draft(
         name="reviews",
-        task="text_classification",
-        inputs={"text": "text"},
         outputs=list(OUTPUTS),
-        decision={},
         preprocess=Preprocess(prefix="", max_length=LENGTH),
-        files={},
         need={"name": "reviews"},
         lineage={"seed": 0},
     )

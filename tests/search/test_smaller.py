@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from sartor.bundle import Manifest, Preprocess, write_bundle
+from sartor.bundle import write_bundle
 from sartor.core.errors import SettingError, WorkspaceError
 from sartor.core.workspace import Workspace
 from sartor.need.grammar import CriterionSyntaxError
 from sartor.search.smaller import smaller
+from tests.manifests import draft
 
 NEED = """\
 name: reviews
@@ -26,18 +27,8 @@ seed: 3
 def bundle(tmp_path: Path) -> Path:
     graph = tmp_path / "graph"
     graph.write_bytes(b"graph")
-    manifest = Manifest(
-        format=1,
-        id="",
-        name="reviews",
-        task="text_classification",
-        inputs={"text": "text"},
-        outputs=["bad", "good"],
-        decision={},
-        preprocess=Preprocess(),
-        files={},
-        need={"name": "reviews"},
-        lineage={"seed": 0},
+    manifest = draft(
+        name="reviews", outputs=["bad", "good"], need={"name": "reviews"}, lineage={"seed": 0}
     )
     return write_bundle(tmp_path / "bundle", manifest, {"model.onnx": graph}, NEED).folder
 

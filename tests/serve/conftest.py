@@ -1,6 +1,5 @@
 """A real bundle that is small: one token, one logit vector, mean over the tokens."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts, write_bundle
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
+from tests import served
+from tests.manifests import draft
 
 LABELS = ("refund", "invoice", "other")
 WORDS = {"money": 0, "back": 0, "bill": 1, "tax": 1, "hello": 2, "weather": 2}
@@ -92,18 +91,11 @@ def make_bundle(parts: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]
 def manifest_of(
     name: str = "tickets", labels: Sequence[str] = LABELS, abstain_below: float = 0.0
 ) -> Manifest:
-    return Manifest(
-        format=1,
-        id="",
+    return draft(
         name=name,
-        task="text_classification",
-        inputs={"text": "text"},
         outputs=list(labels),
         decision={"abstain_below": abstain_below},
         preprocess=Preprocess(max_length=32),
-        files={},
-        need={},
-        lineage={},
     )
 
 
@@ -119,6 +111,10 @@ class Running:
     url: str
     client: httpx.Client
     store: Path
+
+    @staticmethod
+    def of(client: httpx.Client, store: Path) -> "Running":
+        return Running(str(client.base_url).rstrip("/"), client, store)
 
     def predict(self, *texts: str, **more: object) -> dict:
         body = {"inputs": [{"text": text} for text in texts], **more}
@@ -137,21 +133,11 @@ def serving(bundle: Bundle, tmp_path: Path) -> Serving:
     @contextmanager
     def start(**settings: object) -> Iterator[Running]:
         store = tmp_path / "store.db"
-        given = {"store": str(store), "port": 0, **settings}
+        given = {"store": str(store), **settings}
         if "deployment" not in settings:
             given.setdefault("bundle", str(bundle.folder))
-        server, listener = prepare(ServeSettings(**given))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=url, timeout=30) as client:
-                yield Running(url, client, store)
-        finally:
-            server.should_exit = True
-            thread.join(30)
-            listener.close()
-            assert not thread.is_alive()
+        with served.serving(**given) as client:
+            yield Running.of(client, store)
 
     return start
 

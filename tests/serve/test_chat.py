@@ -12,9 +12,8 @@ from sartor.bundle import record_verdicts
 from sartor.core.store import Store
 from sartor.core.tables import feedback
 from sartor.models.catalogue import find_backbone
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
 from tests.serve.conftest import Running
+from tests.served import serving
 from tests.tiny import make_tiny_llama
 from tests.written import bundle_of, saved
 
@@ -29,20 +28,9 @@ def writing(tmp_path_factory) -> Iterator[Running]:
     saved(place / "fit", llama)
     bundle = record_verdicts(bundle_of(place / "fit", place / "bundle"), [], released=True)
     store = place / "store.db"
-    settings = ServeSettings(
-        str(bundle.folder), store=str(store), port=0, store_texts=True, threads=1
-    )
-    server, listener = prepare(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    try:
-        with httpx.Client(base_url=url, timeout=30) as client:
-            yield Running(url, client, store)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
+    told = {"bundle": str(bundle.folder), "store": str(store), "store_texts": True, "threads": 1}
+    with serving(**told) as client:
+        yield Running.of(client, store)
 
 
 def asked(*contents: str, **more: object) -> dict[str, object]:

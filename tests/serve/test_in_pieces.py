@@ -11,13 +11,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from sartor.bundle import Bundle, Manifest, Preprocess, Windows, write_bundle
+from sartor.bundle import Bundle, Preprocess, Windows, write_bundle
 from sartor.bundle.card import card
 from sartor.core.windows import around
 from sartor.models.by_piece import part_pieces
 from sartor.serve.graph import Graph
 from sartor.serve.in_pieces import portions, stretches
 from sartor.serve.runtime import Runtime, load
+from tests.manifests import draft
 
 OUTPUTS = ["O", "B-city", "I-city", "B-food", "I-food"]
 WORDS = {"paris": 1, "new": 1, "york": 2, "北": 1, "京": 2, "tea": 3, "in": 0, "eat": 0, "now": 0}
@@ -92,18 +93,12 @@ def make(tmp_path: Path) -> Callable[..., Runtime]:
 
     def made(windows: Windows | None = None, prefix: str = "", **given: object) -> Runtime:
         read = Preprocess(max_length=LENGTH, windows=windows, prefix=prefix)
-        manifest = Manifest(
+        manifest = draft(
             format=read.format,
-            id="",
             name="places",
             task="token_classification",
-            inputs={"text": "text"},
             outputs=OUTPUTS,
-            decision={},
             preprocess=read,
-            files={},
-            need={},
-            lineage={},
         )
         parts = {name: tmp_path / name for name in ("model.onnx", "tokenizer.json")}
         folder = tmp_path / f"bundle-{windows is None}-{len(prefix)}-{len(given)}"

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from sartor.bundle import Bundle, Manifest, Preprocess, Windows, open_bundle, write_bundle
+from sartor.bundle import Bundle, Preprocess, Windows, open_bundle, write_bundle
 from sartor.bundle.card import card
 from sartor.core.errors import BundleError
 from sartor.core.windows import window_starts
 from sartor.serve.graph import Graph
 from sartor.serve.reading import Reader
 from sartor.serve.runtime import Runtime, load
+from tests.manifests import draft
 from tests.serve.conftest import LABELS
 
 LENGTH = 8
@@ -25,19 +26,9 @@ LENGTH = 8
 def make(parts: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]:
     def made(windows: Windows | None, name: str = "bundle", **changed: object) -> Bundle:
         read = Preprocess(max_length=LENGTH, windows=windows)
-        manifest = Manifest(
-            format=read.format,
-            id="",
-            name="tickets",
-            task="text_classification",
-            inputs={"text": "text"},
-            outputs=list(LABELS),
-            decision={},
-            preprocess=read,
-            files={},
-            need={},
-            lineage={},
-        ).model_copy(update=changed)
+        manifest = draft(format=read.format, outputs=list(LABELS), preprocess=read).model_copy(
+            update=changed
+        )
         return write_bundle(tmp_path / name, manifest, parts, "name: tickets\n")
 
     return made

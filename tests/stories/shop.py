@@ -1,11 +1,12 @@
 """A small shop with real parts: a BERT of a few kilobytes, reviews that words decide, a need."""
 
+import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,21 @@ def write_csv(path: Path, rows: Sequence[tuple[str, str]]) -> Path:
     return path
 
 
-def open_shop(folder: Path, need: str = NEED) -> Path:
-    """A folder with `tiny/`, `reviews.csv` and `need.yaml`."""
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def furnished(folder: Path, need: str) -> Path:
+    """A folder with `tiny/` and `need.yaml`."""
     folder.mkdir(parents=True, exist_ok=True)
     make_tiny_bert(folder / "tiny")
-    write_csv(folder / "reviews.csv", reviews(400))
     (folder / "need.yaml").write_text(need)
+    return folder
+
+
+def open_shop(folder: Path, need: str = NEED) -> Path:
+    """The same, with `reviews.csv`."""
+    write_csv(furnished(folder, need) / "reviews.csv", reviews(400))
     return folder
 
 
@@ -113,6 +123,13 @@ class Here:
                 main()
         said = self.capsys.readouterr()
         return Said(int(ended.value.code or 0), said.out, said.err)
+
+
+def ran(here: Here) -> dict[str, Any]:
+    """What a run of `need.yaml` came to, its criteria met or not."""
+    said = here("run", "need.yaml", "--json")
+    assert said.status in (0, 1), said.err
+    return json.loads(said.out)
 
 
 def refused(said: Said, *words: str) -> None:

@@ -2,16 +2,12 @@
 
 import json
 import random
-import threading
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
-from tests.stories.shop import BAD, GOOD, Here, refused
+from tests.served import serving
+from tests.stories.shop import BAD, GOOD, Here, ran, refused
 from tests.tiny import make_tiny_bert
 
 NEED = """name: credit
@@ -53,12 +49,6 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def ran(here: Here) -> dict[str, Any]:
-    found = here("run", "need.yaml", "--json")
-    assert found.status in (0, 1), found.err
-    return json.loads(found.out)
-
-
 def test_a_table_alone_is_learnt_and_answers(place: Path, here: Here):
     """No backbone is there, and none is asked for."""
     found = ran(here)
@@ -83,25 +73,12 @@ def test_a_table_alone_is_learnt_and_answers(place: Path, here: Here):
 def test_what_users_say_of_a_table_is_learnt_from(place: Path, here: Here):
     found, row = ran(here), {"amount": 9_000, "purpose": "boat", "opened": None}
     report = json.loads(here("report", "--json").out)
-    settings = ServeSettings(
-        str(place / found["bundle"]),
-        store=str(place / ".sartor" / "store.db"),
-        unreleased=True,
-        port=0,
-    )
-    server, listener = prepare(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            answer = client.post("/v1/predict", json={"inputs": [row]}).json()
-            assert answer["outputs"][0]["best"] == "bad"
-            body = {"request_id": answer["request_id"], "label": "good", "inputs": row}
-            assert client.post("/v1/feedback", json=body).status_code == 201
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
+    store = str(place / ".sartor" / "store.db")
+    with serving(bundle=str(place / found["bundle"]), store=store, unreleased=True) as client:
+        answer = client.post("/v1/predict", json={"inputs": [row]}).json()
+        assert answer["outputs"][0]["best"] == "bad"
+        body = {"request_id": answer["request_id"], "label": "good", "inputs": row}
+        assert client.post("/v1/feedback", json=body).status_code == 201
     text = NEED.replace("  label: outcome\n", "  label: outcome\n  feedback: true\n")
     (place / "need.yaml").write_text(text)
     ran(here)

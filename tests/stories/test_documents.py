@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, ran, refused
 from tests.stories.test_feedback import serving
 from tests.tiny import WORDS, make_tiny_bert
 
@@ -65,9 +65,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, here: Here):
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    outcome = json.loads(said.out)
+    outcome = ran(here)
     verdicts = {v["criterion"]: v for v in outcome["verdicts"]}
     assert verdicts["recall_at_5 >= 0.50"]["value"] > 0.5
     assert "counting shared words (BM25) gives" in verdicts["mrr >= 0.30"]["note"]

@@ -13,7 +13,7 @@ from sartor.core.workspace import Workspace
 from sartor.search.exporting import export_pretrained
 from sartor.serve.runtime import start
 from sartor.shrink.pretrained import logits_of
-from sartor.tasks.text_classification.spec import softmax
+from sartor.tasks._decision.logits import softmax
 from tests.stories.shop import Here, copy_of, open_shop, reviews
 
 TEXTS = [text for text, _ in reviews(50, seed=9)]
@@ -44,9 +44,9 @@ def test_an_exported_bundle_answers_as_the_bundle_and_says_its_rule(
     shop: Path, bundle: Bundle, tmp_path: Path
 ):
     found = export_pretrained(bundle.folder, tmp_path / "out", Workspace.open(shop))
-    heat = bundle.manifest.decision["temperature"]
-    ours = softmax(start(bundle).logits(TEXTS) / heat)
-    theirs = softmax(logits_of(tmp_path / "out", bundle.manifest.task, TEXTS) / heat)
+    temperature = bundle.manifest.decision["temperature"]
+    ours = softmax(start(bundle).logits(TEXTS) / temperature)
+    theirs = softmax(logits_of(tmp_path / "out", bundle.manifest.task, TEXTS) / temperature)
     assert (ours.argmax(1) != ours[0].argmax()).any(), "all texts get one answer: nothing is shown"
     assert np.abs(ours - theirs).max() < 0.1  # the bundle is in 8 bits
     assert found.difference < 0.1

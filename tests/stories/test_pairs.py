@@ -2,17 +2,14 @@
 
 import json
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sartor.search.rungs import method_order
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
-from tests.stories.shop import Here, refused
+from tests.served import serving
+from tests.stories.shop import Here, ran, refused
 from tests.tiny import WORDS, make_tiny_bert
 
 NEED = """name: pairs
@@ -56,16 +53,14 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def ran(here: Here, place: Path, method: str) -> dict[str, Any]:
+def ran_with(here: Here, place: Path, method: str) -> dict[str, Any]:
     (place / "need.yaml").write_text(NEED.format(method=method))
-    found = here("run", "need.yaml", "--json")
-    assert found.status in (0, 1), found.err
-    return json.loads(found.out)
+    return ran(here)
 
 
 @pytest.mark.slow
 def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
-    found = ran(here, place, "head")
+    found = ran_with(here, place, "head")
     verdicts = {v["criterion"]: v for v in found["verdicts"]}
     assert verdicts["accuracy >= 0.70"]["value"] > 0.7
     assert verdicts["auc >= 0.70"]["low"] <= verdicts["auc >= 0.70"]["value"]
@@ -87,27 +82,14 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
     (place / "one.txt").write_text("a text alone\n")
     refused(here("predict", found["bundle"], "one.txt"), "line 1 is one text", "text_pair")
 
-    settings = ServeSettings(
-        str(place / found["bundle"]),
-        store=str(place / ".sartor" / "store.db"),
-        unreleased=True,
-        port=0,
-    )
-    server, listener = prepare(settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            one, other, label = new[0]
-            row = {"text": one, "text_pair": other}
-            answer = client.post("/v1/predict", json={"inputs": [row]}).json()
-            assert answer["outputs"][0]["best"] == labels[0]
-            body = {"request_id": answer["request_id"], "label": label, "inputs": row}
-            assert client.post("/v1/feedback", json=body).status_code == 201
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
+    store = str(place / ".sartor" / "store.db")
+    with serving(bundle=str(place / found["bundle"]), store=store, unreleased=True) as client:
+        one, other, label = new[0]
+        row = {"text": one, "text_pair": other}
+        answer = client.post("/v1/predict", json={"inputs": [row]}).json()
+        assert answer["outputs"][0]["best"] == labels[0]
+        body = {"request_id": answer["request_id"], "label": label, "inputs": row}
+        assert client.post("/v1/feedback", json=body).status_code == 201
     need = NEED.format(method="head").replace(
         "  label: label\n", "  label: label\n  feedback: true\n"
     )
@@ -124,7 +106,7 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
     ["static", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zero_shot", "lora"))],
 )
 def test_another_rung_takes_pairs_to_a_bundle(place: Path, here: Here, method: str):
-    found = ran(here, place, method)
+    found = ran_with(here, place, method)
     assert (place / found["bundle"] / "model.onnx").is_file()
     (tried,) = {c["rung"] for c in json.loads(here("report", "--json").out)["candidates"]}
     assert tried == method

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, furnished, ran, refused, write_jsonl
 from tests.stories.test_feedback import serving
-from tests.tiny import make_tiny_bert
 
 WORDS = {"refund": "topic", "invoice": "topic", "good": "mood", "awful": "mood", "退款": "topic"}
 _FILL = ("the", "a", "is", "was", "very", "this", "that", "and", "it", "my", "price", "质", "量")
@@ -44,23 +43,15 @@ def mentions(count: int, seed: int = 0) -> list[dict[str, object]]:
     return [{"text": text, "parts": parts} for text, parts in rows.items()]
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
 def open_shop(folder: Path, methods: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    make_tiny_bert(folder / "tiny")
-    write(folder / "mentions.jsonl", mentions(300))
-    (folder / "need.yaml").write_text(NEED.replace("METHODS", methods))
+    furnished(folder, NEED.replace("METHODS", methods))
+    write_jsonl(folder / "mentions.jsonl", mentions(300))
     return folder
 
 
 def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", "head")
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    outcome = json.loads(said.out)
+    outcome = ran(here)
     assert [v["state"] for v in outcome["verdicts"]] == ["met"] * 3, outcome["verdicts"]
     report = json.loads(here("report", "--json").out)
     assert report["confusion"] == {}
@@ -109,7 +100,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
     (row,) = [json.loads(line) for line in (shop / "said.jsonl").read_text().splitlines()]
     assert (row["text"], json.loads(row["label"])) == (new, [[10, 12, "topic"]])
 
-    write(shop / "fresh.jsonl", mentions(100, seed=5))
+    write_jsonl(shop / "fresh.jsonl", mentions(100, seed=5))
     judged = here("judge", outcome["bundle"], "fresh.jsonl", "--json")
     assert judged.status in (0, 1), judged.err
     assert json.loads(judged.out)["verdicts"][0]["value"] > 0.7
@@ -124,7 +115,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
 )
 def test_a_method_of_the_ladder_learns_parts(method, tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", method)
-    write(shop / "mentions.jsonl", mentions(1_200))
+    write_jsonl(shop / "mentions.jsonl", mentions(1_200))
     need = shop / "need.yaml"
     need.write_text(need.read_text().replace(">= 0.70", ">= 0.05").replace(">= 0.50", ">= 0.05"))
     said = here("run", "need.yaml", "--json")
@@ -170,5 +161,5 @@ def test_a_part_that_cuts_a_word_is_refused_with_file_and_row(tmp_path, here: He
     shop = open_shop(tmp_path / "shop", "head")
     rows = mentions(40)
     rows[6] = {"text": "the invoices", "parts": [{"start": 4, "end": 11, "label": "topic"}]}
-    write(shop / "mentions.jsonl", rows)
+    write_jsonl(shop / "mentions.jsonl", rows)
     refused(here("run", "need.yaml"), "mentions.jsonl, row 7", "cuts 'invoices' in two")

@@ -1,36 +1,16 @@
 """Served, corrected by one user, then answered as that user means it, until they are forgotten."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
 from sartor.cli.app import app
 from sartor.core.errors import SettingError
 from sartor.core.workspace import Workspace
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
 from tests.search.personal import TOPICS, make_bundle, right, text_of
-
-
-@contextmanager
-def serving(bundle: Path, place: Workspace, **more: object) -> Iterator[httpx.Client]:
-    given = {"bundle": str(bundle), "port": 0, "store": place.store, **more}
-    server, listener = prepare(ServeSettings(**given))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
+from tests.served import serving
 
 
 def sartor(*arguments: str) -> str:
@@ -51,7 +31,7 @@ def test_what_one_user_means_is_learnt_served_to_them_alone_and_forgotten(tmp_pa
         "inputs": [{"text": text_of(topic, n)} for n, topic in enumerate(topics)],
         "user": "ana",
     }
-    with serving(bundle, place, store_texts=True) as client:
+    with serving(bundle=str(bundle), store=place.store, store_texts=True) as client:
         answered = client.post("/v1/predict", json=asked).json()
         assert [one["best"] for one in answered["outputs"]] == [right(topic) for topic in topics]
         for row, topic in enumerate(topics):
@@ -71,7 +51,7 @@ def test_what_one_user_means_is_learnt_served_to_them_alone_and_forgotten(tmp_pa
 
     (root,) = (place.folder / "adapters").iterdir()
     fresh = {"inputs": [{"text": text_of(1, 5_000)}]}
-    with serving(bundle, place, adapters=str(root)) as client:
+    with serving(bundle=str(bundle), store=place.store, adapters=str(root)) as client:
         mine = client.post("/v1/predict", json=fresh | {"user": "ana"}).json()
         assert mine["outputs"][0]["best"] == habit(1) == "refund"
         everybodys = client.post("/v1/predict", json=fresh).json()

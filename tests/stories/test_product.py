@@ -11,7 +11,7 @@ from sartor.bundle import open_bundle
 from sartor.serve.runtime import load
 from tests.composed import answers, intent
 from tests.stories.shop import NEED as PART_NEED
-from tests.stories.shop import Here, open_shop, refused, reviews
+from tests.stories.shop import Here, open_shop, ran, refused, reviews
 
 MEANT = {
     "refunds": ("money", "back"),
@@ -73,12 +73,6 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture
 def here(place: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Here:
     return Here(monkeypatch, capsys, place)
-
-
-def ran(here: Here) -> dict:
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    return json.loads(said.out)
 
 
 def test_a_product_is_judged_as_a_whole_and_by_part(place: Path, here: Here):

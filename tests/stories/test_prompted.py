@@ -6,14 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 import sartor
 from sartor.llm.asker import WORKERS
-from sartor.serve.run import prepare
-from sartor.serve.settings import ServeSettings
 from tests.llm.server import Llm, running
+from tests.served import serving
 from tests.stories.shop import NEED, Here, bundle_files, command, open_shop, refused, start
 from tests.stories.test_killed import only_bundle, run_until, same_shop
 
@@ -82,23 +80,15 @@ def test_an_llm_is_asked_judged_shipped_and_served_only_where_it_is_allowed(
 
 
 def served(bundle: Path, llm: Llm) -> None:
-    server, listener = prepare(ServeSettings(str(bundle), port=0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/predict"
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    before = len(llm.requests)
-    thread.start()
-    try:
-        found = httpx.post(url, json={"inputs": [{"text": "I love it"}]}, timeout=30)
+    before, body = len(llm.requests), {"inputs": [{"text": "I love it"}]}
+    with serving(bundle=str(bundle)) as client:
+        found = client.post("/v1/predict", json=body)
         assert found.json()["outputs"][0]["label"] == "good"
         assert len(llm.requests) == before + 1
         llm.behave = lambda *_: (401, {}, b"")
-        found = httpx.post(url, json={"inputs": [{"text": "I love it"}]}, timeout=30)
+        found = client.post("/v1/predict", json=body)
         assert found.status_code == 502
         assert "does not take the key" in found.text
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
 
 
 @pytest.mark.slow

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, furnished, ran, refused, write_jsonl
 from tests.stories.test_feedback import serving
-from tests.tiny import make_tiny_bert
 
 NEED = """name: manual
 task: question_answering
@@ -48,23 +47,15 @@ def asked(count: int, seed: int = 0) -> list[dict[str, object]]:
     return rows
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
 def open_shop(folder: Path, methods: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    make_tiny_bert(folder / "tiny")
-    write(folder / "asked.jsonl", asked(240))
-    (folder / "need.yaml").write_text(NEED.replace("METHODS", methods))
+    furnished(folder, NEED.replace("METHODS", methods))
+    write_jsonl(folder / "asked.jsonl", asked(240))
     return folder
 
 
 def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", "overlap")
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    outcome = json.loads(said.out)
+    outcome = ran(here)
     first = outcome["verdicts"][0]
     assert first["state"] == "met", outcome["verdicts"]
     assert first["value"] > 0.4
@@ -123,7 +114,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
     (kept,) = [json.loads(line) for line in (shop / "said.jsonl").read_text().splitlines()]
     assert json.loads(kept["label"]) == [[25, 36, "late refund"]]
 
-    write(shop / "fresh.jsonl", asked(60, seed=5))
+    write_jsonl(shop / "fresh.jsonl", asked(60, seed=5))
     judged = here("judge", outcome["bundle"], "fresh.jsonl", "--json")
     assert judged.status in (0, 1), judged.err
     assert json.loads(judged.out)["verdicts"][0]["value"] > 0.4
@@ -133,7 +124,7 @@ def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, h
 @pytest.mark.parametrize("method", ["top_layers", "lora", "full"])
 def test_a_method_of_the_ladder_learns_to_answer(method, tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", method)
-    write(shop / "asked.jsonl", asked(900))
+    write_jsonl(shop / "asked.jsonl", asked(900))
     said = here("run", "need.yaml", "--json")
     assert said.status in (0, 1), said.err
     report = json.loads(here("report", "--json").out)
@@ -171,5 +162,5 @@ def test_an_answer_that_is_not_there_is_refused_with_file_and_row(tmp_path, here
     shop = open_shop(tmp_path / "shop", "overlap")
     rows = asked(40)
     rows[6]["answers"] = "never said"
-    write(shop / "asked.jsonl", rows)
+    write_jsonl(shop / "asked.jsonl", rows)
     refused(here("run", "need.yaml"), "asked.jsonl, row 7", "does not stand in the context")

@@ -8,7 +8,7 @@ import pytest
 from sartor.bundle import open_bundle
 from sartor.models.catalogue import find_backbone
 from sartor.serve.runtime import load
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, ran, refused
 from tests.tiny import make_tiny_llama
 from tests.written import rows
 
@@ -41,12 +41,6 @@ def place(tmp_path: Path) -> Path:
     (folder / "tickets.csv").write_text(text)
     (folder / "need.yaml").write_text(need("nearest"))
     return folder
-
-
-def ran(here: Here) -> dict:
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    return json.loads(said.out)
 
 
 def test_a_need_that_old_replies_meet_ends_without_a_model(place: Path, here: Here):

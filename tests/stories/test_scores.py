@@ -16,9 +16,8 @@ from sartor.tasks.text_regression.spec import TextRegression
 from sartor.tasks.text_regression.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.scoring import score
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, furnished, ran, refused
 from tests.stories.test_feedback import serving
-from tests.tiny import make_tiny_bert
 
 _FILL = ("the", "a", "is", "was", "very", "this", "that", "and", "it", "my", "price", "please")
 _STRONG = ("great", "love", "good", "fine")
@@ -65,19 +64,15 @@ def rows(count: int, seed: int = 0) -> list[tuple[str, float, str]]:
 
 
 def open_shop(folder: Path, need: str, methods: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    make_tiny_bert(folder / "tiny")
+    furnished(folder, need.replace("METHODS", methods))
     with (folder / "rows.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "score", "level"), *rows(400)])
-    (folder / "need.yaml").write_text(need.replace("METHODS", methods))
     return folder
 
 
 def test_numbers_are_learnt_served_with_intervals_corrected_and_run_again(tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", NUMBERS, "static, head")
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    outcome = json.loads(said.out)
+    outcome = ran(here)
     assert [v["state"] for v in outcome["verdicts"]] == ["met"] * 4, outcome["verdicts"]
     report = json.loads(here("report", "--json").out)
     assert report["confusion"] == {}
@@ -131,9 +126,7 @@ def test_numbers_are_learnt_served_with_intervals_corrected_and_run_again(tmp_pa
 
 def test_levels_are_learnt_in_their_declared_order(tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", LEVELS, "static, head")
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    outcome = json.loads(said.out)
+    outcome = ran(here)
     assert [v["state"] for v in outcome["verdicts"]] == ["met"] * 3, outcome["verdicts"]
     report = json.loads(here("report", "--json").out)
     assert report["confusion"]["labels"] == ["poor", "fair", "good"]

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, furnished, ran, refused
 from tests.stories.test_feedback import serving
-from tests.tiny import make_tiny_bert
 
 WORDS = {
     "refund": ("refund", "money"),
@@ -49,20 +48,16 @@ def tickets(count: int, seed: int = 0) -> dict[str, list[str]]:
 
 
 def open_shop(folder: Path, methods: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    make_tiny_bert(folder / "tiny")
+    furnished(folder, NEED.replace("METHODS", methods))
     with (folder / "tickets.csv").open("w", newline="") as file:
         rows = tickets(400).items()
         csv.writer(file).writerows([("text", "topics"), *((t, json.dumps(s)) for t, s in rows)])
-    (folder / "need.yaml").write_text(NEED.replace("METHODS", methods))
     return folder
 
 
 def test_a_need_becomes_a_bundle_that_is_served_corrected_and_run_again(tmp_path, here: Here):
     shop = open_shop(tmp_path / "shop", "static, head")
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    outcome = json.loads(said.out)
+    outcome = ran(here)
     assert [v["state"] for v in outcome["verdicts"]] == ["met"] * 4, outcome["verdicts"]
     report = json.loads(here("report", "--json").out)
     assert report["confusion"] == {}

@@ -9,7 +9,7 @@ from tokenizers import normalizers
 from sartor.bundle import open_bundle
 from sartor.models import scratch
 from sartor.serve.runtime import load
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, ran, refused
 from tests.tiny import byte_tokenizer, make_tiny_seq2seq, tiny_tokenizer
 from tests.translated import pairs
 
@@ -46,12 +46,6 @@ def place(tmp_path: Path) -> Path:
     (folder / "rows.csv").write_text(text)
     (folder / "need.yaml").write_text(need())
     return folder
-
-
-def ran(here: Here) -> dict:
-    said = here("run", "need.yaml", "--json")
-    assert said.status in (0, 1), said.err
-    return json.loads(said.out)
 
 
 def test_what_a_memory_meets_ends_without_a_model(place: Path, here: Here):

@@ -6,9 +6,9 @@ import pytest
 from sartor.core.errors import DataError
 from sartor.core.types import Examples
 from sartor.need.grammar import parse_criterion
+from sartor.tasks._decision.logits import softmax
 from sartor.tasks.ordinal.settling import decide, fit_cuts, fit_rule
 from sartor.tasks.ordinal.spec import Ordinal
-from sartor.tasks.text_classification.spec import softmax
 
 
 def examples(*levels):

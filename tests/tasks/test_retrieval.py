@@ -23,7 +23,7 @@ from sartor.tasks.retrieval.index import (
     write_documents,
     write_index,
 )
-from sartor.tasks.retrieval.settling import fit_sureness, heat, signs, sureness
+from sartor.tasks.retrieval.settling import fit_sureness, signs, sureness, temperature_of
 from sartor.tasks.retrieval.spec import Retrieval
 from sartor.tasks.retrieval.target import Documents, name_of
 from sartor.tasks.retrieval.train import InBatch, mined
@@ -78,10 +78,10 @@ def rows(count, seed=0, none=0.0):
 def test_sureness_is_calibrated_and_knows_rows_without_an_answer():
     truth, logits = rows(3000, none=0.3)
     marks = TASK.truth(examples(truth), NAMES)
-    weights = fit_sureness(logits, marks, heat(logits, marks))
+    weights = fit_sureness(logits, marks, temperature_of(logits, marks))
     fresh, seen = rows(3000, seed=1, none=0.3)
     marks = TASK.truth(examples(fresh), NAMES)
-    sure = sureness(signs(seen, heat(seen, marks)), weights)
+    sure = sureness(signs(seen, temperature_of(seen, marks)), weights)
     right = hits(seen, marks)
     for low, high in ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9), (0.9, 1.0)):
         part = (sure >= low) & (sure < high)

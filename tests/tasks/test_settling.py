@@ -11,8 +11,9 @@ from scipy.special import log_softmax
 
 from sartor.core.likelihood import fit_temperature
 from sartor.need.grammar import parse_criterion
-from sartor.tasks.text_classification.settling import fit_weights, pick_threshold
-from sartor.tasks.text_classification.spec import softmax
+from sartor.tasks._decision.abstaining import pick_threshold
+from sartor.tasks._decision.logits import softmax
+from sartor.tasks.text_classification.settling import fit_weights
 
 OUTPUTS = ["refund", "invoice", "other"]
 

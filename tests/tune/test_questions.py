@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sartor.bundle import Manifest, Preprocess, Windows, write_bundle
+from sartor.bundle import Preprocess, Windows, write_bundle
 from sartor.core.events import silent
 from sartor.core.likelihood import losses
 from sartor.core.pieces import pieces
@@ -26,6 +26,7 @@ from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.settings import read_settings
 from sartor.tune.soup import make_soup, read_soup
 from sartor.tune.windows import Windowed, room_of
+from tests.manifests import draft
 from tests.tiny import make_tiny_bert
 
 TASK = QuestionAnswering()
@@ -88,18 +89,13 @@ def served(folder, method, backbone, to):
     to_onnx(folder, "question_answering", to / "model.onnx")
     windows = Windows(stride=stride_of(CUT), most=MOST_OF_CONTEXT, aggregate="centre")
     read = Preprocess(max_length=CUT, windows=windows)
-    manifest = Manifest(
+    manifest = draft(
         format=read.format,
-        id="",
         name=method,
         task="question_answering",
         inputs={"question": "text", "context": "text"},
         outputs=OUTPUTS,
-        decision={},
         preprocess=read,
-        files={},
-        need={},
-        lineage={},
     )
     parts = {"model.onnx": to / "model.onnx", "tokenizer.json": folder / "tokenizer.json"}
     bundle = write_bundle(to / "bundle", manifest, parts, "name: x\n")

@@ -24,6 +24,7 @@ from sartor.tasks import TASKS
 from sartor.tasks._encoder.heads import Index
 from sartor.tasks.retrieval.train import load
 from sartor.tune.fit import TuneOptions, Tuner
+from tests.manifests import draft
 from tests.tiny import WORDS
 from tests.tune.killed import tiny_backbone
 
@@ -89,18 +90,12 @@ def recall(logits: np.ndarray) -> float:
 
 
 def manifest() -> Manifest:
-    return Manifest(
-        format=1,
-        id="",
+    return draft(
         name="answers",
         task=TASK,
-        inputs={"text": "text"},
         outputs=OUTPUTS,
         decision={"temperature": 1.0, "sureness": [1.0, 1.0, 0.0], "answer_from": 0.0},
         preprocess=Preprocess(max_length=LENGTH),
-        files={},
-        need={},
-        lineage={},
     )
 
 

@@ -26,10 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sartor.bundle.base import BIAS, HEX, WEIGHT, Base, read_base
 from sartor.bundle.manifest import FileEntry, entry_of
-from sartor.bundle.plain import alone, first_fault, read_bytes, read_form
+from sartor.bundle.plain import alone, read_bytes, read_form
 from sartor.bundle.tensors import Tensors, pack_tensors, unpack_tensors
 from sartor.core.durable import disk_space, fsync_folder, write_durably
 from sartor.core.errors import BundleError, UnknownName
+from sartor.core.forms import first_fault
 from sartor.core.hashing import digest
 
 ADAPTER = "adapter.json"

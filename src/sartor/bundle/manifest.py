@@ -24,6 +24,7 @@ from pydantic import (
 
 from sartor.core.columns import TableCode, kinds_in
 from sartor.core.errors import BundleError
+from sartor.core.forms import first_fault
 from sartor.core.hashing import digest
 from sartor.core.histories import ITEMS
 
@@ -212,10 +213,8 @@ def parse_manifest(text: str, place: str) -> Manifest:
     try:
         manifest = Manifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
         raise BundleError(
-            f"{place}, key {where}: {first['msg']}.",
+            f"{place}, key {first_fault(error)}.",
             fix="build the bundle again with `sartor run`; a bundle is not edited by hand.",
         ) from None
     if not _fits(manifest):

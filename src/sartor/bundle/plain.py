@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sartor.core.errors import BundleError
+from sartor.core.forms import first_fault
 
 MAX_JSON_BYTES = 1_000_000
 _Form = TypeVar("_Form", bound=BaseModel)
@@ -76,14 +77,6 @@ def read_form(kind: type[_Form], place: Path, newest: int) -> _Form:
             fix="upgrade with `pip install -U sartor`.",
         )
     return found
-
-
-def first_fault(error: ValueError) -> str:
-    """What is wrong, in some words: where a form has faults, the first of them."""
-    if not isinstance(error, ValidationError):
-        return str(error)[:200]
-    fault = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or 'the top level'}: {fault['msg']}"[:200]
 
 
 @contextmanager

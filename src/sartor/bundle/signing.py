@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sartor.bundle import keys
 from sartor.bundle.manifest import SIGNATURE
 from sartor.core.errors import BundleError
+from sartor.core.forms import first_fault
 
 _MEDIA = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD = "application/vnd.in-toto+json"
@@ -263,15 +264,6 @@ def _pre_authentication(payload: bytes) -> bytes:
 
 def _odd(place: Path, error: Exception) -> BundleError:
     return BundleError(
-        f"{place / SIGNATURE} is not a signature of its form: {_first(error)}.",
+        f"{place / SIGNATURE} is not a signature of its form: {first_fault(error, '')}.",
         fix="sign the bundle again with `sartor bundle sign`.",
     )
-
-
-def _first(error: Exception) -> str:
-    """What an error says, in a line without the full stop; never the input itself."""
-    if isinstance(error, ValidationError):
-        fault = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        return f"{where}: {fault['msg']}" if where else fault["msg"]
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

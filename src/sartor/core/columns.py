@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.core.histories import ITEMS, LENGTH, NoList, encode_items, read_items
+from sartor.core.histories import ITEMS, LENGTH, encode_items, read_items
 from sartor.core.protocols import Floats
 from sartor.core.texts import Cells, Text, cells_of
+from sartor.core.unfit import Unfit
 
 Kind = Literal["number", "category", "date", "items"]
 """What a column holds."""
@@ -40,19 +41,6 @@ _SKEWED = 2.0
 _DAY = 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Doubles = NDArray[np.float64]
-
-
-class Unfit(ValueError):
-    """A value that is none of its column's kind.
-
-    Args:
-        what: What is wrong, as a sentence's second half without the place.
-        fix: What to do, as a sentence without its stop.
-    """
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.what, self.fix = what, fix
 
 
 class Column(BaseModel):
@@ -235,10 +223,7 @@ def cell(value: Any, kind: Kind) -> Any:
         Unfit: If it is none of that kind.
     """
     if kind == ITEMS:
-        try:
-            return [unicodedata.normalize("NFC", name) for name in read_items(value)]
-        except NoList as error:
-            raise Unfit(error.what, error.fix) from None
+        return [unicodedata.normalize("NFC", name) for name in read_items(value)]
     if isinstance(value, str):
         value = unicodedata.normalize("NFC", value.strip()) or None
     if value is None or (isinstance(value, float) and math.isnan(value)):

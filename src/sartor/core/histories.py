@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sartor.core.protocols import Floats
 from sartor.core.texts import Cells, Text, cells_of
+from sartor.core.unfit import Unfit
 
 HISTORY, EXCLUDE, COUNT = "history", "exclude", "k"
 ITEMS = "items"
@@ -29,17 +30,8 @@ NONE = -1
 """In an encoded history: no item."""
 
 
-class NoList(ValueError):
-    """A value that is no list of items.
-
-    Args:
-        what: What is wrong, as a sentence's second half without the place.
-        fix: What to do, as a sentence without its stop.
-    """
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.what, self.fix = what, fix
+class NoList(Unfit):
+    """A value that is no list of items."""
 
 
 def read_items(value: Any) -> list[str]:

@@ -35,6 +35,18 @@ def pieces(text: str) -> list[Place]:
     return found if text.isascii() else _whole(text, found)
 
 
+def cut_piece(start: int, end: int, places: Sequence[Place]) -> Place | None:
+    """The first piece that a part of a text cuts in two; None where it holds whole ones.
+
+    Args:
+        start: Of the part, in code points.
+        end: Behind it.
+        places: Of the text's pieces.
+    """
+    cut = ((a, b) for a, b in places if a < start < b or a < end < b)
+    return next(cut, None)
+
+
 def read_at(offsets: Sequence[Place], places: Sequence[Place], shift: int = 0) -> list[int]:
     """For each token how many pieces are read at it: 0 or 1, and more where one token holds many.
 

@@ -76,6 +76,12 @@ class Roles:
             return "items"
         return "columns" if self.columns else "texts"
 
+    @property
+    def target_kind(self) -> TargetKind:
+        """The form of what is answered: there is one target."""
+        (kind,) = self.targets.values()
+        return kind
+
     def names(self) -> list[str]:
         return [*self.inputs, *self.targets]
 

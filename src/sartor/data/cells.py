@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import polars as pl
 
-from sartor.core.columns import Kind, Unfit, cell
+from sartor.core.columns import Kind, cell
 from sartor.core.errors import DataError
 from sartor.core.texts import Cells
+from sartor.core.unfit import Unfit
 from sartor.data.normalise import MISSING_LABEL, MISSING_TEXT
 from sartor.data.table import CELLS, FILE, ROW, Columns, Table, place, texts_of
 

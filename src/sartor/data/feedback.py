@@ -64,27 +64,23 @@ def merge_feedback(
     new: list[dict[str, Any]] = []
     for text, (row, label) in last.items():
         at = rows.get(text, [])
-        role = next((splits[i] for i in at if splits[i] in ("test", "validation")), None)
         named = dict(zip(columns.inputs, parts_of(text), strict=True))
-        role = role or held.get(content_id(named))
-        if role in ("test", "validation"):
+        roles = [*(splits[i] for i in at), held.get(content_id(named))]
+        if role := next((r for r in roles if r in ("test", "validation")), None):
             detail = f"the text is a {role} row: corrections are learnt from, never judged on"
             told = excerpt(shown(text))
             refused.append(Change(FEEDBACK, row, "dropped", "held-out row", detail, told))
             continue
         for i in at:
-            if _text_of(labels[i], columns, cells[i]) != label:
-                places = str(frame[FILE][i]), int(frame[ROW][i])
-                detail = f"{labels[i]!r} became {label!r} by correction {row}"
-                relabelled.append(
-                    Change(
-                        *places, "changed", "relabelled by feedback", detail, excerpt(shown(text))
-                    )
-                )
-                labels[i] = label
-                if isinstance(columns.target, Located):
-                    # It points into the text in its usual form.
-                    cells[i] = parts_of(text)[-1]
+            if _text_of(labels[i], columns, cells[i]) == label:
+                continue
+            place, why = (str(frame[FILE][i]), int(frame[ROW][i])), "relabelled by feedback"
+            detail = f"{labels[i]!r} became {label!r} by correction {row}"
+            relabelled.append(Change(*place, "changed", why, detail, excerpt(shown(text))))
+            labels[i] = label
+            if isinstance(columns.target, Located):
+                # It points into the text in its usual form.
+                cells[i] = parts_of(text)[-1]
         if not at:
             given = dict(zip(columns.inputs.values(), parts_of(text), strict=True))
             new.append({**given, columns.label: label, FILE: FEEDBACK, ROW: row})

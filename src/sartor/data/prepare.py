@@ -28,7 +28,7 @@ from sartor.data.profile import row_places
 from sartor.data.read import read_splits
 from sartor.data.split import Rows, split
 from sartor.data.starts import join_starts
-from sartor.data.table import CELLS, FILE, OURS, ROW, SPLIT, Columns, Table, texts_of
+from sartor.data.table import CELLS, FILE, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.data.words import join_words
 from sartor.need.model import Data
@@ -292,11 +292,6 @@ def examples_of(
             fix=f"fill in {'both' if len(some) == 1 else 'all of these'} columns.",
         )
     return to_examples(frame, columns.inputs, columns.label, columns.target)
-
-
-def user_columns(examples: Examples) -> list[str]:
-    """Names of the user's own further columns: what slices may name."""
-    return [name for name in examples.extra if name not in OURS]
 
 
 def _labels(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, ...]]:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from sartor.core.errors import DataError
@@ -22,7 +21,6 @@ from sartor.tasks import Located, Target, Unreadable, Written
 from sartor.tasks._target.one_label import ONE_LABEL
 from sartor.tasks._target.tags import is_tag, strings_of
 
-_TOKEN = re.compile(r"[\u2e80-\ud7ff\U00020000-\U0003ffff]|[^\W\u2e80-\ud7ff]+|[^\w\s]")
 _MOST_LABELS = 200
 _PARTS = re.compile(r"[\s\[\]\"';,|]+")
 """Between ids that one cell lists."""
@@ -48,37 +46,20 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
-    """How long the texts are: characters, and rough tokens (a word, sign or CJK character each)."""
-
-    mean_characters: float
-    p95_characters: int
-    longest_characters: int
-    mean_tokens: float
-    p95_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
     """What a table holds.
 
     Args:
         rows: All of them.
         columns: The user's, in order.
-        lengths: Of the text column.
         languages: BCP-47 code to share, largest first.
         labels: Label to rows, most frequent first; empty without a label column.
-        missing_text: Cells without text.
-        missing_label: Rows without label.
     """
 
     rows: int
     columns: tuple[ColumnProfile, ...]
-    lengths: Lengths
     languages: dict[str, float]
     labels: dict[str, int]
-    missing_text: int
-    missing_label: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +95,8 @@ def profile(frame: pl.DataFrame, text: str | Sequence[str], label: str = "") -> 
     return Profile(
         rows=len(frame),
         columns=tuple(_column(frame[name]) for name in frame.columns if name not in OURS),
-        lengths=_lengths(texts),
         languages=languages(texts),
         labels=dict(sorted(Counter(labels).items(), key=lambda kv: (-kv[1], kv[0]))),
-        missing_text=len(columns) * len(frame) - len(texts),
-        missing_label=len(frame) - len(labels) if label else 0,
     )
 
 
@@ -368,21 +346,6 @@ def _is_time(column: pl.Series) -> bool:
     except DataError:
         return False
     return True
-
-
-def _lengths(texts: Sequence[str]) -> Lengths:
-    if not texts:
-        return Lengths(0.0, 0, 0, 0.0, 0)
-    characters = np.array([len(t) for t in texts])
-    step = max(1, len(texts) // 5000)
-    tokens = np.array([len(_TOKEN.findall(t)) for t in texts[::step]])
-    return Lengths(
-        mean_characters=float(characters.mean()),
-        p95_characters=int(np.percentile(characters, 95)),
-        longest_characters=int(characters.max()),
-        mean_tokens=float(tokens.mean()),
-        p95_tokens=int(np.percentile(tokens, 95)),
-    )
 
 
 def row_places(frame: pl.DataFrame) -> list[str]:

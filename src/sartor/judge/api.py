@@ -7,7 +7,7 @@ into sums (`Statistic`), from which `judge` takes intervals, paired differences 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sartor.core.errors import Fault, SettingError
 from sartor.core.registry import Registry
 from sartor.core.types import Examples, TargetKind, Use
-from sartor.judge.statistic import Statistic
+from sartor.judge.statistic import Statistic, difference
 from sartor.need.costs import PriceBook
 from sartor.need.criterion import Comparison, Criterion
 
@@ -61,6 +61,29 @@ class Part:
     threshold: float
     of: str = ""
 
+    @staticmethod
+    def asked(
+        criterion: Criterion,
+        statistic: Statistic,
+        today: Callable[[], Statistic] | None = None,
+        *,
+        name: str = "",
+        of: str = "",
+    ) -> "Part":
+        """What a criterion asks for.
+
+        Args:
+            criterion: With comparison and threshold.
+            statistic: Of the answers.
+            today: The same of the baseline, for criteria that compare with it.
+            name: The metric's own where it is "".
+            of: As of a part.
+        """
+        if today is not None and criterion.relative_to == "baseline":
+            statistic = difference(statistic, today())
+        name = name or criterion.metric
+        return Part(name, statistic, criterion.comparison, criterion.threshold, of)
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -96,6 +119,39 @@ class Subject:
     prices: PriceBook | None = None
     target: TargetKind = "label"
     streaming: Callable[[], NDArray[np.float64]] | None = None
+
+    def truth(self, what: str) -> tuple[Any, ...]:
+        """The right answers, as many as there are answers.
+
+        Args:
+            what: One of them is called.
+
+        Raises:
+            CannotMeasure: If there are more or fewer.
+        """
+        target = self.examples.target
+        if len(target) != len(self.answers):
+            raise CannotMeasure(
+                f"{len(self.answers)} answers meet {len(target)} rows.",
+                fix=f"give one answer and one {what} a row.",
+            )
+        return target
+
+    def today(self, what: str = "answers") -> Sequence[str]:
+        """The baseline's answers.
+
+        Args:
+            what: They are called.
+
+        Raises:
+            CannotMeasure: If the rows have none.
+        """
+        if self.baseline is None:
+            raise CannotMeasure(
+                "The rows have no baseline to compare with.",
+                fix=f"name the column with today's {what} under data.baseline.",
+            )
+        return self.baseline
 
 
 class Check(Protocol):

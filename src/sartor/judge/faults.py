@@ -4,7 +4,16 @@ from collections.abc import Collection, Sequence
 
 from sartor.core.errors import Fault
 from sartor.core.near import near_miss
+from sartor.judge.ratios import RATIOS
 from sartor.need.criterion import Bound, Criterion
+
+
+def exact_fault(criterion: Criterion) -> Fault | None:
+    """That a sample cannot show an exact value, where one is asked for."""
+    if criterion.comparison not in ("==", "!="):
+        return None
+    what = f"no sample can show that {criterion.metric} is exactly {criterion.threshold:g}"
+    return Fault(criterion.line, f"{criterion.text!r}: {what}.", "use >= or <=.")
 
 
 def threshold_fault(criterion: Criterion, alone: Collection[str]) -> Fault | None:
@@ -15,12 +24,8 @@ def threshold_fault(criterion: Criterion, alone: Collection[str]) -> Fault | Non
         alone: Metrics that labels without probabilities do not have: no baseline has them.
     """
     metric, limit, more = criterion.metric, criterion.threshold, criterion.wants_more
-    if criterion.comparison in ("==", "!="):
-        return Fault(
-            criterion.line,
-            f"{criterion.text!r}: no sample can show that {metric} is exactly {limit:g}.",
-            "use >= or <=.",
-        )
+    if exact := exact_fault(criterion):
+        return exact
     if criterion.relative_to:
         if metric in alone:
             return Fault(
@@ -102,6 +107,26 @@ def label_fault(criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
     return None
 
 
+def by_label_fault(
+    criterion: Criterion,
+    outputs: Sequence[str],
+    alone: Collection[str] = (),
+    takes: Sequence[str] = (),
+) -> Fault | None:
+    """What is wrong with a criterion on labels, each or all, or None.
+
+    Args:
+        criterion: Of a metric that `ratios.metrics_by_label` names, or another between 0 and 1.
+        outputs: The labels.
+        alone: As of `threshold_fault`.
+        takes: Parameters of a metric that is not one label's.
+    """
+    of_one = criterion.metric in RATIOS
+    found = threshold_fault(criterion, alone)
+    found = found or parameter_fault(criterion, ("label",) if of_one else takes)
+    return found or (label_fault(criterion, outputs) if of_one else None)
+
+
 def scale_fault(
     criterion: Criterion,
     *,
@@ -119,9 +144,8 @@ def scale_fault(
         alone: Metrics that a baseline does not have.
     """
     metric, limit, more = criterion.metric, criterion.threshold, criterion.wants_more
-    if criterion.comparison in ("==", "!="):
-        what = f"no sample can show that {metric} is exactly {limit:g}"
-        return Fault(criterion.line, f"{criterion.text!r}: {what}.", "use >= or <=.")
+    if exact := exact_fault(criterion):
+        return exact
     if criterion.relative_to:
         if metric not in alone:
             return None

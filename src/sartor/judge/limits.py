@@ -1,9 +1,15 @@
-"""What can be wrong with a requirement on the bundle itself: its size, its speed, its cost."""
+"""Requirements on the bundle itself, its size, its speed, its cost: what can be wrong with one, and
+what fresh processes tell of it."""
 
 from collections.abc import Collection
 
+import numpy as np
+
 from sartor.core.errors import Fault
 from sartor.core.near import near_miss
+from sartor.judge.api import CannotMeasure, Measurement
+from sartor.judge.intervals import spread
+from sartor.judge.statistic import Floats
 from sartor.need.criterion import Criterion
 
 
@@ -37,3 +43,28 @@ def limit_fault(criterion: Criterion, takes: Collection[str] = ()) -> Fault | No
             "write a threshold above 0.",
         )
     return None
+
+
+def needs_bundle(criterion: Criterion, purpose: str = "") -> CannotMeasure:
+    """That answers which are only recorded have no such metric.
+
+    Args:
+        criterion: Asks for it.
+        purpose: What a bundle is needed for, as "to time".
+    """
+    bundle = f"a bundle {purpose}".rstrip()
+    return CannotMeasure(
+        f"{criterion.metric} needs {bundle}, and these are recorded answers.",
+        fix="judge a bundle, or leave this criterion out.",
+    )
+
+
+def over_processes(figures: Floats, note: str) -> Measurement:
+    """Their median and their range.
+
+    Args:
+        figures: One a process.
+        note: What they hold for.
+    """
+    low, high = spread(figures)
+    return Measurement(float(np.median(figures)), low, high, len(figures), note)

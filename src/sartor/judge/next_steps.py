@@ -126,19 +126,6 @@ def next_steps(
     return sorted(unique.values(), key=lambda step: step.seconds)
 
 
-def binding(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The criterion furthest from being met, in half-widths of its interval, or None."""
-    furthest = max(
-        (
-            (_shortfall(criterion, verdict), index)
-            for index, (criterion, verdict) in enumerate(zip(criteria, verdicts, strict=True))
-            if verdict.state != "met"
-        ),
-        default=None,
-    )
-    return None if furthest is None else verdicts[furthest[1]]
-
-
 def _fresh_rows(criterion: Criterion, verdict: Verdict, whole: int) -> int:
     """Fresh rows that would decide by themselves; 0 where rows are not what is lacking.
 
@@ -317,11 +304,3 @@ def label_of(criterion: Criterion) -> str:
     if found is None or isinstance(found, Bound):
         return ""
     return found if isinstance(found, str) else f"{found:g}"
-
-
-def _shortfall(criterion: Criterion, verdict: Verdict) -> float:
-    worse_end = verdict.low if criterion.wants_more else verdict.high
-    missing = abs(worse_end - criterion.threshold)
-    width = (verdict.high - verdict.low) / 2
-    # An exact or one-sided figure has no width: its miss is taken relative to the threshold.
-    return missing / width if width else missing / abs(criterion.threshold or 1)

@@ -43,7 +43,6 @@ _SPLITS = (
     (re.compile(r"([0-9])(-)"), r"\1 \2 "),
 )
 _ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
-Runs = Callable[[str], Sequence[Hashable]]
 
 
 def in_chinese(texts: Sequence[str]) -> bool:

@@ -46,21 +46,11 @@ def outcomes(subject: Subject, *, baseline: bool = False) -> Outcomes:
     Raises:
         CannotMeasure: If the baseline is asked for and there is none, or the rows have no labels.
     """
-    truth = [str(label) for label in subject.examples.target]
-    if len(truth) != len(subject.answers):
-        raise CannotMeasure(
-            f"{len(subject.answers)} answers meet {len(truth)} labels.",
-            fix="give one answer and one label a row.",
-        )
+    truth = [str(label) for label in subject.truth("label")]
     classes = _classes(subject.outputs, truth)
     index = {name: i for i, name in enumerate(classes)}
     if baseline:
-        if subject.baseline is None:
-            raise CannotMeasure(
-                "The rows have no baseline to compare with.",
-                fix="name the column with today's answers under data.baseline.",
-            )
-        best = [str(answer) for answer in subject.baseline]
+        best = [str(answer) for answer in subject.today()]
         answered = np.ones(len(best), dtype=bool)
     else:
         best = [str(answer["best"]) for answer in subject.answers]

@@ -1,11 +1,13 @@
-"""Precision, recall and F1 of one label, as scikit-learn defines them (undefined ratios are 0)."""
+"""Precision, recall and F1, of one label or over all, as scikit-learn defines them (undefined
+ratios are 0)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sartor.judge.statistic import Floats, Statistic, divide, proportion
+from sartor.need.criterion import Criterion
 
 
 def of_label(metric: str, has: NDArray[np.bool_], said: NDArray[np.bool_]) -> Statistic:
@@ -115,3 +117,30 @@ RATIOS: Mapping[str, Ratio] = {
     "recall": _recalls,
     "f1": _f1s,
 }
+
+
+def metrics_by_label(unit: str, right: str, further: Mapping[str, str]) -> dict[str, str]:
+    """Names and meanings of the three ratios, of one label and over all.
+
+    Args:
+        unit: What is given labels, in the plural.
+        right: What those are that were rightly given one, after "the share that".
+        further: Other ways to bring the labels together than by averaging, with their meanings.
+    """
+    hows = {
+        "macro": "averaged over labels, each counting the same",
+        "weighted": "averaged over labels, each counting as often as it occurs",
+        **further,
+    }
+    return {
+        "precision": f"of the {unit} given the label, the share that {right}; takes [label=…]",
+        "recall": f"of the {unit} with the label, the share that are found; takes [label=…]",
+        "f1": "harmonic mean of precision and recall; takes [label=…]",
+        **{f"{name}_{how}": f"{name} {what}" for name in RATIOS for how, what in hows.items()},
+    }
+
+
+def rows_behind(criterion: Criterion, outputs: Sequence[str]) -> str:
+    """Which rows make up the `n` of a label's recall, as `judge.api.Part` says it; else ""."""
+    label = criterion.label(outputs)
+    return f"label={label}" if label is not None and criterion.metric == "recall" else ""

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import DataError
+from sartor.core.forms import first_fault
 from sartor.core.near import near_miss
 from sartor.core.types import HAND_OFF, VALUE, Examples, TargetKind, answer_key
 from sartor.judge.alpha import two_sided
@@ -189,10 +190,8 @@ def _parsed(path: Path, number: int, raw: bytes) -> _Line:
     try:
         return _Line.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{path}, line {number:,}: {place + ': ' if place else ''}{first['msg']}.",
+            f"{path}, line {number:,}: {first_fault(error, '')}.",
             fix='write e.g. {"id": "7", "label": "refund", "probabilities": {"refund": 0.9}}.',
         ) from error
 

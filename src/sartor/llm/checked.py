@@ -7,12 +7,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sartor.core.errors import BundleError
+from sartor.core.forms import first_fault
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _FIX = "build the bundle again with `sartor run`."
 
 
-def read_checked(path: Path, model: type[_Model], most: int) -> _Model:
+def read_checked(path: Path, model: type[_Model], most: int = 4_000_000) -> _Model:
     """Read it.
 
     Args:
@@ -28,8 +29,6 @@ def read_checked(path: Path, model: type[_Model], most: int) -> _Model:
     try:
         return model.model_validate(json.loads(path.read_bytes()))
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the top level"
-        raise BundleError(f"{path}, key {where}: {first['msg']}.", fix=_FIX) from None
+        raise BundleError(f"{path}, key {first_fault(error)}.", fix=_FIX) from None
     except (ValueError, RecursionError):
         raise BundleError(f"{path} is not JSON.", fix=_FIX) from None

@@ -12,22 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from sartor.core.unfit import Unfit
+
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 MOST_MESSAGES = 200
 
 
-class NoConversation(ValueError):
-    """Messages that no model could reply to.
-
-    Args:
-        what: What is wrong, as a sentence without its stop.
-        fix: What to do, likewise.
-    """
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.what, self.fix = what, fix
+class NoConversation(Unfit):
+    """Messages that no model could reply to; what is wrong with them is a whole sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sartor.core.addresses import checked_url
-from sartor.core.errors import BundleError
 from sartor.core.hashing import digest
+from sartor.llm.checked import read_checked
 
 FILE = "prompt.json"
 FORMAT = 1
-MOST_BYTES = 4_000_000
 MAX_CHARS = 4_000
 """Characters of a text that are shown; the rest is cut, as a backbone cuts tokens."""
 MOST_SHOWN = 600
@@ -110,17 +109,7 @@ def read_prompt(path: Path) -> Prompt:
     Raises:
         BundleError: If it is too large or not of its form.
     """
-    fix = "build the bundle again with `sartor run`."
-    if path.stat().st_size > MOST_BYTES:
-        raise BundleError(f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB.", fix=fix)
-    try:
-        return Prompt.model_validate(json.loads(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the top level"
-        raise BundleError(f"{path}, key {where}: {first['msg']}.", fix=fix) from None
-    except (ValueError, RecursionError):
-        raise BundleError(f"{path} is not JSON.", fix=fix) from None
+    return read_checked(path, Prompt)
 
 
 def instructions(outputs: Sequence[str], descriptions: Mapping[str, str]) -> str:

@@ -16,7 +16,6 @@ from sartor.llm.written import Id
 FILE = "translator.json"
 ENCODER = "encoder.onnx"
 FORMAT = 1
-MOST_BYTES = 4_000_000
 
 
 class TranslatorFile(BaseModel):
@@ -63,4 +62,4 @@ def read_translator(path: Path) -> TranslatorFile:
     Raises:
         BundleError: If it is too large or not of its form.
     """
-    return read_checked(path, TranslatorFile, MOST_BYTES)
+    return read_checked(path, TranslatorFile)

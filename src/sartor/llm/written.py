@@ -23,7 +23,6 @@ from sartor.llm.conversation import Message
 
 FILE = "writer.json"
 FORMAT = 1
-MOST_BYTES = 4_000_000
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 Id = Annotated[int, Field(ge=0, lt=1 << 24)]
 Encode = Callable[[str], Sequence[int]]
@@ -96,7 +95,7 @@ def read_writer(path: Path) -> WriterFile:
     Raises:
         BundleError: If it is too large or not of its form.
     """
-    return read_checked(path, WriterFile, MOST_BYTES)
+    return read_checked(path, WriterFile)
 
 
 def asked(writer: WriterFile, messages: Sequence[Message], encode: Encode, room: int) -> Asked:

@@ -27,7 +27,7 @@ from sartor.llm.translated import ENCODER
 from sartor.need.verdict import Verdict
 from sartor.search.answering import answers_to, right_ones
 from sartor.search.artefact import Artefact, failures, holds, refused, short
-from sartor.search.assess import Held, of_the_artefact, target_kind, timed
+from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.changed import compared
@@ -147,7 +147,7 @@ class Maker:
             return form(chain).fit or (fit_of(chain[:-1]) if chain else None)
 
         maker, held_against, exported = self, before, None
-        windows = self.manifest.preprocess.windows and target_kind(self.held.task) != "answer"
+        windows = self.manifest.preprocess.windows and self.held.task.roles.target_kind != "answer"
         if windows and self.earlier is None:
             maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
 

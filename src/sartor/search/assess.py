@@ -11,7 +11,7 @@ from sartor.core.likelihood import Truth, losses
 from sartor.core.protocols import Floats
 from sartor.core.ragged import under
 from sartor.core.texts import CONTEXT
-from sartor.core.types import Candidate, Examples, TargetKind, Use
+from sartor.core.types import Candidate, Examples, Use
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
@@ -67,7 +67,7 @@ class Held:
             examples=examples,
             answers=answers,
             outputs=self.outputs,
-            target=target_kind(self.task),
+            target=self.task.roles.target_kind,
             baseline=_column(examples, self.baseline),
             groups=units_of(examples, _column(examples, self.group), self.task),
         )
@@ -146,7 +146,7 @@ class Held:
         self, logits: Floats, answers: Sequence[Mapping[str, Any]], examples: Examples
     ) -> float:
         """Mean, in nats, of what is answered; of numbers in units of the truth's deviation."""
-        if target_kind(self.task) == "number":
+        if self.task.roles.target_kind == "number":
             return float(losses(logits, self.task.truth(examples, self.outputs)).mean())
         right = [
             self.task.likelihood(answer, target)
@@ -180,15 +180,9 @@ def units_of(examples: Examples, groups: list[str] | None, task: Task) -> list[s
         task: Of the rows.
     """
     contexts = examples.inputs.get(CONTEXT, ())
-    if groups or target_kind(task) != "answer" or len(set(contexts)) == len(contexts):
+    if groups or task.roles.target_kind != "answer" or len(set(contexts)) == len(contexts):
         return groups
     return [str(context) for context in contexts]
-
-
-def target_kind(task: Task) -> TargetKind:
-    """The form of what a task predicts."""
-    (kind,) = task.roles.targets.values()
-    return kind
 
 
 def of_the_artefact(criterion: Criterion) -> bool:

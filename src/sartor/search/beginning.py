@@ -100,7 +100,7 @@ def begin(
         UnknownName: If there is no such task.
     """
     asked = TASKS.get(task)()
-    (kind,) = asked.roles.targets.values()
+    kind = asked.roles.target_kind
     roles = list(asked.roles.inputs)
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
@@ -272,7 +272,7 @@ def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
 
 def _finds(asked: Task) -> bool:
     """Whether the answers are documents."""
-    return "documents" in asked.roles.targets.values()
+    return asked.roles.target_kind == "documents"
 
 
 def _other_text(frame: pl.DataFrame, text: str | None, label: str | None) -> str | None:

@@ -91,8 +91,8 @@ def choose_switch(stack: Floats, truth: Labels, pairs: Sequence[Pair]) -> Switch
         pairs: At least one.
     """
     used = sorted({k for pair in pairs for k in (pair.cheap, pair.dear)})
-    heat = {k: fit_temperature(stack[k], truth) for k in used}
-    ready = {k: np.asarray(stack[k], np.float64) / heat[k] for k in used}
+    temperatures = {k: fit_temperature(stack[k], truth) for k in used}
+    ready = {k: np.asarray(stack[k], np.float64) / temperatures[k] for k in used}
     lost = {k: losses(ready[k], truth) for k in used}
     order = {k: _by_confidence(ready[k]) for k in {pair.cheap for pair in pairs}}
     best: tuple[float, Switch] | None = None
@@ -104,7 +104,7 @@ def choose_switch(stack: Floats, truth: Labels, pairs: Sequence[Pair]) -> Switch
         means = np.where(open_, means, np.inf)
         k = int(np.flatnonzero(means <= means.min() + _LEAST_GAIN)[0])
         if best is None or means[k] < best[0]:
-            both = heat[pair.cheap], heat[pair.dear]
+            both = temperatures[pair.cheap], temperatures[pair.dear]
             best = means[k], Switch(pair, both, float(bounds[k]), k / len(rows))
     assert best is not None, "there is at least one pair"
     return best[1]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sartor.search.assess import Held, target_kind
+from sartor.search.assess import Held
 from sartor.shrink.parity import Parity, of_numbers, overlap_parity, parity
 from sartor.tasks import Written, agrees
 
@@ -24,7 +24,7 @@ def compared(
         tolerance: Least value of `Parity.tolerance`.
     """
     task, target = held.task, held.validation.target
-    if target_kind(task) == "number":
+    if task.roles.target_kind == "number":
         return of_numbers(before, after, target, tolerance)
     truth = [task.target.text(each) for each in target]
     if isinstance(task.target, Written):

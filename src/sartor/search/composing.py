@@ -7,7 +7,7 @@ say nothing of how it does on others: they are left out, and listed.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,20 @@ from sartor.data.table import FILE, ROW
 from sartor.judge.api import Subject
 from sartor.judge.gaps import values
 from sartor.judge.planning import planned_test_rows
-from sartor.judge.resolve import Rows as Judged
-from sartor.judge.resolve import bind, slice_columns
-from sartor.models.precision import Precision
 from sartor.need.grammar import parse_criterion
-from sartor.search import machine
 from sartor.search.answering import Answering, Timing, answers_to
-from sartor.search.assess import Held, target_kind
+from sartor.search.assess import Held
 from sartor.search.building import Shipped
-from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
 from sartor.search.folds import both
 from sartor.search.outcome import Setting
 from sartor.search.parts import Assembly, Run, assembled, find_parts
 from sartor.search.publishing import publish
-from sartor.search.recorded import heard, prices, same_sources
+from sartor.search.reading import bound, columns_of, precision_of, read_rows
+from sartor.search.recorded import same_sources
 from sartor.search.setup import Ready
 from sartor.search.writing_rows import check_conversations
 from sartor.serve.composed import assemble
-from sartor.tasks import TASKS
 
 _SEEN = "learnt by a part"
 
@@ -66,27 +61,17 @@ def ready_to_compose(
     found = desk.fact("parts", lambda: find_parts(desk, run))
     assembly = assembled(desk.need, desk.file, found)
     need, emit = assembly.need, desk.emit
-    task = TASKS.get(need.task)()
     emit(StageStarted("read"))
-    known = desk.store.assignments(need.name)
-    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
-    gathered = prepare.gather(
-        need.data,
-        desk.root,
-        known=known,
-        columns=columns,
-        corrections=heard(desk) if need.data.feedback else (),
-        objects=None if data is None else {"train": [data]},
-    )
+    columns, gathered = columns_of(need), read_rows(desk, need, data)
     check_conversations(gathered.cleaned.frame, columns)
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
     wanted = planned_test_rows(need.accept, {})
+    known = desk.store.assignments(need.name)
     rows = _fresh(
         prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known), assembly
     )
-    judged = Judged(slice_columns(rows.test), bool(need.data.baseline), target_kind(task))
-    book = prices(desk)
-    bind(need.accept, file=desk.file, outputs=assembly.outcomes, rows=judged, book=book)
+    _, held = bound(desk, need, assembly.outcomes, rows)
+    held = replace(held, validation=both(rows.train, rows.validation))
     reasons = summary(c for c in rows.changes if c.action == "dropped")
     left = ", ".join(f"{n} {why}" for why, n in reasons.items())
     emit(
@@ -97,23 +82,11 @@ def ready_to_compose(
             + f" · {len(rows.train) + len(rows.validation):,} choose, {len(rows.test):,} test",
         )
     )
-    held = Held(
-        task=task,
-        outputs=assembly.outcomes,
-        validation=both(rows.train, rows.validation),
-        criteria=tuple(need.accept),
-        test_size=len(rows.test),
-        baseline=need.data.baseline or "",
-        group=need.data.group or "",
-        seed=need.seed,
-        costing=Costing(book, desk.fact, asks_for_costs(need)),
-    )
     choice = assembly.words()
     emit(StageDone("plan", choice))
     seen = profile(gathered.table.frame, list(columns.inputs.values()))
     setting = Setting(need, gathered, rows, seen, held, desk.file, (), choice, {})
-    precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
-    return Ready(setting, {}, {}, precision, lambda _: "", {}), assembly
+    return Ready(setting, {}, {}, precision_of(desk), lambda _: "", {}), assembly
 
 
 @dataclass(frozen=True, slots=True)

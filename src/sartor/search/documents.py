@@ -53,7 +53,7 @@ def finds_documents(task: str) -> bool:
     Raises:
         UnknownName: If there is no such task.
     """
-    return "documents" in TASKS.get(task)().roles.targets.values()
+    return TASKS.get(task)().roles.target_kind == "documents"
 
 
 def with_documents(need: Need, file: str, root: Path, data: object | None = None) -> Need:

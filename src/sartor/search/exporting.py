@@ -21,7 +21,7 @@ from sartor.serve import runtime
 from sartor.serve.opening import composed
 from sartor.shrink.pretrained import Told, logits_of, write_pretrained
 from sartor.tasks import TASKS
-from sartor.tasks.text_classification.spec import softmax
+from sartor.tasks._decision.logits import softmax
 from sartor.tune.manifest import damage
 
 TOLERANCE = 0.25
@@ -135,9 +135,9 @@ def _fit(bundle: Bundle, place: Workspace) -> Path:
 
 
 def _difference(bundle: Bundle, logits: Any, texts: list[str]) -> float:
-    heat = float(bundle.manifest.decision.get("temperature", 1.0))
+    temperature = float(bundle.manifest.decision.get("temperature", 1.0))
     ours = runtime.start(bundle).logits(texts)
-    return float(np.abs(softmax(ours / heat) - softmax(logits / heat)).max())
+    return float(np.abs(softmax(ours / temperature) - softmax(logits / temperature)).max())
 
 
 def _card(bundle: Bundle, difference: float, *, modules: bool) -> str:

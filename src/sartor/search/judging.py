@@ -31,13 +31,14 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering, answers_to
-from sartor.search.assess import target_kind, units_of
+from sartor.search.assess import units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
+from sartor.search.reading import columns_of
 from sartor.search.recommending import group_of
 from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
-from sartor.tasks import TASKS
+from sartor.tasks import TASKS, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +103,19 @@ def judge_bundle(
     need = parse_need(bundle.path("need.yaml").read_text(), f"{folder}/need.yaml", roles_of)
     need = of_bundle(need, bundle)
     task = TASKS.get(need.task)()
-    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
+    columns = columns_of(need)
     # What a column holds was found out on the rows that the bundle learnt from.
     columns = replace(columns, cells=column_kinds(bundle.manifest.inputs))
     given = prepare.examples_of(str(labels), need.data, Path(), columns)
     examples, notes = _fresh(bundle, given, labels)
-    outputs = bundle.manifest.outputs
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.
     asks = asks_for_costs(need)
     book = read_book(costs, Path()) if asks else PriceBook({}, costs)
-    _bind(need, str(labels), outputs, examples, book)
-    costing = Costing(book, kept_here(), asks)
+    _bind(need, str(labels), bundle.manifest.outputs, examples, book)
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
-    served = answering.load(folder)
-    texts = list(examples.texts)
-    subject = Subject(
-        examples=examples,
-        answers=answers_to(served, examples, task),
-        outputs=outputs,
-        folder=str(folder),
-        baseline=column(examples, need.data.baseline),
-        groups=units_of(examples, column(examples, group_of(need)), task),
-        timing=lambda: answering.time(bundle, texts),
-        conditions=f"this machine, batch 1, {served.threads} threads",
-        using=lambda: costing.use(str(folder), texts),
-        prices=book,
-        target=target_kind(task),
-        streaming=cache(lambda: answering.stream(bundle, texts)),
-    )
+    subject = _measured(bundle, need, examples, answering, Costing(book, kept_here(), asks))
     # A look is counted once, and a latency is not that of two bundles at work.
     with turn(place.folder / "judging.lock", lambda: None), Store.open(place.store) as store:
         look = Ledger(store, _now).look(
@@ -141,20 +125,41 @@ def judge_bundle(
             lambda number: judge(need.accept, subject, look=number, seed=need.seed),
         )
         verdicts = tuple(priced_anew(need.accept, look.verdicts, subject))
-    counted = {"n": f"{len(examples):,}", "look": str(look.number)}
-    notes.insert(
-        0, Phrase("{n} rows of {file}, look {look} at them.", counted | {"file": str(labels)})
+    counted = {"n": f"{len(examples):,}", "look": str(look.number), "file": str(labels)}
+    first = Phrase("{n} rows of {file}, look {look} at them.", counted)
+    said = (first, *notes, *_doubts(bundle, task, examples))
+    return Judged(verdicts, overall(verdicts), (), said, need.language)
+
+
+def _measured(
+    bundle: Bundle, need: Need, examples: Examples, answering: Answering, costing: Costing
+) -> Subject:
+    """What the bundle answers, with all that can be measured of it where a criterion asks."""
+    served, texts = answering.load(bundle.folder), list(examples.texts)
+    answers = answers_to(served, examples, TASKS.get(need.task)())
+    return replace(
+        _subject(need, examples, bundle.manifest.outputs, answers),
+        folder=str(bundle.folder),
+        timing=lambda: answering.time(bundle, texts),
+        conditions=f"this machine, batch 1, {served.threads} threads",
+        using=lambda: costing.use(str(bundle.folder), texts),
+        prices=costing.book,
+        streaming=cache(lambda: answering.stream(bundle, texts)),
     )
+
+
+def _doubts(bundle: Bundle, task: Task, examples: Examples) -> list[Phrase]:
+    """What speaks against the rows: labels that nobody learnt, or that they are not fresh."""
+    notes: list[Phrase] = []
     said = (label for answer in examples.target for label in names_of(answer))
-    known = task.labels(outputs)
+    known = task.labels(bundle.manifest.outputs)
     if strange := Counter(label for label in said if label not in known):
         shown = ", ".join(f"{label} ({n:,})" for label, n in strange.most_common(5))
         message = "{n} rows have labels that the bundle does not know and count as wrong: {labels}."
         notes.append(Phrase(message, {"n": f"{strange.total():,}", "labels": shown}))
-    trained = bundle.manifest.lineage.get("test_rows")
-    if trained == examples.fingerprint():
+    if bundle.manifest.lineage.get("test_rows") == examples.fingerprint():
         notes.append(Phrase("These are the rows the bundle was judged on before, not fresh ones."))
-    return Judged(verdicts, overall(verdicts), (), tuple(notes), need.language)
+    return notes
 
 
 def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[Phrase]]:
@@ -203,7 +208,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
         test, outputs = held_out(need, need_file.parent, store)
         _bind(need, str(need_file), outputs, test)
         task = TASKS.get(need.task)()
-        told = read_predictions(answers, test, task.labels(outputs), target_kind(task))
+        told = read_predictions(answers, test, task.labels(outputs), task.roles.target_kind)
         rival = _subject(need, test, outputs, told)
         look = Ledger(store, _now).look(
             # A rival's looks say nothing of our bundles: they are counted apart.
@@ -254,9 +259,7 @@ def divided(need: Need, root: Path, store: Store) -> prepare.Prepared:
         DataError: If the data cannot be used.
     """
     known = store.assignments(need.name)
-    task = TASKS.get(need.task)()
-    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
-    gathered = prepare.gather(need.data, root, known=known, columns=columns)
+    gathered = prepare.gather(need.data, root, known=known, columns=columns_of(need))
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
@@ -291,7 +294,7 @@ def _subject(
         outputs=outputs,
         baseline=column(test, need.data.baseline),
         groups=units_of(test, column(test, group_of(need)), TASKS.get(need.task)()),
-        target=target_kind(TASKS.get(need.task)()),
+        target=TASKS.get(need.task)().roles.target_kind,
     )
 
 
@@ -310,7 +313,7 @@ def _bind(
         rows=Rows(
             slice_columns(examples),
             bool(baseline) and baseline in examples.extra,
-            target_kind(TASKS.get(need.task)()),
+            TASKS.get(need.task)().roles.target_kind,
         ),
         book=book,
     )

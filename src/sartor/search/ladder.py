@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sartor.core.errors import DataError
 from sartor.core.events import CandidateTried, Emit, Note
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
@@ -147,6 +148,15 @@ class Climb:
 
 NOTHING_TRIED = Climb((), None, False)
 """Where there is no ladder."""
+
+
+def nothing_fitted(climb: Climb) -> DataError:
+    """That a climb found nothing, and why each rung did not."""
+    reasons = dict.fromkeys(f"{t.rung} {t.state}: {t.why}" for t in climb.tried)
+    return DataError(
+        f"No candidate could be fitted: {'; '.join(reasons)}.",
+        fix="raise the budget, or name other methods under prefer.methods.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

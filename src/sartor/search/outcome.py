@@ -25,7 +25,7 @@ from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict
 from sartor.report.notebook import verdict_table_html
 from sartor.search.artefact import Artefact
-from sartor.search.assess import Held, of_the_artefact, target_kind
+from sartor.search.assess import Held, of_the_artefact
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
@@ -349,7 +349,7 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
 
 def _readable(task: Task, answer: str, text: str) -> str:
     """The text of an answer as a person reads it: places in a row's text as what stands there."""
-    kind = target_kind(task)
+    kind = task.roles.target_kind
     if kind not in ("spans", "answer"):
         return answer
     spans = task.target.value(answer)
@@ -365,7 +365,7 @@ def _errors(
     column where the need has one."""
     ids = test.extra.get(named, test.ids) if named else test.ids
     said = [task.brief(answer) for answer in answers]
-    far = target_kind(task) == "number"
+    far = task.roles.target_kind == "number"
     truth = [task.target.text(target) for target in test.target]
     wrong = [
         {

@@ -223,8 +223,7 @@ def _unfit(name: str, part: Part, bundle: Bundle) -> Iterator[Fault]:
 
 def _key(bundle: Bundle) -> str:
     """Under which key its answers hold what is predicted."""
-    (kind,) = TASKS.get(bundle.manifest.task)().roles.targets.values()
-    return answer_key(kind)
+    return answer_key(TASKS.get(bundle.manifest.task)().roles.target_kind)
 
 
 def _labels(bundle: Bundle) -> list[str] | None:

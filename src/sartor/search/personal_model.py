@@ -42,7 +42,7 @@ def open_model(folder: Path, place: Workspace, root: Path | None = None) -> "Mod
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     roles = TASKS.get(manifest.task)().roles
-    if roles.columns or len(roles.inputs) != 1 or list(roles.targets.values()) != ["label"]:
+    if roles.columns or len(roles.inputs) != 1 or roles.target_kind != "label":
         raise BundleError(
             f"{folder} does the task {manifest.task}: users can have heads of their own where one"
             " text gets one label.",

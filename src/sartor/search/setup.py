@@ -1,7 +1,7 @@
 """Everything before the first fit: rows by role, backbones, and the ladder with its prices."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sartor.core.activations import Activations
@@ -17,18 +17,14 @@ from sartor.data import prepare
 from sartor.data.profile import profile
 from sartor.data.table import CELLS, MOMENT
 from sartor.judge.planning import planned_test_rows
-from sartor.judge.resolve import Rows as Judged
-from sartor.judge.resolve import bind, slice_columns
 from sartor.llm.memory import Memory
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import Precision
 from sartor.models.workload import workload
 from sartor.need.model import Need
-from sartor.search import machine
 from sartor.search.asking import Asking, backbone_of
-from sartor.search.assess import Held, target_kind
+from sartor.search.assess import Held
 from sartor.search.choosing import Contest, settle
-from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
 from sartor.search.documents import refuse_too_many, sources_of
 from sartor.search.earlier import Asked, Former, formers, look, placed
@@ -39,8 +35,9 @@ from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
+from sartor.search.reading import bound, precision_of, read_rows
 from sartor.search.recommending import code_of, group_of, languages_in, recommends
-from sartor.search.recorded import heard, prices, same_sources, tell_of_rows
+from sartor.search.recorded import same_sources, tell_of_rows
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.search.several_texts import refuse_preferred
 from sartor.search.starting import starting_points
@@ -112,20 +109,13 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     order()
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
-    known = store.assignments(need.name)
     refuse_preferred(need, desk.file, roles)
-    gathered = prepare.gather(
-        need.data,
-        desk.root,
-        known=known,
-        columns=prepare.columns_of(need.data, tuple(roles.inputs), task.target),
-        corrections=heard(desk) if need.data.feedback else (),
-        objects=None if data is None else {"train": [data]},
-    )
+    gathered = read_rows(desk, need, data)
     sources = {s.file: s.sha256 for s in gathered.table.sources}
     same_sources(desk, "sources", sources | sources_of(need))
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
+    known = store.assignments(need.name)
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     refuse_too_many(need, rows)
     items = recommends(need.task)
@@ -139,28 +129,15 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         what = "data.label_descriptions describes {!r}, which is no label"
         faults = [Fault(0, what.format(name), near_miss(name, labels)) for name in strangers]
         raise NeedError(desk.file, faults)
-    bind(
-        need.accept,
-        file=desk.file,
-        outputs=outputs,
-        rows=Judged(slice_columns(rows.test), bool(need.data.baseline), target_kind(task)),
-        book=(book := prices(desk)),
-    )
+    book, held = bound(desk, need, outputs, rows)
     tell_of_rows(gathered, rows, emit)
-    held = Held(
-        task=task,
-        outputs=outputs,
-        validation=rows.validation,
-        criteria=tuple(need.accept),
-        test_size=len(rows.test),
-        baseline=need.data.baseline or "",
+    held = replace(
+        held,
         group=group_of(need),
-        seed=need.seed,
         # Folds are of heads on cached activations; of moments they would learn from later ones.
         folds=None
         if items or locates(need.task)
         else deal(rows.train, rows.validation, need.data.group or ""),
-        costing=Costing(book, desk.fact, asks_for_costs(need)),
     )
     if held.folds is not None:
         emit(
@@ -174,7 +151,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     code = code_of(outputs) if items else tell_of_columns(gathered, rows.train, emit)
     spoken = languages_in(need) if items else seen.languages
     backbones, why = starting_points(desk, spoken) if worded else ([NOTHING], "Columns alone.")
-    precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
+    precision = precision_of(desk)
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)
 

@@ -32,12 +32,12 @@ def reads_pairs(task: str) -> bool:
 
 def by_piece(task: str) -> bool:
     """Whether the task answers about the pieces of a text (see `core.pieces`)."""
-    return any(map(of_pieces, TASKS.get(task)().roles.targets.values()))
+    return of_pieces(TASKS.get(task)().roles.target_kind)
 
 
 def locates(task: str) -> bool:
     """Whether the task's answers are parts of a context."""
-    return "answer" in TASKS.get(task)().roles.targets.values()
+    return TASKS.get(task)().roles.target_kind == "answer"
 
 
 def reads_of(method: str) -> Reads:
@@ -56,7 +56,7 @@ def unfit(method: str, task: str, *, text: bool = True) -> str:
     """
     if why := _of_other_inputs(method, task, text) or other_answers(method, task):
         return why
-    (kind,) = TASKS.get(task)().roles.targets.values()
+    kind = TASKS.get(task)().roles.target_kind
     found = METHODS.get(method)
     if isinstance(found, OneLabelOnly) and not one_label(kind):
         return f"{method} is for tasks of one label a row, and {task} is none"
@@ -86,7 +86,7 @@ def other_answers(method: str, task: str) -> str:
     """Why a method of one form of answers cannot learn another's; "" where it can."""
     found: Any = METHODS.get(method)
     roles = TASKS.get(task)().roles
-    documents = "documents" in roles.targets.values() and roles.holds == "texts"
+    documents = roles.target_kind == "documents" and roles.holds == "texts"
     learns = found.reads in ("tokens", "states")
     if documents and not isinstance(found, Ranks) and not learns:
         return f"{method} learns labels by their rows, and {task} finds documents by their words"

@@ -7,39 +7,34 @@ assessment, artefacts, verdicts and the report are those of every other task.
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sartor.bundle import Learnt, Preprocess
-from sartor.core.errors import DataError, ModelError, SettingError
+from sartor.core.errors import ModelError, SettingError
 from sartor.core.events import Note, StageDone, StageStarted
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.types import Backbone, Candidate
 from sartor.data import prepare
 from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
-from sartor.judge.resolve import Rows as Judged
-from sartor.judge.resolve import bind, slice_columns
 from sartor.llm import nearest
 from sartor.models.choose import coverage
-from sartor.models.precision import Precision
-from sartor.search import machine
 from sartor.search.artefact import Artefact
 from sartor.search.artefacts import Maker
-from sartor.search.assess import Held, target_kind
 from sartor.search.chat_models import ChatModels
 from sartor.search.climbing import Clock, say_climbed
-from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
 from sartor.search.encoder_decoders import EncoderDecoders
 from sartor.search.feasible import Dropped
-from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, reason
+from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, nothing_fitted, reason
 from sartor.search.lineage import draft_manifest
 from sartor.search.outcome import Setting
 from sartor.search.product import Product
-from sartor.search.recorded import heard, prices, same_sources, tell_of_rows
+from sartor.search.reading import bound, columns_of, precision_of, read_rows
+from sartor.search.recorded import same_sources, tell_of_rows
 from sartor.search.setup import Ready
 from sartor.search.writing_family import Family, Priced
 from sartor.tasks import TASKS, Written
@@ -80,41 +75,19 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
     names = writers(need.prefer.methods, family.reads)
     backbones = family.named(desk)
     emit(StageStarted("read"))
-    known = desk.store.assignments(need.name)
-    columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
-    gathered = prepare.gather(
-        need.data,
-        desk.root,
-        known=known,
-        columns=columns,
-        corrections=heard(desk) if need.data.feedback else (),
-        objects=None if data is None else {"train": [data]},
-    )
+    columns, gathered = columns_of(need), read_rows(desk, need, data)
     same_sources(desk, "sources", {s.file: s.sha256 for s in gathered.table.sources})
     family.look_through(gathered.cleaned.frame, columns, backbones, desk)
     wanted = planned_test_rows(need.accept, {})
+    known = desk.store.assignments(need.name)
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     seen = profile(gathered.table.frame, list(columns.inputs.values()))
     outputs = tuple(task.outputs(rows.train, need.data.labels))
-    has_baseline = bool(need.data.baseline)
-    judged = Judged(slice_columns(rows.test), has_baseline, target_kind(task))
-    book = prices(desk)
-    bind(need.accept, file=desk.file, outputs=outputs, rows=judged, book=book)
+    _, held = bound(desk, need, outputs, rows)
     tell_of_rows(gathered, rows, emit)
     _warn_of_languages(desk, backbones, seen.languages)
     backbones += family.made(desk, rows)
-    held = Held(
-        task=task,
-        outputs=outputs,
-        validation=rows.validation,
-        criteria=tuple(need.accept),
-        test_size=len(rows.test),
-        baseline=need.data.baseline or "",
-        group=need.data.group or "",
-        seed=need.seed,
-        costing=Costing(book, desk.fact, asks_for_costs(need)),
-    )
-    precision = Precision(**desk.fact("precision", lambda: asdict(machine.precision(desk.place))))
+    precision = precision_of(desk)
     rungs, refused = _rungs(desk, family, names, [Priced(rows, precision, b) for b in backbones])
     for each in refused:
         emit(Note(f"{each.rung}, {each.backbone} is left out: {each.why}."))
@@ -178,12 +151,7 @@ def climb_to_write(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock) -> Clim
         started=clock.began,
     ).climb(ready.setting.rungs)
     if climb.best is None:
-        raise DataError(
-            "No candidate could be fitted: "
-            + "; ".join(dict.fromkeys(f"{t.rung} {t.state}: {t.why}" for t in climb.tried))
-            + ".",
-            fix="raise the budget, or name other methods under prefer.methods.",
-        )
+        raise nothing_fitted(climb)
     say_climbed(desk, climb)
     return climb
 

@@ -29,6 +29,10 @@ _TOGETHER = 12
 _START = Range(3.0, 15.0)
 _EXPORT = Range(5.0, 30.0)
 _BASE_MB = Range(500.0, 900.0)
+_WRITTEN = Range(8e-6, 16e-6)
+"""Megabytes a weight of a model that only writes."""
+_LEARNT, _LEARNT_WHOLE = Range(12e-6, 40e-6), Range(20e-6, 40e-6)
+"""The same where LoRA learns, and where all weights do."""
 _SAMPLE = 64
 
 
@@ -61,17 +65,9 @@ def price(
         epochs = int(settings.get("epochs", Loop().epochs))
         held = len(rows.validation) * Loop().evaluations
         read += epochs * (_LEARNING * len(rows.train) + held) * own
-    speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0) * 1e9
-    passes = 2.0 * weights * read / speed
     steps = most * (len(rows.validation) / _TOGETHER + 1)
-    fetched = 4.0 * weights * steps
-    seconds = Range(passes / _SHARE[1], passes / _SHARE[0]) + Range(
-        fetched / _BYTES_S[1], fetched / _BYTES_S[0]
-    )
-    more = Range(8e-6 * weights, 16e-6 * weights)
-    if cls.learns:
-        more = Range(12e-6 * weights, 40e-6 * weights)
-    return Estimate(seconds + _START + _EXPORT, _BASE_MB + more, bundle_size(weights))
+    more = _LEARNT if cls.learns else _WRITTEN
+    return _estimate(precision, weights, 2.0 * weights * read, steps, more)
 
 
 def price_pairs(
@@ -96,17 +92,30 @@ def price_pairs(
         epochs = int(settings.get("epochs", Loop().epochs))
         looks = epochs * int(settings.get("evaluations", Loop().evaluations))
         tokens += epochs * _LEARNING_ALL * len(rows.train) * own + looks * held * own
-    speed = max(precision.fp32_gflops, precision.bf16_gflops, 1.0) * 1e9
-    passes = weights * tokens / speed
     steps = sides.most_written(max(written)) * (held / _TOGETHER + 1)
+    more = _LEARNT_WHOLE if cls.learns else _WRITTEN
+    return _estimate(precision, weights, weights * tokens, steps, more)
+
+
+def _estimate(
+    precision: Precision, weights: int, products: float, steps: float, more: Range
+) -> Estimate:
+    """Of a model that writes.
+
+    Args:
+        precision: Of this machine.
+        weights: That the model has.
+        products: Floating-point operations of all passes.
+        steps: In which all that is written is written.
+        more: Megabytes a weight.
+    """
+    passes = products / (max(precision.fp32_gflops, precision.bf16_gflops, 1.0) * 1e9)
     fetched = 4.0 * weights * steps
     seconds = Range(passes / _SHARE[1], passes / _SHARE[0]) + Range(
         fetched / _BYTES_S[1], fetched / _BYTES_S[0]
     )
-    more = Range(8e-6 * weights, 16e-6 * weights)
-    if cls.learns:
-        more = Range(20e-6 * weights, 40e-6 * weights)
-    return Estimate(seconds + _START + _EXPORT, _BASE_MB + more, bundle_size(weights))
+    memory = _BASE_MB + Range(more.low * weights, more.high * weights)
+    return Estimate(seconds + _START + _EXPORT, memory, bundle_size(weights))
 
 
 def _looked_up(rows: Prepared) -> Estimate:

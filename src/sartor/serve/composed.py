@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from sartor.bundle import Bundle
-from sartor.bundle.plain import first_fault
 from sartor.core.errors import BundleError
+from sartor.core.forms import first_fault
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import HAND_OFF

@@ -23,6 +23,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from sartor.bundle import Manifest
 from sartor.core.durable import disk_space, fsync_folder
 from sartor.core.errors import DeploymentError, SettingError, WorkspaceError
+from sartor.core.forms import first_fault
 from sartor.core.hashing import digest
 from sartor.core.near import near_miss
 from sartor.core.tables import now
@@ -222,10 +223,9 @@ class Deployment:
         try:
             return Change.model_validate_json(line)
         except ValidationError as error:
-            place = ".".join(map(str, error.errors()[0]["loc"])) or "the line"
             raise WorkspaceError(
-                f"{self.folder / HISTORY} has a line that is damaged: {place}:"
-                f" {error.errors()[0]['msg']}.",
+                f"{self.folder / HISTORY} has a line that is damaged:"
+                f" {first_fault(error, 'the line')}.",
                 fix="remove that line, which undoes its change.",
             ) from None
 

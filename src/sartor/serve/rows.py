@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sartor.bundle import Manifest
-from sartor.core.columns import Unfit, cell, kinds_in
+from sartor.core.columns import cell, kinds_in
 from sartor.core.errors import RequestError
 from sartor.core.histories import COUNT, ITEMS, MOST_LISTED, OPTIONS, NoList, options_for
 from sartor.core.near import near_miss
 from sartor.core.texts import Cells, Text
+from sartor.core.unfit import Unfit
 from sartor.llm.conversation import NoConversation, conversation_of
 
 

@@ -198,7 +198,7 @@ class Runtime:
     @property
     def target(self) -> str:
         """Under which key an answer, or a correction, holds what is predicted."""
-        return answer_key(next(iter(self._task.roles.targets.values())))
+        return answer_key(self._task.roles.target_kind)
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
         """An answer in brief: what is counted, compared and stored of it."""

@@ -16,7 +16,7 @@ from torch.nn.functional import logsigmoid
 
 from sartor.core.errors import Diverged, ModelError, NothingToShrink
 from sartor.core.protocols import Floats
-from sartor.core.types import Examples, one_label
+from sartor.core.types import Examples, TargetKind, one_label
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import Packed, tokenise
 from sartor.shrink.api import FIT, GRAPH, TOKENIZER, Bench, Form
@@ -112,19 +112,22 @@ class Whole:
         return replace(self, model=model)
 
     @property
+    def _target_kind(self) -> TargetKind:
+        return TASKS.get(self.bench.task)().roles.target_kind
+
+    @property
     def one_label(self) -> bool:
         """Whether a row has one label among few that compete."""
-        return any(map(one_label, TASKS.get(self.bench.task)().roles.targets.values()))
+        return one_label(self._target_kind)
 
     def apart(self, wanted: Tensor, found: Tensor) -> float:
         """How far the answers of (rows, outputs) logits lie from the wanted ones: mean KL in nats;
         of numbers the mean square, in variances of the wanted ones."""
-        (kind,) = TASKS.get(self.bench.task)().roles.targets.values()
-        if kind == "number":
+        if self._target_kind == "number":
             return float((wanted - found).pow(2).mean() / wanted.var().clamp(min=1e-12))
         wanted, found = (
             torch.cat([logsigmoid(logits), logsigmoid(-logits)], dim=1)
-            if kind == "labels"
+            if self._target_kind == "labels"
             else logits.log_softmax(-1)
             for logits in (wanted, found)
         )

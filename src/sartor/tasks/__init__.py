@@ -1,8 +1,8 @@
 """One folder per task: `spec.py` says what is predicted (no torch), `train.py` how it is learnt.
 
 What is the same for several tasks lies in folders that begin with an underscore: `_target` (the
-forms of answers) and `_encoder` (the models). Nothing outside a task's folder knows its answers'
-form: it is asked for through `Task` and `Target`.
+forms of answers), `_decision` (what rules are made of) and `_encoder` (the models). Nothing outside
+a task's folder knows its answers' form: it is asked for through `Task` and `Target`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,20 +14,12 @@ from sartor.core.protocols import Floats
 from sartor.core.registry import Registry
 from sartor.core.texts import Text, parts_of
 from sartor.core.types import Examples, Roles
+from sartor.core.unfit import Unfit
 from sartor.need.criterion import Criterion
 
 
-class Unreadable(ValueError):
-    """A cell, or a request's value, that is no answer of the task.
-
-    Args:
-        what: What is wrong, as a sentence's second half without the place.
-        fix: What to do, as a sentence without its stop.
-    """
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.what, self.fix = what, fix
+class Unreadable(Unfit):
+    """A cell, or a request's value, that is no answer of the task."""
 
 
 class Target(Protocol):

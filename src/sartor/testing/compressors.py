@@ -26,6 +26,7 @@ from sartor.shrink.api import COMPRESSORS, FIT, GRAPH, PLACES, TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.graphs import every_node, every_weight
 from sartor.shrink.merge import merge_graphs
+from sartor.tasks._decision.logits import softmax
 from sartor.testing.documented import undocumented
 from sartor.testing.workbench import OUTPUTS, Workbench, workbench
 
@@ -242,5 +243,4 @@ def _right(logits: Floats, truth: Any) -> float:
 
 
 def _confidence(logits: Floats) -> Any:
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    return (p / p.sum(1, keepdims=True)).max(1)
+    return softmax(logits).max(1)

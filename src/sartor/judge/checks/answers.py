@@ -17,7 +17,7 @@ from sartor.core.spans import Passage
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
 from sartor.judge.faults import parameter_fault, threshold_fault
-from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
+from sartor.judge.statistic import Floats, Statistic, divide, mean, proportion
 from sartor.need.criterion import Criterion
 from sartor.tasks import Unreadable
 from sartor.tasks._target.passages import told_in
@@ -44,16 +44,14 @@ class Answers:
         return threshold_fault(criterion, ()) or parameter_fault(criterion, ())
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
-        right = [_texts(target) for target in subject.examples.target]
+        right = [_texts(target) for target in subject.truth("list of right answers")]
         said = [str(answer.get("answer") or "") for answer in subject.answers]
-        if len(said) != len(right):
-            raise CannotMeasure(
-                f"{len(said)} answers meet {len(right)} rows.", fix="give one answer a row."
-            )
-        statistic = _METRICS[criterion.metric](said, right)
-        if criterion.relative_to == "baseline":
-            statistic = difference(statistic, _METRICS[criterion.metric](_baseline(subject), right))
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        measured = _METRICS[criterion.metric]
+        return (
+            Part.asked(
+                criterion, measured(said, right), lambda: measured(_baseline(subject), right)
+            ),
+        )
 
 
 def _texts(target: Sequence[Passage]) -> list[str]:
@@ -115,13 +113,8 @@ def _pairs(said: Said, right: Right) -> list[Any]:
 
 def _baseline(subject: Subject) -> list[str]:
     """Today's answers by their words; several in a cell are one too many, so the first is read."""
-    if subject.baseline is None:
-        raise CannotMeasure(
-            "The rows have no baseline to compare with.",
-            fix="name the column with today's answers under data.baseline.",
-        )
     try:
-        told = [told_in(cell) if cell else [] for cell in subject.baseline]
+        told = [told_in(cell) if cell else [] for cell in subject.today()]
     except Unreadable as error:
         raise CannotMeasure(f"The baseline: {error.what}.", fix=f"{error.fix}.") from None
     return [each[0][0] if each else "" for each in told]

@@ -21,6 +21,7 @@ from sartor.core.errors import Fault
 from sartor.core.near import near_miss
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, Part, Subject
+from sartor.judge.faults import exact_fault
 from sartor.judge.outcomes import outcomes, probabilities
 from sartor.judge.statistic import Floats, Statistic, divide
 from sartor.need.criterion import Bound, Criterion
@@ -39,6 +40,8 @@ class Auc:
     target: TargetKind | None = "label"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
+        if exact := exact_fault(criterion):
+            return exact
         found = _value_fault(criterion) or _label_fault(criterion, outputs)
         return None if found is None else Fault(criterion.line, *found)
 
@@ -51,7 +54,7 @@ class Auc:
         score = table[:, place] - others if table.shape[1] == 2 else table[:, place]
         found = outcomes(subject)
         statistic = ranking(score, found.truth == place)
-        return (Part("AUC", statistic, criterion.comparison, criterion.threshold),)
+        return (Part.asked(criterion, statistic, name="AUC"),)
 
 
 def ranking(score: Floats, positive: NDArray[np.bool_]) -> Statistic:
@@ -96,8 +99,6 @@ def _below(known: Floats, score: Floats) -> Floats:
 
 def _value_fault(criterion: Criterion) -> tuple[str, str] | None:
     text, limit = criterion.text, criterion.threshold
-    if criterion.comparison in ("==", "!="):
-        return f"{text!r}: no sample can show that auc is exactly {limit:g}.", "use >= or <=."
     if criterion.relative_to:
         return (
             f"{text!r}: the baseline's labels have no auc.",

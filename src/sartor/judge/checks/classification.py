@@ -12,31 +12,22 @@ import numpy as np
 from sartor.core.errors import Fault
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, Part, Subject
-from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
+from sartor.judge.automation import automation
+from sartor.judge.faults import by_label_fault
 from sartor.judge.outcomes import Outcomes, losses, outcomes, probabilities
-from sartor.judge.ratios import RATIOS, Ratio, of_label
-from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
-from sartor.need.criterion import Bound, Criterion
+from sartor.judge.ratios import RATIOS, Ratio, metrics_by_label, of_label, rows_behind
+from sartor.judge.statistic import Floats, Statistic, divide, mean, proportion
+from sartor.need.criterion import Criterion
 
 _BINS = 15
-_PER_LABEL = ("precision", "recall", "f1")
 _NEEDS_PROBABILITIES = ("log_loss", "calibration_error")
 _BOUNDS = {"automation_rate": ("precision",)}
 
 METRICS: Mapping[str, str] = {
     "accuracy": "share of rows whose label is found",
-    "precision": "of the rows given the label, the share that have it; takes [label=…]",
-    "recall": "of the rows with the label, the share that are found; takes [label=…]",
-    "f1": "harmonic mean of precision and recall; takes [label=…]",
-    **{
-        f"{name}_{how}": f"{name} {what}"
-        for name in _PER_LABEL
-        for how, what in (
-            ("macro", "averaged over labels, each counting the same"),
-            ("weighted", "averaged over labels, each counting as often as it occurs"),
-            ("micro", "over all rows; with one label a row, the accuracy"),
-        )
-    },
+    **metrics_by_label(
+        "rows", "have it", {"micro": "over all rows; with one label a row, the accuracy"}
+    ),
     "log_loss": "mean of −ln of the probability given to the true label, in nats",
     "calibration_error": "mean distance of stated confidence from accuracy, over 15 bins",
     "automation_rate": "share of rows answered without a person; takes [precision >= …]",
@@ -52,21 +43,20 @@ class Classification:
     target: TargetKind | None = "label"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
-        takes = ("label",) if criterion.metric in _PER_LABEL else ()
-        found = threshold_fault(criterion, (*_NEEDS_PROBABILITIES, "automation_rate"))
-        found = found or parameter_fault(criterion, _BOUNDS.get(criterion.metric, takes))
-        return found or (label_fault(criterion, outputs) if takes else None)
+        alone = (*_NEEDS_PROBABILITIES, "automation_rate")
+        return by_label_fault(criterion, outputs, alone, _BOUNDS.get(criterion.metric, ()))
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
         if criterion.metric == "automation_rate":
-            return _automation(criterion, outcomes(subject))
-        statistic = _statistic(criterion, subject)
-        if criterion.relative_to == "baseline":
-            today = outcomes(subject, baseline=True)
-            statistic = difference(statistic, _counted(criterion, today))
-        label = criterion.label(subject.outputs)
-        of = f"label={label}" if label is not None and criterion.metric == "recall" else ""
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold, of),)
+            found = outcomes(subject)
+            return automation(criterion, found.answered, found.right)
+        part = Part.asked(
+            criterion,
+            _statistic(criterion, subject),
+            lambda: _counted(criterion, outcomes(subject, baseline=True)),
+            of=rows_behind(criterion, subject.outputs),
+        )
+        return (part,)
 
 
 def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
@@ -167,13 +157,3 @@ def _calibration(found: Outcomes, table: Floats) -> Statistic:
         trials=np.repeat([0.0, 1.0], _BINS),
         at_zero=at_zero,
     )
-
-
-def _automation(criterion: Criterion, found: Outcomes) -> tuple[Part, ...]:
-    rate = proportion(found.answered)
-    parts = [Part("automation rate", rate, criterion.comparison, criterion.threshold)]
-    bound = criterion.parameter("precision")
-    if isinstance(bound, Bound):
-        right = proportion(found.right & found.answered, found.answered)
-        parts.append(Part("precision among answered", right, bound.comparison, bound.value))
-    return tuple(parts)

@@ -16,7 +16,7 @@ from sartor.core.types import TargetKind, Use
 from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
 from sartor.judge.costing import lines, seconds_on
 from sartor.judge.intervals import spread
-from sartor.judge.limits import limit_fault
+from sartor.judge.limits import limit_fault, needs_bundle
 from sartor.need.costs import Machine, PerUse, PriceBook
 from sartor.need.criterion import Criterion
 
@@ -57,10 +57,7 @@ class Cost:
 
     def measure(self, criterion: Criterion, subject: Subject) -> Measurement:
         if subject.using is None:
-            raise CannotMeasure(
-                f"{criterion.metric} needs a bundle to run, and these are recorded answers.",
-                fix="judge a bundle, or leave this criterion out.",
-            )
+            raise needs_bundle(criterion, "to run")
         name, target = target_of(criterion, subject.prices)
         use = subject.using()
         times = seconds_on(target, use)

@@ -18,30 +18,23 @@ from sartor.core.errors import Fault
 from sartor.core.spans import Span
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
-from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
-from sartor.judge.ratios import RATIOS, averaged, micro
-from sartor.judge.statistic import Floats, Statistic, difference, proportion
+from sartor.judge.faults import by_label_fault
+from sartor.judge.ratios import RATIOS, averaged, metrics_by_label, micro, rows_behind
+from sartor.judge.statistic import Floats, Statistic, proportion
 from sartor.need.criterion import Criterion
 from sartor.tasks import Unreadable
 from sartor.tasks._target.spans import Spans
 from sartor.tasks.token_classification.tagging import labels_of
 
-_PER_LABEL = ("precision", "recall", "f1")
-
 METRICS: Mapping[str, str] = {
-    "precision": "of the parts given the label, the share that are right; takes [label=…]",
-    "recall": "of the parts with the label, the share that are found; takes [label=…]",
-    "f1": "harmonic mean of precision and recall; takes [label=…]",
-    **{
-        f"{name}_{how}": f"{name} {what}"
-        for name in _PER_LABEL
-        for how, what in (
-            ("micro", "of parts whose edges and label are right, over all labels together"),
-            ("macro", "averaged over labels, each counting the same"),
-            ("weighted", "averaged over labels, each counting as often as it occurs"),
-            ("partial", "where a part counts half whose edges are off, whatever its label"),
-        )
-    },
+    **metrics_by_label(
+        "parts",
+        "are right",
+        {
+            "micro": "of parts whose edges and label are right, over all labels together",
+            "partial": "where a part counts half whose edges are off, whatever its label",
+        },
+    ),
     "exact_match": "share of rows whose parts are all found, and no other",
 }
 
@@ -57,19 +50,17 @@ class Entities:
     target: TargetKind | None = "spans"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
-        takes = ("label",) if criterion.metric in _PER_LABEL else ()
-        found = threshold_fault(criterion, ()) or parameter_fault(criterion, takes)
-        return found or (label_fault(criterion, labels_of(outputs)) if takes else None)
+        return by_label_fault(criterion, labels_of(outputs))
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
         truth, said = _answers(subject)
-        statistic = _counted(criterion, truth, said, subject)
-        if criterion.relative_to == "baseline":
-            today = _counted(criterion, truth, _baseline(subject), subject)
-            statistic = difference(statistic, today)
-        label = criterion.label(labels_of(subject.outputs))
-        of = f"label={label}" if label is not None and criterion.metric == "recall" else ""
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold, of),)
+        part = Part.asked(
+            criterion,
+            _counted(criterion, truth, said, subject),
+            lambda: _counted(criterion, truth, _baseline(subject), subject),
+            of=rows_behind(criterion, labels_of(subject.outputs)),
+        )
+        return (part,)
 
 
 def by_label(subject: Subject) -> list[dict[str, object]]:
@@ -155,12 +146,7 @@ def _answers(subject: Subject) -> tuple[list[Answer], list[Answer]]:
     Raises:
         CannotMeasure: If answers and rows do not match.
     """
-    truth: list[Answer] = list(subject.examples.target)
-    if len(truth) != len(subject.answers):
-        raise CannotMeasure(
-            f"{len(subject.answers)} answers meet {len(truth)} rows.",
-            fix="give one answer and one list of parts a row.",
-        )
+    truth: list[Answer] = list(subject.truth("list of parts"))
     return truth, [_said(answer) for answer in subject.answers]
 
 
@@ -170,13 +156,8 @@ def _said(answer: Mapping[str, object]) -> Answer:
 
 
 def _baseline(subject: Subject) -> list[Answer]:
-    if subject.baseline is None:
-        raise CannotMeasure(
-            "The rows have no baseline to compare with.",
-            fix="name the column with today's answers under data.baseline.",
-        )
     form = Spans()
     try:
-        return [form.value(form.read(cell)) if cell else () for cell in subject.baseline]
+        return [form.value(form.read(cell)) if cell else () for cell in subject.today()]
     except Unreadable as error:
         raise CannotMeasure(f"The baseline: {error.what}.", fix=f"{error.fix}.") from None

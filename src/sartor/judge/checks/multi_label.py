@@ -14,32 +14,20 @@ from sartor.core.errors import Fault
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
 from sartor.judge.average_precision import mean_average_precision
-from sartor.judge.faults import label_fault, parameter_fault, threshold_fault
+from sartor.judge.faults import by_label_fault
 from sartor.judge.outcomes import probabilities
-from sartor.judge.ratios import RATIOS, averaged, micro, of_label
-from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
+from sartor.judge.ratios import RATIOS, averaged, metrics_by_label, micro, of_label, rows_behind
+from sartor.judge.statistic import Floats, Statistic, divide, mean, proportion
 from sartor.need.criterion import Criterion
 from sartor.tasks import Unreadable
 from sartor.tasks._target.label_set import LabelSet
 
 _BINS = 15
 _TINY = 1e-15  # A probability of 0 for the truth costs 34.5 nats, not infinity.
-_PER_LABEL = ("precision", "recall", "f1")
 _NEEDS_PROBABILITIES = ("log_loss", "calibration_error", "map")
 
 METRICS: Mapping[str, str] = {
-    "precision": "of the rows given the label, the share that have it; takes [label=…]",
-    "recall": "of the rows with the label, the share that are found; takes [label=…]",
-    "f1": "harmonic mean of precision and recall; takes [label=…]",
-    **{
-        f"{name}_{how}": f"{name} {what}"
-        for name in _PER_LABEL
-        for how, what in (
-            ("macro", "averaged over labels, each counting the same"),
-            ("weighted", "averaged over labels, each counting as often as it occurs"),
-            ("micro", "over all labels of all rows together"),
-        )
-    },
+    **metrics_by_label("rows", "have it", {"micro": "over all labels of all rows together"}),
     "subset_accuracy": "share of rows whose labels are all found, and no other",
     "hamming_loss": "share of wrong answers, yes or no, over all labels of all rows",
     "map": "mean over labels of the average precision of the rows by stated probability",
@@ -59,20 +47,16 @@ class MultiLabel:
     target: TargetKind | None = "labels"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
-        takes = ("label",) if criterion.metric in _PER_LABEL else ()
-        found = threshold_fault(criterion, _NEEDS_PROBABILITIES)
-        found = found or parameter_fault(criterion, takes)
-        return found or (label_fault(criterion, outputs) if takes else None)
+        return by_label_fault(criterion, outputs, _NEEDS_PROBABILITIES)
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
-        statistic = _statistic(criterion, subject)
-        if criterion.relative_to == "baseline":
-            truth, names = _truth(subject)
-            today = _counted(criterion, truth, _baseline(subject, names), names)
-            statistic = difference(statistic, today)
-        label = criterion.label(subject.outputs)
-        of = f"label={label}" if label is not None and criterion.metric == "recall" else ""
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold, of),)
+        part = Part.asked(
+            criterion,
+            _statistic(criterion, subject),
+            lambda: _todays(criterion, subject),
+            of=rows_behind(criterion, subject.outputs),
+        )
+        return (part,)
 
 
 def by_label(subject: Subject) -> list[dict[str, object]]:
@@ -184,29 +168,20 @@ def _truth(subject: Subject) -> tuple[Marks, tuple[str, ...]]:
     Raises:
         CannotMeasure: If answers and rows do not match.
     """
-    target = subject.examples.target
-    if len(target) != len(subject.answers):
-        raise CannotMeasure(
-            f"{len(subject.answers)} answers meet {len(target)} sets of labels.",
-            fix="give one answer and one set of labels a row.",
-        )
+    target = subject.truth("set of labels")
     strange = {label for labels in target for label in labels} - set(subject.outputs)
     names = (*subject.outputs, *sorted(strange))
     return _marks(target, names), names
 
 
-def _baseline(subject: Subject, names: Sequence[str]) -> Marks:
-    if subject.baseline is None:
-        raise CannotMeasure(
-            "The rows have no baseline to compare with.",
-            fix="name the column with today's answers under data.baseline.",
-        )
-    form = LabelSet()
+def _todays(criterion: Criterion, subject: Subject) -> Statistic:
+    """What the criterion counts, of the baseline's sets."""
+    (truth, names), form = _truth(subject), LabelSet()
     try:
-        read = [form.value(form.read(cell, names)) if cell else () for cell in subject.baseline]
+        read = [form.value(form.read(cell, names)) if cell else () for cell in subject.today()]
     except Unreadable as error:
         raise CannotMeasure(f"The baseline: {error.what}.", fix=f"{error.fix}.") from None
-    return _marks(read, names)
+    return _counted(criterion, truth, _marks(read, names), names)
 
 
 def _marks(sets: Sequence[object], names: Sequence[str]) -> Marks:

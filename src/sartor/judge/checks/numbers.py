@@ -21,7 +21,7 @@ from sartor.judge.moments import (
     root_mean_square,
     spearman,
 )
-from sartor.judge.statistic import Floats, Statistic, difference, mean, proportion
+from sartor.judge.statistic import Floats, Statistic, mean, proportion
 from sartor.need.criterion import Criterion
 from sartor.tasks._target.number import number_of
 
@@ -61,10 +61,12 @@ class Numbers:
             statistic = _of_intervals(criterion.metric, subject, truth)
         else:
             statistic = _of_values(criterion.metric, truth, values(subject, truth))
-        if criterion.relative_to == "baseline":
-            today = _of_values(criterion.metric, truth, _baseline(subject, truth))
-            statistic = difference(statistic, today)
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        part = Part.asked(
+            criterion,
+            statistic,
+            lambda: _of_values(criterion.metric, truth, _baseline(subject, truth)),
+        )
+        return (part,)
 
 
 def values(subject: Subject, truth: Floats) -> Floats:
@@ -125,23 +127,13 @@ def _truth(subject: Subject) -> Floats:
     Raises:
         CannotMeasure: If answers and rows do not match.
     """
-    target = subject.examples.target
-    if len(target) != len(subject.answers):
-        raise CannotMeasure(
-            f"{len(subject.answers)} answers meet {len(target)} numbers.",
-            fix="give one answer and one number a row.",
-        )
-    return np.array(target, np.float64)
+    return np.array(subject.truth("number"), np.float64)
 
 
 def _baseline(subject: Subject, truth: Floats) -> Floats:
-    if subject.baseline is None:
-        raise CannotMeasure(
-            "The rows have no baseline to compare with.",
-            fix="name the column with today's answers under data.baseline.",
-        )
-    found = [number_of(cell) if cell else None for cell in subject.baseline]
-    for row, (cell, number) in enumerate(zip(subject.baseline, found, strict=True)):
+    today = subject.today()
+    found = [number_of(cell) if cell else None for cell in today]
+    for row, (cell, number) in enumerate(zip(today, found, strict=True)):
         if cell and number is None:
             raise CannotMeasure(
                 f"The baseline's answer {row + 1:,} is {cell[:40]!r}, which is no number.",

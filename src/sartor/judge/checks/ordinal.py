@@ -15,7 +15,7 @@ from sartor.judge.api import CHECKS, Part, Subject
 from sartor.judge.faults import parameter_fault, scale_fault
 from sartor.judge.moments import kappa, mean_absolute, spearman
 from sartor.judge.outcomes import Outcomes, outcomes
-from sartor.judge.statistic import Floats, Statistic, difference, proportion
+from sartor.judge.statistic import Floats, Statistic, proportion
 from sartor.need.criterion import Criterion
 
 METRICS: Mapping[str, str] = {
@@ -40,11 +40,12 @@ class Ordinal:
         return found or parameter_fault(criterion, ())
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
-        statistic = _statistic(criterion.metric, outcomes(subject))
-        if criterion.relative_to == "baseline":
-            today = _statistic(criterion.metric, outcomes(subject, baseline=True))
-            statistic = difference(statistic, today)
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        part = Part.asked(
+            criterion,
+            _statistic(criterion.metric, outcomes(subject)),
+            lambda: _statistic(criterion.metric, outcomes(subject, baseline=True)),
+        )
+        return (part,)
 
 
 def _statistic(metric: str, found: Outcomes) -> Statistic:

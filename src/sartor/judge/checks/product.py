@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from sartor.core.errors import Fault
 from sartor.core.types import HAND_OFF, TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
+from sartor.judge.automation import automation
 from sartor.judge.faults import threshold_fault
-from sartor.judge.statistic import Statistic, difference, proportion
+from sartor.judge.statistic import Statistic, proportion
 from sartor.need.criterion import Bound, Criterion
 from sartor.tasks import Unreadable
 from sartor.tasks._target.spans import Spans
@@ -54,19 +55,17 @@ class Product:
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
         if criterion.metric == "part_accuracy":
             statistic = _of_part(str(criterion.parameter("part")), subject)
-            return (_part(criterion, "part accuracy", statistic),)
+            return (Part.asked(criterion, statistic, name="part accuracy"),)
         ended = _ended([str(answer["outcome"]) for answer in subject.answers], subject)
-        statistic = _statistic(criterion.metric, ended)
-        if criterion.relative_to == "baseline":
-            statistic = difference(statistic, _statistic(criterion.metric, _today(subject)))
-        name = criterion.metric.replace("_", " ")
-        bound = criterion.parameter("precision")
-        first = _part(criterion, name, statistic)
-        if not isinstance(bound, Bound):
-            return (first,)
-        shown = proportion(ended.right & ended.answered, ended.answered)
-        second = Part("precision among answered", shown, bound.comparison, bound.value)
-        return (first, second)
+        if criterion.metric == "automation_rate":
+            return automation(criterion, ended.answered, ended.right)
+        part = Part.asked(
+            criterion,
+            _statistic(criterion.metric, ended),
+            lambda: _statistic(criterion.metric, _today(subject)),
+            name=criterion.metric.replace("_", " "),
+        )
+        return (part,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,6 @@ class _Ended:
     person: Rows
 
 
-def _part(criterion: Criterion, name: str, statistic: Statistic) -> Part:
-    return Part(name, statistic, criterion.comparison, criterion.threshold)
-
-
 def _statistic(metric: str, ended: _Ended) -> Statistic:
     if metric == "end_to_end":
         return proportion(ended.right | (ended.person & ~ended.answered))
@@ -89,19 +84,13 @@ def _statistic(metric: str, ended: _Ended) -> Statistic:
         return proportion(ended.right)
     if metric == "answered_precision":
         return proportion(ended.right, ended.answered)
-    if metric == "automation_rate":
-        return proportion(ended.answered)
     if metric == "hand_off_rate":
         return proportion(~ended.answered)
     return proportion(ended.person & ~ended.answered, ended.person)
 
 
 def _ended(said: Sequence[str], subject: Subject) -> _Ended:
-    truth = subject.examples.target
-    if len(truth) != len(said):
-        raise CannotMeasure(
-            f"{len(said)} answers meet {len(truth)} rows.", fix="give one answer a row."
-        )
+    truth = subject.truth("outcome")
     answered = np.array([name != HAND_OFF for name in said], bool)
     right = np.array([name in names for name, names in zip(said, truth, strict=True)], bool)
     person = np.array([not names for names in truth], bool)
@@ -110,12 +99,7 @@ def _ended(said: Sequence[str], subject: Subject) -> _Ended:
 
 def _today(subject: Subject) -> _Ended:
     """How rows end today; an empty cell is one that a person answers."""
-    if subject.baseline is None:
-        raise CannotMeasure(
-            "The rows have no baseline to compare with.",
-            fix="name the column with today's outcomes under data.baseline.",
-        )
-    return _ended([cell.strip() or HAND_OFF for cell in subject.baseline], subject)
+    return _ended([cell.strip() or HAND_OFF for cell in subject.today("outcomes")], subject)
 
 
 def _of_part(name: str, subject: Subject) -> Statistic:

@@ -67,7 +67,7 @@ class Recommendation:
             statistic = coverage(listed, subject.outputs)
         else:
             statistic = _novelty(listed, subject)
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        return (Part.asked(criterion, statistic),)
 
 
 def coverage(listed: Sequence[Sequence[str]], items: Sequence[str]) -> Statistic:

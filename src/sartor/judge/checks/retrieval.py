@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from sartor.core.errors import Fault
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
+from sartor.judge.automation import automation
 from sartor.judge.faults import parameter_fault, threshold_fault
-from sartor.judge.statistic import Floats, Statistic, difference, divide, proportion
-from sartor.need.criterion import Bound, Criterion
+from sartor.judge.statistic import Floats, Statistic, divide, proportion
+from sartor.need.criterion import Criterion
 
 DEPTHS = (1, 2, 3, 5, 10, 20, 50, 100)
 """What k may be."""
@@ -66,11 +67,12 @@ class Retrieval:
         if criterion.metric in _ANSWERED:
             return _answering(criterion, truth, subject)
         listed = [ranking_of(answer) for answer in subject.answers]
-        statistic = _statistic(criterion.metric, listed, truth)
-        if criterion.relative_to == "baseline":
-            today = _statistic(criterion.metric, _baseline(subject), truth)
-            statistic = difference(statistic, today)
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        part = Part.asked(
+            criterion,
+            _statistic(criterion.metric, listed, truth),
+            lambda: _statistic(criterion.metric, _baseline(subject), truth),
+        )
+        return (part,)
 
 
 def recall(ranked: Ranked, right: frozenset[str], k: int) -> float:
@@ -129,25 +131,13 @@ def _answering(
     if criterion.metric == "rejection_recall":
         none = np.array([not right for right in truth], bool)
         rate = proportion(~answered & none, none)
-        return (Part("rejection recall", rate, criterion.comparison, criterion.threshold),)
-    rate = proportion(answered)
-    parts = [Part("automation rate", rate, criterion.comparison, criterion.threshold)]
-    bound = criterion.parameter("precision")
-    if isinstance(bound, Bound):
-        right = np.array([name in names for name, names in zip(said, truth, strict=True)], bool)
-        shown = proportion(right & answered, answered)
-        parts.append(Part("precision among answered", shown, bound.comparison, bound.value))
-    return tuple(parts)
+        return (Part.asked(criterion, rate, name="rejection recall"),)
+    right = np.array([name in names for name, names in zip(said, truth, strict=True)], bool)
+    return automation(criterion, answered, right)
 
 
 def _truth(subject: Subject) -> list[frozenset[str]]:
-    target = subject.examples.target
-    if len(target) != len(subject.answers):
-        raise CannotMeasure(
-            f"{len(subject.answers)} answers meet {len(target)} rows.",
-            fix="give one answer a row.",
-        )
-    return [frozenset(names) for names in target]
+    return [frozenset(names) for names in subject.truth("list of documents")]
 
 
 def ranking_of(answer: Mapping[str, object]) -> Ranked:
@@ -158,12 +148,7 @@ def ranking_of(answer: Mapping[str, object]) -> Ranked:
 
 def _baseline(subject: Subject) -> list[Ranked]:
     """Today's ranking of each row: a JSON list of ids, the best first, or one id."""
-    if subject.baseline is None:
-        raise CannotMeasure(
-            "The rows have no baseline to compare with.",
-            fix="name the column with today's answers under data.baseline.",
-        )
-    return [_ranking(cell.strip()) for cell in subject.baseline]
+    return [_ranking(cell.strip()) for cell in subject.today()]
 
 
 def _ranking(cell: str) -> Ranked:

@@ -18,6 +18,7 @@ from sartor.core.near import near_miss
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, Part, Subject
 from sartor.judge.average_precision import mean_average_precision
+from sartor.judge.faults import exact_fault
 from sartor.judge.outcomes import outcomes, probabilities
 from sartor.judge.statistic import Statistic, mean
 from sartor.need.criterion import Bound, Criterion
@@ -40,14 +41,14 @@ class Risk:
     target: TargetKind | None = "label"
 
     def fault(self, criterion: Criterion, outputs: Sequence[str]) -> Fault | None:
+        if exact := exact_fault(criterion):
+            return exact
         found = _value_fault(criterion) or _parameter_fault(criterion, outputs)
         return None if found is None else Fault(criterion.line, *found)
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
         statistic = _statistic(criterion, subject)
-        return (
-            Part(_NAMES[criterion.metric], statistic, criterion.comparison, criterion.threshold),
-        )
+        return (Part.asked(criterion, statistic, name=_NAMES[criterion.metric]),)
 
 
 _NAMES = {
@@ -79,8 +80,6 @@ def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
 
 def _value_fault(criterion: Criterion) -> tuple[str, str] | None:
     text, metric, limit = criterion.text, criterion.metric, criterion.threshold
-    if criterion.comparison in ("==", "!="):
-        return f"{text!r}: no sample can show that {metric} is exactly {limit:g}.", "use >= or <=."
     if criterion.relative_to:
         what = "the baseline's labels have no probabilities"
         if metric == "expected_cost":

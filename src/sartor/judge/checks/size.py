@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sartor.core.errors import Fault
 from sartor.core.types import TargetKind
-from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
-from sartor.judge.limits import limit_fault
+from sartor.judge.api import CHECKS, Measurement, Subject
+from sartor.judge.limits import limit_fault, needs_bundle
 from sartor.need.criterion import Criterion
 
 METRICS: Mapping[str, str] = {"size_mb": "the bundle's files, in units of 1,000,000 bytes"}
@@ -26,10 +26,7 @@ class Size:
 
     def measure(self, criterion: Criterion, subject: Subject) -> Measurement:
         if subject.folder is None:
-            raise CannotMeasure(
-                f"{criterion.metric} needs a bundle, and these are recorded answers.",
-                fix="judge a bundle, or leave this criterion out.",
-            )
+            raise needs_bundle(criterion)
         size = folder_bytes(Path(subject.folder)) / 1e6
         return Measurement(size, size, size, 0)
 

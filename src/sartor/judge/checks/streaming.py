@@ -10,9 +10,8 @@ import numpy as np
 
 from sartor.core.errors import Fault
 from sartor.core.types import TargetKind
-from sartor.judge.api import CHECKS, CannotMeasure, Measurement, Subject
-from sartor.judge.intervals import spread
-from sartor.judge.limits import limit_fault
+from sartor.judge.api import CHECKS, Measurement, Subject
+from sartor.judge.limits import limit_fault, needs_bundle, over_processes
 from sartor.judge.statistic import Floats
 from sartor.need.criterion import Criterion
 
@@ -39,10 +38,6 @@ class Streaming:
 
     def measure(self, criterion: Criterion, subject: Subject) -> Measurement:
         if subject.streaming is None:
-            raise CannotMeasure(
-                f"{criterion.metric} needs a bundle to time, and these are recorded replies.",
-                fix="judge a bundle, or leave this criterion out.",
-            )
+            raise needs_bundle(criterion, "to time")
         figures = _FIGURES[criterion.metric](subject.streaming())
-        low, high = spread(figures)
-        return Measurement(float(np.median(figures)), low, high, len(figures), subject.conditions)
+        return over_processes(figures, subject.conditions)

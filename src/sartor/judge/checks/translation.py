@@ -12,10 +12,10 @@ import numpy as np
 from sartor.core.errors import Fault
 from sartor.core.placeholders import lacking, placeholders_of
 from sartor.core.types import TargetKind
-from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
-from sartor.judge.faults import parameter_fault, threshold_fault
+from sartor.judge.api import CHECKS, Part, Subject
+from sartor.judge.faults import exact_fault, parameter_fault, threshold_fault
 from sartor.judge.ngrams import bleu, chrf, rouge_n
-from sartor.judge.statistic import Statistic, difference, proportion
+from sartor.judge.statistic import Statistic, proportion
 from sartor.need.criterion import Criterion
 
 METRICS: Mapping[str, str] = {
@@ -49,16 +49,12 @@ class Translating:
 
     def parts(self, criterion: Criterion, subject: Subject) -> tuple[Part, ...]:
         said = [str(answer.get("best") or "") for answer in subject.answers]
-        statistic = _measured(criterion.metric, said, subject)
-        if criterion.relative_to == "baseline":
-            if subject.baseline is None:
-                raise CannotMeasure(
-                    "The rows have no baseline to compare with.",
-                    fix="name the column with today's texts under data.baseline.",
-                )
-            today = [str(text) for text in subject.baseline]
-            statistic = difference(statistic, _measured(criterion.metric, today, subject))
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        part = Part.asked(
+            criterion,
+            _measured(criterion.metric, said, subject),
+            lambda: _measured(criterion.metric, subject.today("texts"), subject),
+        )
+        return (part,)
 
 
 def _measured(metric: str, said: Sequence[str], subject: Subject) -> Statistic:
@@ -72,12 +68,8 @@ def _measured(metric: str, said: Sequence[str], subject: Subject) -> Statistic:
 
 def _hundred_fault(criterion: Criterion) -> Fault | None:
     metric, limit = criterion.metric, criterion.threshold
-    if criterion.comparison in ("==", "!="):
-        return Fault(
-            criterion.line,
-            f"{criterion.text!r}: no sample can show that {metric} is exactly {limit:g}.",
-            "use >= or <=.",
-        )
+    if exact := exact_fault(criterion):
+        return exact
     low = -100.0 if criterion.relative_to else 0.0
     if not low <= limit <= 100:
         return Fault(

@@ -17,8 +17,8 @@ from sartor.core.errors import Fault
 from sartor.core.replies import plainly, rouge_l, words_of
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
-from sartor.judge.faults import parameter_fault, threshold_fault
-from sartor.judge.statistic import Floats, Statistic, difference, divide, mean, proportion
+from sartor.judge.faults import exact_fault, parameter_fault, threshold_fault
+from sartor.judge.statistic import Floats, Statistic, divide, mean, proportion
 from sartor.need.criterion import Criterion
 
 METRICS: Mapping[str, str] = {
@@ -61,15 +61,12 @@ class Writing:
         else:
             said = [str(answer.get("best") or "") for answer in subject.answers]
             statistic = _compared(criterion.metric, said, right)
-        if criterion.relative_to == "baseline":
-            if subject.baseline is None:
-                raise CannotMeasure(
-                    "The rows have no baseline to compare with.",
-                    fix="name the column with today's replies under data.baseline.",
-                )
-            today = [str(reply) for reply in subject.baseline]
-            statistic = difference(statistic, _compared(criterion.metric, today, right))
-        return (Part(criterion.metric, statistic, criterion.comparison, criterion.threshold),)
+        part = Part.asked(
+            criterion,
+            statistic,
+            lambda: _compared(criterion.metric, subject.today("replies"), right),
+        )
+        return (part,)
 
 
 def _compared(metric: str, said: Sequence[str], right: Sequence[str]) -> Statistic:
@@ -111,12 +108,8 @@ def _ratio(sums: Floats, after: Callable[[Floats], Floats], worst: float) -> Sta
 
 def _unbounded_fault(criterion: Criterion) -> Fault | None:
     metric, limit = criterion.metric, criterion.threshold
-    if criterion.comparison in ("==", "!="):
-        return Fault(
-            criterion.line,
-            f"{criterion.text!r}: no sample can show that {metric} is exactly {limit:g}.",
-            "use >= or <=.",
-        )
+    if exact := exact_fault(criterion):
+        return exact
     if criterion.relative_to and metric == "perplexity":
         return Fault(
             criterion.line,

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import TransferError
+from sartor.core.forms import first_fault
 from sartor.ship.stores import Item
 
 NAME = "index.json"
@@ -50,10 +51,8 @@ def read_listing(data: bytes, place: str) -> list[Item]:
     try:
         found = _Listing.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the top level"
         raise TransferError(
-            f"{place} is no list of a bundle's files: {where}: {first['msg']}.",
+            f"{place} is no list of a bundle's files: {first_fault(error)}.",
             fix="check the address, or push the bundle again.",
         ) from None
     return [Item(each.name, each.sha256, each.bytes) for each in found.files]

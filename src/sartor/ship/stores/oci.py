@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import SettingError, TransferError
+from sartor.core.forms import first_fault
 from sartor.ship.stores import STORES, Item
 
 USER, PASSWORD = "SARTOR_OCI_USER", "SARTOR_OCI_PASSWORD"
@@ -131,10 +132,8 @@ class Repository:
         try:
             found = _Manifest.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the top level"
             raise TransferError(
-                f"{self.address} is no bundle: its manifest's {where}: {first['msg']}.",
+                f"{self.address} is no bundle: its manifest's {first_fault(error)}.",
                 fix="check the address, or push the bundle again.",
             ) from None
         return [

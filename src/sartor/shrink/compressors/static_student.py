@@ -24,6 +24,7 @@ from scipy.sparse import csr_array
 from sartor.core.types import Examples
 from sartor.shrink.api import COMPRESSORS, Bench, Eased, Form, Place
 from sartor.shrink.students import Whole, write_form
+from sartor.tasks._decision.logits import softmax
 from sartor.tasks._encoder.static import StaticClassifier
 
 Wide = NDArray[np.float64]
@@ -107,9 +108,9 @@ class _Lesson:
         known = np.array([index.get(str(t), -1) for t in rows.target or [None] * len(rows)])
         labels = (known[:, None] == np.arange(len(outputs))).astype(np.float64)
         share = np.where(known < 0, 1.0, settings.teacher_share)[:, None]
-        wanted = _softmax(whole.teacher().astype(np.float64) / settings.temperature)
-        heat = settings.temperature
-        return _Lesson(words, seen, bags @ words, bags[:, seen], wanted, labels, heat, share)
+        wanted = softmax(whole.teacher().astype(np.float64) / settings.temperature)
+        temperature = settings.temperature
+        return _Lesson(words, seen, bags @ words, bags[:, seen], wanted, labels, temperature, share)
 
     def table(self, shared: float, own: float) -> tuple[Wide, Wide]:
         """(vocabulary, outputs) scores and (outputs,) bias at some strengths λ_W, λ_D."""
@@ -141,14 +142,14 @@ class _Lesson:
 
     def _loss(self, logits: Wide) -> tuple[float, Wide]:
         """Mean distillation loss and its gradient by the logits; see `distillation` of tuning."""
-        heat, rows = self.temperature, len(logits)
-        soft, hard = _softmax(logits / heat), _softmax(logits)
+        temperature, rows = self.temperature, len(logits)
+        soft, hard = softmax(logits / temperature), softmax(logits)
         least = 1e-300
-        told = heat**2 * (self.wanted * np.log(np.maximum(self.wanted, least) / soft)).sum(1)
+        told = temperature**2 * (self.wanted * np.log(np.maximum(self.wanted, least) / soft)).sum(1)
         own = -(self.labels * np.log(np.maximum(hard, least))).sum(1)
         mine = 1 - self.share
         value = float((self.share[:, 0] * told + mine[:, 0] * own).mean())
-        slope = self.share * heat * (soft - self.wanted) + mine * (hard - self.labels)
+        slope = self.share * temperature * (soft - self.wanted) + mine * (hard - self.labels)
         return value, slope / rows
 
 
@@ -168,13 +169,8 @@ def _labels(whole: Whole, rows: Examples) -> NDArray[np.intp]:
     return np.array([whole.bench.outputs.index(str(label)) for label in rows.target], np.intp)
 
 
-def _softmax(logits: Wide) -> Wide:
-    found = np.exp(logits - logits.max(1, keepdims=True))
-    return found / found.sum(1, keepdims=True)
-
-
 def _log_loss(logits: Wide, truth: NDArray[np.intp]) -> float:
     # No validation rows: any strength is as good as another.
     if not len(truth):
         return 0.0
-    return float(-np.log(np.maximum(_softmax(logits), 1e-12))[np.arange(len(truth)), truth].mean())
+    return float(-np.log(np.maximum(softmax(logits), 1e-12))[np.arange(len(truth)), truth].mean())

@@ -11,14 +11,13 @@ segments and mask are the pair's own, whatever the architecture makes of them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig, PreTrainedModel
-from transformers.initialization import no_init_weights
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
-from sartor.tasks._encoder.files import plain_config, write_model
+from sartor.tasks._encoder.files import from_plain, plain_config, write_model
 
 KIND = "entailment"
 
@@ -116,11 +115,7 @@ def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Entailme
     Raises:
         KeyError, ValueError, RuntimeError: If they do not fit each other.
     """
-    values = dict(shape["config"])
-    config = AutoConfig.for_model(values.pop("model_type"), **values)
-    architecture: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
-    with no_init_weights():
-        pairs = cast("PreTrainedModel", architecture(config))
+    pairs = from_plain(shape["config"], MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
     hypotheses = Hypotheses(tensors["ids"], tensors["types"], tensors["lengths"], shape["pad"])
     model = EntailmentClassifier(pairs, hypotheses, Answers(shape["yes"], shape["no"]))
     model.load_state_dict(dict(tensors))

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import save_file
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 WEIGHTS, SHAPE = "model.safetensors", "classifier.json"
 
@@ -35,3 +36,21 @@ def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
     found = config.to_dict()
     found.pop("_name_or_path", None)
     return found
+
+
+def from_plain(
+    values: Mapping[str, Any], architectures: Mapping[type[PreTrainedConfig], Any]
+) -> PreTrainedModel:
+    """The architecture that a plain configuration describes, its numbers not yet read.
+
+    Args:
+        values: From `plain_config`.
+        architectures: One for each kind of configuration.
+
+    Raises:
+        KeyError, ValueError: If there is none of that kind.
+    """
+    own = dict(values)
+    config = AutoConfig.for_model(own.pop("model_type"), **own)
+    with no_init_weights():
+        return cast("PreTrainedModel", architectures[type(config)](config))

@@ -14,21 +14,19 @@ https://arxiv.org/abs/2102.09690
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import (
     MODEL_MAPPING,
     AttentionInterface,
-    AutoConfig,
     DynamicCache,
     PreTrainedModel,
 )
-from transformers.initialization import no_init_weights
 
 from sartor.tasks._encoder.choices import Choices
-from sartor.tasks._encoder.files import plain_config, write_model
+from sartor.tasks._encoder.files import from_plain, plain_config, write_model
 
 KIND = "prompted"
 _BEHIND = "sartor_behind_a_prompt"
@@ -187,11 +185,7 @@ def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Prompted
     Raises:
         KeyError, ValueError, RuntimeError: If they do not fit each other.
     """
-    values = dict(shape["config"])
-    config = AutoConfig.for_model(values.pop("model_type"), **values)
-    architecture: Any = MODEL_MAPPING[type(config)]
-    with no_init_weights():
-        decoder = cast("PreTrainedModel", architecture(config))
+    decoder = from_plain(shape["config"], MODEL_MAPPING)
     own = {name: value for name, value in tensors.items() if "." not in name}
     model = PromptedClassifier(decoder, own)
     model.load_state_dict(dict(tensors))

@@ -10,7 +10,6 @@ or a column of 0 and 1 for each label, named with one star: `topic_*`. The text 
 list, sorted; its value a sorted tuple.
 """
 
-import ast
 import json
 import re
 import unicodedata
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import parsed
 
 MARKS = ("|", ";", ",")
 """What stands between labels; the first that a cell holds is the one that parts it."""
@@ -87,9 +87,9 @@ def marked(cell: str | None) -> bool:
 def _listed(cell: str) -> list[str]:
     """The labels of a cell that begins as a list."""
     try:
-        found: Any = json.loads(cell)
-    except (ValueError, RecursionError):
-        found = _literal(cell)
+        found = parsed(cell)
+    except ValueError:
+        raise Unreadable(f"{cell[:80]!r} begins as a list and is none", _SAME) from None
     if not isinstance(found, list):
         raise Unreadable(f"{cell[:80]!r} is no list of labels", _SAME)
     names = cast("list[Any]", found)
@@ -101,11 +101,3 @@ def _listed(cell: str) -> list[str]:
         if not str(name).strip():
             raise Unreadable(f"{cell[:80]!r} lists an empty label", _SAME)
     return [str(name) for name in names]
-
-
-def _literal(cell: str) -> object:
-    """A list as Python writes it: constants alone, nothing is run."""
-    try:
-        return ast.literal_eval(cell)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise Unreadable(f"{cell[:80]!r} begins as a list and is none", _SAME) from None

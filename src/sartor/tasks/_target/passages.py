@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sartor.core.pieces import pieces
+from sartor.core.pieces import cut_piece, pieces
 from sartor.core.spans import Passage
 from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import whole_number
 
 _MOST_CHARS = 1_000_000
 _MOST_ANSWERS = 100
@@ -121,8 +122,8 @@ def _of_item(each: Any) -> list[Told]:
     if isinstance(each, list) and len(parts := cast("list[Any]", each)) == 3:
         # As `text` writes it: start, end and what stands there.
         start, end, said = parts
-        if isinstance(said, str) and _whole(start) is not None and end == start + len(said):
-            return [(_checked(said), _whole(start))]
+        if isinstance(said, str) and whole_number(start) is not None and end == start + len(said):
+            return [(_checked(said), whole_number(start))]
     raise Unreadable(f"{str(each)[:_SHOWN]!r} is no answer", _FORM)
 
 
@@ -147,21 +148,15 @@ def _listed(value: Any) -> list[Any]:
 def _told(text: Any, start: Any) -> Told:
     if not isinstance(text, str):
         raise Unreadable(f"{str(text)[:_SHOWN]!r} is no answer", _FORM)
-    if start is not None and (_whole(start) is None or int(start) < 0):
+    if start is not None and (whole_number(start) is None or int(start) < 0):
         raise Unreadable(f"{text!r:.60} is said to begin at {start!r:.20}", _COUNT)
-    return _checked(text), _whole(start)
+    return _checked(text), whole_number(start)
 
 
 def _checked(text: str) -> str:
     if not text.strip():
         raise Unreadable("an answer is empty", "write [] where the context does not answer")
     return text
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        return None
-    return int(value)
 
 
 def _placed(said: str, start: int | None, context: str, usual: Callable[[str], str]) -> Passage:
@@ -197,7 +192,8 @@ def _only(said: str, context: str) -> Passage:
             else "copy the answer from the context, or write [] where the context does not answer",
         )
     found = [Passage(start, start + len(said), said) for start in places]
-    whole = [each for each in found if _cut(each, context) is None]
+    there = pieces(context)
+    whole = [each for each in found if cut_piece(each.start, each.end, there) is None]
     if len(whole) > 1:
         raise Unreadable(
             f"the answer {said!r:.60} stands {len(whole)} times in the context, first at"
@@ -207,20 +203,8 @@ def _only(said: str, context: str) -> Passage:
     return whole[0] if whole else _whole_pieces(found[0], context)
 
 
-def _cut(passage: Passage, context: str) -> tuple[int, int] | None:
-    """The piece that a part cuts in two; None where it holds whole ones."""
-    return next(
-        (
-            (start, end)
-            for start, end in pieces(context)
-            if start < passage.start < end or start < passage.end < end
-        ),
-        None,
-    )
-
-
 def _whole_pieces(passage: Passage, context: str) -> Passage:
-    cut = _cut(passage, context)
+    cut = cut_piece(passage.start, passage.end, pieces(context))
     if cut is not None:
         raise Unreadable(
             f"the answer {passage.text!r:.60} cuts {context[cut[0] : cut[1]]!r:.60} in two",

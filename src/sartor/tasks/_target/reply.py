@@ -48,6 +48,3 @@ class FreeText:
 
     def columns(self, pattern: str, names: Sequence[str]) -> Mapping[str, str]:
         return {}
-
-
-FREE_TEXT = FreeText()

@@ -10,7 +10,6 @@ pieces do (`core.pieces`). The text of an answer is a JSON list of lists, in ord
 tuple of `Span`.
 """
 
-import ast
 import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +17,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
-from sartor.core.pieces import pieces
+from sartor.core.pieces import cut_piece, pieces
 from sartor.core.spans import Span
 from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import parsed, whole_number
 
 _MOST_CHARS = 1_000_000
 _MOST_SPANS = 10_000
@@ -66,14 +66,7 @@ def check_pieces(span: Span, text: str) -> None:
     starts, ends = {start for start, _ in places}, {end for _, end in places}
     if span.start in starts and span.end in ends:
         return
-    cut = next(
-        (
-            (start, end)
-            for start, end in places
-            if start < span.start < end or start < span.end < end
-        ),
-        None,
-    )
+    cut = cut_piece(span.start, span.end, places)
     shown = text[span.start : span.end]
     if cut is None:
         raise Unreadable(f"{_named(span)} is {shown!r:.60}, which holds no text", _OFFSETS)
@@ -92,9 +85,9 @@ def _listed(cell: str) -> list[tuple[Span, str | None]]:
             f"the cell is {len(cell):,} characters long", "check that the column holds spans"
         )
     try:
-        found: Any = json.loads(cell)
-    except (ValueError, RecursionError):
-        found = _literal(cell)
+        found = parsed(cell)
+    except ValueError:
+        raise Unreadable(f"{cell[:80]!r} is no list of labelled parts", _SAME) from None
     if isinstance(found, Mapping):
         found = cast("Mapping[str, Any]", found).get("entities", found)
     if not isinstance(found, list | tuple):
@@ -121,19 +114,13 @@ def _span(each: Any) -> tuple[Span, str | None]:
         parts, said = tuple(cast("Sequence[Any]", each)), None
     else:
         raise Unreadable(f"{str(each)[:80]!r} is no labelled part", _SAME)
-    start, end, label = _whole(parts[0]), _whole(parts[1]), parts[2]
+    start, end, label = whole_number(parts[0]), whole_number(parts[1]), parts[2]
     if start is None or end is None or isinstance(label, bool) or not str(label or "").strip():
         raise Unreadable(f"{str(each)[:80]!r} lacks a start, an end or a label", _SAME)
     if not 0 <= start < end:
         raise Unreadable(f"a part goes from {start} to {end}", _OFFSETS)
     name = unicodedata.normalize("NFC", str(label).strip())
     return Span(start, end, name), said if isinstance(said, str) else None
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        return None
-    return int(value)
 
 
 def _moved(span: Span, said: str | None, text: str, usual: Callable[[str], str]) -> Span:
@@ -159,11 +146,3 @@ def _moved(span: Span, said: str | None, text: str, usual: Callable[[str], str])
 
 def _named(span: Span) -> str:
     return f"{span.label!r:.60} from {span.start} to {span.end}"
-
-
-def _literal(cell: str) -> object:
-    """A list as Python writes it: constants alone, nothing is run."""
-    try:
-        return ast.literal_eval(cell)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise Unreadable(f"{cell[:80]!r} is no list of labelled parts", _SAME) from None

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.likelihood import Truth
+from sartor.core.likelihood import Doubles, Truth
 from sartor.core.protocols import Floats
 from sartor.need.criterion import Criterion
+from sartor.tasks._decision.margins import margin, movable, share_error
 
-Doubles = NDArray[np.float64]
-_ENOUGH = 4.0  # standard errors of margin: 2 to be proven on test rows, 2 for both samples' luck
 _GRID = np.array([0.5, *(0.5 + sign * 0.025 * step for step in range(1, 20) for sign in (-1, 1))])
 """Thresholds to choose from, the mildest change first: of equally good ones it is kept."""
 _SLOPES = (0.02, 20.0)
@@ -115,7 +114,7 @@ def fit_thresholds(
         criteria: Those about slices or a baseline move nothing.
     """
     y = np.asarray(truth) > 0
-    wanted = [c for c in criteria if c.metric in _MOVED and not c.relative_to and c.where is None]
+    wanted = movable(criteria, _MOVED)
     found = np.full(len(outputs), 0.5)
     if not len(y):
         return found
@@ -221,16 +220,14 @@ def _worth(
     counts: _Counts, wanted: Sequence[Criterion], outputs: Sequence[str]
 ) -> tuple[Doubles, Doubles]:
     """(options,) sums of capped margins in standard errors, and (options,) macro F1."""
-    margin = np.zeros(len(counts.whole))
+    total = np.zeros(len(counts.whole))
     for criterion in wanted:
         if (measured := _measured(criterion, counts, outputs)) is None:
             continue
         value, n = measured
-        error = np.maximum(np.sqrt(value * (1 - value) / np.maximum(n, 1)), 0.5 / np.maximum(n, 1))
-        sign = 1 if criterion.wants_more else -1
-        margin += np.minimum(sign * (value - criterion.threshold) / error, _ENOUGH)
+        total += margin(criterion, value, share_error(value, n))
     each = _f1(counts.hits, counts.said, counts.true)
-    return margin.round(9), each.mean(1).round(9)
+    return total.round(9), each.mean(1).round(9)
 
 
 def _measured(

@@ -9,24 +9,25 @@ A label that no training row has keeps its output: its logit is low for every te
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import DataError, Diverged
 from sartor.core.likelihood import Truth
-from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.logits import BROKEN, finite, refuse_broken, shown, whole_rows
 from sartor.tasks._target.label_set import LabelSet
+from sartor.tasks._target.outputs import told_apart
+from sartor.tasks._target.right_ones import places_of
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.multi_label.settling import Calibration, calibrate, fit_thresholds
 
-_BROKEN = "the model's output is not a number"
-_HUGE = 1e300  # stands for infinity: any slope times it stays finite
 _TINY = 1e-12
 
 
@@ -49,13 +50,8 @@ class MultiLabel:
         Raises:
             DataError: If fewer than two labels occur.
         """
-        found = sorted({label for labels in examples.target for label in labels})
-        if len(found) < 2:
-            raise DataError(
-                f"The training rows hold {len(found)} label ({', '.join(found) or 'none'}).",
-                fix="check data.label: with one label, yes or no, use task text_classification.",
-            )
-        return list(declared) if declared else found
+        fix = "check data.label: with one label, yes or no, use task text_classification."
+        return told_apart(chain.from_iterable(examples.target), declared, fix)
 
     def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
         """(rows, outputs) 1 where the row has the label, else 0.
@@ -63,15 +59,9 @@ class MultiLabel:
         Raises:
             DataError: If a label is not among the outputs.
         """
-        index = {name: i for i, name in enumerate(outputs)}
+        rows = [row for row, labels in enumerate(examples.target) for _ in labels]
         found = np.zeros((len(examples.target), len(outputs)), np.float32)
-        for row, labels in enumerate(examples.target):
-            for label in labels:
-                if label not in index:
-                    raise DataError(
-                        f"label {label!r} is not among the outputs.", fix=near_miss(label, index)
-                    )
-                found[row, index[label]] = 1.0
+        found[rows, places_of(chain.from_iterable(examples.target), outputs)] = 1.0
         return found
 
     def settle(
@@ -94,12 +84,7 @@ class MultiLabel:
             Diverged: If a logit is not a finite number.
             DataError: If a row has a label that `outputs` lacks.
         """
-        scores = np.asarray(logits, np.float64)
-        if bad := int((~np.isfinite(scores)).any(1).sum()):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(scores)} validation rows.",
-                fix="train with a smaller learning rate, or in float32.",
-            )
+        refuse_broken(logits)
         truth = self.truth(examples, outputs)
         fitted = calibrate(logits, truth)
         thresholds = fit_thresholds(fitted.probabilities(logits), truth, outputs, criteria)
@@ -126,9 +111,6 @@ class MultiLabel:
             `reason` where `labels` is None. A row whose logits are not all finite numbers is never
             answered: it keeps the other rows of its batch from failing with it.
         """
-        scores = np.asarray(logits, np.float64)
-        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
-        scores = np.clip(np.nan_to_num(scores, nan=-_HUGE), -_HUGE, _HUGE)
         offsets, thresholds = decision.get("offsets", {}), decision.get("thresholds", {})
         rule = Calibration(
             float(decision.get("slope", 1.0)),
@@ -136,19 +118,16 @@ class MultiLabel:
         )
         least = np.array([thresholds.get(name, 0.5) for name in outputs], np.float64)
         answers: list[dict[str, Any]] = []
-        rows = rule.probabilities(scores)
-        said_of: NDArray[np.bool_] = np.greater_equal(rows, least)
-        for at, (row, said) in enumerate(zip(rows, said_of, strict=True)):
-            failed = at in broken
+        probabilities = rule.probabilities(finite(logits))
+        said_of: NDArray[np.bool_] = np.greater_equal(probabilities, least)
+        for row, said, whole in zip(probabilities, said_of, whole_rows(logits), strict=True):
             given = [name for name, yes in zip(outputs, said, strict=True) if yes]
             answer: dict[str, Any] = {
-                "labels": None if failed else given,
-                "probabilities": {
-                    name: float(f"{p:.6g}") for name, p in zip(outputs, row, strict=True)
-                },
+                "labels": given if whole else None,
+                "probabilities": {name: shown(p) for name, p in zip(outputs, row, strict=True)},
             }
-            if failed:
-                answer["reason"] = _BROKEN
+            if not whole:
+                answer["reason"] = BROKEN
             answers.append(answer)
         return answers
 
@@ -167,22 +146,13 @@ class MultiLabel:
         return float(np.exp(np.log(np.maximum(right, _TINY)).mean()))
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        names = list(outputs)
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        listed = {"type": "array", "items": {"enum": names}, "uniqueItems": True}
-        return {
-            "type": "object",
-            "properties": {
-                "labels": {"anyOf": [listed, {"type": "null"}]},
-                "probabilities": {
-                    "type": "object",
-                    "properties": dict.fromkeys(names, share),
-                    "required": names,
-                },
-                "reason": {"type": "string"},
-            },
-            "required": ["labels", "probabilities"],
+        listed = {**list_of({"enum": list(outputs)}), "uniqueItems": True}
+        properties = {
+            "labels": or_null(listed),
+            "probabilities": object_of(dict.fromkeys(outputs, SHARE)),
+            "reason": TEXT,
         }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

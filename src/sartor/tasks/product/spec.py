@@ -22,15 +22,17 @@ from sartor.core.likelihood import Truth, hits
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import HAND_OFF, Examples, Roles
-from sartor.need.criterion import Bound, Criterion
+from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.abstaining import asked_threshold, unsure
+from sartor.tasks._decision.logits import shown, whole_rows
+from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of
 from sartor.tasks.product.target import Outcomes
-from sartor.tasks.text_classification.settling import pick_threshold
 
 _BROKEN = "a part's output is not a number"
 _NOBODY = "no part answers it"
-_UNSURE = "less sure than the chosen threshold"
 _LEAST = 0.01
 """Share of what an answer is unsure of that another outcome is taken to have."""
 
@@ -54,7 +56,7 @@ class Product:
         Raises:
             DataError: If there is none.
         """
-        found = list(declared or sorted({name for names in examples.target for name in names}))
+        found = all_named(examples.target, declared)
         if not found:
             raise DataError(
                 f"Every row is left to a person ({HAND_OFF}); there is nothing to answer.",
@@ -93,25 +95,19 @@ class Product:
             DataError: If a row names an outcome that `outputs` lacks.
         """
         scores = np.asarray(logits, np.float64)
-        if bad := int((~np.isfinite(scores)).any(1).sum()):
+        if bad := int((~whole_rows(scores)).sum()):
             raise Diverged(
                 f"The parts' outputs are not numbers for {bad} of {len(scores)} validation rows.",
                 fix="build the parts again.",
             )
         truth, confidence = self.truth(examples, outputs), scores.max(1)
         right = hits(scores, truth) & (confidence > 0)
-        threshold, asked = 0.0, False
-        for criterion in criteria:
-            bound = criterion.parameter("precision")
-            if criterion.metric == "automation_rate" and isinstance(bound, Bound):
-                asked = True
-                found = pick_threshold(confidence, right, bound.value, criterion.threshold)
-                threshold = max(threshold, found)
-        if not asked:
+        threshold = asked_threshold(confidence, right, criteria)
+        if threshold is None:
             some = confidence > 0  # a person answers the others, whatever the threshold
             person = truth.max((1, 2)) < 0
             threshold = _most_right(confidence[some], right[some], person[some])
-        return {"hand_off_below": float(threshold)}
+        return {"hand_off_below": threshold}
 
     def labels(self, outputs: Sequence[str]) -> list[str]:
         return [*outputs, HAND_OFF]
@@ -131,22 +127,22 @@ class Product:
             runtime adds the way there: `path` and, where words are given, `say`.
         """
         scores = np.asarray(logits, np.float64)
-        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
+        whole = whole_rows(scores).tolist()
         scores = np.clip(np.nan_to_num(scores, nan=0.0, posinf=0.0, neginf=0.0), 0.0, 1.0)
         floor = float(decision.get("hand_off_below", 0.0))
         answers: list[dict[str, Any]] = []
-        for at, (row, place) in enumerate(zip(scores, scores.argmax(1).tolist(), strict=True)):
-            failed, confidence = at in broken, 0.0 if at in broken else float(row[place])
+        for row, place, heard in zip(scores, scores.argmax(1).tolist(), whole, strict=True):
+            confidence = float(row[place]) if heard else 0.0
             found = confidence > 0
             stands = found and confidence >= floor
             answer: dict[str, Any] = {
                 "outcome": outputs[place] if stands else HAND_OFF,
                 "best": outputs[place] if found else HAND_OFF,
-                "confidence": float(f"{confidence:.6g}"),
+                "confidence": shown(confidence),
             }
             if not stands:
-                unsure = f"{_UNSURE} ({confidence:.2f} < {floor:.2f})"
-                answer["reason"] = _BROKEN if failed else unsure if found else _NOBODY
+                why = unsure(confidence, floor) if found else _NOBODY
+                answer["reason"] = why if heard else _BROKEN
             answers.append(answer)
         return answers
 
@@ -166,29 +162,10 @@ class Product:
         return sure if answer["best"] in target else (1.0 - sure) * _LEAST
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        step = {
-            "type": "object",
-            "properties": {
-                "part": {"type": "string"},
-                "best": {"type": "string"},
-                "confidence": share,
-                "answer": {"type": "object"},
-            },
-            "required": ["part", "best", "confidence", "answer"],
-        }
-        return {
-            "type": "object",
-            "properties": {
-                "outcome": {"type": "string"},
-                "best": {"type": "string"},
-                "confidence": share,
-                "reason": {"type": "string"},
-                "say": {"type": "string"},
-                "path": {"type": "array", "items": step},
-            },
-            "required": ["outcome", "best", "confidence"],
-        }
+        step = {"part": TEXT, "best": TEXT, "confidence": SHARE, "answer": {"type": "object"}}
+        optional = {"reason": TEXT, "say": TEXT, "path": list_of(object_of(step))}
+        properties = {"outcome": TEXT, "best": TEXT, "confidence": SHARE, **optional}
+        return object_of(properties, optional)
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

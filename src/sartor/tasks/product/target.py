@@ -14,14 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sartor.core.near import near_miss
 from sartor.core.types import HAND_OFF
 from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import unlisted
 from sartor.tasks._target.label_set import LabelSet
 
 _SETS = LabelSet()
-_COMPARED = 5_000
-"""Outcomes among which a near miss is looked for; among more it would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,8 @@ class Outcomes:
         unknown = [name for name in found if known and name not in known and name != HAND_OFF]
         if not unknown:
             return self.text(found)
-        near = near_miss(unknown[0], sorted(known), most=4) if len(known) <= _COMPARED else ""
-        raise Unreadable(
-            f"no part of the product answers {unknown[0][:80]!r}",
-            f"{near} Correct it, or write {HAND_OFF} where a person should answer".strip(),
-        )
+        instead = f"write {HAND_OFF} where a person should answer"
+        raise unlisted("no part of the product answers", unknown[0], known, instead)
 
     def value(self, text: str) -> tuple[str, ...]:
         if text == HAND_OFF:

@@ -16,6 +16,7 @@ from sartor.core.pieces import pieces
 from sartor.core.protocols import Floats
 from sartor.core.spans import Passage
 from sartor.need.criterion import Criterion
+from sartor.tasks._decision.margins import margin, movable
 from sartor.tasks.question_answering.choosing import LONGEST, Doubles, Rule, choose
 from sartor.tasks.question_answering.likeness import exact_match, f1
 
@@ -23,7 +24,6 @@ _MOST = 2_000
 """Rows beyond which more would not change the choice."""
 _OFFSETS = 60
 """Offsets tried, at most, beside none."""
-_ENOUGH = 4.0  # standard errors of margin: 2 to be proven on test rows, 2 for both samples' luck
 _ROOM = 1.5
 """Times the longest right answer that an answer may be."""
 
@@ -74,16 +74,12 @@ def settled(
     if not len(rows):
         return rule
     worth = _worth(logits[:_MOST], rows[:_MOST], rule)
-    wanted = [
-        each
-        for each in criteria
-        if each.metric in _VALUES and not each.relative_to and each.where is None
-    ]
+    wanted = movable(criteria, _VALUES)
     best, found = (-np.inf, -np.inf), 0.0
     for none in _offsets(worth.gap):
         said = worth.gap > none
-        margin = sum(_margin(each, _VALUES[each.metric](worth, said)) for each in wanted)
-        value = round(margin, 9), round(float(_VALUES["f1"](worth, said).mean()), 9)
+        total = sum(_margin(each, _VALUES[each.metric](worth, said)) for each in wanted)
+        value = round(total, 9), round(float(_VALUES["f1"](worth, said).mean()), 9)
         if value > best:
             best, found = value, none
     return Rule(rule.temperature, found, longest)
@@ -113,9 +109,8 @@ def _offsets(gap: Doubles) -> list[float]:
 
 
 def _margin(criterion: Criterion, values: Doubles) -> float:
-    """In standard errors, up to what is enough; nothing where there are no such rows."""
+    """Of a criterion on the mean of values; nothing where there are no such rows."""
     if not len(values):
         return 0.0
     error = max(float(values.std()) / len(values) ** 0.5, 0.5 / len(values))
-    sign = 1 if criterion.wants_more else -1
-    return min(sign * (float(values.mean()) - criterion.threshold) / error, _ENOUGH)
+    return float(margin(criterion, float(values.mean()), error))

@@ -11,23 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from sartor.core.errors import DataError, Diverged
+from sartor.core.errors import DataError
 from sartor.core.likelihood import Truth
 from sartor.core.pieces import pieces
 from sartor.core.protocols import Floats
-from sartor.core.ragged import rows_scored
 from sartor.core.spans import Passage
 from sartor.core.texts import CONTEXT, Text, parts_of
 from sartor.core.types import Examples, Roles
 from sartor.core.windows import LEAD
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown, whole_rows
 from sartor.tasks._target.passages import Passages
+from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.question_answering.choosing import Choice, Part, Rule, choose
 from sartor.tasks.question_answering.settling import settled
 
 START, END = "start", "end"
-_BROKEN = "the model's output is not a number"
 _BEST = 4
 """Parts that an answer lists, its own included."""
 _TINY = 1e-12
@@ -102,11 +102,7 @@ class QuestionAnswering:
             Diverged: If a logit is not a finite number.
             DataError: If the outputs are not those of this task.
         """
-        if bad := len(logits) - len(rows_scored(logits)):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(logits)} validation rows.",
-                fix="train with a smaller learning rate, or in float32.",
-            )
+        refuse_broken(logits)
         contexts = [parts_of(text)[-1] for text in examples.texts]
         rows = list(zip(contexts, examples.target, strict=True))
         return settled(logits, rows, self.truth(examples, outputs), criteria).as_decision()
@@ -127,12 +123,11 @@ class QuestionAnswering:
             None. A row whose logits are not all finite numbers is never answered.
         """
         rule = Rule.of(decision)
-        whole = set(rows_scored(logits).tolist())
         return [
-            _answered(parts_of(text)[-1], choose(logits[row], rule, _BEST))
-            if row in whole
-            else {**_said(None, 0.0), "alternatives": [], "reason": _BROKEN}
-            for row, text in enumerate(texts)
+            _answered(parts_of(text)[-1], choose(scores, rule, _BEST))
+            if whole
+            else {**_said(None, 0.0), "alternatives": [], "reason": BROKEN}
+            for text, scores, whole in zip(texts, logits, whole_rows(logits), strict=False)
         ]
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
@@ -152,23 +147,10 @@ class QuestionAnswering:
         return max(min(sum(shares), 1.0) if shares else left, _TINY)
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        place = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}
-        said = {
-            "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-            "start": place,
-            "end": place,
-            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        }
-        other = {"type": "object", "properties": said, "required": list(said)}
-        return {
-            "type": "object",
-            "properties": {
-                **said,
-                "alternatives": {"type": "array", "items": other},
-                "reason": {"type": "string"},
-            },
-            "required": [*said, "alternatives"],
-        }
+        place = or_null(PLACE)
+        said = {"answer": or_null(TEXT), "start": place, "end": place, "confidence": SHARE}
+        properties = {**said, "alternatives": list_of(object_of(said)), "reason": TEXT}
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -195,8 +177,7 @@ def _part(context: str, place: tuple[int, int], part: Part) -> dict[str, Any]:
 
 
 def _said(answer: str | None, probability: float) -> dict[str, Any]:
-    shown = float(f"{probability:.6g}")
-    return {"answer": answer, "start": None, "end": None, "confidence": shown}
+    return {"answer": answer, "start": None, "end": None, "confidence": shown(probability)}
 
 
 def _passages(answer: Mapping[str, Any]) -> list[Passage]:

@@ -25,7 +25,7 @@ _ROWS_TO_TELL = 10
 """Right or wrong rows below which only their share is told, not what sets them apart."""
 
 
-def heat(logits: Floats, truth: Truth) -> float:
+def temperature_of(logits: Floats, truth: Truth) -> float:
     """The temperature, from the rows that have an answer."""
     some = (truth >= 0).any((1, 2))
     return fit_temperature(logits[some], truth[some])

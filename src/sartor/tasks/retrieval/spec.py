@@ -19,22 +19,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import DataError, Diverged
+from sartor.core.errors import DataError
 from sartor.core.likelihood import Truth, hits
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
-from sartor.need.criterion import Bound, Criterion
+from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.abstaining import asked_threshold, unsure
+from sartor.tasks._decision.logits import (
+    BROKEN,
+    finite,
+    refuse_broken,
+    shown,
+    softmax,
+    whole_rows,
+)
+from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
-from sartor.tasks.retrieval.settling import fit_sureness, heat, signs, sureness
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
+from sartor.tasks.retrieval.settling import fit_sureness, signs, sureness, temperature_of
 from sartor.tasks.retrieval.target import Documents
-from sartor.tasks.text_classification.settling import pick_threshold
-from sartor.tasks.text_classification.spec import softmax
 
-_BROKEN = "the model's output is not a number"
-_UNSURE = "less sure than the chosen threshold"
-_HUGE = 1e300  # stands for infinity: dividing it by a temperature stays finite
 _SHOWN, _MOST_SHOWN = 10, 100
 """Documents that an answer lists, unless a criterion looks at more; and at most."""
 _AT = re.compile(r"_at_(\d+)$")
@@ -61,7 +67,7 @@ class Retrieval:
         Raises:
             DataError: If there are fewer than two documents.
         """
-        found = list(declared or sorted({name for names in examples.target for name in names}))
+        found = all_named(examples.target, declared)
         if len(found) < 2:
             raise DataError(
                 f"There are {len(found)} documents; there is nothing to choose among.",
@@ -101,30 +107,20 @@ class Retrieval:
             DataError: If a row names a document that `outputs` lacks.
         """
         scores = np.asarray(logits, np.float32)
-        if bad := int((~np.isfinite(scores)).any(1).sum()):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(scores)} validation rows.",
-                fix="train with a smaller learning rate, or in float32.",
-            )
+        refuse_broken(scores)
         truth = self.truth(examples, outputs)
-        temperature = heat(scores, truth)
+        temperature = temperature_of(scores, truth)
         weights = fit_sureness(scores, truth, temperature)
         sure = sureness(signs(scores, temperature), weights)
         right = hits(scores, truth)
         unanswered = bool((truth < 0).all((1, 2)).any())
-        threshold, asked = 0.0, False
-        for criterion in criteria:
-            bound = criterion.parameter("precision")
-            if criterion.metric == "automation_rate" and isinstance(bound, Bound):
-                asked = True
-                found = pick_threshold(sure, right, bound.value, criterion.threshold)
-                threshold = max(threshold, found)
-        if not asked and unanswered:
-            threshold = 0.5
+        threshold = asked_threshold(sure, right, criteria)
+        if threshold is None:
+            threshold = 0.5 if unanswered else 0.0
         return {
             "temperature": float(temperature),
             "sureness": weights,
-            "answer_from": float(threshold),
+            "answer_from": threshold,
             "shown": listed(criteria),
         }
 
@@ -151,37 +147,33 @@ class Retrieval:
             the nearest, best first), and `reason` where `answer` is None. A row whose logits are
             not all finite numbers is never answered.
         """
-        scores = np.asarray(logits, np.float64)
-        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
-        scores = np.clip(np.nan_to_num(scores, nan=-_HUGE), -_HUGE, _HUGE)
+        scores, whole = finite(logits), whole_rows(logits)
         temperature = float(decision.get("temperature", 1.0))
         sure = sureness(signs(scores, temperature), decision.get("sureness", (0.0, 0.0, 0.0)))
         shares = softmax(scores / temperature)
         floor = float(decision.get("answer_from", 0.0))
         words: Mapping[str, str] = decision.get("documents", {})
-        shown = min(int(decision.get("shown", _SHOWN)), len(outputs))
+        count = min(int(decision.get("shown", _SHOWN)), len(outputs))
         answers: list[dict[str, Any]] = []
-        for at, order in enumerate(_first(scores, shown)):
+        for at, order in enumerate(_first(scores, count)):
             listed: list[dict[str, Any]] = []
             for place in map(int, order):
                 entry: dict[str, Any] = {
                     "id": outputs[place],
-                    "score": _shown(float(shares[at, place])),
+                    "score": shown(float(shares[at, place])),
                 }
                 if outputs[place] in words:
                     entry["text"] = words[outputs[place]]
                 listed.append(entry)
-            failed, confidence = at in broken, 0.0 if at in broken else float(sure[at])
-            stands = confidence >= floor and not failed
+            confidence = float(sure[at]) if whole[at] else 0.0
+            stands = confidence >= floor and whole[at]
             answer: dict[str, Any] = {
                 "answer": listed[0]["id"] if stands else None,
-                "confidence": _shown(confidence),
+                "confidence": shown(confidence),
                 "documents": listed,
             }
             if not stands:
-                answer["reason"] = (
-                    _BROKEN if failed else f"{_UNSURE} ({confidence:.2f} < {floor:.2f})"
-                )
+                answer["reason"] = unsure(confidence, floor) if whole[at] else BROKEN
             answers.append(answer)
         return answers
 
@@ -199,26 +191,14 @@ class Retrieval:
         return min(sum(listed.get(name, left) for name in target), 1.0)
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        entry = {
-            "type": "object",
-            "properties": {
-                "id": {"type": "string"},
-                "score": share,
-                "text": {"type": "string"},
-            },
-            "required": ["id", "score"],
+        entry = object_of({"id": TEXT, "score": SHARE, "text": TEXT}, ("text",))
+        properties = {
+            "answer": or_null(TEXT),
+            "confidence": SHARE,
+            "documents": list_of(entry),
+            "reason": TEXT,
         }
-        return {
-            "type": "object",
-            "properties": {
-                "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-                "confidence": share,
-                "documents": {"type": "array", "items": entry},
-                "reason": {"type": "string"},
-            },
-            "required": ["answer", "confidence", "documents"],
-        }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -247,8 +227,3 @@ def _first(scores: NDArray[np.float64], count: int) -> list[NDArray[np.intp]]:
             places = np.arange(len(row))
         found.append(places[np.argsort(-row[places], kind="stable")][:count])
     return found
-
-
-def _shown(probability: float) -> float:
-    """Six significant digits, not decimals: see text classification."""
-    return float(f"{probability:.6g}")

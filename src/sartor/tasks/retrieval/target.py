@@ -15,13 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sartor.core.hashing import digest
-from sartor.core.near import near_miss
-from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import unlisted
 from sartor.tasks._target.label_set import LabelSet
 
 _SETS = LabelSet()
-_COMPARED = 5_000
-"""Ids among which a near miss is looked for; among more it would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,8 @@ class Documents:
         unknown = [name for name in names if known and name not in known]
         if not unknown:
             return self.text(names)
-        near = near_miss(unknown[0], sorted(known), most=4) if len(known) <= _COMPARED else ""
-        raise Unreadable(
-            f"no document has the id {unknown[0][:80]!r}",
-            f"{near} Correct it, or add the document to the base".strip(),
-        )
+        instead = "add the document to the base"
+        raise unlisted("no document has the id", unknown[0], known, instead)
 
     def value(self, text: str) -> tuple[str, ...]:
         return tuple(json.loads(text))

@@ -10,6 +10,7 @@ from typing import Any
 
 from sartor.core.types import Roles
 from sartor.tasks import TASKS
+from sartor.tasks._target.schema import TEXT, list_of
 from sartor.tasks.text_classification.spec import TextClassification
 
 
@@ -27,8 +28,7 @@ class TabularText(TextClassification):
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
         # Spelt out: with slots, `super()` would look in the class that the decorator replaced.
         found = TextClassification.schema(self, outputs)
-        notes = {"type": "array", "items": {"type": "string"}}
-        return {**found, "properties": {**found["properties"], "notes": notes}}
+        return {**found, "properties": {**found["properties"], "notes": list_of(TEXT)}}
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [

@@ -1,4 +1,4 @@
-"""Fitting the decision rule on validation rows: class weights, abstention."""
+"""Fitting the decision rule on validation rows: class weights, and what wrong answers cost."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.need.criterion import Criterion
-
-_Z = 1.645  # one-sided 95 %
-_ENOUGH = 4.0  # standard errors of margin: 2 to be proven on test rows, 2 for both samples' luck
+from sartor.tasks._decision.margins import margin, movable, share_error
 
 
 def fit_weights(
@@ -26,7 +24,7 @@ def fit_weights(
     Returns:
         (classes,) positive weights.
     """
-    wanted = [c for c in criteria if c.metric in _RATES and not c.relative_to and c.where is None]
+    wanted = movable(criteria, _RATES)
     named = [i for c in wanted if (i := _class_of(c, outputs)) is not None]
     weights = np.ones(len(outputs))
     if not named:
@@ -48,47 +46,6 @@ def fit_weights(
     return weights
 
 
-def pick_threshold(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_], precision: float, coverage: float
-) -> float:
-    """The confidence above which to answer, so that precision and coverage are both clear.
-
-    Of the thresholds whose precision is shown (Wilson bound), the one where the lesser of the two
-    margins, in standard errors, is largest; a margin that is large enough counts no further, so
-    that the rest of the room goes to answering more.
-
-    Args:
-        confidence: (examples,) probability of the chosen class.
-        right: (examples,) whether it was right.
-        precision: Asked of the answered rows, 0 to 1.
-        coverage: Share of rows that should be answered; 0 for as many as the precision allows.
-
-    Returns:
-        Threshold on the confidence; 0 answers everything.
-    """
-    order = np.argsort(-confidence, kind="stable")
-    n = np.arange(1, len(order) + 1)
-    p = np.cumsum(right[order]) / n
-    # Wilson score, lower end: Wilson 1927, doi:10.1080/01621459.1927.10502953
-    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    reach = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    # Rows of equal confidence are answered together or not at all.
-    ends = np.append(np.diff(confidence[order]) != 0, True)
-    shown = np.flatnonzero((middle - reach >= precision) & ends)
-    if not len(shown):
-        last = int(np.ceil(coverage * len(order))) - 1
-    elif coverage <= 0:
-        last = int(shown[-1])
-    else:
-        share = n / len(order)
-        spread = np.sqrt(np.maximum(share * (1 - share), 1 / len(order)) / len(order))
-        clear = np.minimum((middle - precision) / reach * _Z, (share - coverage) / spread)
-        clear = np.minimum(clear, _ENOUGH)[shown]
-        last = int(shown[np.flatnonzero(clear == clear.max())[-1]])
-    last = min(max(last, 0), len(order) - 1)
-    return 0.0 if last == len(order) - 1 else float(confidence[order[last]])
-
-
 _RATES = frozenset({"accuracy", "recall", "precision", "expected_cost"})
 
 
@@ -104,32 +61,29 @@ def _worth(
     wanted: Sequence[Criterion],
 ) -> tuple[float, float]:
     """(sum of capped margins in standard errors, accuracy): larger is better."""
-    margin = 0.0
+    total = 0.0
     for criterion in wanted:
         if criterion.metric == "accuracy":
             rows, hit = np.ones(len(truth), bool), best == truth
         elif (index := _class_of(criterion, outputs)) is None:
             continue
         elif criterion.metric == "expected_cost":
-            margin += min(_saved(criterion, best == index, truth == index), _ENOUGH)
+            total += _saved(criterion, best == index, truth == index)
             continue
         else:
             rows = (truth if criterion.metric == "recall" else best) == index
             hit = best == truth
         n = int(rows.sum())
         value = float(hit[rows].mean()) if n else 0.0
-        error = max((value * (1 - value) / max(n, 1)) ** 0.5, 0.5 / max(n, 1))
-        sign = 1 if criterion.wants_more else -1
-        margin += min(sign * (value - criterion.threshold) / error, _ENOUGH)
-    return round(margin, 9), float((best == truth).mean())
+        total += float(margin(criterion, value, share_error(value, n)))
+    return round(total, 9), float((best == truth).mean())
 
 
 def _saved(criterion: Criterion, said: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
-    """Margin of the mean cost below what is asked, in standard errors."""
+    """Margin of the mean cost below what is asked."""
     paid = costs(said, true, costs_of(criterion))
     error = max(float(paid.std()) / max(len(paid), 1) ** 0.5, 1e-9)
-    sign = 1 if criterion.wants_more else -1
-    return sign * (float(paid.mean()) - criterion.threshold) / error
+    return float(margin(criterion, float(paid.mean()), error))
 
 
 def costs_of(criterion: Criterion) -> tuple[float, float]:

@@ -13,20 +13,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import DataError, Diverged
+from sartor.core.errors import DataError
 from sartor.core.likelihood import Truth, fit_temperature
-from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
-from sartor.need.criterion import Bound, Criterion
+from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief, Target
+from sartor.tasks._decision.abstaining import asked_threshold, unsure
+from sartor.tasks._decision.logits import (
+    BROKEN,
+    finite,
+    refuse_broken,
+    shown,
+    softmax,
+    whole_rows,
+)
 from sartor.tasks._target.one_label import OneLabel
-from sartor.tasks.text_classification.settling import fit_weights, pick_threshold
-
-_BROKEN = "the model's output is not a number"
-_HUGE = 1e300  # stands for infinity: dividing it by a temperature stays finite
-_NO_ANSWER = "less sure than the chosen threshold"
+from sartor.tasks._target.outputs import told_apart
+from sartor.tasks._target.right_ones import places_of
+from sartor.tasks._target.schema import SHARE, TEXT, object_of
+from sartor.tasks.text_classification.settling import fit_weights
 
 
 @TASKS.add
@@ -48,14 +55,8 @@ class TextClassification:
         Raises:
             DataError: If fewer than two labels occur.
         """
-        found = sorted({str(label) for label in examples.target})
-        if len(found) < 2:
-            raise DataError(
-                f"The training rows hold {len(found)} label ({', '.join(found) or 'none'}); "
-                "there is nothing to tell apart.",
-                fix="check data.label, or add rows with another label.",
-            )
-        return list(declared) if declared else found
+        fix = "check data.label, or add rows with another label."
+        return told_apart(map(str, examples.target), declared, fix)
 
     def truth(self, examples: Examples, outputs: Sequence[str]) -> Truth:
         """(rows,) class indices.
@@ -63,13 +64,7 @@ class TextClassification:
         Raises:
             DataError: If a label is not among the outputs.
         """
-        index = {name: i for i, name in enumerate(outputs)}
-        for label in examples.target:
-            if label not in index:
-                raise DataError(
-                    f"label {label!r} is not among the outputs.", fix=near_miss(label, index)
-                )
-        return np.array([index[label] for label in examples.target], dtype=np.int64)
+        return places_of(examples.target, outputs)
 
     def settle(
         self,
@@ -90,31 +85,20 @@ class TextClassification:
             Diverged: If a logit is not a finite number.
             DataError: If a row has a label that `outputs` lacks.
         """
-        scores = np.asarray(logits, np.float64)
-        if bad := int((~np.isfinite(scores)).any(1).sum()):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(scores)} validation rows.",
-                fix="train with a smaller learning rate, or in float32.",
-            )
-        position = {name: i for i, name in enumerate(outputs)}
-        if unknown := sorted({str(label) for label in examples.target} - set(position)):
+        refuse_broken(logits)
+        if unknown := sorted({str(label) for label in examples.target} - set(outputs)):
             raise DataError(
                 f"The validation rows hold the label {unknown[0]!r}, which no training row has.",
                 fix="add training rows with that label, or list the labels under data.labels.",
             )
-        truth = np.array([position[str(label)] for label in examples.target], np.intp)
+        truth = places_of(examples.target, outputs)
         temperature = fit_temperature(logits, truth)
-        probabilities = softmax(scores / temperature)
+        probabilities = softmax(np.asarray(logits, np.float64) / temperature)
         rule = self.rule(probabilities, truth, outputs, criteria)
         best = self.chosen(probabilities, outputs, rule)
         confidence = probabilities[np.arange(len(best)), best]
-        threshold = 0.0
-        for criterion in criteria:
-            bound = criterion.parameter("precision")
-            if criterion.metric == "automation_rate" and isinstance(bound, Bound):
-                found = pick_threshold(confidence, best == truth, bound.value, criterion.threshold)
-                threshold = max(threshold, found)
-        return {"temperature": float(temperature), **rule, "abstain_below": float(threshold)}
+        threshold = asked_threshold(confidence, best == truth, criteria) or 0.0
+        return {"temperature": float(temperature), **rule, "abstain_below": threshold}
 
     def rule(
         self,
@@ -162,27 +146,20 @@ class TextClassification:
             and `reason` where `label` is None. A row whose logits are not all finite numbers is
             never answered: it keeps the other rows of its batch from failing with it.
         """
-        scores = np.asarray(logits, np.float64)
-        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
-        scores = np.nan_to_num(scores, nan=-_HUGE, posinf=_HUGE, neginf=-_HUGE)
-        probabilities = softmax(scores / float(decision.get("temperature", 1.0)))
+        probabilities = softmax(finite(logits) / float(decision.get("temperature", 1.0)))
         best = self.chosen(probabilities, outputs, decision)
         floor = float(decision.get("abstain_below", 0.0))
         answers: list[dict[str, Any]] = []
-        for at, (row, index) in enumerate(zip(probabilities, best.tolist(), strict=True)):
-            failed = at in broken
+        rows = zip(probabilities, best.tolist(), whole_rows(logits).tolist(), strict=True)
+        for row, index, whole in rows:
             name, confidence = outputs[index], float(row[index])
             answer: dict[str, Any] = {
-                "label": name if confidence >= floor and not failed else None,
+                "label": name if confidence >= floor and whole else None,
                 "best": name,
-                "probabilities": {
-                    output: _shown(p) for output, p in zip(outputs, row, strict=True)
-                },
+                "probabilities": {output: shown(p) for output, p in zip(outputs, row, strict=True)},
             }
-            if failed:
-                answer["reason"] = _BROKEN
-            elif answer["label"] is None:
-                answer["reason"] = f"{_NO_ANSWER} ({confidence:.2f} < {floor:.2f})"
+            if answer["label"] is None:
+                answer["reason"] = unsure(confidence, floor) if whole else BROKEN
             answers.append(answer)
         return answers
 
@@ -195,21 +172,13 @@ class TextClassification:
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
         names = list(outputs)
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        return {
-            "type": "object",
-            "properties": {
-                "label": {"enum": [*names, None]},
-                "best": {"enum": names},
-                "probabilities": {
-                    "type": "object",
-                    "properties": dict.fromkeys(names, share),
-                    "required": names,
-                },
-                "reason": {"type": "string"},
-            },
-            "required": ["label", "best", "probabilities"],
+        properties = {
+            "label": {"enum": [*names, None]},
+            "best": {"enum": names},
+            "probabilities": object_of(dict.fromkeys(names, SHARE)),
+            "reason": TEXT,
         }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -218,16 +187,3 @@ class TextClassification:
             "# - accuracy >= baseline + 0.03        # needs data.baseline: today's answers",
             "# - automation_rate[precision >= 0.97] >= 0.5",
         ]
-
-
-def _shown(probability: float) -> float:
-    """Six significant digits, not decimals: a small probability must not become an impossible one,
-    whose log-loss is infinite."""
-    return float(f"{probability:.6g}")
-
-
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """(rows, classes) logits to probabilities, in double precision."""
-    shifted = np.asarray(logits, np.float64)
-    shifted = np.exp(shifted - shifted.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)

@@ -18,7 +18,9 @@ from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.logits import shown
 from sartor.tasks._target.reply import FreeText
+from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
 
 OUTPUT = "reply"
 """The one output there is."""
@@ -106,19 +108,16 @@ class TextGeneration:
         return max(rouge_l(str(answer["best"]), str(target)), _LEAST)
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "properties": {
-                "label": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-                "best": {"type": "string"},
-                "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-                "tokens": {"type": "number", "minimum": 0},
-                "finish": {"enum": ["stop", "length"]},
-                "reason": {"type": "string"},
-                "right": {"type": "array", "items": {"type": "number"}},
-            },
-            "required": ["label", "best", "confidence", "tokens", "finish"],
+        optional = {"reason": TEXT, "right": list_of({"type": "number"})}
+        properties = {
+            "label": or_null(TEXT),
+            "best": TEXT,
+            "confidence": SHARE,
+            "tokens": {"type": "number", "minimum": 0},
+            "finish": {"enum": ["stop", "length"]},
+            **optional,
         }
+        return object_of(properties, optional)
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -134,7 +133,7 @@ def _answer(said: Said | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "label": text or None,
         "best": text,
-        "confidence": 0.0 if said is None else float(f"{sureness(said):.6g}"),
+        "confidence": 0.0 if said is None else shown(sureness(said)),
         "tokens": 0 if said is None else said.tokens,
         "finish": "stop" if said is not None and said.ended else "length",
     }

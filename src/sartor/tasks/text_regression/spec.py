@@ -16,22 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from sartor.core.errors import DataError, Diverged
+from sartor.core.errors import DataError
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown
+from sartor.tasks._decision.margins import ENOUGH
 from sartor.tasks._target.number import Number
+from sartor.tasks._target.schema import SHARE, TEXT, object_of, or_null
 
 OUTPUT = "value"
 COVERAGE = 0.9
 """Where no criterion asks for another."""
-_BROKEN = "the model's output is not a number"
-_DIGITS = 6
-_MARGIN = 4.0
-"""Standard errors above what is asked for: 2 to be shown on test rows, 2 for both samples' luck."""
 _MOST = 0.999
 
 
@@ -88,13 +87,9 @@ class TextRegression:
         Raises:
             Diverged: If a logit is not a finite number.
         """
-        said = np.asarray(logits, np.float64)
-        if bad := int((~np.isfinite(said)).any(1).sum()):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(said)} validation rows.",
-                fix="train with a smaller learning rate, or in float32.",
-            )
-        errors = np.sort(np.abs(said[:, 0] - np.array(examples.target, np.float64)))
+        refuse_broken(logits)
+        said = np.asarray(logits, np.float64)[:, 0]
+        errors = np.sort(np.abs(said - np.array(examples.target, np.float64)))
         wanted = coverage_of(criteria, len(errors))
         # Of too few rows none is far enough: then the farthest there is stands in, and says so.
         place = min(math.ceil((len(errors) + 1) * wanted), len(errors))
@@ -124,10 +119,10 @@ class TextRegression:
         for number in np.asarray(logits, np.float64)[:, 0].tolist():
             if math.isfinite(number):
                 ends = {"value": number, "low": number - half, "high": number + half}
-                answers.append({k: _shown(v) for k, v in ends.items()} | {"coverage": coverage})
+                answers.append({k: shown(v) for k, v in ends.items()} | {"coverage": coverage})
             else:
                 none = dict.fromkeys(("value", "low", "high"))
-                answers.append({**none, "coverage": coverage, "reason": _BROKEN})
+                answers.append({**none, "coverage": coverage, "reason": BROKEN})
         return answers
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
@@ -150,18 +145,9 @@ class TextRegression:
         return 2 * (1 - NormalDist().cdf(apart / deviation))
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        number = {"anyOf": [{"type": "number"}, {"type": "null"}]}
-        return {
-            "type": "object",
-            "properties": {
-                "value": number,
-                "low": number,
-                "high": number,
-                "coverage": {"type": "number", "minimum": 0, "maximum": 1},
-                "reason": {"type": "string"},
-            },
-            "required": ["value", "low", "high", "coverage"],
-        }
+        number = or_null({"type": "number"})
+        ends = dict.fromkeys(("value", "low", "high"), number)
+        return object_of({**ends, "coverage": SHARE, "reason": TEXT}, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -185,8 +171,4 @@ def coverage_of(criteria: Sequence[Criterion], rows: int) -> float:
     if not asked:
         return COVERAGE
     most = max(asked)
-    return min(most + _MARGIN * math.sqrt(most * (1 - most) / max(rows, 1)), _MOST)
-
-
-def _shown(number: float) -> float:
-    return float(f"{number:.{_DIGITS}g}")
+    return min(most + ENOUGH * math.sqrt(most * (1 - most) / max(rows, 1)), _MOST)

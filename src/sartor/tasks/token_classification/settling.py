@@ -12,11 +12,11 @@ import numpy as np
 from sartor.core.likelihood import NO_PIECE, Truth, fit_temperature
 from sartor.core.protocols import Floats
 from sartor.need.criterion import Criterion
+from sartor.tasks._decision.margins import margin, movable, share_error
 from sartor.tasks.token_classification.tagging import best_tags, entities, log_shares
 
 _GRID = (0.0, *(sign * 0.25 * step for step in range(1, 13) for sign in (-1.0, 1.0)))
 """What may be added, the mildest first: of equally good ones it is kept."""
-_ENOUGH = 4.0  # standard errors of margin: 2 to be proven on test rows, 2 for both samples' luck
 _MOST = 2_000
 """Rows beyond which more would not change the choice."""
 
@@ -51,6 +51,7 @@ _RATIOS: Mapping[str, Ratio] = {
     "recall": lambda hits, true, said: (hits / max(true, 1), true),
     "f1": lambda hits, true, said: (2 * hits / max(true + said, 1), max(true, said)),
 }
+_MOVED = frozenset({*_RATIOS, *(f"{name}_micro" for name in _RATIOS)})
 
 
 def settled(
@@ -70,17 +71,16 @@ def settled(
     some = slice(0, _MOST)
     wanted = [
         (criterion, chosen)
-        for criterion in criteria
-        if not criterion.relative_to and criterion.where is None
+        for criterion in movable(criteria, _MOVED)
         if (chosen := _labels(criterion, labels)) is not None
     ]
     gold = [set(entities(_known(row))) for row in truth[some]]
     best, found = (-np.inf, -np.inf), 0.0
     for outside in _GRID:
         counts = _counted(best_tags(log_shares(logits[some], temperature, outside)), truth, gold)
-        margin = sum(_margin(criterion, chosen, counts) for criterion, chosen in wanted)
+        total = sum(_margin(criterion, chosen, counts) for criterion, chosen in wanted)
         f1, _ = _RATIOS["f1"](*counts.sums(range(len(labels))))
-        worth = round(margin, 9), round(f1, 9)
+        worth = round(total, 9), round(f1, 9)
         if worth > best:
             best, found = worth, outside
     return Rule(temperature, found)
@@ -88,22 +88,17 @@ def settled(
 
 def _labels(criterion: Criterion, labels: Sequence[str]) -> list[int] | None:
     """Which labels a criterion counts together; None where the rule cannot move it."""
-    name, _, how = criterion.metric.partition("_")
-    if name not in _RATIOS or how not in ("", "micro"):
-        return None
-    if how:
+    if criterion.metric not in _RATIOS:
         return list(range(len(labels)))
     label = criterion.label(labels)
     return [labels.index(label)] if label in labels else None
 
 
 def _margin(criterion: Criterion, labels: Sequence[int], counts: Counts) -> float:
-    """In standard errors, up to what is enough."""
+    """Of the criterion, where the labels are counted together."""
     ratio = _RATIOS[criterion.metric.partition("_")[0]]
     value, n = ratio(*counts.sums(labels))
-    error = max((value * (1 - value) / max(n, 1)) ** 0.5, 0.5 / max(n, 1))
-    sign = 1 if criterion.wants_more else -1
-    return min(sign * (value - criterion.threshold) / error, _ENOUGH)
+    return float(margin(criterion, value, share_error(value, n)))
 
 
 def _counted(

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from sartor.core.errors import DataError, Diverged
+from sartor.core.errors import DataError
 from sartor.core.likelihood import NO_PIECE, Truth
 from sartor.core.near import near_miss
 from sartor.core.pieces import pieces
 from sartor.core.protocols import Floats
-from sartor.core.ragged import rows_scored, widened
+from sartor.core.ragged import widened
 from sartor.core.spans import Span
 from sartor.core.texts import Text, parts_of
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
+from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown, whole_rows
+from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks._target.spans import Spans
 from sartor.tasks.token_classification.settling import settled
 from sartor.tasks.token_classification.tagging import (
@@ -38,7 +40,6 @@ from sartor.tasks.token_classification.tagging import (
     tags_of,
 )
 
-_BROKEN = "the model's output is not a number"
 _ROWS = 256
 """Rows decoded at a time: bounds the memory of long texts."""
 _TINY = 1e-12
@@ -116,11 +117,7 @@ class TokenClassification:
             Diverged: If a logit is not a finite number.
             DataError: If a row has a label that `outputs` lacks.
         """
-        if bad := len(logits) - len(rows_scored(logits)):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(logits)} validation rows.",
-                fix="train with a smaller learning rate, or in float32.",
-            )
+        refuse_broken(logits)
         truth = self.truth(examples, outputs)
         rule = settled(widened(logits, truth.shape[1]), truth, labels_of(outputs), criteria)
         return {"temperature": rule.temperature, "outside": rule.outside}
@@ -141,22 +138,22 @@ class TokenClassification:
             never answered: it keeps the other rows of its batch from failing with it.
         """
         labels = labels_of(outputs)
-        heat, outside = (
+        temperature, outside = (
             float(decision.get(name, default))
             for name, default in (("temperature", 1.0), ("outside", 0.0))
         )
         found: list[dict[str, Any]] = []
         for start in range(0, len(texts), _ROWS):
             part, some = logits[start : start + _ROWS], texts[start : start + _ROWS]
-            whole = np.isin(np.arange(len(part)), rows_scored(part))
+            whole = whole_rows(part)
             part = np.where(whole[:, None, None], part, 0.0)
             read = read_columns(part)
-            shares = log_shares(part[:, read], heat, outside)
+            shares = log_shares(part[:, read], temperature, outside)
             tags, sums = best_tags(shares), Sums.of(shares)
             sure = sums.of_tags(tags)
             for row, text in enumerate(some):
                 if not whole[row]:
-                    found.append({"entities": None, "confidence": 0.0, "reason": _BROKEN})
+                    found.append({"entities": None, "confidence": 0.0, "reason": BROKEN})
                     continue
                 places = pieces(_one(text))
                 named = [
@@ -165,10 +162,10 @@ class TokenClassification:
                         (places[read[first]][0], places[read[end - 1]][1]),
                         labels[label],
                     )
-                    | {"confidence": _shown(sums.of_entity(row, first, end, label))}
+                    | {"confidence": shown(sums.of_entity(row, first, end, label))}
                     for first, end, label in entities(tags[row].tolist())
                 ]
-                found.append({"entities": named, "confidence": _shown(float(sure[row]))})
+                found.append({"entities": named, "confidence": shown(float(sure[row]))})
         return found
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
@@ -196,29 +193,19 @@ class TokenClassification:
         return float(np.exp(np.log(np.maximum(right, _TINY)).mean()))
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        place = {"type": "integer", "minimum": 0}
         entity = {
-            "type": "object",
-            "properties": {
-                "start": place,
-                "end": place,
-                "label": {"enum": labels_of(outputs)},
-                "text": {"type": "string"},
-                "confidence": share,
-            },
-            "required": ["start", "end", "label", "text", "confidence"],
+            "start": PLACE,
+            "end": PLACE,
+            "label": {"enum": labels_of(outputs)},
+            "text": TEXT,
+            "confidence": SHARE,
         }
-        listed = {"type": "array", "items": entity}
-        return {
-            "type": "object",
-            "properties": {
-                "entities": {"anyOf": [listed, {"type": "null"}]},
-                "confidence": share,
-                "reason": {"type": "string"},
-            },
-            "required": ["entities", "confidence"],
+        properties = {
+            "entities": or_null(list_of(object_of(entity))),
+            "confidence": SHARE,
+            "reason": TEXT,
         }
+        return object_of(properties, ("reason",))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -242,11 +229,6 @@ def _entity(text: str, place: tuple[int, int], label: str) -> dict[str, Any]:
 
 def _spans(given: Sequence[Mapping[str, Any]]) -> list[Span]:
     return [Span(each["start"], each["end"], each["label"]) for each in given]
-
-
-def _shown(probability: float) -> float:
-    """Six significant digits."""
-    return float(f"{probability:.6g}")
 
 
 __all__ = ["OUTSIDE", "TokenClassification"]

@@ -1,4 +1,4 @@
-"""Leaks: training rows that give a test row away."""
+"""Leaks: training rows that give a test row away. What a split must leave none of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
