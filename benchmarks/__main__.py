@@ -41,6 +41,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "label_heads": (),
         "scores": (),
         "answers": (),
+        "base_sizes": (),
         "tables": (),
         "recommending": (),
         "memory": (),

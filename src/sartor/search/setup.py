@@ -30,7 +30,7 @@ from sartor.search.assess import Held, target_kind
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
-from sartor.search.documents import refuse_too_many, sources_of
+from sartor.search.documents import refuse_too_many, sources_of, tell_of_cells
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
@@ -128,6 +128,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     refuse_too_many(need, rows)
+    tell_of_cells(need, emit)
     items = recommends(need.task)
     columns = gathered.columns
     ours = gathered.table.frame.drop(CELLS, MOMENT, strict=False)
