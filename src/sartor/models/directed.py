@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sartor.core.errors import SettingError
 from sartor.core.near import near_miss
@@ -130,25 +130,38 @@ def _by_words(
     languages: Mapping[str, str],
 ) -> Directed | None:
     """A T5's words before a text, where its configuration has some for the task."""
-    params: Mapping[str, Any] = config.get(_PARAMS) or {}
-    pairs = [found.groups() for key in params if (found := _PAIR.fullmatch(key))]
+    known = _prefixes(config)
+    pairs = [found.groups() for key in known if (found := _PAIR.fullmatch(key))]
     key = task
     if task == "translation":
         if not languages or not pairs:
             return None
         one, other = languages["from"], languages["to"]
-        if (one, other) not in pairs:
+        key = f"translation_{one}_to_{other}"
+        if key not in known:
             listed = ", ".join(f"{a} to {b}" for a, b in pairs)
             raise SettingError(
                 f"{name} knows no words that ask for {other} of {one}.",
                 fix=f"its configuration has {listed}; leave data.languages out to tune it without.",
             )
-        key = f"translation_{one}_to_{other}"
-    prefix = (params.get(key) or {}).get("prefix")
-    if not isinstance(prefix, str) or not prefix.strip():
+    if key not in known:
         return None
     before, after = _around(name, whole)
-    return Directed((*before, *_ahead(name, whole, prefix)), after, {})
+    return Directed((*before, *_ahead(name, whole, known[key])), after, {})
+
+
+def _prefixes(config: Mapping[str, Any]) -> dict[str, str]:
+    """Task to words before a text; what a stranger's file has in another form is left out."""
+    params: object = config.get(_PARAMS)
+    if not isinstance(params, dict):
+        return {}
+    told = cast("dict[str, object]", params)
+    found: dict[str, str] = {}
+    for key, each in told.items():
+        words = cast("dict[str, object]", each).get("prefix") if isinstance(each, dict) else None
+        if isinstance(words, str) and words.strip():
+            found[key] = words
+    return found
 
 
 def _ahead(name: str, whole: "Tokenizer", prefix: str) -> list[int]:

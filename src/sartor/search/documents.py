@@ -14,7 +14,6 @@ import numpy as np
 
 from sartor.bundle import Bundle, Manifest, write_bundle
 from sartor.core.errors import DataError, Fault, NeedError
-from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, file_sha256
 from sartor.data.check import Finding
 from sartor.data.documents import Base, base_of_answers, read_base, survey_base
@@ -37,7 +36,6 @@ from sartor.serve.indexed import embed
 from sartor.tasks import TASKS, Listed
 from sartor.tasks.retrieval.bm25 import WordIndex
 from sartor.tasks.retrieval.index import DOCUMENTS
-from sartor.tasks.retrieval.partition import FEWEST
 from sartor.tasks.retrieval.spec import listed
 
 PASSAGE = "passage"
@@ -152,19 +150,6 @@ def refuse_too_many(need: Need, rows: Prepared) -> None:
             f" {_MOST_CELLS / 1e6:,.0f} million.",
             fix="learn from fewer rows, or from a part of the base: `sartor bundle reindex` puts"
             " the whole base into the bundle afterwards.",
-        )
-
-
-def tell_of_cells(need: Need, emit: Emit) -> None:
-    """Say where a base is so large that a bundle may search it in part."""
-    count = len(need.data.label_descriptions)
-    if finds_documents(need.task) and not recommends(need.task) and count >= FEWEST:
-        emit(
-            Note(
-                f"{count:,} documents: a bundle looks for the nearest in a part of them, chosen so"
-                " that 99 % of what a whole search finds is found, where that takes less time; it"
-                " is judged as it searches."
-            )
         )
 
 

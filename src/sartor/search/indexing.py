@@ -13,8 +13,11 @@ import numpy as np
 from sartor.bundle import Bundle
 from sartor.bundle.tensors import pack_tensors
 from sartor.core.durable import write_durably
+from sartor.core.events import Emit, Note
 from sartor.core.protocols import Floats
+from sartor.need.model import Need
 from sartor.serve.indexed import embed
+from sartor.tasks import TASKS
 from sartor.tasks.retrieval.cells import CELLS, CODES, Cells, write_codes
 from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
 from sartor.tasks.retrieval.partition import FEWEST, parted
@@ -26,6 +29,25 @@ _ASKED = 512
 _LONGEST = 160
 """Characters of one."""
 _SEED = 0
+
+
+def tell_of_cells(need: Need, emit: Emit) -> None:
+    """Say where a base is so large that a bundle may search it in part.
+
+    Args:
+        need: With its documents.
+        emit: Told.
+    """
+    roles, count = TASKS.get(need.task)().roles, len(need.data.label_descriptions)
+    finds = "documents" in roles.targets.values() and roles.holds == "texts"
+    if finds and count >= FEWEST:
+        emit(
+            Note(
+                f"{count:,} documents: a bundle looks for the nearest in a part of them, chosen so"
+                " that 99 % of what a whole search finds is found, where that takes less time; it"
+                " is judged as it searches."
+            )
+        )
 
 
 def write_words(words: Mapping[str, str], to: Path) -> None:

@@ -30,11 +30,12 @@ from sartor.search.assess import Held, target_kind
 from sartor.search.choosing import Contest, settle
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
-from sartor.search.documents import refuse_too_many, sources_of, tell_of_cells
+from sartor.search.documents import refuse_too_many, sources_of
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
+from sartor.search.indexing import tell_of_cells
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
