@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -73,13 +73,12 @@ def directed(backbone: Backbone, task: str, languages: Mapping[str, str]) -> Dir
     config, whole = read_config(folder), load_tokenizer(folder)
     if config["model_type"] in _BY_PREFIX:
         return _by_words(backbone.name, config, whole, task, languages)
-    words = list(whole.get_vocab())
     if config["model_type"] in _BY_TOKEN:
         specials = [t.content for t in whole.get_added_tokens_decoder().values() if t.special]
         known = _named(_AROUND, specials)
         told = config | read_generation(folder)
         return _by_tokens(backbone.name, told, whole, known, languages) if known else None
-    known = _named(_BEFORE, words)
+    known = _named(_BEFORE, list(whole.get_vocab()))
     return _by_first(backbone.name, whole, known, languages) if known else None
 
 
@@ -111,15 +110,15 @@ def write_directed(backbone: Backbone, told: Directed, to: Path) -> None:
 
 def describe_directed(backbone: Backbone, folder: Path) -> Backbone:
     """The backbone that `write_directed` wrote."""
-    label = Label(
+    told = Label(
         backbone.name,
-        backbone.source,
+        "folder",
         backbone.licence,
         backbone.languages,
         backbone.prefix,
         backbone.passage,
     )
-    return describe(folder, label)
+    return replace(describe(folder, told), source=backbone.source)
 
 
 def _by_words(

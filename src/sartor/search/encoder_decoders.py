@@ -108,7 +108,9 @@ class EncoderDecoders:
 
 def _told(backbone: Backbone, desk: Desk) -> Backbone:
     """The model, told the languages and the task of the need where it must be."""
-    told = directed(backbone, desk.need.task, desk.need.data.languages or {})
+    spoken = desk.need.data.languages
+    languages = {} if spoken is None else {str(side): code for side, code in spoken.items()}
+    told = directed(backbone, desk.need.task, languages)
     if told is None:
         return backbone
     code = sources_sha256("sartor.models.directed")

@@ -87,7 +87,8 @@ def pieces(documents: Sequence[str]) -> list[str]:
     draw = np.random.default_rng(_SEED)
     chosen = draw.choice(len(documents), min(_ASKED, len(documents)), replace=False)
     found: list[str] = []
-    for text in (documents[place] for place in chosen.tolist()):
+    for place in map(int, chosen):
+        text = documents[place]
         length = min(_LONGEST, max(len(text) // 2, 1))
         start = int(draw.integers(len(text) - length + 1))
         found.append(text[start : start + length].strip() or text)

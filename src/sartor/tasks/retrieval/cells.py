@@ -2,8 +2,9 @@
 
 Documents are parted into cells (see `partition`), each with the mean of its vectors. Of a text q:
 
-    1. cells in the order of q · mean; the first `looked` are looked at, more where those hold
-       fewer documents than are compared in the third step
+    1. cells in the order of  q · mean + a · √(1 − |mean|²): the second is how far the documents
+       of a cell lie from their mean, and the farther, the nearer to q one of them may be. The first
+       `looked` are looked at, more where those hold fewer documents than the third step compares
     2. there  q · d ≈ scale_d · (q · code_d),  code_d in int8
     3. the best of those are compared with the vectors themselves, as an exact search does
 
@@ -33,6 +34,9 @@ CELLS, CODES = "cells.safetensors", "codes.npy"
 BEST = 128
 """Documents that are compared with their vectors; more than an answer may list."""
 _CODE = 127
+_APART = 0.35
+"""a above: of 0 to 0.7, 0.3 and 0.4 needed the fewest documents on `benchmarks/base_sizes.py`, a
+fifth less than 0."""
 _AGAIN = "build the bundle again with `sartor run` or `sartor bundle reindex`."
 Codes = NDArray[np.int8]
 Places = NDArray[np.int64]
@@ -61,12 +65,15 @@ class Cells:
     recall: float
     _starts: Places = field(init=False, repr=False)
     _cell: Places = field(init=False, repr=False)
+    _apart: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_starts", np.cumsum(self.sizes) - self.sizes)
         cell = np.empty(len(self.document), np.int64)
         cell[self.document] = np.repeat(np.arange(len(self.sizes)), self.sizes)
         object.__setattr__(self, "_cell", cell)
+        apart = np.sqrt(np.maximum(1 - np.square(self.means).sum(1), 0))
+        object.__setattr__(self, "_apart", np.float32(_APART) * apart)
 
     def logits(self, queries: Floats, vectors: NDArray[np.float16]) -> Floats:
         """(queries, documents) of vectors of length 1, as `index.similar` gives them.
@@ -82,7 +89,7 @@ class Cells:
 
     def order(self, queries: Floats) -> Places:
         """(queries, cells), the nearest first."""
-        return np.argsort(-(queries @ self.means.T), axis=1, kind="stable")
+        return np.argsort(-(queries @ self.means.T + self._apart), axis=1, kind="stable")
 
     def of(self, documents: Places) -> Places:
         """The cell of each document."""
@@ -90,7 +97,7 @@ class Cells:
 
     def _search(self, query: Floats, vectors: NDArray[np.float16], found: Floats) -> None:
         likely = self.means @ query
-        order = np.argsort(-likely, kind="stable")
+        order = np.argsort(-(likely + self._apart), kind="stable")
         held = np.cumsum(self.sizes[order])
         enough = int(np.searchsorted(held, min(BEST, len(found)))) + 1
         # In the file's order, so that it is read in one direction.
