@@ -51,8 +51,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["head", "top_layers"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sides = [("e5_small", how, learnt) for learnt in LANGUAGES for how in options.methods]
-    sides.append(("minilm", options.methods[0], "en"))
+    sides = [("e5_small", how, learnt) for how in options.methods for learnt in LANGUAGES]
+    sides.insert(2, ("minilm", options.methods[0], "en"))
     lines: list[Line] = []
     for name in options.tasks:
         task = TASKS[name]
