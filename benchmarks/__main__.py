@@ -41,6 +41,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "label_heads": (),
         "scores": (),
         "answers": (),
+        "base_sizes": (),
         "tables": (),
         "recommending": (),
         "memory": (),
@@ -56,6 +57,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
         "entities": ("--seeds", "1", "--methods", "head"),
+        "cross_lingual": ("--tasks", "intents"),
         "questions": ("--seeds", "1", "--methods", "top_layers"),
     }
 )

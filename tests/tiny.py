@@ -1,5 +1,6 @@
 """A BERT folder of a few kilobytes: random weights, a real WordPiece tokenizer, no network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -134,15 +135,22 @@ def byte_tokenizer():
 
 
 def make_tiny_seq2seq(
-    folder: Path, kind: str = "bart", *, seed: int = 0, max_length: int = 64
+    folder: Path,
+    kind: str = "bart",
+    *,
+    seed: int = 0,
+    max_length: int = 64,
+    languages: Sequence[str] = (),
 ) -> Path:
     """Write the folder of a random encoder-decoder with a byte-level tokenizer.
 
     Args:
         folder: Created if absent.
-        kind: Its `model_type`: bart, mbart, marian, pegasus or t5; "t5-gated" for version 1.1.
+        kind: Its `model_type`: bart, mbart, m2m_100, marian, pegasus or t5; "t5-gated" for version
+            1.1.
         seed: Of the weights.
         max_length: Positions the model has.
+        languages: Control tokens of languages; the first stands before every text.
 
     Returns:
         `folder`, ready for `models.catalogue.find_backbone(str(folder), kind="seq2seq")`.
@@ -152,8 +160,10 @@ def make_tiny_seq2seq(
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens(list(languages))
+    ids = {token: tokenizer.token_to_id(token) for token in ("<|im_end|>", *languages[:1])}
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A <|im_end|>", special_tokens=[("<|im_end|>", 2)]
+        single=" ".join([*languages[:1], "$A <|im_end|>"]), special_tokens=list(ids.items())
     )
     shared = {
         "vocab_size": tokenizer.get_vocab_size(),
@@ -179,7 +189,8 @@ def make_tiny_seq2seq(
         _save_drawn(transformers.T5ForConditionalGeneration, config, seed, folder)
         tokenizer.save(str(folder / "tokenizer.json"))
         return folder
-    name = {"bart": "Bart", "mbart": "MBart", "marian": "Marian", "pegasus": "Pegasus"}[kind]
+    named = {"bart": "Bart", "mbart": "MBart", "m2m_100": "M2M100"}
+    name = named.get(kind, kind.capitalize())
     model = {"Marian": "MarianMTModel"}.get(name, f"{name}ForConditionalGeneration")
     config = getattr(transformers, f"{name}Config")(
         **shared,
@@ -192,7 +203,7 @@ def make_tiny_seq2seq(
         max_position_embeddings=max_length,
         # Wider than usual: at this width, texts would otherwise look alike.
         init_std=0.3,
-        scale_embedding=kind in ("marian", "pegasus"),
+        scale_embedding=kind in ("m2m_100", "marian", "pegasus"),
         activation_function="swish" if kind == "marian" else "gelu",
         bos_token_id=1,
         forced_bos_token_id=None,

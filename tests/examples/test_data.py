@@ -154,3 +154,14 @@ def test_the_news_are_converted_with_names_in_one_piece():
         ("李鹏", "person"),
     ]
     assert list(module.rows(iter([line, line, ""]))) == [{"text": text, "entities": entities}]
+
+
+def test_made_up_answers_are_told_apart_by_their_wording_alone():
+    train, test = read("education/answers.csv"), read("education/test.csv")
+    assert (len(train), len(test)) == (800, 240)
+    assert not set(train["wording"]) & set(test["wording"])
+    assert not set(train["text"]) & set(test["text"])
+    for rows in (train, test):
+        assert set(rows["points"]) == {"0", "1", "2", "3"}
+        assert set(rows["lang"]) == {"en", "zh"}
+        assert rows["question"].n_unique() == 5

@@ -1,5 +1,6 @@
 """A bundle that finds documents: in process, over HTTP, beside its successor, and on the page."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ from sartor.bundle import Bundle, record_verdicts, write_bundle
 from sartor.core.errors import BundleError, DataError, SettingError
 from sartor.core.store import Store
 from sartor.listen.export import corrections
+from sartor.search import indexing
 from sartor.search.reindexing import reindex
 from sartor.serve.deployment import contract
 from sartor.serve.indexed import embed
 from sartor.serve.runtime import UnreleasedWarning, load, start
+from sartor.tasks.retrieval.cells import CELLS, CODES
 from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
-from tests.serve.conftest import Serving, manifest_of, write_parts
+from sartor.tasks.retrieval.partition import cells_of
+from tests.serve.conftest import WORDS, Serving, manifest_of, write_parts
 from tests.serve.test_browser import BROWSER, Browser, browser, shown
 
 __all__ = ["browser"]
@@ -91,6 +95,37 @@ def test_documents_are_replaced_without_training(bundle: Bundle, tmp_path: Path)
     file.write_text("id,text\nonly,one\n")
     with pytest.raises(DataError, match="holds 1 document"):
         reindex(bundle.folder, file, tmp_path / "another")
+
+
+def test_a_large_base_is_parted_into_cells_and_finds_the_same(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    draw = random.Random(0)
+    texts = {" ".join(draw.choices(tuple(WORDS), k=draw.randint(1, 12))) for _ in range(900)}
+    file = tmp_path / "many.csv"
+    file.write_text("id,text\n" + "".join(f"d{i},{t}\n" for i, t in enumerate(sorted(texts))))
+    whole = reindex(bundle.folder, file, tmp_path / "whole")
+    assert whole.cells is None
+    monkeypatch.setattr(indexing, "FEWEST", 500)
+    monkeypatch.setattr(indexing, "parted", lambda v, a: cells_of(v.astype(np.float32), a, v))
+    parted = reindex(bundle.folder, file, tmp_path / "parted")
+    assert parted.cells is not None
+    assert "cells and finds" in parted.sentence()
+    assert {CELLS, CODES} <= set(parted.bundle.manifest.files)
+    with pytest.warns(UnreleasedWarning):
+        one, other = (load(tmp_path / name, threads=1) for name in ("whole", "parted"))
+    for text in ("money back", "bill tax tax hello", "weather"):
+        (right,), (found,) = one.predict([text]), other.predict([text])
+        best = [max(each["score"] for each in a["documents"]) for a in (right, found)]
+        assert best[0] == pytest.approx(best[1], rel=0.05)
+        assert (right["answer"] is None) == (found["answer"] is None)
+    # What was searched in part is searched as a whole where the base is small again.
+    file.write_text("id,text\na,money\nb,bill\n")
+    small = reindex(tmp_path / "parted", file, tmp_path / "small")
+    assert CELLS not in small.bundle.manifest.files
+    (tmp_path / "parted" / CODES).write_bytes(b"other")
+    with pytest.raises(BundleError, match=CODES):
+        load(tmp_path / "parted")
 
 
 def test_users_have_no_adapters_on_documents(bundle: Bundle, tmp_path: Path):

@@ -14,7 +14,7 @@ from sartor.serve.translator import Translator
 from tests.tiny import make_tiny_seq2seq
 from tests.translated import bundle_of, pairs, saved
 
-KINDS = ["bart", "mbart", "marian", "pegasus", "t5", "t5-gated"]
+KINDS = ["bart", "mbart", "m2m_100", "marian", "pegasus", "t5", "t5-gated"]
 TEXTS = [*pairs(3).inputs["text"], "a good bad goo", "héllo </s> <|im_end|> 中文 🙂", "x"]
 CASES = [(kind, beams, 1.0) for kind in KINDS for beams in (1, 3)]
 

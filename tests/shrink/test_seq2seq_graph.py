@@ -74,7 +74,7 @@ def test_other_kinds_are_refused_by_name(tmp_path, change, words):
     config = read_config(make_tiny_seq2seq(tmp_path / "model"))
     assert why_not(config) == ""
     assert words in why_not({**config, **change})
-    assert set(OFFSETS) == {"bart", "mbart", "marian", "pegasus", "t5", "mt5"}
+    assert set(OFFSETS) == {"bart", "mbart", "m2m_100", "marian", "pegasus", "t5", "mt5"}
 
 
 def test_a_fit_of_another_kind_is_refused(fit):

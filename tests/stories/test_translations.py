@@ -106,6 +106,30 @@ def test_a_pretrained_model_sums_up_as_it_came_or_tuned(place: Path, here: Here)
     assert "encoder.onnx" in bundle.manifest.files
 
 
+def test_a_model_of_many_languages_is_told_which(place: Path, here: Here):
+    tokens = ("__en__", "__zh__", "__de__")
+    make_tiny_seq2seq(place / "many", "m2m_100", languages=tokens)
+    text = need("untuned", 99, more=", backbones: [./many]")
+    (place / "need.yaml").write_text(text)
+    refused(here("plan", "need.yaml"), "knows 3 languages", "languages: {from")
+    spoken = text.replace("  label: chinese\n", "  label: chinese\n  languages: {}\n")
+    for said, words in (
+        ("{from: en}", ("'to' is missing", "need.yaml, line 7")),
+        ("{from: en, to: fr}", ("'fr'", "en, zh")),
+    ):
+        (place / "need.yaml").write_text(spoken.replace("{}", said))
+        refused(here("plan", "need.yaml"), *words)
+    (place / "need.yaml").write_text(spoken.replace("{}", "{from: en, to: zh}"))
+    bundle = open_bundle(place / ran(here)["bundle"])
+    file = json.loads((bundle.folder / "translator.json").read_text())
+    ids = [byte_tokenizer().get_vocab_size() + at for at in range(3)]
+    assert (file["before"], file["opening"]) == ([ids[0]], [1, ids[1]])
+    assert ids[2] in file["silent"], "another language could be written"
+    other = spoken.replace("{}", "{from: en, to: zh}").replace("translation", "summarization")
+    (place / "need.yaml").write_text(other)
+    refused(here("plan", "need.yaml"), "data.languages", "summarization translates nothing")
+
+
 def test_init_finds_the_columns(place: Path, here: Here):
     lines = (place / "rows.csv").read_text().splitlines()
     (place / "rows.csv").write_text("\n".join(["english,translation", *lines[1:]]) + "\n")

@@ -118,7 +118,7 @@ def test_a_fit_leaves_what_it_writes_of_the_validation_rows(tmp_path, bart, meth
     assert {"model.safetensors", "translator.json", "config.json"} <= names
 
 
-@pytest.mark.parametrize("kind", ["mbart", "marian", "pegasus", "t5", "t5-gated"])
+@pytest.mark.parametrize("kind", ["mbart", "m2m_100", "marian", "pegasus", "t5", "t5-gated"])
 def test_every_kind_learns_in_half_the_bits_too(tmp_path, kind):
     folder = make_tiny_seq2seq(tmp_path / "model", kind)
     backbone = find_backbone(str(folder), kind="seq2seq")

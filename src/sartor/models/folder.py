@@ -75,12 +75,7 @@ def describe(folder: Path, label: Label) -> Backbone:
         config.get("is_encoder_decoder") or "decoder_layers" in config
     ):  # it decides what such a model writes
         config |= read_generation(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise ModelError(
-            f"{folder} has no tokenizer.json.",
-            fix="save the fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained"
-            f"({str(folder)!r}).",
-        )
+    require_tokenizer(folder)
     digests = [weights_sha256(file) for file in weights]
     card = _card(folder)
     prefix = _stored_prefix(folder, label.name) if label.prefix is None else label.prefix
@@ -103,6 +98,34 @@ def describe(folder: Path, label: Label) -> Backbone:
         passage=passage,
         max_length=_positions(folder, config),
         weights_sha256=digests[0] if len(digests) == 1 else digest(digests),
+    )
+
+
+def require_tokenizer(folder: Path) -> None:
+    """Refuse a folder without tokenizer.json, by what it has in its place.
+
+    Raises:
+        ModelError: If it has none.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return
+    if (folder / "source.spm").is_file() and (folder / "target.spm").is_file():
+        raise ModelError(
+            f"{folder} reads with source.spm and writes with target.spm, and one tokenizer.json"
+            " does both here: no file says the same as the two.",
+            fix="name a model of one vocabulary, of NLLB's, mBART's, M2M-100's or T5's kind, or"
+            " from_scratch.",
+        )
+    if (folder / "sentencepiece.bpe.model").is_file() and (folder / "vocab.json").is_file():
+        raise ModelError(
+            f"{folder} has sentencepiece.bpe.model and vocab.json in the place of tokenizer.json,"
+            " and transformers has no fast tokenizer that would be written from them.",
+            fix="name a model of NLLB's or mBART's kind, which read as many languages.",
+        )
+    raise ModelError(
+        f"{folder} has no tokenizer.json.",
+        fix="save the fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained"
+        f"({str(folder)!r}).",
     )
 
 

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.events import Emit, Note
-from sartor.models.folder import read_config
+from sartor.models.folder import read_config, require_tokenizer
 
 _SMALL = (
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "generation_config.json",
+    # Only to say by name why a model without tokenizer.json cannot be used.
+    "source.spm",
+    "target.spm",
+    "sentencepiece.bpe.model",
+    "vocab.json",
     "config_sentence_transformers.json",
     "README.md",
 )
@@ -33,7 +39,8 @@ def fetch(repo: str, revision: str | None, emit: Emit) -> Path:
 
     Raises:
         ModelError: If the hub cannot be reached and the model is not cached, does not have it,
-            or asks for a login; or if its configuration asks for custom code.
+            or asks for a login; or if its configuration asks for custom code, or it has no
+            tokenizer.json.
         MissingExtra: If huggingface_hub is not installed.
     """
     folder = _snapshot(repo, revision, _SMALL)
@@ -43,6 +50,7 @@ def fetch(repo: str, revision: str | None, emit: Emit) -> Path:
             fix="choose a transformers model; its page lists config.json under Files.",
         )
     read_config(folder)
+    require_tokenizer(folder)
     emit(Note(f"fetching {repo} from the hub, unless it is cached"))
     return _snapshot(repo, revision, _WEIGHTS)
 

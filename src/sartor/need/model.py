@@ -43,6 +43,12 @@ def _fits_a_file_name(name: str) -> str:
     return name
 
 
+def _from_and_to(found: dict[str, str]) -> dict[str, str]:
+    if missing := [side for side in ("from", "to") if side not in found]:
+        raise ValueError(f"{missing[0]!r} is missing: name both languages, from and to")
+    return found
+
+
 Sources = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1, max_length=1000)]
 Descriptions = Annotated[
     dict[str, Annotated[str, Field(min_length=1, max_length=2000)]], Field(max_length=1000)
@@ -54,6 +60,12 @@ ColumnKinds = Annotated[
     ],
     BeforeValidator(_by_column),
     Field(min_length=1, max_length=1000),
+]
+Languages = Annotated[
+    dict[
+        Literal["from", "to"], Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}([_-][A-Za-z]{2,8})?$")]
+    ],
+    AfterValidator(_from_and_to),
 ]
 _STRICT = ConfigDict(
     extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -79,6 +91,9 @@ class Data(BaseModel):
     documents of retrieval themselves."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
+    languages: Languages | None = None
+    """Of translation, what is translated from and to, as the model's own codes say it (zh, zh_CN,
+    zho_Hans); for models of many languages, which must be told."""
     columns: ColumnKinds | None = None
     """Columns that a task with columns reads: a list of names, or a mapping to what each holds,
     number, category or date; auto finds it out."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from sartor.bundle import Bundle, Manifest, write_bundle
-from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, Fault, NeedError
 from sartor.core.hashing import digest, file_sha256
 from sartor.data.check import Finding
@@ -26,6 +25,7 @@ from sartor.judge.gaps import values
 from sartor.need.model import Need
 from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
+from sartor.search.indexing import FILES, write_base, write_words
 from sartor.search.recommending import (
     most_chosen,
     recommends,
@@ -35,7 +35,7 @@ from sartor.search.recommending import (
 from sartor.serve.indexed import embed
 from sartor.tasks import TASKS, Listed
 from sartor.tasks.retrieval.bm25 import WordIndex
-from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
+from sartor.tasks.retrieval.index import DOCUMENTS
 from sartor.tasks.retrieval.spec import listed
 
 PASSAGE = "passage"
@@ -229,24 +229,21 @@ class Indexing:
     scratch: Path
 
     def __call__(self, content: Content) -> dict[str, Path]:
-        """The content with `documents.jsonl` and, where there are vectors, `index.npy`."""
+        """The content with the files of `indexing` that there are."""
         if self.passage is None:
             key = digest("words", list(self.words.items()))
-            folder = self.stage("index", key, self._write_words)
+            folder = self.stage("index", key, lambda to: write_words(self.words, to))
             return {**content, DOCUMENTS: folder / DOCUMENTS}
         hashes = {name: file_sha256(path) for name, path in content.items()}
         read = self.manifest.preprocess.model_dump(mode="json")
         key = digest(hashes, read, self.passage, list(self.words.items()))
         folder = self.stage("index", key, lambda to: self._build(content, to))
-        return {**content, INDEX: folder / INDEX, DOCUMENTS: folder / DOCUMENTS}
-
-    def _write_words(self, to: Path) -> None:
-        write_durably(to / DOCUMENTS, write_documents(self.words))
+        made = {name: path for name in FILES if (path := folder / name).is_file()}
+        return {**content, **made}
 
     def _build(self, content: Content, to: Path) -> None:
         with TemporaryDirectory(dir=self.scratch) as place:
             manifest = self.manifest.model_copy(update={"decision": {}})
             draft = write_bundle(Path(place) / "draft", manifest, content, self.need_text)
             vectors = embed(draft, list(self.words.values()), self.passage or "")
-        write_durably(to / INDEX, write_index(vectors))
-        self._write_words(to)
+            write_base(draft, self.words, vectors, to)

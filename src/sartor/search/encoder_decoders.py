@@ -17,6 +17,7 @@ from sartor.core.types import Backbone
 from sartor.data.prepare import Prepared
 from sartor.data.table import Columns
 from sartor.llm import translated
+from sartor.models.directed import describe_directed, directed, write_directed
 from sartor.models.folder import read_config
 from sartor.models.scratch import NAME, describe_scratch, write_scratch
 from sartor.search.desk import Desk
@@ -48,7 +49,8 @@ class EncoderDecoders:
 
     def named(self, desk: Desk) -> list[Backbone]:
         names = [name for name in desk.need.prefer.backbones or () if name != NAME]
-        return allowed(desk, names, "seq2seq", "encoder-decoder")
+        found = allowed(desk, names, "seq2seq", "encoder-decoder")
+        return [_told(backbone, desk) for backbone in found]
 
     def look_through(
         self, frame: pl.DataFrame, columns: Columns, backbones: Sequence[Backbone], desk: Desk
@@ -102,3 +104,16 @@ class EncoderDecoders:
             write_seq2seq(folder, to)
 
         return Product(key, folder / TOKENIZER, write, beside=beside)
+
+
+def _told(backbone: Backbone, desk: Desk) -> Backbone:
+    """The model, told the languages and the task of the need where it must be."""
+    spoken = desk.need.data.languages
+    languages = {} if spoken is None else {str(side): code for side, code in spoken.items()}
+    told = directed(backbone, desk.need.task, languages)
+    if told is None:
+        return backbone
+    code = sources_sha256("sartor.models.directed")
+    key = digest(backbone.sha256, backbone.path, told.before, told.after, dict(told.opening), code)
+    folder = desk.place.stage("directed", key, lambda to: write_directed(backbone, told, to))
+    return describe_directed(backbone, folder)

@@ -147,6 +147,8 @@ def _refuse_unread(need: Need, file: str) -> None:
         said["data.labels"] = "leave it out: the parts say what can be answered."
     if data.unlabelled is not None:
         said["data.unlabelled"] = "leave it out: a product learns nothing of texts."
+    if data.languages is not None:
+        said["data.languages"] = "leave it out: a product translates nothing."
     if said:
         faults = [Fault(0, f"{key} is not read by a product", fix) for key, fix in said.items()]
         raise NeedError(file, faults)

@@ -5,7 +5,7 @@ old documents. Judged on rows that name the new ones, it is released like any ot
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,16 +16,11 @@ from sartor.core.errors import DataError, SettingError
 from sartor.core.protocols import Floats
 from sartor.data.documents import Base, read_base
 from sartor.search.documents import PASSAGE
+from sartor.search.indexing import FILES, write_base
 from sartor.search.judging import Judged, judge_bundle
 from sartor.serve.indexed import embed
-from sartor.tasks.retrieval.index import (
-    DOCUMENTS,
-    INDEX,
-    read_documents,
-    read_index,
-    write_documents,
-    write_index,
-)
+from sartor.tasks.retrieval.cells import Cells
+from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, read_documents, read_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +32,7 @@ class Reindexed:
         kept: Documents that say what they said, whose vectors were taken over.
         new: Documents that are new or say something else.
         gone: Ids that are no longer there.
+        cells: How they are searched; None where every search looks at all of them.
         judged: What its rows said of it; None where none were given.
     """
 
@@ -44,13 +40,20 @@ class Reindexed:
     kept: int
     new: int
     gone: int
+    cells: Cells | None = None
     judged: Judged | None = None
 
     def sentence(self) -> str:
         """One line for the terminal."""
-        return (
+        said = (
             f"{self.kept + self.new:,} documents: {self.kept:,} as they were, {self.new:,} new or"
             f" changed, {self.gone:,} gone"
+        )
+        if self.cells is None:
+            return said
+        return (
+            f"{said}; a search looks into {self.cells.looked:,} of {len(self.cells.sizes):,} cells"
+            f" and finds {self.cells.recall:.1%} of the ten nearest"
         )
 
 
@@ -105,21 +108,22 @@ def reindex(
         }
     )
     with TemporaryDirectory() as place:
-        (Path(place) / INDEX).write_bytes(write_index(vectors))
-        (Path(place) / DOCUMENTS).write_bytes(write_documents(base.words))
+        cells = write_base(bundle, base.words, vectors, Path(place))
         kept = [name for name, entry in manifest.files.items() if entry.content]
-        content: Mapping[str, Path] = {name: bundle.path(name) for name in kept}
-        content = {**content, **{name: Path(place) / name for name in (INDEX, DOCUMENTS)}}
+        content: Mapping[str, Path] = {
+            name: bundle.path(name) for name in kept if name not in FILES
+        }
+        made = {name: path for name in FILES if (path := Path(place) / name).is_file()}
+        content = {**content, **made}
         text = bundle.path("need.yaml").read_text("utf-8", "surrogatepass")
-        made = write_bundle(to, changed, content, text, bundle.learnt())
-    found = Reindexed(
-        made, len(same), len(base.words) - len(same), len(before.keys() - base.words.keys())
-    )
+        written = write_bundle(to, changed, content, text, bundle.learnt())
+    gone = len(before.keys() - base.words.keys())
+    found = Reindexed(written, len(same), len(base.words) - len(same), gone, cells)
     if labels is None:
         return found
     judged = judge_bundle(to, labels, workspace=workspace)
-    made = record_verdicts(made, judged.verdicts, released=judged.state == "met")
-    return Reindexed(made, found.kept, found.new, found.gone, judged)
+    written = record_verdicts(written, judged.verdicts, released=judged.state == "met")
+    return replace(found, bundle=written, judged=judged)
 
 
 def _vectors(bundle: Bundle, base: Base, before: Mapping[str, str]) -> Floats:

@@ -31,6 +31,7 @@ from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
 from sartor.search.folds import FOLDS, deal
+from sartor.search.indexing import tell_of_cells
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
@@ -118,6 +119,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     known = store.assignments(need.name)
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     refuse_too_many(need, rows)
+    tell_of_cells(need, emit)
     items = recommends(need.task)
     columns = gathered.columns
     ours = gathered.table.frame.drop(CELLS, MOMENT, strict=False)

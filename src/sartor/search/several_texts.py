@@ -1,4 +1,4 @@
-"""What a need prefers that its task has no use for: of several texts, of a question, of columns."""
+"""What a need says that its task has no use for: of several texts, of a question, of columns."""
 
 from sartor.core.errors import SettingError
 from sartor.core.types import Roles
@@ -20,6 +20,7 @@ def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
     """
     if roles.columns:
         refuse_unread(need, file)
+    refuse_languages(need, file)
     prefer, inputs = need.prefer, len(roles.inputs)
     if inputs < 2:
         return
@@ -40,4 +41,18 @@ def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
             f"{file}: prefer.pretrain is {prefer.pretrain}, and what it brings is measured by heads"
             f" on single texts; {need.task} reads a question with its context.",
             fix="leave pretrain out.",
+        )
+
+
+def refuse_languages(need: Need, file: str) -> None:
+    """Refuse languages that nothing is translated from or into.
+
+    Raises:
+        SettingError: Naming them.
+    """
+    if need.data.languages and need.task != "translation":
+        raise SettingError(
+            f"{file}: data.languages says what is translated into what, and {need.task} translates"
+            " nothing.",
+            fix="leave languages out.",
         )

@@ -36,6 +36,7 @@ from sartor.search.product import Product
 from sartor.search.reading import bound, columns_of, precision_of, read_rows
 from sartor.search.recorded import same_sources, tell_of_rows
 from sartor.search.setup import Ready
+from sartor.search.several_texts import refuse_languages
 from sartor.search.writing_family import Family, Priced
 from sartor.tasks import TASKS, Written
 from sartor.tune.fit import Tuner
@@ -225,6 +226,7 @@ def _copied(source: Path, name: str, to: Path) -> None:
 def _refuse_unread(desk: Desk) -> None:
     """What a need prefers that replies have no use for."""
     prefer, file = desk.need.prefer, desk.file
+    refuse_languages(desk.need, file)
     if prefer.llm is not None:
         raise SettingError(
             f"{file}: prefer.llm is asked for labels, and {desk.need.task} has none.",

@@ -1,22 +1,30 @@
 """A graph with documents beside it: texts to vectors, and vectors to similarities.
 
 The graph makes a vector of a text; the vectors of the documents lie in the bundle, made by the same
-graph. One product of the two is an exact search.
+graph. One product of the two is an exact search. Where the bundle parts its documents into cells, a
+search looks into some of them, and the vectors are mapped, not read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sartor.bundle import Bundle
+from sartor.bundle.tensors import unpack_tensors
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.serve.cache import Cache
 from sartor.serve.cores import cores
 from sartor.serve.graph import Graph, open_graph
+from sartor.tasks.retrieval.cells import CELLS, CODES, Cells, read_cells
 from sartor.tasks.retrieval.index import (
     DOCUMENTS,
     INDEX,
+    map_index,
     read_documents,
     read_index,
     similar,
@@ -32,15 +40,15 @@ class Indexed:
 
     Args:
         graph: Texts to vectors of length 1.
-        vectors: (documents, width).
+        search: (texts, width) vectors to (texts, documents) logits.
     """
 
     graph: "Graph | TableGraph"
-    vectors: Floats
+    search: Callable[[Floats], Floats]
 
     def logits(self, texts: Sequence[Text]) -> Floats:
         """(texts, documents), in the order of the texts."""
-        return similar(self.graph.logits(texts), self.vectors)
+        return self.search(self.graph.logits(texts))
 
 
 def open_model(
@@ -53,8 +61,19 @@ def open_model(
     """
     if INDEX not in bundle.manifest.files:
         return open_graph(bundle, threads, cache)
-    vectors = read_index(bundle.path(INDEX), len(bundle.manifest.outputs))
-    return Indexed(open_graph(bundle, threads, cache, vectors.shape[1]), vectors)
+    documents = len(bundle.manifest.outputs)
+    mapped = map_index(bundle.path(INDEX), documents)
+    graph = open_graph(bundle, threads, cache, mapped.shape[1])
+    if CELLS in bundle.manifest.files:
+        return Indexed(graph, partial(_cells(bundle, mapped).logits, vectors=mapped))
+    whole = read_index(bundle.path(INDEX), documents)
+    return Indexed(graph, partial(similar, vectors=whole))
+
+
+def _cells(bundle: Bundle, vectors: NDArray[np.float16]) -> Cells:
+    path = bundle.path(CELLS)
+    tensors = unpack_tensors(path.read_bytes(), str(path))
+    return read_cells(tensors, bundle.path(CODES), vectors)
 
 
 def decision_of(bundle: Bundle) -> Mapping[str, Any]:

@@ -30,13 +30,14 @@ from safetensors.numpy import load_file
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 from sartor.llm.translated import ENCODER
-from sartor.shrink import t5_names
+from sartor.shrink import computed_positions, t5_names
 from sartor.shrink.api import GRAPH
 from sartor.shrink.sheet import UNSEEN, Sheet, floats, whole
 
 OFFSETS: Mapping[str, int] = {
     "bart": 2,
     "mbart": 2,
+    computed_positions.KIND: 0,
     "marian": 0,
     "pegasus": 0,
     **dict.fromkeys(t5_names.KINDS, 0),
@@ -44,7 +45,7 @@ OFFSETS: Mapping[str, int] = {
 """`model_type`s whose formulas these are, and at which row of their table positions begin."""
 HEAD, BIAS = "head.weight", "head.bias"
 _EPSILON = 1e-5
-_FIX = "choose a model of BART's, mBART's, Marian's, Pegasus' or T5's kind."
+_FIX = "choose a model of BART's, mBART's, M2M-100's, Marian's, Pegasus' or T5's kind."
 
 
 def why_not(config: Mapping[str, Any]) -> str:
@@ -77,6 +78,8 @@ def write_seq2seq(fit: Path, target: Path) -> None:
     try:
         if config["model_type"] in t5_names.KINDS:
             config, tensors = t5_names.renamed(config, tensors)
+        if config["model_type"] == computed_positions.KIND:
+            tensors |= computed_positions.of(config)
         shape = _Shape.of(config, tensors)
         graphs = {
             ENCODER: _Writing(shape, Sheet(tensors)).encoder(),

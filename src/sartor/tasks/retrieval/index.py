@@ -4,9 +4,8 @@
     index.npy            vectors (documents, width) float16, each of length 1 before rounding
 
 Rounding to float16 moves a cosine by less than 0.001. Search is exact: one product of a text's
-vector with all of them. A manifest lists at most 100,000 documents, and of 384 numbers each that is
-some 40 million multiplications a text, a few milliseconds; an approximate index would save less
-than the encoder takes, and lose documents. docs/explanation/benchmarks.md has the times.
+vector with all of them; among many documents `cells` says which part is looked at.
+docs/explanation/benchmarks.md has the times.
 """
 
 import json
@@ -71,8 +70,17 @@ def read_index(path: Path, documents: int) -> NDArray[np.float32]:
     Raises:
         BundleError: If the file does not hold a vector of each document.
     """
+    return map_index(path, documents).astype(np.float32)
+
+
+def map_index(path: Path, documents: int) -> NDArray[np.float16]:
+    """(documents, width) vectors, which stay in the file until they are used.
+
+    Raises:
+        BundleError: If the file does not hold a vector of each document.
+    """
     try:
-        found = np.load(path)
+        found = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError) as error:
         raise BundleError(f"{path} holds no vectors: {error}.", fix=_AGAIN) from error
     if found.ndim != 2 or len(found) != documents or found.dtype != np.float16:
@@ -80,7 +88,7 @@ def read_index(path: Path, documents: int) -> NDArray[np.float32]:
             f"{path} holds {found.shape} of {found.dtype}, and there are {documents:,} documents.",
             fix=_AGAIN,
         )
-    return found.astype(np.float32)
+    return found
 
 
 def similar(queries: Floats, vectors: Floats) -> Floats:
