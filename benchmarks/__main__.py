@@ -43,6 +43,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "answers": (),
         "tables": (),
         "recommending": (),
+        "mastery": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

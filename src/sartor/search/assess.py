@@ -66,7 +66,7 @@ class Held:
         return Subject(
             examples=examples,
             answers=answers,
-            outputs=self.outputs,
+            outputs=classes(self.task, self.outputs),
             target=target_kind(self.task),
             baseline=_column(examples, self.baseline),
             groups=units_of(examples, _column(examples, self.group), self.task),
@@ -189,6 +189,16 @@ def target_kind(task: Task) -> TargetKind:
     """The form of what a task predicts."""
     (kind,) = task.roles.targets.values()
     return kind
+
+
+def classes(task: Task, outputs: Sequence[str]) -> Sequence[str]:
+    """What a check counts answers by: of one label a row the labels, which need not be the outputs.
+
+    Args:
+        task: Of the rows.
+        outputs: Of the model.
+    """
+    return task.labels(outputs) if target_kind(task) == "label" else outputs
 
 
 def of_the_artefact(criterion: Criterion) -> bool:
