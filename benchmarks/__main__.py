@@ -44,6 +44,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "base_sizes": (),
         "tables": (),
         "recommending": (),
+        "mastery": (),
         "memory": (),
         "examples_time": (),
         "search_time": (),

@@ -39,7 +39,7 @@ from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.need.file import load_need
 from sartor.search.documents import with_documents
 from sartor.search.judging import roles_of
-from sartor.search.recommending import code_of
+from sartor.search.recommending import read_histories
 from sartor.tasks import TASKS
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
@@ -99,7 +99,7 @@ class World:
         self.words = dict(need.data.label_descriptions)
         self.names = list(self.words)
         self.at = {name: at for at, name in enumerate(self.names)}
-        self.code: TableCode = code_of(self.names)
+        self.code: TableCode = read_histories(need, self.names, self.rows)[0]
         self.users = [str(user) for user in self.rows.test.extra[need.data.roles[USER]]]
         self.chosen = self._chosen([str(u) for u in self.rows.train.extra[need.data.roles[USER]]])
         self.backbone = find_backbone("minilm")

@@ -42,6 +42,7 @@ def test_rows_without_a_truth_are_told_in_each_form():
         "number": np.array([-1.0, 0.0, 5.5], np.float32),
         "pieces": np.array([[0, 1], [2, -1], [1, 1]]),
         "any": np.array([[[0, 1]], [[2, -1]], [[1, 0]]]),
+        "asked": np.array([[0, 1], [2, 0], [1, 1]], np.uint32),
     }
     for name, truth in forms.items():
         assert form(truth) == name
@@ -72,6 +73,20 @@ def test_any_of_some_right_outputs_is_enough():
     wanted = [-np.log(p[0, 0] + p[0, 2]), -np.log(p[1, 1]), 0.0]
     np.testing.assert_allclose(losses(Z, SOME), wanted, rtol=1e-6)
     assert hits(Z, SOME).tolist() == [True, True, False]
+
+
+def test_of_outputs_that_are_asked_no_other_counts():
+    asked = np.array([[0, 1], [2, 0], [1, 1]], np.uint32)
+    p = 1 / (1 + np.exp(-Z[np.arange(3), [0, 2, 1]].astype(float)))
+    np.testing.assert_allclose(losses(Z, asked), -np.log([p[0], 1 - p[1], p[2]]), rtol=1e-6)
+    assert hits(Z, asked).tolist() == [True, False, False]
+    assert marks(asked, 3).tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(4_000, 2)).astype(np.float32)
+    truth = np.stack([np.arange(4_000) % 2, np.zeros(4_000)], 1).astype(np.uint32)
+    drawn = rng.random(4_000) < 1 / (1 + np.exp(-z[np.arange(4_000), truth[:, 0]]))
+    truth[:, 1] = drawn
+    assert fit_temperature(3 * z, truth) == pytest.approx(3, rel=0.1)
 
 
 @given(st.lists(st.integers(0, 2), min_size=3, max_size=3))

@@ -91,6 +91,25 @@ SAMPLES = {
             ('["angles"]', ("angles",)),
         ],
     ),
+    "mastery": Sample(
+        "mastery",
+        examples(
+            "right",
+            "wrong",
+            roles=("columns",),
+            texts=tuple(
+                Cells.of(
+                    {
+                        "history": [[f"item {(i + n) % 3}", n % 2] for n in range(i % 4)],
+                        "item": [f"item {i % 3}"],
+                        "skill": ("fractions", "angles", "angles")[i % 3],
+                    }
+                )
+                for i in range(ROWS)
+            ),
+        ),
+        [("1", "right"), (" 0 ", "wrong"), ("TRUE", "right"), ("错", "wrong"), ("１", "right")],
+    ),
     "tabular_text": Sample(
         "tabular_text",
         examples("bad", "good"),

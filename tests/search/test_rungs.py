@@ -26,7 +26,8 @@ def rungs_of(*backbones: Backbone, methods: list[str] | None = None):
 def test_cheaper_methods_come_first_and_others_only_when_asked_for():
     ladder = method_order(None)
     places = {name: METHODS.get(name).rung for name in METHODS.names()}  # type: ignore[attr-defined]
-    for task in ("tabular_text", "retrieval", "question_answering", "recommendation"):  # their own
+    own = ("tabular_text", "retrieval", "question_answering", "recommendation", "mastery")
+    for task in own:
         places |= dict.fromkeys(set(method_order(None, task=task)) - set(ladder))
     places["contrastive"] = None  # where rows are few
     assert [n for n in ladder if n in ("head", "lora", "full")] == ["head", "lora", "full"]

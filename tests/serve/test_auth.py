@@ -59,6 +59,7 @@ PUBLIC = {
     "/static/page.css",
     "/static/page.js",
     "/static/conversation.js",
+    "/static/learner.js",
 }
 PUBLIC |= {"/v2/health/live", "/v2/health/ready"}
 

@@ -214,7 +214,7 @@ def test_metrics_count_replies_and_never_take_names_from_clients(running: Runnin
     assert "made-up" not in text
 
 
-PAGE = {"/", "/static/page.css", "/static/page.js", "/static/conversation.js"}
+PAGE = {"/", "/static/page.css", "/static/page.js", "/static/conversation.js", "/static/learner.js"}
 UNDOCUMENTED = {*PAGE, "/metrics", "/openapi.json"}
 """Not JSON, or the document itself."""
 

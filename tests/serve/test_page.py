@@ -67,7 +67,7 @@ def test_the_policy_allows_only_our_own_files(running: Running):
 
 
 def scripts() -> str:
-    return static("static/conversation.js") + static("static/page.js")
+    return "".join(static(f"static/{n}.js") for n in ("conversation", "learner", "page"))
 
 
 def test_the_script_sets_text_and_never_markup():

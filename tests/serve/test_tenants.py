@@ -44,6 +44,7 @@ POLICY: dict[tuple[str, str], set[str | None]] = {
     ("GET", "/static/page.css"): ANYBODY,
     ("GET", "/static/page.js"): ANYBODY,
     ("GET", "/static/conversation.js"): ANYBODY,
+    ("GET", "/static/learner.js"): ANYBODY,
     ("GET", "/v2"): PREDICT,
     ("GET", "/v2/health/live"): ANYBODY,
     ("GET", "/v2/health/ready"): ANYBODY,

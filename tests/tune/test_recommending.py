@@ -22,12 +22,17 @@ from sartor.testing.documented import undocumented
 from sartor.tune.api import METHODS, ReadsItems
 from sartor.tune.choices import Choices, Compared, neighbours, popular, scored, weighed
 from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.inputs import Traces
 from sartor.tune.settings import read_settings
 from sartor.tune.towers import Schooling, Towers, towers
 from tests.tiny import WORDS
 from tests.tune.killed import tiny_backbone
 
-NAMES = [name for name in METHODS.names() if isinstance(METHODS.get(name), ReadsItems)]
+NAMES = [
+    name
+    for name in METHODS.names()
+    if isinstance(METHODS.get(name), ReadsItems) and not isinstance(METHODS.get(name), Traces)
+]
 ITEMS = [f"i{n:02}" for n in range(24)]
 SAID = {name: " ".join(WORDS[n % 6 : n % 6 + 3]) + f" {n}" for n, name in enumerate(ITEMS)}
 CODE = TableCode(columns={"history": Column(kind="items", values=ITEMS)})

@@ -106,7 +106,7 @@ def _example(manifest: Manifest) -> str:
     """A row to ask about."""
     if (code := manifest.preprocess.columns) is not None:
         texts = {name: "a text" for name, kind in manifest.inputs.items() if kind == "text"}
-        return repr(texts | code.typical().values())
+        return repr(texts | code.example())
     if len(manifest.inputs) == 1:
         return '"a text"'
     return "{" + ", ".join(f'"{name}": "a text"' for name in manifest.inputs) + "}"

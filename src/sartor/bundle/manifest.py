@@ -26,9 +26,9 @@ from sartor.core.columns import TableCode, kinds_in
 from sartor.core.errors import BundleError
 from sartor.core.forms import first_fault
 from sartor.core.hashing import digest
-from sartor.core.histories import ITEMS
+from sartor.core.histories import ANSWERS, ITEMS, left_out
 
-FORMAT = 4
+FORMAT = 5
 """The newest that is read. What does not need it is written as 1, which every version reads."""
 WITH_PARTS = 4
 """The oldest format that holds parts."""
@@ -99,14 +99,15 @@ class Preprocess(BaseModel):
     windows: Windows | None = None
     """None: a longer text is cut. Format 2."""
     columns: TableCode | None = None
-    """How columns become numbers; None where none are read. Format 3; 4 where one holds items."""
+    """How columns become numbers; None where none are read. Format 3; 4 where one holds items, 5
+    where one holds answers."""
 
     @property
     def format(self) -> int:
         """The oldest format that can say it."""
         if self.columns is not None:
-            items = any(column.kind == ITEMS for column in self.columns.columns.values())
-            return 4 if items else 3
+            kinds = {column.kind for column in self.columns.columns.values()}
+            return 5 if ANSWERS in kinds else 4 if ITEMS in kinds else 3
         return 1 if self.windows is None else 2
 
     @model_serializer(mode="wrap")
@@ -159,8 +160,9 @@ class Manifest(BaseModel):
             raise ValueError(f"preprocess.{what} needs format {needed}, not {self.format}")
         if self.format < WITH_PARTS and any(map(in_a_part, self.files)):
             raise ValueError(f"a product's parts need format {WITH_PARTS}, not {self.format}")
-        code = self.preprocess.columns
-        if kinds_in(self.inputs) != {n: c.kind for n, c in (code.columns if code else {}).items()}:
+        code, asks = self.preprocess.columns, left_out(self.inputs)
+        read = {name: kind for name, kind in kinds_in(self.inputs).items() if name not in asks}
+        if read != {n: c.kind for n, c in (code.columns if code else {}).items()}:
             raise ValueError("the inputs are not the columns that preprocess reads")
         return self
 

@@ -33,16 +33,16 @@ def init(
             help="What is predicted: multi_label, text_pair for two texts a row, text_regression"
             " for a number, ordinal for levels in an order, token_classification for labelled"
             " parts of a text, question_answering for answers from a text, retrieval for documents"
-            " of a base, recommendation for what somebody may choose next, tabular_text for"
-            " columns, text_generation for replies, translation, summarization, product for several"
-            " bundles that answer together."
+            " of a base, recommendation for what somebody may choose next, mastery for what a"
+            " learner knows, tabular_text for columns, text_generation for replies, translation,"
+            " summarization, product for several bundles that answer together."
         ),
     ] = "text_classification",
     documents: Annotated[
         str | None,
         typer.Option(
-            help="For retrieval and recommendation: the file of documents or items, with columns id"
-            " and text."
+            help="For retrieval, recommendation and mastery: the file of documents or items, with"
+            " columns id and text."
         ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace a need file that is there.")] = False,

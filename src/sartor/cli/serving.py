@@ -205,7 +205,7 @@ COMMANDS = (predict, serve, listen)
 
 def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
     from sartor.core.errors import DataError
-    from sartor.core.histories import options_for
+    from sartor.core.histories import left_out, options_for
 
     keys = list(inputs)
     try:
@@ -228,7 +228,8 @@ def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) ->
             fix=f"write {form} on each line.",
         ) from None
     texts = [key for key, kind in inputs.items() if kind == "text"]
-    if absent := [key for key in keys if key not in texts and key not in found]:
+    free = {*texts, *left_out(inputs)}
+    if absent := [key for key in keys if key not in free and key not in found]:
         raise DataError(
             f"{file}, line {number:,} has no {absent[0]!r}.",
             fix=f"write {form} on each line, null for what is missing.",

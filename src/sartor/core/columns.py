@@ -4,6 +4,7 @@ number    (clip(x) − mean) / deviation, and 1 where it is missing
 date      days, month and weekday, each as a number; and 1 where it is missing
 category  1 for its own value, for any other value, or where it is missing
 items     the places of its ids in the list of those known, the newest first (`core.histories`)
+answers   the same of items that were answered, right or wrong
 
 A number whose training values are skewed is read by sign(x) · ln(1 + |x|). What is missing is a
 value like any other; what was never seen is "another"; what lies beyond the training rows' range is
@@ -14,22 +15,39 @@ graphs read the same numbers.
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
-from sartor.core.histories import ITEMS, LENGTH, encode_items, read_items
+from sartor.core.histories import (
+    ANSWERS,
+    ITEMS,
+    LENGTH,
+    encode_answers,
+    encode_items,
+    read_answers,
+    read_asked,
+    read_items,
+    read_skill,
+)
 from sartor.core.protocols import Floats
 from sartor.core.texts import Cells, Text, cells_of
+from sartor.core.types import ITEM, SKILL
 from sartor.core.unfit import Unfit
 
-Kind = Literal["number", "category", "date", "items"]
-"""What a column holds."""
+Kind = Literal["number", "category", "date", "items", "answers", "item", "skill"]
+"""What a column holds; the last two say what is asked about, and become no numbers."""
 MOST_ITEMS = 100_000
 """Items that are told apart."""
 MOST_VALUES = 50
@@ -62,6 +80,16 @@ class Column(BaseModel):
     deviation: list[float] = Field(default=[], max_length=3)
     values: list[str] = Field(default=[], max_length=MOST_ITEMS)
     """Of a category: what is told apart, the most frequent first; of items: all there are."""
+    skills: list[str] = Field(default=[], max_length=MOST_ITEMS)
+    """Of answers: the skill of each item, in their order; all are of one where it is empty."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, given: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What knows no skills reads columns without the key.
+        found: dict[str, Any] = given(self)
+        if not self.skills:
+            del found["skills"]
+        return found
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -71,14 +99,16 @@ class Column(BaseModel):
     @property
     def width(self) -> int:
         """Numbers that it becomes."""
-        if self.kind == ITEMS:
-            return LENGTH
+        if self.kind in (ITEMS, ANSWERS):
+            return LENGTH if self.kind == ITEMS else 2 * LENGTH
         return len(self.values) + 2 if self.kind == "category" else len(self.mean) + 1
 
     def encode(self, values: Sequence[Any]) -> Floats:
         """(rows, width) of values as `cell` gives them."""
         if self.kind == ITEMS:
             return encode_items(values, self.places)
+        if self.kind == ANSWERS:
+            return encode_answers(values, self.places, self.skills)
         if self.kind == "category":
             place = self.places
             other = len(self.values)
@@ -97,6 +127,8 @@ class Column(BaseModel):
         """What no training row was like, as a sentence's second half; "" where some were."""
         if self.kind == ITEMS:
             return _strange(value or (), self.places)
+        if self.kind == ANSWERS:
+            return _strange([name for name, _ in value or ()], self.places)
         if value is None:
             return "" if self.missing else "is missing, which it never was in what was learnt from"
         if self.kind == "category":
@@ -113,6 +145,8 @@ class Column(BaseModel):
         """A value that training rows held."""
         if self.kind == ITEMS:
             return self.values[:1]
+        if self.kind == ANSWERS:
+            return [[name, 1] for name in self.values[:1]]
         if self.kind == "category":
             return self.values[0] if self.values else None
         return self._written((self.low + self.high) / 2)
@@ -169,13 +203,22 @@ class TableCode(BaseModel):
         """The answers to rows, each with what of its row no training row was like."""
         found: list[dict[str, Any]] = []
         for answer, cells in zip(answers, cells_of(texts), strict=True):
-            notes = self.outside(cells)
+            notes = [*answer.get("notes", ()), *self.outside(cells)]
             found.append({**answer, "notes": notes} if notes else answer)
         return found
 
     def typical(self) -> Cells:
         """A row such as the training rows were, to ask about."""
         return Cells.of({name: column.typical() for name, column in self.columns.items()})
+
+    def example(self) -> dict[str, Any]:
+        """The same as a request holds it."""
+        found = self.typical().values()
+        for name, column in self.columns.items():
+            if column.kind == ANSWERS:
+                pairs = found[name]
+                found[name] = [{"item": item, "correct": bool(mark)} for item, mark in pairs]
+        return found
 
 
 def fit_column(values: Sequence[Any], kind: Kind) -> Column:
@@ -222,8 +265,8 @@ def cell(value: Any, kind: Kind) -> Any:
     Raises:
         Unfit: If it is none of that kind.
     """
-    if kind == ITEMS:
-        return [unicodedata.normalize("NFC", name) for name in read_items(value)]
+    if kind in _LISTS:
+        return _LISTS[kind](value)
     if isinstance(value, str):
         value = unicodedata.normalize("NFC", value.strip()) or None
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -231,6 +274,19 @@ def cell(value: Any, kind: Kind) -> Any:
     if kind == "category":
         return _category(value)
     return _number(value) if kind == "number" else _date(value)
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+_LISTS: Mapping[str, Callable[[Any], Any]] = {
+    ITEMS: lambda value: [_nfc(name) for name in read_items(value)],
+    ANSWERS: lambda value: [[_nfc(name), mark] for name, mark in read_answers(value)],
+    ITEM: lambda value: [_nfc(name) for name in read_asked(value)],
+    SKILL: lambda value: None if (name := read_skill(value)) is None else _nfc(name),
+}
+"""How what speaks of items is read."""
 
 
 def _number(value: Any) -> float | int:

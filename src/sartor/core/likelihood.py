@@ -13,6 +13,8 @@ The form of the truth says which likelihood it is:
     (rows, 2, most) places, int          where each right part of a text begins and ends: a softmax
                                          over a row's places for either, of (rows, places, 2)
                                          logits: the mean of −log p[y] of the first right one
+    (rows, 2) unsigned ints              which output was asked, and 1 where its answer is yes: a
+                                         sigmoid of that one, −log p[y]; no other output counts
 
 so that whoever compares, pools or calibrates logits need not know the task. The unit of a number is
 the truth's own deviation: its loss does not depend on whether one counts metres or feet. Where a
@@ -33,9 +35,11 @@ from sartor.core.ragged import widened
 Doubles = NDArray[np.float64]
 Truth = NDArray[Any]
 """Integers or floats, in one of the forms above."""
-Form = Literal["label", "labels", "number", "pieces", "any", "span"]
+Form = Literal["label", "labels", "number", "pieces", "any", "span", "asked"]
 UNKNOWN = -1
-"""Truth of a row without one; NaN where the truth is a number."""
+"""Truth of a row without one; NaN where the truth is a number, and of outputs that are asked the
+place `UNASKED`."""
+UNASKED = np.iinfo(np.uint32).max
 NO_PIECE = -1
 _LEAST = 1e-6
 """Of the truth's deviation: errors below are rounding."""
@@ -45,6 +49,8 @@ def form(truth: Truth) -> Form:
     """Which of the forms above, by the array's shape and type."""
     if truth.ndim == 3:
         return "any" if truth.shape[1] == 1 else "span"
+    if truth.dtype.kind == "u":
+        return "asked"
     if truth.ndim == 2:
         return "pieces" if truth.dtype.kind == "i" else "labels"
     return "number" if truth.dtype.kind == "f" else "label"
@@ -64,12 +70,14 @@ def known(truth: Truth) -> NDArray[np.bool_]:
     """(rows,) whether a row has a truth: see `UNKNOWN`."""
     if form(truth) == "number":
         return ~np.isnan(truth)
+    if form(truth) == "asked":
+        return truth[:, 0] != UNASKED
     return truth.reshape(len(truth), -1)[:, 0] != UNKNOWN
 
 
 def unknown(rows: int, like: Truth) -> Truth:
     """The truth of rows without one, in the form of another's."""
-    value = np.nan if form(like) == "number" else UNKNOWN
+    value = {"number": np.nan, "asked": UNASKED}.get(form(like), UNKNOWN)
     return np.full((rows, *like.shape[1:]), value, like.dtype)
 
 
@@ -82,6 +90,10 @@ def marks(truth: Truth, outputs: int) -> NDArray[np.float32]:
     """(rows, outputs) 1 where an output is right, else 0; of labels, one or several a row."""
     if of_marks(truth):
         return np.asarray(truth, np.float32)
+    if form(truth) == "asked":
+        found = np.zeros((len(truth), outputs), np.float32)
+        found[np.arange(len(truth)), truth[:, 0]] = truth[:, 1]
+        return found
     right = truth.reshape(len(truth), -1)
     found = np.zeros((len(truth), outputs), np.float32)
     rows, places = np.nonzero(right >= 0)
@@ -106,6 +118,11 @@ def _loss_of_label(wide: Doubles, truth: Truth) -> Doubles:
 def _loss_of_marks(wide: Doubles, truth: Truth) -> Doubles:
     # log(1 + e^z) − y·z, without overflow.
     return (np.logaddexp(0.0, wide) - truth * wide).mean(1)
+
+
+def _loss_of_asked(wide: Doubles, truth: Truth) -> Doubles:
+    asked = wide[np.arange(len(truth)), truth[:, 0]]
+    return np.logaddexp(0.0, asked) - truth[:, 1] * asked
 
 
 def _loss_of_number(wide: Doubles, truth: Truth) -> Doubles:
@@ -149,6 +166,7 @@ _LOSSES: dict[Form, Callable[[Doubles, Truth], Doubles]] = {
     "pieces": _loss_of_pieces,
     "any": _loss_of_any,
     "span": _loss_of_span,
+    "asked": _loss_of_asked,
 }
 
 
@@ -166,6 +184,8 @@ def hits(logits: Floats | Doubles, truth: Truth) -> NDArray[np.bool_]:
     found, kind = np.asarray(logits), form(truth)
     if kind == "number":
         return _errors(found.astype(np.float64), truth)[0] <= 0.25
+    if kind == "asked":
+        return (found[np.arange(len(truth)), truth[:, 0]] > 0) == (truth[:, 1] > 0)
     if kind == "labels":
         return ((found > 0) == (truth > 0)).all(1)
     if kind == "span":

@@ -28,6 +28,8 @@ part of the last text of a row, an outcome what a product of several bundles ans
 
 USER = "user"
 """Role of the column whose rows, in the order of time, are one history."""
+ITEM, SKILL = "item", "skill"
+"""Roles of what a row asks its user, and of what that is about."""
 VALUE = "value"
 """Key of a number in an answer."""
 ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "answer", "outcome")
@@ -70,10 +72,11 @@ class Roles:
     parts: bool = False
 
     @property
-    def holds(self) -> Literal["texts", "columns", "items"]:
-        """What a row is: texts, columns with a text or without, or a user's history of items."""
+    def holds(self) -> Literal["texts", "columns", "items", "answers"]:
+        """What a row is: texts, columns with a text or without, or a user's history, of items or
+        of answers to them."""
         if USER in self.inputs:
-            return "items"
+            return "answers" if ITEM in self.inputs else "items"
         return "columns" if self.columns else "texts"
 
     @property

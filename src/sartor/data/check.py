@@ -11,8 +11,8 @@ from sartor.data.api import Limits
 from sartor.data.cells import join_cells
 from sartor.data.changes import Change
 from sartor.data.clean import survey
+from sartor.data.histories import history_faults, join_histories, made_of
 from sartor.data.marks import join_marks, mark_faults
-from sartor.data.moments import MADE, join_moments, moment_faults
 from sartor.data.profile import row_places
 from sartor.data.read import join, read
 from sartor.data.starts import join_starts
@@ -68,7 +68,7 @@ def check(
         ]
         table = table if marks else join_marks(join_words(table, columns), columns)
         joined = {columns.label} if marks else set[str]()
-        made = {CELLS, *(MADE if columns.user else ())}
+        made = {CELLS, *made_of(columns)}
         wanted = [n for n in (*columns.cells, *columns.names()) if n not in made]
         absent = [n for n in wanted if n not in table.columns and n not in joined]
         found += [
@@ -117,8 +117,8 @@ def _rows(table: Table, columns: Columns, labels: Sequence[str] | None) -> list[
 
 
 def _moments(table: Table, columns: Columns) -> list[Finding]:
-    """Of rows that are choices: every fault, or what became of them."""
-    faults = moment_faults(table, columns)
+    """Of rows that are choices or answers: every fault, or what became of them."""
+    faults = history_faults(table, columns)
     if faults:
         return [
             Finding("fault", *place, fault.what, f"{fault.fix}.")
@@ -126,7 +126,7 @@ def _moments(table: Table, columns: Columns) -> list[Finding]:
             for place in fault.rows
         ]
     try:
-        made = join_moments(table, columns)
+        made = join_histories(table, columns)
     except DataError as error:
         return [Finding("fault", "", 0, error.what, error.fix)]
     said = Finding("note", "", 0, made.said.rstrip("."), "a run learns from the moments.")

@@ -19,6 +19,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "group": ("group", "user", "customer", "author", "session", "account", "document", "product",
               "patient", "speaker", "conversation", "thread", "learner", "student",
               "member", "visitor", "用户", "客户", "作者", "商品", "学生", "学员"),
+    "item": ("item", "exercise", "question", "problem", "task", "题目", "练习", "试题"),
+    "skill": ("skill", "topic", "concept", "knowledge", "kc", "unit", "技能", "知识点"),
+    "correct": ("correct", "right", "result", "score", "label", "正确", "对错"),
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
 }  # fmt: skip
 

@@ -12,17 +12,17 @@ from typing import Any
 import polars as pl
 
 from sartor.core.errors import DataError
-from sartor.core.histories import HISTORY, ITEMS
+from sartor.core.histories import ANSWERS, HISTORY, ITEMS
 from sartor.core.strata import counted_under
 from sartor.core.texts import COLUMNS, shown
-from sartor.core.types import USER, Examples
+from sartor.core.types import ITEM, SKILL, USER, Examples
 from sartor.data.cells import join_cells, refuse_clashes
 from sartor.data.changes import Change, excerpt
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
 from sartor.data.feedback import merge_feedback
+from sartor.data.histories import join_histories
 from sartor.data.marks import join_marks
-from sartor.data.moments import join_moments
 from sartor.data.near import row_clusters
 from sartor.data.profile import row_places
 from sartor.data.read import read_splits
@@ -106,21 +106,29 @@ def columns_of(
     if isinstance(target, Listed) and data.labels:
         target = target.of(data.labels)
     user = roles.pop(USER, "")
-    cells = {HISTORY: ITEMS} if user else dict(data.columns or {})
+    item, skill = roles.pop(ITEM, ""), roles.pop(SKILL, "")
+    cells = dict(data.columns or {})
+    if user:
+        cells = {HISTORY: ANSWERS, ITEM: ITEM, SKILL: SKILL} if item else {HISTORY: ITEMS}
     if cells:
         parts = {**roles, "label": data.roles["label"], "baseline": data.baseline or ""}
         refuse_clashes(cells, {**parts, "id": data.id or ""})
         roles |= {COLUMNS: CELLS}
+    # Without times, who answered parts the rows.
+    apart = user if item and not data.time else ""
     return Columns(
         text=next(iter(roles.values())),
         label=data.roles["label"],
-        group=data.group or "",
+        group=data.group or apart,
         time=data.time or "",
         baseline=data.baseline or "",
         target=target,
         roles=roles,
         cells=cells,
         user=user,
+        item=item,
+        skill=skill,
+        items=frozenset(data.label_descriptions if item else ()),
     )
 
 
@@ -154,7 +162,7 @@ def gather(
     }
     table = join_starts(read_splits(sources, root), columns)
     table = join_marks(join_words(table, columns), columns)
-    moments = join_moments(table, columns)
+    moments = join_histories(table, columns)
     table, columns = join_cells(moments.table, columns)
     table.require(*columns.names())
     changes = moments.changes
@@ -279,7 +287,7 @@ def examples_of(
     """
     columns = columns or columns_of(data)
     table = join_words(join_starts(read_splits({"test": [source]}, root), columns), columns)
-    table = join_moments(join_marks(table, columns), columns).table
+    table = join_histories(join_marks(table, columns), columns).table
     table, columns = join_cells(table, columns)
     needed = (*columns.inputs.values(), columns.label)
     table.require(*needed)

@@ -94,6 +94,9 @@ class Columns:
         cells: Columns that are read beside the text, to what each holds; "auto" until the rows
             were looked at.
         user: Rows of one value, in the order of time, are a history; empty where rows stand alone.
+        item: What a row asks the user, where its label says whether the answer was right.
+        skill: What the item is about, where a column says so.
+        items: Those there are, where a file lists them.
     """
 
     text: str
@@ -105,6 +108,9 @@ class Columns:
     roles: Mapping[str, str] = field(default_factory=dict[str, str])
     cells: Mapping[str, str] = field(default_factory=dict[str, str])
     user: str = ""
+    item: str = ""
+    skill: str = ""
+    items: frozenset[str] = frozenset()
 
     @property
     def words(self) -> list[str]:
@@ -117,7 +123,8 @@ class Columns:
         return self.roles or {"text": self.text}
 
     def names(self) -> list[str]:
-        others = (self.label, self.group, self.time, self.baseline, self.user)
+        others = (self.label, self.group, self.time, self.baseline)
+        others = (*others, self.user, self.item, self.skill)
         return [n for n in (*self.inputs.values(), *others) if n]
 
 

@@ -86,9 +86,9 @@ class Data(BaseModel):
     unlabelled: Sources | None = None
     """Texts without labels that `prefer.pretrain` may read, in the column of the text."""
     documents: Sources | None = None
-    """What retrieval finds its answers among, or recommendation its items: files with the columns
-    id and text, and title where there is one. Without it the column of the label holds the
-    documents of retrieval themselves."""
+    """What retrieval finds its answers among, or the items of recommendation and mastery: files
+    with the columns id and text, and title where there is one. Without it the column of the label
+    holds the documents of retrieval themselves."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
     languages: Languages | None = None

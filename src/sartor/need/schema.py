@@ -83,7 +83,7 @@ _SOURCES = {
     "test": "Official test rows; without it a test set is split off and kept.",
     "validation": "Official validation rows.",
     "documents": "Files with the documents that retrieval finds, or the items that recommendation"
-    " chooses among: columns id and text.",
+    " chooses among and mastery asks: columns id and text.",
     "unlabelled": "Texts without labels that prefer.pretrain may read.",
 }
 

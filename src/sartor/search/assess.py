@@ -66,7 +66,7 @@ class Held:
         return Subject(
             examples=examples,
             answers=answers,
-            outputs=self.outputs,
+            outputs=classes(self.task, self.outputs),
             target=self.task.roles.target_kind,
             baseline=_column(examples, self.baseline),
             groups=units_of(examples, _column(examples, self.group), self.task),
@@ -183,6 +183,16 @@ def units_of(examples: Examples, groups: list[str] | None, task: Task) -> list[s
     if groups or task.roles.target_kind != "answer" or len(set(contexts)) == len(contexts):
         return groups
     return [str(context) for context in contexts]
+
+
+def classes(task: Task, outputs: Sequence[str]) -> Sequence[str]:
+    """What a check counts answers by: of one label a row the labels, which need not be the outputs.
+
+    Args:
+        task: Of the rows.
+        outputs: Of the model.
+    """
+    return task.labels(outputs) if task.roles.target_kind == "label" else outputs
 
 
 def of_the_artefact(criterion: Criterion) -> bool:

@@ -1,20 +1,17 @@
 """`sartor init`: from data to a need file to start from, with what so many examples can prove."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from sartor.core.durable import write_durably
 from sartor.core.errors import DataError, SettingError
 from sartor.core.texts import CONTEXT
 from sartor.core.types import TargetKind
 from sartor.data.cells import readable
 from sartor.data.documents import base_of_answers, read_base
 from sartor.data.marks import join_marks
-from sartor.data.named import is_named, rank_of
 from sartor.data.profile import (
     Guess,
     counted,
@@ -29,20 +26,19 @@ from sartor.data.read import read
 from sartor.data.table import Columns, Table, texts_of
 from sartor.data.words import join_words
 from sartor.judge.planning import provable
-from sartor.need.schema import json_schema
+from sartor.search.beginning_histories import begin_histories
+from sartor.search.need_text import ANSWERING, SCHEMA, name_of, quoted, relative, write_need
 from sartor.tasks import TASKS, Composed, Listed, Task, Written
 from sartor.tasks._target.number import number_of
 from sartor.tasks._target.passages import Passages
 
 TASK = "text_classification"
 """Where nothing else is said."""
-_SCHEMA = "need.schema.json"
 _OUTCOME = "outcome"
 _TRUTH = 0.85
 _TEST_SHARE = 0.2
 _NO_SHARES = frozenset({"spearman", "quadratic_weighted_kappa"})
 """Metrics that rows do not prove as they prove a share."""
-_ANSWERING = ("  - latency_p95_ms <= 50", "  - size_mb <= 150")
 _PARTS = (
     "parts:                                    # bundles that answer; the first reads every row",
     "  intent:",
@@ -105,8 +101,8 @@ def begin(
     if to.exists() and not force:
         raise SettingError(f"{to} exists.", fix="choose another name with --to, or add --force.")
     table = read([data], Path())
-    if asked.roles.holds == "items":
-        return _begin_choices(table, (data, documents), to, asked)
+    if asked.roles.holds in ("items", "answers"):
+        return begin_histories(table, (data, documents), to, (task, asked))
     found = _guessed(table.frame, asked, documents)
     optional = set(roles) <= set(asked.roles.optional)
     if not (found.text or optional) or not found.label:
@@ -132,25 +128,25 @@ def begin(
     proof = provable(test, _TRUTH)
     threshold = max(0.05 * int(proof / 0.05), 0.05)
     rarest = min(counts, key=lambda name: counts[name], default="")
-    criteria = asked.starters(threshold, _quoted(rarest) if rarest else "")
+    criteria = asked.starters(threshold, quoted(rarest) if rarest else "")
     first = criteria[0].removeprefix("- ")
     count = 2 + sum(line.startswith("-") for line in criteria)
     writes, composed = isinstance(asked.target, Written), isinstance(asked.target, Composed)
     lines = [
-        f"# yaml-language-server: $schema={_SCHEMA}",
-        f"name: {_name(data)}",
+        f"# yaml-language-server: $schema={SCHEMA}",
+        f"name: {name_of(data)}",
         f"task: {task}",
         "data:",
-        f"  train: {_quoted(_relative(data, to))}",
-        *([f"  documents: {_quoted(_relative(documents, to))}"] if documents else []),
-        *(f"  {role}: {_quoted(column)}" for role, column in texts.items()),
+        f"  train: {quoted(relative(data, to))}",
+        *([f"  documents: {quoted(relative(documents, to))}"] if documents else []),
+        *(f"  {role}: {quoted(column)}" for role, column in texts.items()),
         *(["  columns:"] * bool(columns)),
-        *(f"    {_quoted(name)}: {kind}" for name, kind in columns.items()),
-        f"  label: {_quoted(found.label)}",
+        *(f"    {quoted(name)}: {kind}" for name, kind in columns.items()),
+        f"  label: {quoted(found.label)}",
         *_order(counts, kind),
-        *([f"  group: {_quoted(found.group)}"] if found.group else []),
+        *([f"  group: {quoted(found.group)}"] if found.group else []),
         *(
-            [f"  # time: {_quoted(found.time or '')}   # the newest rows become the test set"]
+            [f"  # time: {quoted(found.time or '')}   # the newest rows become the test set"]
             * bool(found.time)
         ),
         "accept:",
@@ -159,7 +155,7 @@ def begin(
         *(_PARTS if composed else ("budget: {minutes: 10}",)),
         "",
     ]
-    _write(lines, to)
+    write_need(lines, to)
     named += [f"{len(columns)} columns to read"] * bool(columns)
     group = f", {found.group} looks like a group" if found.group else ""
     return [
@@ -177,71 +173,8 @@ def begin(
 def _further(asked: Task) -> tuple[str, ...]:
     """Criteria and preferences beside those of the task itself."""
     if not isinstance(asked.target, Written):
-        return _ANSWERING
+        return ANSWERING
     return _REPLYING if asked.target.turns else _TRANSLATING
-
-
-def _write(lines: list[str], to: Path) -> None:
-    """The need, and its JSON Schema beside it."""
-    schema = json_schema({name: TASKS.get(name)().roles for name in TASKS.names()})
-    text = json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
-    write_durably(to.parent / _SCHEMA, text.encode())
-    write_durably(to, "\n".join(lines).encode())
-
-
-def _begin_choices(table: Table, files: tuple[str, str | None], to: Path, asked: Task) -> list[str]:
-    """A need for rows that say who chose what, and when.
-
-    Raises:
-        DataError: If a column that it needs cannot be told.
-        SettingError: If no file of items is named.
-    """
-    data, documents = files
-    if documents is None:
-        raise SettingError(
-            f"{data} says what was chosen, and nothing says what there is to choose from.",
-            fix="name the file of the items, with the columns id and text: --documents items.csv.",
-        )
-    base, frame = read_base([documents], Path()).words, table.frame
-    item = naming(frame, base)
-    others = [name for name in table.columns if name != item]
-    user = min(others, key=lambda name: rank_of(name, "group"), default="")
-    time = min(others, key=lambda name: rank_of(name, "time"), default="")
-    guessed = guess(frame).time
-    time = time if time and is_named(time, "time") else guessed or ""
-    for what, column in (("item", item), ("user", user), ("time", time)):
-        if not column or (what == "user" and not is_named(column, "group")):
-            raise DataError(
-                f"{data}: no column looks like the {what} ({', '.join(table.columns)}).",
-                fix=f"write {to} by hand and name the columns under data.user, data.label and"
-                " data.time.",
-            )
-    criteria = asked.starters(0.0, "")
-    lines = [
-        f"# yaml-language-server: $schema={_SCHEMA}",
-        f"name: {_name(data)}",
-        "task: recommendation",
-        "data:",
-        f"  documents: {_quoted(_relative(documents, to))}   # the items: columns id and text",
-        f"  train: {_quoted(_relative(data, to))}   # a row for each choice",
-        f"  user: {_quoted(user)}",
-        f"  label: {_quoted(item or '')}   # what was chosen: ids of items",
-        f"  time: {_quoted(time)}   # the newest choices become the test set",
-        "  baseline: most_chosen   # made of the rows: what had been chosen most until then",
-        "accept:",
-        *(f"  {line}" for line in criteria),
-        *_ANSWERING,
-        "budget: {minutes: 10}",
-        "",
-    ]
-    _write(lines, to)
-    users = frame[user].n_unique()
-    return [
-        f"{data}: {len(table):,} choices of {users:,} users among {len(base):,} items."
-        f" user = {user}, label = {item}, time = {time}.",
-        f"Wrote {to}: task recommendation, criteria to start from.",
-        f"Next: sartor plan {to}, then sartor run {to}",
-    ]
 
 
 def _guessed(frame: pl.DataFrame, asked: Task, documents: str | None) -> Guess:
@@ -352,26 +285,5 @@ def _order(counts: Mapping[str, int], kind: TargetKind) -> list[str]:
     """The levels to put in order, where they are words; numbers have one."""
     if kind != "level" or all(number_of(name) is not None for name in counts):
         return []
-    listed = ", ".join(map(_quoted, sorted(counts)))
+    listed = ", ".join(map(quoted, sorted(counts)))
     return [f"  labels: [{listed}]   # put them in order, the lowest first"]
-
-
-def _name(data: str) -> str:
-    stem = Path(data.removeprefix("hub:")).stem
-    plain = "".join(c if c.isalnum() or c in "_-" else "-" for c in stem).strip("-_")
-    return plain or "need"
-
-
-def _relative(data: str, to: Path) -> str:
-    if data.startswith("hub:"):
-        return data
-    path, base = Path(data).resolve(), to.parent.resolve()
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
-
-
-def _quoted(value: str) -> str:
-    """Quoted where YAML or the criterion grammar would read it as something else."""
-    plain = value.translate(str.maketrans("_-./", "aaaa"))
-    if plain.isalnum() and value[0].isalpha() and value.lower() not in ("true", "false", "null"):
-        return value
-    return json.dumps(value, ensure_ascii=False)  # JSON strings are YAML

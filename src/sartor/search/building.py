@@ -15,13 +15,13 @@ from sartor.core.types import Examples
 from sartor.judge.api import Subject
 from sartor.search.artefact import Artefact
 from sartor.search.artefacts import Maker
-from sartor.search.documents import PASSAGE, Indexing, finds_documents
+from sartor.search.documents import PASSAGE, Indexing, lists_items
 from sartor.search.joining import climb_down, step_back
 from sartor.search.ladder import Climb, Tried
 from sartor.search.lineage import draft_manifest
 from sartor.search.mixed import Terms
 from sartor.search.product import Workshop
-from sartor.search.recommending import recommends
+from sartor.search.recommending import reads_histories
 from sartor.search.retraining import Retraining
 from sartor.search.setup import Desk, Ready
 from sartor.serve.runtime import Runtime
@@ -91,10 +91,10 @@ class Builder:
     def _indexing(self, manifest: Manifest) -> Indexing | None:
         """What puts documents beside the graph, where answers are documents."""
         need = self.desk.need
-        if not finds_documents(need.task):
+        if not lists_items(need.task) or not need.data.label_descriptions:
             return None
         passage = None
-        if not recommends(need.task):
+        if not reads_histories(need.task):
             passage = str(manifest.lineage.get(PASSAGE, ""))
         told, stage = need.data.label_descriptions, self.workshop.stage
         # An earlier bundle's outputs stand in their own order.

@@ -33,6 +33,7 @@ from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
+from sartor.search.recommending import traces
 from sartor.search.suiting import by_piece, locates
 from sartor.tasks import TASKS, Written
 
@@ -107,7 +108,7 @@ def settle(
     plain = {"order": names, "why": "", "warnings": []}
     # Documents and places are no classes that rows could be told into by what a backbone makes of
     # them.
-    if len(train) < LEAST_ROWS or not text or finds_documents(task) or locates(task):
+    if len(train) < LEAST_ROWS or not text or _no_classes(task):
         return plain
     sample = draw_sample(train, held.outputs, ROWS, held.seed, task)
     order, why = names, ""
@@ -128,6 +129,11 @@ def settle(
     apart = replace(contest, encoders=dict(contest.encoders))
     far = why_far(first, sample, apart.encoder_for, _TWIN_SEED)
     return {"order": order, "why": why, "warnings": [far] if far else []}
+
+
+def _no_classes(task: str) -> bool:
+    """Whether a row's text tells nothing of its answer: documents, places, answers of learners."""
+    return finds_documents(task) or locates(task) or traces(task)
 
 
 def rank_need(
@@ -156,8 +162,7 @@ def rank_need(
         SettingError: If the task's answers are written.
     """
     need = load_need(file, roles_of)
-    unlabelled = finds_documents(need.task) or locates(need.task)
-    if unlabelled or isinstance(TASKS.get(need.task)().target, Written):
+    if _no_classes(need.task) or isinstance(TASKS.get(need.task)().target, Written):
         raise SettingError(
             f"{file}: backbones are ranked by the labels of rows, and {need.task} has none.",
             fix="name several under prefer.backbones: the ladder tries each of them.",

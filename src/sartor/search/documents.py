@@ -27,8 +27,11 @@ from sartor.need.verdict import Verdict
 from sartor.search.assess import Held
 from sartor.search.indexing import FILES, write_base, write_words
 from sartor.search.recommending import (
+    as_the_item_goes,
+    declared_in,
     most_chosen,
-    recommends,
+    reads_histories,
+    refuse_one_learner,
     refuse_too_wide,
     refuse_unread,
 )
@@ -42,6 +45,8 @@ PASSAGE = "passage"
 """In a manifest's lineage, what is put before every document: they may be read again."""
 _MOST_CELLS = 500_000_000
 """Similarities of training rows to documents: 2 GB."""
+_OF_CHANCES = ("log_loss", "brier", "auc", "accuracy", "calibration_error")
+"""Metrics that the plainest chances are measured by too."""
 Content = Mapping[str, Path]
 """Name of a content file of a bundle to where it lies."""
 Stage = Callable[[str, str, Callable[[Path], None]], Path]
@@ -54,6 +59,15 @@ def finds_documents(task: str) -> bool:
         UnknownName: If there is no such task.
     """
     return TASKS.get(task)().roles.target_kind == "documents"
+
+
+def lists_items(task: str) -> bool:
+    """Whether a file may list what a task's answers are, or are about.
+
+    Raises:
+        UnknownName: If there is no such task.
+    """
+    return finds_documents(task) or reads_histories(task)
 
 
 def with_documents(need: Need, file: str, root: Path, data: object | None = None) -> Need:
@@ -72,17 +86,17 @@ def with_documents(need: Need, file: str, root: Path, data: object | None = None
         DataError: If the documents cannot be used.
     """
     asked = need.data
-    if not finds_documents(need.task):
+    if not lists_items(need.task):
         if asked.documents is not None:
-            what = f"data.documents is read by retrieval and recommendation, not by {need.task}"
-            raise NeedError(file, [Fault(0, what, "write task: retrieval, or leave it out.")])
+            known = ", ".join(name for name in TASKS.names() if lists_items(name))
+            what = f"data.documents is read by {known}, not by {need.task}"
+            raise NeedError(file, [Fault(0, what, "write one of these tasks, or leave it out.")])
         return need
     if asked.labels is not None or asked.label_descriptions:
-        what = (
-            "data.labels and data.label_descriptions are of labels, and the answers are documents"
-        )
-        raise NeedError(file, [Fault(0, what, "list the documents in a file: data.documents.")])
-    if recommends(need.task):
+        about = "the answers are documents" if finds_documents(need.task) else "rows ask items"
+        what = f"data.labels and data.label_descriptions are of labels, and {about}"
+        raise NeedError(file, [Fault(0, what, "list them in a file: data.documents.")])
+    if reads_histories(need.task):
         refuse_unread(need, file)
     return _told(need, _base(need, root, data))
 
@@ -98,7 +112,7 @@ def checked(need: Need, file: str, root: Path) -> tuple[Need, list[Finding]]:
     Raises:
         NeedError: As of `with_documents`.
     """
-    files = need.data.documents if finds_documents(need.task) else None
+    files = need.data.documents if lists_items(need.task) else None
     try:
         if files is None:
             return with_documents(need, file, root), []
@@ -111,7 +125,8 @@ def checked(need: Need, file: str, root: Path) -> tuple[Need, list[Finding]]:
 
 def _told(need: Need, base: Base) -> Need:
     words = base.words
-    told = need.data.model_copy(update={"labels": list(words), "label_descriptions": words})
+    labels = list(words) if finds_documents(need.task) else None
+    told = need.data.model_copy(update={"labels": labels, "label_descriptions": words})
     prefer = need.prefer.model_copy(update={"ensemble": False})
     return need.model_copy(update={"data": told, "prefer": prefer})
 
@@ -129,20 +144,21 @@ def of_bundle(need: Need, bundle: Bundle) -> Need:
 def plainly(need: Need) -> dict[str, Any]:
     """The need as a manifest holds it: documents lie beside it."""
     found = need.model_dump(mode="json")
-    if finds_documents(need.task):
+    if lists_items(need.task):
         found["data"] |= {"labels": None, "label_descriptions": {}}
     return found
 
 
 def refuse_too_many(need: Need, rows: Prepared) -> None:
-    """Refuse a base whose similarities to the rows no memory would hold.
+    """Refuse a base whose similarities to the rows no memory would hold, or rows of one learner.
 
     Raises:
-        DataError: With both numbers.
+        DataError: With the numbers.
     """
     count = len(need.data.label_descriptions)
-    if recommends(need.task):  # scores no training row
-        refuse_too_wide(rows, count)
+    if reads_histories(need.task):  # scores no training row
+        refuse_one_learner(need, rows)
+        refuse_too_wide(rows, len(declared_in(need, rows) or ()))
     elif finds_documents(need.task) and len(rows.train) * count > _MOST_CELLS:
         raise DataError(
             f"{len(rows.train):,} training rows and {count:,} documents make"
@@ -156,7 +172,7 @@ def refuse_too_many(need: Need, rows: Prepared) -> None:
 def sources_of(need: Need) -> dict[str, str]:
     """What the documents were read from, with a hash of what they say; nothing where there are
     none."""
-    if not finds_documents(need.task):
+    if not need.data.label_descriptions or not lists_items(need.task):
         return {}
     named = ", ".join(need.data.documents or ["the documents in the rows"])
     return {named: digest(list(need.data.label_descriptions.items()))}
@@ -166,6 +182,8 @@ def _base(need: Need, root: Path, data: object | None) -> Base:
     asked = need.data
     if asked.documents is not None:
         return read_base(asked.documents, root)
+    if not finds_documents(need.task):
+        return Base({})
     given = {"train": asked.train, "validation": asked.validation, "test": asked.test}
     sources = {"train": [data]} if data is not None else {k: v or [] for k, v in given.items()}
     table = read_splits(sources, root)
@@ -177,7 +195,8 @@ def beside_plainest(
     need: Need, held: Held, rows: Prepared, verdicts: Sequence[Verdict]
 ) -> list[Verdict]:
     """Verdicts that say what the plainest ranking would reach, where answers are documents: that by
-    counting words, or of items the one by how often they were chosen.
+    counting words, or of items the one by how often they were chosen; of items that learners answer
+    the share of right answers to each.
 
     No model is spared that comparison: a search that is no better than BM25 is not worth its price.
 
@@ -187,10 +206,13 @@ def beside_plainest(
         rows: The test rows were judged.
         verdicts: One a criterion.
     """
-    if not finds_documents(need.task):
+    if not lists_items(need.task):
         return list(verdicts)
-    shown, test = listed(need.accept), rows.test
-    if recommends(need.task):
+    shown, test, compared = listed(need.accept), rows.test, RANKS
+    if not finds_documents(need.task):
+        answers, compared = as_the_item_goes(held, rows), _OF_CHANCES
+        said = "each item's share of right answers gives {:.3f} on the same rows"
+    elif reads_histories(need.task):
         answers = most_chosen(held, rows, shown)
         said = "listing what was chosen most gives {:.3f} on the same rows"
     else:
@@ -198,7 +220,7 @@ def beside_plainest(
         scores = index.scores([str(text) for text in test.texts]).astype(np.float32)
         answers = held.task.decode(scores, held.outputs, {"shown": shown})
         said = "counting shared words (BM25) gives {:.3f} on the same rows"
-    ranks = [c for c in need.accept if c.metric in RANKS and not c.relative_to]
+    ranks = [c for c in need.accept if c.metric in compared and not c.relative_to]
     found = values(ranks, held.subject(test, answers))
     return [
         replace(v, note="; ".join(filter(None, [v.note, said.format(found[v.criterion])])))

@@ -31,11 +31,11 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering, answers_to
-from sartor.search.assess import units_of
+from sartor.search.assess import classes, units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
 from sartor.search.reading import columns_of
-from sartor.search.recommending import group_of
+from sartor.search.recommending import declared_in, group_of
 from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
 from sartor.tasks import TASKS, Task
@@ -248,7 +248,7 @@ def held_out(need: Need, root: Path, store: Store) -> tuple[Examples, list[str]]
         DataError: If the data cannot be used.
     """
     rows = divided(need, root, store)
-    outputs = TASKS.get(need.task)().outputs(rows.train, need.data.labels)
+    outputs = TASKS.get(need.task)().outputs(rows.train, declared_in(need, rows))
     return rows.test, outputs
 
 
@@ -291,7 +291,7 @@ def _subject(
     return Subject(
         examples=test,
         answers=answers,
-        outputs=outputs,
+        outputs=classes(TASKS.get(need.task)(), outputs),
         baseline=column(test, need.data.baseline),
         groups=units_of(test, column(test, group_of(need)), TASKS.get(need.task)()),
         target=TASKS.get(need.task)().roles.target_kind,
@@ -309,7 +309,7 @@ def _bind(
     bind(
         need.accept,
         file=file,
-        outputs=outputs,
+        outputs=classes(TASKS.get(need.task)(), outputs),
         rows=Rows(
             slice_columns(examples),
             bool(baseline) and baseline in examples.extra,

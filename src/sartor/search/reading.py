@@ -8,7 +8,7 @@ from sartor.models.precision import Precision
 from sartor.need.costs import PriceBook
 from sartor.need.model import Need
 from sartor.search import machine
-from sartor.search.assess import Held
+from sartor.search.assess import Held, classes
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
 from sartor.search.recorded import heard, prices
@@ -58,7 +58,8 @@ def bound(
     """
     task, book = TASKS.get(need.task)(), prices(desk)
     judged = Rows(slice_columns(rows.test), bool(need.data.baseline), task.roles.target_kind)
-    bind(need.accept, file=desk.file, outputs=outputs, rows=judged, book=book)
+    named = classes(task, outputs)
+    bind(need.accept, file=desk.file, outputs=named, rows=judged, book=book)
     held = Held(
         task=task,
         outputs=outputs,

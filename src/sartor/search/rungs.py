@@ -25,9 +25,9 @@ from sartor.tune.api import (
     ReadsItems,
     ReadsStates,
     Sheds,
-    input_of,
 )
 from sartor.tune.attachable import why_not
+from sartor.tune.inputs import input_of
 from sartor.tune.settings import Settings, read_settings
 
 LEAST_STEPS = 100

@@ -37,7 +37,7 @@ from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
 from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.reading import bound, precision_of, read_rows
-from sartor.search.recommending import code_of, group_of, languages_in, recommends
+from sartor.search.recommending import declared_in, group_of, read_histories, reads_histories
 from sartor.search.recorded import same_sources, tell_of_rows
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
 from sartor.search.several_texts import refuse_preferred
@@ -120,14 +120,14 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     rows = prepare.divide(gathered, wanted_test=wanted, seed=need.seed, known=known)
     refuse_too_many(need, rows)
     tell_of_cells(need, emit)
-    items = recommends(need.task)
+    items = reads_histories(need.task)
     columns = gathered.columns
     ours = gathered.table.frame.drop(CELLS, MOMENT, strict=False)
     seen = profile(ours, columns.words, columns.label)
-    outputs = tuple(task.outputs(rows.train, need.data.labels))
+    outputs = tuple(task.outputs(rows.train, declared_in(need, rows)))
     described = need.data.label_descriptions
     labels = task.labels(outputs)
-    if strangers := [label for label in described if label not in labels]:
+    if strangers := [name for name in described if name not in {*labels, *outputs}]:
         what = "data.label_descriptions describes {!r}, which is no label"
         faults = [Fault(0, what.format(name), near_miss(name, labels)) for name in strangers]
         raise NeedError(desk.file, faults)
@@ -148,11 +148,14 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
                 f" {FOLDS}-fold cross-validation on the {len(rows.train):,} training rows as well."
             )
         )
-    worded = bool(columns.words) or items
+    worded = bool(columns.words) or (items and bool(described))
     methods = _told(order(few=held.folds is not None), need, worded)
-    code = code_of(outputs) if items else tell_of_columns(gathered, rows.train, emit)
-    spoken = languages_in(need) if items else seen.languages
-    backbones, why = starting_points(desk, spoken) if worded else ([NOTHING], "Columns alone.")
+    code, spoken = (
+        read_histories(need, outputs, rows)
+        if items
+        else (tell_of_columns(gathered, rows.train, emit), seen.languages)
+    )
+    backbones, why = starting_points(desk, spoken) if worded else ([NOTHING], "No text is read.")
     precision = precision_of(desk)
     cache = Activations(desk.place.activations, emit=emit)
     states = Activations(desk.place.states, emit=emit)

@@ -13,9 +13,10 @@ from sartor.tune.api import (
     Ranks,
     Reads,
     ReadsColumns,
+    ReadsItems,
     ReadsNames,
-    input_of,
 )
+from sartor.tune.inputs import input_of
 
 
 @runtime_checkable
@@ -27,7 +28,7 @@ class FewRows(Protocol):
 
 def reads_pairs(task: str) -> bool:
     """Whether a row of the task is several texts."""
-    return len(TASKS.get(task)().roles.inputs) > 1
+    return sum(kind == "text" for kind in TASKS.get(task)().roles.inputs.values()) > 1
 
 
 def by_piece(task: str) -> bool:
@@ -76,10 +77,17 @@ def _of_other_inputs(method: str, task: str, text: bool) -> str:
         return f"{method} reads {_INPUTS[reads]}, and rows of {task} hold {_INPUTS[holds]}"
     if isinstance(found, ReadsColumns) and found.columns == "beside" and not text:
         return f"{method} reads a text beside the columns, and the need names none"
+    if isinstance(found, ReadsItems) and found.items == "beside" and not text:
+        return f"{method} reads the items' texts, and the need names none under data.documents"
     return ""
 
 
-_INPUTS = {"texts": "texts", "columns": "columns", "items": "histories of items"}
+_INPUTS = {
+    "texts": "texts",
+    "columns": "columns",
+    "items": "histories of items",
+    "answers": "histories of answers",
+}
 
 
 def other_answers(method: str, task: str) -> str:

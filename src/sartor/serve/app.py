@@ -137,6 +137,7 @@ class Service:
             Endpoint("GET", "/static/page.css", "public", page.style),
             Endpoint("GET", "/static/page.js", "public", page.script),
             Endpoint("GET", "/static/conversation.js", "public", page.conversation),
+            Endpoint("GET", "/static/learner.js", "public", page.learner),
         )
 
     def desk(self) -> Desk:

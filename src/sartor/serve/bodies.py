@@ -26,9 +26,10 @@ _Value = (
     | float
     | bool
     | Annotated[list[_Name], Field(max_length=10_000)]
+    | Annotated[list[dict[str, _Name | bool]], Field(max_length=10_000)]
     | None
 )
-"""What a key of a row may hold: a text, the value of a column, or ids of items."""
+"""What a key of a row may hold: a text, the value of a column, ids of items, or answers to them."""
 
 
 def integral(value: Any) -> Any:
@@ -179,9 +180,10 @@ class FieldReply(BaseModel):
 
     name: str
     kind: str
-    """"text", or of a column "number", "category", "date" or "items", a list of ids."""
+    """"text", or of a column "number", "category", "date", "items", a list of ids, or "answers", a
+    list of ids each with whether it was answered right; "item" and "skill" may be left out."""
     values: list[str] = []
-    """What a category was seen to hold, the most frequent first."""
+    """What a category was seen to hold, the most frequent first; of a skill all there are."""
 
 
 class ModelReply(BaseModel):

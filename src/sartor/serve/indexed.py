@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sartor.bundle import Bundle
 from sartor.bundle.tensors import unpack_tensors
+from sartor.core.histories import HISTORY
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.serve.cache import Cache
@@ -77,12 +78,14 @@ def _cells(bundle: Bundle, vectors: NDArray[np.float16]) -> Cells:
 
 
 def decision_of(bundle: Bundle) -> Mapping[str, Any]:
-    """The decision rule; with the documents, where answers quote them.
+    """The decision rule; with the documents, where answers quote them, and the skills of items.
 
     Raises:
         BundleError: If the documents cannot be read.
     """
-    decision = bundle.manifest.decision
+    decision, code = bundle.manifest.decision, bundle.manifest.preprocess.columns
+    if code is not None and HISTORY in code.columns and (skills := code.columns[HISTORY].skills):
+        decision = {**decision, "skills": skills}
     if DOCUMENTS not in bundle.manifest.files:
         return decision
     return {**decision, "documents": read_documents(bundle.path(DOCUMENTS))}

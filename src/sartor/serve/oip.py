@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 import sartor
 from sartor.core.errors import RequestError
+from sartor.core.histories import left_out
 from sartor.core.near import near_miss
 from sartor.serve.answering import About, Answered, Answering
 from sartor.serve.batcher import Answer
@@ -160,7 +161,7 @@ def _probabilities(answers: Sequence[Answer], by: Runtime) -> list[Any]:
         answer.get("probabilities") or {d["id"]: d["score"] for d in answer["documents"]}
         for answer in answers
     )
-    return [found.get(label, 0.0) for found in stated for label in by.outputs]
+    return [found.get(label, 0.0) for found in stated for label in by.labels]
 
 
 def _ends(answers: Sequence[Answer], by: Runtime) -> list[Any]:
@@ -198,7 +199,7 @@ _OUTPUTS = {
     one.name: one
     for one in (
         _Output("label", _TEXTS, _label),
-        _Output("probabilities", "FP32", _probabilities, lambda by: len(by.outputs)),
+        _Output("probabilities", "FP32", _probabilities, lambda by: len(by.labels)),
         _Output("values", "FP64", _ends, lambda by: len(ENDS)),
         _Output("confidence", "FP32", _confidence),
     )
@@ -239,6 +240,8 @@ def _rows(tensors: Sequence[RequestInput], keys: Mapping[str, str]) -> list[dict
         if tensor.name in columns:
             raise _wrong(f"inputs: {tensor.name!r} is sent twice.", "send it once.")
         columns[tensor.name] = _values(tensor, index, keys[tensor.name])
+    free = left_out(keys)
+    keys = {key: kind for key, kind in keys.items() if key in columns or key not in free}
     if lacking := [key for key in keys if key not in columns]:
         raise _wrong(
             f"inputs: {lacking[0]!r} is missing.", f"send a tensor for each of {', '.join(keys)}."

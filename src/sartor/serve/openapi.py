@@ -17,6 +17,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 import sartor
+from sartor.core.histories import left_out
 from sartor.core.types import ANSWER_KEYS, VALUE
 from sartor.serve import oip_bodies as oip
 from sartor.serve.bodies import (
@@ -176,7 +177,8 @@ def _faults(*statuses: int, model: type[BaseModel] = ErrorReply) -> dict[int | s
 def _narrow(content: dict[str, Any], facts: Facts) -> None:
     """Say what this very bundle takes."""
     schemas = content["components"]["schemas"]
-    keys = [key for key, _ in facts.inputs]
+    free = left_out(dict(facts.inputs))
+    keys = [key for key, _ in facts.inputs if key not in free]
     rows = schemas["PredictBody"]["properties"]["inputs"]
     rows["maxItems"] = facts.max_rows
     rows["items"] = {
@@ -197,16 +199,17 @@ def _narrow(content: dict[str, Any], facts: Facts) -> None:
     _narrow_answers(schemas["FeedbackBody"], facts)
     schemas["Answer"] = json.loads(facts.answer)
     tensors = schemas["InferenceRequest"]["properties"]["inputs"]
-    tensors["minItems"] = tensors["maxItems"] = len(keys)
+    tensors["minItems"], tensors["maxItems"] = len(keys), len(facts.inputs)
     row = json.loads(facts.example)
     tensors["examples"] = [
         [
             {"name": key, "shape": [1], "datatype": datatypes(kind)[0], "data": [_flat(row[key])]}
             for key, kind in facts.inputs
+            if key in keys
         ]
     ]
     tensor = schemas["RequestInput"]["properties"]
-    tensor["name"]["enum"] = keys
+    tensor["name"]["enum"] = [key for key, _ in facts.inputs]
     types = {name: None for _, kind in facts.inputs for name in datatypes(kind)}
     tensor["datatype"]["enum"] = list(types)
     if len(types) == 1:  # texts alone

@@ -37,6 +37,10 @@ async def conversation(request: Request) -> Response:
     return Response(_static("conversation.js"), media_type="text/javascript", headers=_HEADERS)
 
 
+async def learner(request: Request) -> Response:
+    return Response(_static("learner.js"), media_type="text/javascript", headers=_HEADERS)
+
+
 async def script(request: Request) -> Response:
     return Response(_static("page.js"), media_type="text/javascript", headers=_HEADERS)
 

@@ -6,9 +6,21 @@ from typing import Any, cast
 from sartor.bundle import Manifest
 from sartor.core.columns import cell, kinds_in
 from sartor.core.errors import RequestError
-from sartor.core.histories import COUNT, ITEMS, MOST_LISTED, OPTIONS, NoList, options_for
+from sartor.core.histories import (
+    AIM,
+    ANSWERS,
+    COUNT,
+    ITEMS,
+    MASTERED_AT,
+    MOST_LISTED,
+    OPTIONS,
+    NoList,
+    left_out,
+    options_for,
+)
 from sartor.core.near import near_miss
 from sartor.core.texts import Cells, Text
+from sartor.core.types import ITEM, SKILL
 from sartor.core.unfit import Unfit
 from sartor.llm.conversation import NoConversation, conversation_of
 
@@ -50,7 +62,8 @@ def row_of(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
     Args:
         row: A mapping from key to value; null is a missing value.
         index: Of the row, for messages.
-        inputs: Of the manifest: key to "text", "number", "category", "date" or "items".
+        inputs: Of the manifest: key to "text", "number", "category", "date", "items",
+            "answers", "item" or "skill".
 
     Raises:
         RequestError: Names the row and the key that cannot be used.
@@ -61,7 +74,7 @@ def row_of(row: Any, index: int, inputs: Mapping[str, str]) -> Text:
         form = ", ".join(f'"{key}": …' for key in list(inputs)[:3])
         what = type(cast("object", row)).__name__
         raise wrong(f"Row {index} is {what}, not a mapping.", f"write {{{form}, …}}.")
-    given = cast("Mapping[str, Any]", row)
+    given = {**left_out(inputs), **cast("Mapping[str, Any]", row)}
     options = options_for(inputs)
     for key in given:
         if key not in inputs and key not in options:
@@ -189,8 +202,10 @@ def example_row(manifest: Manifest, words: str) -> dict[str, Any]:
         words: Stands for every text.
     """
     kinds, code = kinds_in(manifest.inputs), manifest.preprocess.columns
-    texts = {key: words for key in manifest.inputs if key not in kinds}
-    return texts if code is None else texts | code.typical().values()
+    texts: dict[str, Any] = {key: words for key in manifest.inputs if key not in kinds}
+    if code is None:
+        return texts
+    return texts | code.example()
 
 
 def field_schema(kind: str, most: int) -> dict[str, Any]:
@@ -200,10 +215,15 @@ def field_schema(kind: str, most: int) -> dict[str, Any]:
         kind: What the key holds, as the manifest says it.
         most: Characters of a text.
     """
+    name = {"type": "string", "maxLength": 200}
     if kind == "number":
         return {"type": ["number", "null"]}
     if kind == ITEMS:
-        return {"type": "array", "items": {"type": "string", "maxLength": 200}}
+        return {"type": "array", "items": name}
+    if kind == ANSWERS:
+        return {"type": "array", "items": _ANSWER}
+    if kind in (ITEM, SKILL):
+        return {"type": ["string", "null"], "maxLength": 200}
     if kind == "category":
         return {"type": ["string", "number", "boolean", "null"], "maxLength": most}
     if kind == "date":
@@ -217,5 +237,21 @@ def option_schemas(inputs: Mapping[str, str]) -> dict[str, Any]:
     Args:
         inputs: Of the manifest.
     """
-    count = {"type": "integer", "minimum": 1, "maximum": MOST_LISTED}
-    return {key: count if key == COUNT else field_schema(ITEMS, 0) for key in options_for(inputs)}
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    forms: dict[str, dict[str, Any]] = {
+        COUNT: {"type": "integer", "minimum": 1, "maximum": MOST_LISTED},
+        AIM: share,
+        MASTERED_AT: share,
+    }
+    return {key: forms.get(key) or field_schema(ITEMS, 0) for key in options_for(inputs)}
+
+
+_ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "item": {"type": "string", "minLength": 1, "maxLength": 200},
+        "correct": {"type": "boolean"},
+    },
+    "required": ["item", "correct"],
+    "additionalProperties": False,
+}

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from sartor.bundle import Manifest
-from sartor.core.histories import ITEMS
+from sartor.core.histories import ANSWERS, HISTORY, ITEMS
+from sartor.core.types import SKILL
 from sartor.serve.runtime import Runtime
 
 # A function has no line-up, and its first answer should not wait for one.
@@ -55,8 +56,11 @@ def _live(runtime: Runtime) -> dict[str, Any]:
 def _field(manifest: Manifest, name: str, kind: str) -> dict[str, Any]:
     code = manifest.preprocess.columns
     column = code.columns.get(name) if code else None
-    # Items are the labels, which are told already.
-    told = column is not None and kind != ITEMS
+    if code and kind == SKILL:
+        skills = sorted(set(code.columns[HISTORY].skills))
+        return {"name": name, "kind": kind, "values": skills}
+    # Of items there may be many; where they are what is answered, they are told as labels.
+    told = column is not None and kind not in (ITEMS, ANSWERS)
     return {"name": name, "kind": kind, "values": column.values if told and column else []}
 
 

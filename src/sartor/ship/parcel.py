@@ -139,7 +139,7 @@ class Parcel:
         manifest = self.bundle.manifest
         row: dict[str, Any] = {k: "a text" for k, kind in manifest.inputs.items() if kind == "text"}
         code = manifest.preprocess.columns
-        return json.dumps({"inputs": [row if code is None else row | code.typical().values()]})
+        return json.dumps({"inputs": [row if code is None else row | code.example()]})
 
     @property
     def tag(self) -> str:

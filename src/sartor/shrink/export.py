@@ -27,6 +27,7 @@ from sartor.core.texts import COLUMNS
 from sartor.shrink.graphs import drop_unread
 from sartor.shrink.recommender import recommender_graph
 from sartor.shrink.trees import trees_graph
+from sartor.tasks.mastery.model import Tracer
 from sartor.tasks.recommendation.model import Recommender
 from sartor.tasks.tabular_text.trees import TreesClassifier
 
@@ -80,8 +81,7 @@ def _exported(model: torch.nn.Module) -> onnx.ModelProto:
         example += [torch.ones(2, length, dtype=torch.long) for _ in range(2)]
         shapes += [{0: batch, 1: torch.export.Dim(sequence)}] * 2
     if COLUMNS in names:
-        weight: Any = model.get_parameter("columns.weight")
-        example.append(torch.zeros(2, weight.shape[1]))
+        example.append(torch.zeros(2, _width(model)))
         shapes.append({0: batch})
     with _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
@@ -95,6 +95,14 @@ def _exported(model: torch.nn.Module) -> onnx.ModelProto:
             verbose=False,
         )
     return program.model_proto
+
+
+def _width(model: torch.nn.Module) -> int:
+    """Numbers of a row's columns."""
+    if isinstance(model, Tracer):
+        return model.reads
+    weight: Any = model.get_parameter("columns.weight")
+    return weight.shape[1]
 
 
 def _whole(model: torch.nn.Module) -> torch.nn.Module:

@@ -245,6 +245,7 @@ _KINDS: dict[str, Any] = {
     "string": str,
     "number": (int, float),
     "integer": int,
+    "boolean": bool,
     "null": type(None),
 }
 

@@ -365,13 +365,6 @@ def tuning_methods() -> list[str]:
     return [n for n, m in found.items() if not asks(n) and not isinstance(m, closed)]
 
 
-def input_of(method: Any) -> Literal["texts", "columns", "items"]:
-    """What a method reads of a row: texts, its columns, or a history of items."""
-    if isinstance(method, ReadsItems):
-        return "items"
-    return "columns" if isinstance(method, ReadsColumns) else "texts"
-
-
 def is_head(name: str) -> bool:
     """Whether a tensor belongs to the head, by its dotted name."""
     return name.startswith("head.")

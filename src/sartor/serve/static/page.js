@@ -72,18 +72,22 @@ function drawBoxes(given) {
   $("others").replaceChildren(...fields.slice(reads ? 1 : 0).flatMap(drawBox));
 }
 
+// Kinds of fields that take more than a line.
+const BOXES = ["text", "items", "answers"];
+
 function drawBox(field) {
   const label = document.createElement("label");
   label.htmlFor = `text-${field.name}`;
   label.textContent = field.kind === "text" ? (said[field.name] || said.other) : field.name;
-  if (field.kind === "text" || field.kind === "items") {
+  if (BOXES.includes(field.kind)) {
     const box = document.createElement("textarea");
     box.id = label.htmlFor;
     box.rows = 5;
     box.required = field.kind === "text";
-    if (field.kind === "items") label.textContent = said.items;
+    if (said[field.kind] && field.kind !== "text") label.textContent = said[field.kind];
     return [label, box];
   }
+  if (["item", "skill"].includes(field.kind)) label.textContent = said[field.kind];
   const box = document.createElement("input");
   box.id = label.htmlFor;
   box.type = { number: "number", date: "date" }[field.kind] || "text";
@@ -100,6 +104,7 @@ function readBox(field, at) {
   const { value } = at || field.kind !== "text" ? $(`text-${field.name}`) : $("text");
   if (field.kind === "text") return value;
   if (field.kind === "items") return value.split("\n").map((id) => id.trim()).filter(Boolean);
+  if (field.kind === "answers") return answersIn(value);
   if (value === "") return null;
   return field.kind === "number" ? Number(value) : value;
 }
@@ -266,9 +271,10 @@ const KINDS = {
   label: {
     uses: ["correct"],
     several: false,
-    words: (output) => output.label,
+    words: (output) => output.skills ? wordsOfLearner(output) : output.label,
     draw: (output) => {
       const ranked = drawRanked(output);
+      if (output.skills) drawLearner(output);
       $("correct").value = (ranked[1] || ranked[0])[0];
     },
     best: (output) => output.best,

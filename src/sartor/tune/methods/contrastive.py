@@ -55,7 +55,7 @@ class Contrastive:
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         return [
-            {"lr": 2e-4, "epochs": 100, "max_steps": 50, "batch_rows": 32, "batch_tokens": 8192},
+            {"lr": 2e-4, "epochs": 100, "max_steps": 16, "batch_rows": 32, "batch_tokens": 8192},
         ]
 
     @staticmethod
@@ -63,7 +63,7 @@ class Contrastive:
         return {
             "lr": Real(1e-5, 5e-4, log=True),
             "temperature": Real(0.03, 0.5, log=True),
-            "max_steps": Whole(20, 200, log=True),
+            "max_steps": Whole(8, 100, log=True),
         }
 
 

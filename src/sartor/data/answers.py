@@ -1,0 +1,150 @@
+"""Who answered what, and whether it was right, to rows with the answers before each.
+
+A file of answers has a row for each, with its learner, its item and whether it was right; the time
+too, where it is known, else the rows are in their order. A row becomes: the item that is asked, the
+history of that learner's earlier answers, and, as its answer, whether this one was right. Of two
+answers at one time the upper row comes first. An item may be answered again.
+"""
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+import polars as pl
+
+from sartor.core.errors import DataError
+from sartor.core.histories import HISTORY, LENGTH
+from sartor.core.near import near_miss
+from sartor.core.types import ITEM, SKILL
+from sartor.data.labels import LabelFault, refuse
+from sartor.data.moments import HISTORY_LENGTH, Moments
+from sartor.data.normalise import MISSING_LABEL, MISSING_TEXT
+from sartor.data.profile import row_places
+from sartor.data.table import FILE, MOMENT, ROW, Columns, Table, place, texts_of
+from sartor.data.times import times_of
+from sartor.tasks import Unreadable
+from sartor.tasks._target.right_wrong import RIGHT
+
+ANSWERED_BEFORE = "answered_before"
+"""Column that a row has beside the user's own: how often anybody had answered its item before."""
+MADE = (HISTORY, ITEM, SKILL, ANSWERED_BEFORE, HISTORY_LENGTH)
+
+
+def join_answers(table: Table, columns: Columns) -> Moments:
+    """One row an answer, with the history before it.
+
+    Args:
+        table: As read.
+        columns: `user`, `item` and the label; `skill` and `time` where there are such columns.
+
+    Raises:
+        DataError: With file and row, if a cell is missing or cannot be read, or an item has two
+            skills; if a column is absent or has a name that is made of the rows.
+    """
+    own = [columns.user, columns.item, columns.label, columns.skill, columns.time]
+    table.require(*filter(None, own))
+    taken = [name for name in MADE if name in table.columns and name not in own]
+    if taken:
+        raise DataError(
+            f"The column {taken[0]!r} has the name of what is made of the rows: {', '.join(MADE)}.",
+            fix="rename it.",
+        )
+    refuse(answer_faults(table, columns))
+    frame = table.frame
+    users, items = (_names(frame[name]) for name in (columns.user, columns.item))
+    marks = [int(_mark(cell or "", columns) == RIGHT) for cell in texts_of(frame[columns.label])]
+    skills = _names(frame[columns.skill]) if columns.skill else [""] * len(items)
+    times = [0.0] * len(items)
+    if columns.time:
+        times = list(times_of(frame[columns.time], row_places(frame)))
+    histories, names = dict[str, list[list[object]]](), Counter[str]()
+    answered = Counter[str]()
+    order = sorted(range(len(items)), key=lambda at: (times[at], at))
+    made: dict[str, list[object]] = {name: [] for name in (*MADE, MOMENT)}
+    for at in order:
+        history = histories.setdefault(users[at], [])
+        moment = f"{users[at]}|{times[at]!r}"
+        made[HISTORY].append(json.dumps(history[-LENGTH:], ensure_ascii=False))
+        made[ITEM].append(items[at])
+        made[SKILL].append(skills[at] or None)
+        made[ANSWERED_BEFORE].append(answered[items[at]])
+        made[HISTORY_LENGTH].append(len(history))
+        made[MOMENT].append(f"{moment}|{names[moment]}")
+        history.append([items[at], marks[at]])
+        names[moment] += 1
+        answered[items[at]] += 1
+    added = [pl.Series(name, values, strict=False) for name, values in made.items()]
+    said = (
+        f"{len(items):,} answers of {len(histories):,} learners to {len(answered):,} items,"
+        f" {sum(marks) / max(len(marks), 1):.0%} of them right."
+    )
+    if not columns.time:
+        said += " No time is named: rows are in their order, and no learner is in two parts."
+    return Moments(Table(frame[order].with_columns(added), table.sources), (), said)
+
+
+def answer_faults(table: Table, columns: Columns) -> list[LabelFault]:
+    """Every row without a learner, an item or a readable answer, and items of two skills."""
+    frame = table.frame
+    places = list(zip(frame[FILE].to_list(), frame[ROW].to_list(), strict=True))
+    users, items = _names(frame[columns.user]), _names(frame[columns.item])
+    cells = texts_of(frame[columns.label])
+    unread = {cell: _why(cell, columns) for cell in set(cells)}
+    unknown = {name: _unknown(name, columns) for name in set(items)}
+    found: list[LabelFault] = []
+    for lies, user, item, cell in zip(places, users, items, cells, strict=True):
+        if not user:
+            why = f"column {columns.user!r} names no learner", "fill it in, or drop the row"
+        else:
+            why = unknown[item] or unread[cell]
+        if why is not None:
+            found.append(LabelFault("", (lies,), *why))
+    skills = _names(frame[columns.skill]) if columns.skill else []
+    return found + (_two_skills(places, items, skills) if skills else [])
+
+
+def _unknown(item: str, columns: Columns) -> tuple[str, str] | None:
+    if not item or item.casefold() in MISSING_TEXT:
+        return f"column {columns.item!r} names no item", "fill it in, or drop the row"
+    if columns.items and item not in columns.items:
+        what = f"no item of data.documents has the id {item!r}"
+        return what, near_miss(item, sorted(columns.items)).rstrip(".")
+    return None
+
+
+def _why(cell: str | None, columns: Columns) -> tuple[str, str] | None:
+    """What is wrong with a cell that should say whether an answer was right."""
+    plain = (cell or "").strip()
+    if not plain or plain.casefold() in MISSING_LABEL:
+        what = f"column {columns.label!r} does not say whether the answer was right"
+        return what, "fill it in, or drop the row"
+    try:
+        _mark(plain, columns)
+    except Unreadable as error:
+        return f"column {columns.label!r}: {error.what}", error.fix
+    return None
+
+
+def _mark(cell: str, columns: Columns) -> str:
+    return columns.target.read(cell)
+
+
+def _two_skills(
+    places: Sequence[tuple[str, int]], items: Sequence[str], skills: Sequence[str]
+) -> list[LabelFault]:
+    """Rows that name another skill of an item than an earlier one did."""
+    first: dict[str, tuple[str, tuple[str, int]]] = {}
+    found: list[LabelFault] = []
+    for lies, item, skill in zip(places, items, skills, strict=True):
+        named, where = first.setdefault(item, (skill, lies))
+        if named != skill:
+            what = f"item {item!r} has the skill {skill!r} here and {named!r} at {place(*where)}"
+            fix = "give each item one skill, e.g. 'fractions and decimals' where it needs both"
+            found.append(LabelFault("", (lies,), what, fix))
+    return found
+
+
+def _names(column: pl.Series) -> list[str]:
+    """Cells as ids: NFC, without outer spaces; empty where nothing is."""
+    return [unicodedata.normalize("NFC", (cell or "").strip()) for cell in texts_of(column)]
