@@ -9,7 +9,7 @@ import pytest
 
 import sartor
 from sartor import pipeline
-from sartor.core.errors import WorkspaceError
+from sartor.core.errors import DataError, WorkspaceError
 from sartor.core.events import Event, StageDone
 from tests.stories.conftest import Finished
 from tests.stories.shop import reviews, write_csv
@@ -72,5 +72,5 @@ def test_a_finished_run_is_resumed_by_reading_it(shop: Finished):
 def test_a_run_is_not_finished_on_other_data_than_it_began_with(shop: Finished):
     (shop.folder / ".sartor" / "runs" / "1" / "result.json").unlink()
     write_csv(shop.folder / "reviews.csv", reviews(399))
-    with pytest.raises(pipeline.DataError, match=r"reviews\.csv has changed since"):
+    with pytest.raises(DataError, match=r"reviews\.csv has changed since"):
         pipeline.resume(workspace=shop.folder)

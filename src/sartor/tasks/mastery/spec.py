@@ -16,20 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import DataError, Diverged
+from sartor.core.errors import DataError
 from sartor.core.histories import HISTORY
 from sartor.core.likelihood import Truth, fit_temperature
-from sartor.core.near import near_miss
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, cells_of
 from sartor.core.types import ITEM, SKILL, USER, Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief, Target
+from sartor.tasks._decision.logits import BROKEN, finite, refuse_broken, shown, whole_rows
+from sartor.tasks._target.right_ones import places_of
 from sartor.tasks._target.right_wrong import RIGHT, WRONG, RightWrong
+from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.mastery.growing import growth
-from sartor.tasks.mastery.telling import Course, shown
+from sartor.tasks.mastery.telling import Course
 
-_BROKEN = "the model's output is not a number"
 _NOTHING_LEFT = "every item was answered right already"
 _FURTHEST = 500.0
 """Logit beyond which a chance is 0 or 1 in double precision."""
@@ -70,16 +71,9 @@ class Mastery:
         Raises:
             DataError: If an item is not among the outputs.
         """
-        place = {name: at for at, name in enumerate(outputs)}
-        found = np.zeros((len(examples), 2), np.uint32)
-        for row, cells in enumerate(cells_of(examples.texts)):
-            (name,) = cells.values()[ITEM]
-            if name not in place:
-                raise DataError(
-                    f"item {name!r} is not among the outputs.", fix=near_miss(name, place)
-                )
-            found[row] = place[name], examples.target[row] == RIGHT
-        return found
+        asked = (cells.values()[ITEM][0] for cells in cells_of(examples.texts))
+        right = [target == RIGHT for target in examples.target]
+        return np.stack([places_of(asked, outputs, "item"), right], axis=1).astype(np.uint32)
 
     def settle(
         self,
@@ -100,14 +94,10 @@ class Mastery:
             Diverged: If a logit is not a finite number.
             DataError: If a row asks an item that `outputs` lacks.
         """
-        scores = np.asarray(logits, np.float64)
-        if bad := int((~np.isfinite(scores)).any(1).sum()):
-            raise Diverged(
-                f"The model's outputs are not numbers for {bad} of {len(scores)} validation rows.",
-                fix="choose another method, or leave out rows with odd values.",
-            )
+        refuse_broken(logits)
         temperature = fit_temperature(logits, self.truth(examples, outputs))
-        easy = dict(zip(outputs, (scores / temperature).mean(0).tolist(), strict=True))
+        level = np.asarray(logits, np.float64).mean(0) / temperature
+        easy = dict(zip(outputs, level.tolist(), strict=True))
         histories: list[list[tuple[str, int]]] = []
         skill_of: dict[str, str] = {}
         for cells, target in zip(cells_of(examples.texts), examples.target, strict=True):
@@ -142,10 +132,7 @@ class Mastery:
             `asked`, and `reason` where `label` is None. A row whose logits are not all finite
             numbers is never answered.
         """
-        scores = np.asarray(logits, np.float64)
-        broken = set(np.flatnonzero((~np.isfinite(scores)).any(1)).tolist())
-        scores = np.clip(np.nan_to_num(scores), -_FURTHEST, _FURTHEST)
-        z = scores / float(decision.get("temperature", 1.0))
+        z = finite(logits) / float(decision.get("temperature", 1.0))
         chances = 1 / (1 + np.exp(-np.clip(z, -_FURTHEST, _FURTHEST)))
         course = Course(
             outputs,
@@ -153,11 +140,9 @@ class Mastery:
             decision.get("documents", {}),
             decision.get("growth", {}),
         )
-        rows = [cells.values() for cells in cells_of(texts)] or [{}] * len(scores)
-        return [
-            _answer(course, values, row, at not in broken)
-            for at, (values, row) in enumerate(zip(rows, chances, strict=True))
-        ]
+        rows = [cells.values() for cells in cells_of(texts)] or [{}] * len(chances)
+        fine = whole_rows(logits).tolist()
+        return [_answer(course, *row) for row in zip(rows, chances, fine, strict=True)]
 
     def brief(self, answer: Mapping[str, Any]) -> Brief:
         best = answer["best"]
@@ -167,51 +152,32 @@ class Mastery:
         return float(answer["probabilities"][target])
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        name = {"type": "string"}
-        count = {"type": "integer", "minimum": 0}
-        item = {
-            "type": "object",
-            "properties": {
-                "item": name,
-                "chance": share,
-                "skill": name,
-                "text": name,
-                "aim": share,
-            },
-            "required": ["item", "chance"],
-        }
-        skill = {
-            "type": "object",
-            "properties": {
-                "skill": name,
-                "mastery": share,
+        item = object_of(
+            {"item": TEXT, "chance": SHARE, "skill": TEXT, "text": TEXT, "aim": SHARE},
+            ("skill", "text", "aim"),
+        )
+        skill = object_of(
+            {
+                "skill": TEXT,
+                "mastery": SHARE,
                 "mastered": {"type": "boolean"},
-                "answers": count,
-                "right": count,
-                "pace": {"anyOf": [count, {"type": "null"}]},
-            },
-            "required": ["skill", "mastery", "mastered", "answers", "right", "pace"],
+                "answers": PLACE,
+                "right": PLACE,
+                "pace": or_null(PLACE),
+            }
+        )
+        properties = {
+            "item": or_null(TEXT),
+            "label": {"enum": [WRONG, RIGHT, None]},
+            "best": {"enum": [WRONG, RIGHT]},
+            "probabilities": object_of({WRONG: SHARE, RIGHT: SHARE}),
+            "skills": list_of(skill),
+            "next": or_null(item),
+            "asked": list_of(item),
+            "reason": TEXT,
+            "notes": list_of(TEXT),
         }
-        return {
-            "type": "object",
-            "properties": {
-                "item": {"anyOf": [name, {"type": "null"}]},
-                "label": {"enum": [WRONG, RIGHT, None]},
-                "best": {"enum": [WRONG, RIGHT]},
-                "probabilities": {
-                    "type": "object",
-                    "properties": {WRONG: share, RIGHT: share},
-                    "required": [WRONG, RIGHT],
-                },
-                "skills": {"type": "array", "items": skill},
-                "next": {"anyOf": [item, {"type": "null"}]},
-                "asked": {"type": "array", "items": item},
-                "reason": name,
-                "notes": {"type": "array", "items": name},
-            },
-            "required": ["item", "label", "best", "probabilities", "skills", "next", "asked"],
-        }
+        return object_of(properties, ("reason", "notes"))
 
     def starters(self, proven: float, label: str) -> list[str]:
         return [
@@ -240,7 +206,7 @@ def _answer(
         **about,
     }
     if not fine:
-        answer["reason"] = _BROKEN
+        answer["reason"] = BROKEN
     elif first is None:
         answer["reason"] = f"no item is called {unknown[0]!r}" if unknown else _NOTHING_LEFT
     if unknown and about["asked"]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from sartor.core.histories import AIM, HISTORY, MASTERED_AT
 from sartor.core.types import ITEM, SKILL
+from sartor.tasks._decision.logits import shown
 
 AIMED, MASTERED = 0.75, 0.85
 _MOST_PACE = 200
@@ -156,11 +157,6 @@ class Course:
         if not len(places):
             return None
         return int(places[np.abs(chances[places] - aim).argmin()])
-
-
-def shown(probability: float) -> float:
-    """Six significant digits, not decimals: see text classification."""
-    return float(f"{probability:.6g}")
 
 
 def _odds(share: float) -> float:
