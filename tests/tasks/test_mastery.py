@@ -169,6 +169,13 @@ def test_mastery_pace_and_next_are_what_they_are_said_to_be():
     assert [each["item"] for each in found["asked"]] == ["d"]
 
 
+def test_items_that_nobody_answered_are_no_skill_beside_others():
+    found = Course(["a", "b", "new"], ["x", "y", ""], {}, {}).about({}, np.full(3, 0.5))
+    assert [each["skill"] for each in found["skills"]] == ["x", "y"]
+    alone = Course(["a", "b"], [], {}, {}).about({}, np.full(2, 0.5))
+    assert [each["skill"] for each in alone["skills"]] == [""]
+
+
 def test_the_aim_the_skill_and_the_bar_may_be_chosen():
     chances = np.array([0.5, 0.7, 0.8, 0.95])
     asked = {"history": [], "aim": 0.94, "mastered_at": 0.96}
