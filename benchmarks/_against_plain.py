@@ -22,6 +22,27 @@ PLAIN = "transformers.Trainer"
 Row = dict[str, Any]
 
 
+def as_transformers_reads(backbone: str, place: Path) -> str:
+    """The folder of a backbone; with what AutoTokenizer needs where a starter comes without.
+
+    Args:
+        backbone: Its name.
+        place: Folder in which another may be made, of links.
+    """
+    found = Path(find_backbone(backbone).path)
+    if (found / "tokenizer_config.json").exists():
+        return str(found)
+    made = place / backbone
+    made.mkdir()
+    for file in found.iterdir():
+        (made / file.name).symlink_to(file)
+    special = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+    told = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512}
+    told |= {f"{name}_token": token for name, token in special.items()}
+    (made / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+    return str(made)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """How one side did with one seed.
@@ -82,7 +103,7 @@ class Race:
         if side == PLAIN:
             files = [str(folder / f"{name}.jsonl") for name in ("train", "test")]
             script, *options = self.script
-            plain = [sys.executable, "-m", script, find_backbone(BACKBONE).path]
+            plain = [sys.executable, "-m", script, as_transformers_reads(BACKBONE, folder)]
             return [*plain, *files, str(seed), *options]
         asked = self.ask(train)
         asked["data"] |= {"train": "train.jsonl", "test": "test.jsonl", "near_duplicates": False}

@@ -18,6 +18,8 @@ and both answer the same test rows.
 - *tuned*: the same script as somebody who knows the model would run it: padding to the longest of
   the batch, batch 16, learning rate 1e-4.
 - *setfit*: `_setfit_peer.py`, SetFit with its defaults; `--setfit` names a Python that has it.
+- *autogluon*: `_autogluon_peer.py`, AutoGluon-Multimodal with its defaults on the same backbone;
+  `--autogluon` names a Python that has it.
 
 Two times: until the model is fitted (ours with its decision rule; no test row was read), and from
 the start of the process to its end with the score known (ours with export, int8, parity, bundle
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._against_plain import as_transformers_reads
 from benchmarks._harness import (
     RESULTS,
     ROOT,
@@ -51,19 +54,24 @@ from benchmarks._harness import (
     told_by,
 )
 
-from sartor.models.catalogue import find_backbone
 from sartor.serve import runtime
 
 PEERS = {
     "trainer": "transformers.Trainer",
     "tuned": "transformers.Trainer, tuned",
     "setfit": "SetFit 1.2",
+    "autogluon": "AutoGluon-Multimodal 1.6",
 }
+SCRIPTS = {"setfit": "_setfit_peer.py", "autogluon": "_autogluon_peer.py"}
+"""Of the peers that need a Python of their own."""
 CASES = [
     *(f"{peer}/{task}/1000" for task in ("reviews", "intents") for peer in ("trainer", "tuned")),
     *(f"trainer/{case}" for case in ("reviews/64", "intents/8a", "chinese_reviews/64")),
     *(f"setfit/{task}/8a" for task in ("reviews", "intents", "chinese_reviews")),
     "setfit/intents/8a/contrastive",
+    "setfit/reviews/64a",
+    "autogluon/reviews/64",
+    "autogluon/intents/8a",
 ]
 TESTED_TEMPLATES = 0.3
 TESTED_CHINESE = 1000
@@ -186,6 +194,7 @@ def main() -> None:
     parser.add_argument("--peer-seeds", type=int, default=2)
     parser.add_argument("--methods", nargs="+", default=["head"], help="what ours may climb")
     parser.add_argument("--setfit", default=sys.executable, help="a Python that has setfit")
+    parser.add_argument("--autogluon", default=sys.executable, help="a Python that has autogluon")
     parser.add_argument("--keep", action="store_true", help="other cases' recorded lines too")
     options = parser.parse_args()
     lines, detail = _recorded(options.cases) if options.keep else ([], {})
@@ -272,13 +281,16 @@ def _prepare(
     }
     need.write_text(json.dumps(asked), encoding="utf-8")  # JSON is YAML
     run = [sys.executable, "-m", "benchmarks._need_run", str(need), str(folder)]
-    model = find_backbone(problem.backbone).path
+    model = as_transformers_reads(problem.backbone, folder)
     given = [model, str(train), str(test), str(seed)]
     script = [sys.executable, "-m", "benchmarks._plain_trainer", *given]
     peers = {
         "trainer": script,
         "tuned": [*script, "tuned"],
-        "setfit": [options.setfit, str(ROOT / "benchmarks" / "_setfit_peer.py"), *given],
+        **{
+            name: [vars(options)[name], str(ROOT / "benchmarks" / script), *given]
+            for name, script in SCRIPTS.items()
+        },
     }
     methods = [case.method] if case.method else options.methods
     return {"ours": [*run, *methods], "peer": peers[case.peer]}

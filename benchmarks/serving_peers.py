@@ -45,6 +45,7 @@ from benchmarks._harness import (
 from benchmarks._load import Closed, open_loop
 from benchmarks._peers import OURS, PEERS, Side, lay_out, peer, running, usable
 from benchmarks._server import command, connect, exchange
+from tokenizers import Tokenizer
 
 from sartor.serve import runtime
 from sartor.serve.cores import cores
@@ -53,9 +54,16 @@ LIMIT_S, CLIENTS, STEPS = 0.050, 32, 6
 COMPARED, WARM_S = 100, 2.0
 
 
-def reviews() -> list[str]:
+def reviews(laid: Path) -> list[str]:
+    """As long as the model reads them, in the data's order: infinity-emb fails on longer ones."""
+    tokenizer = Tokenizer.from_file(str(laid / "tokenizer.json"))
+    longest = json.loads((laid / "side.json").read_text(encoding="utf-8"))["max_length"]
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest)
     with (DEMO.parent / "reviews.csv").open(newline="", encoding="utf-8") as file:
-        return [row["text"] for row in csv.DictReader(file)]
+        texts = [row["text"] for row in csv.DictReader(file)]
+    ends = [max(end for _, end in read.offsets) for read in tokenizer.encode_batch(texts)]
+    return [text[:end] for text, end in zip(texts, ends, strict=True)]
 
 
 def start(
@@ -142,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    facts, served, texts = machine(), bundle(given.bundle), reviews()
+    facts, served = machine(), bundle(given.bundle)
     pythons = {OURS: sys.executable, **usable(given.python)}
     names = list(pythons)
     rates: dict[str, list[float]] = {name: [] for name in names}
@@ -150,6 +158,7 @@ def main() -> None:
     agree, alone, ours = dict.fromkeys(names, 1.0), [], []
     with tempfile.TemporaryDirectory() as folder:
         laid = lay_out(served, Path(folder))
+        texts = reviews(laid)
         os.environ["RAY_TMPDIR"] = folder
         for number, name in alternate(names, given.rounds):
             if name == OURS:
