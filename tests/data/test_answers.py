@@ -111,6 +111,16 @@ def test_an_item_of_two_skills_is_told_with_both_rows():
     assert found.table.frame["skill"].to_list() == ["x", None, "x"]
 
 
+def test_the_file_of_the_items_names_skills_that_rows_do_not():
+    rows = [("p", "a", 1), ("p", "b", 0), ("q", "c", 0)]
+    asked = {"label_descriptions": dict.fromkeys("abc", "…"), "skills": {"a": "x", "b": "y"}}
+    assert made(rows, data(**asked)).table.frame["skill"].to_list() == ["x", "y", None]
+    both = made(rows, data(skill=True, **asked), about=[None, "y", "z"])
+    assert both.table.frame["skill"].to_list() == ["x", "y", "z"]
+    with pytest.raises(DataError, match=r"row 2: item 'b' has the skill 'x' here and 'y' in data"):
+        made(rows, data(skill=True, **asked), about=["x", "x", "z"])
+
+
 def test_a_column_that_would_be_overwritten_and_a_time_that_is_none_are_told():
     rows = [("p", "a", 1), ("q", "a", 0)]
     with pytest.raises(DataError, match="'history' has the name of what is made"):

@@ -51,6 +51,12 @@ def test_a_document_that_is_too_long_or_one_too_many_is_refused(tmp_path, monkey
         base(tmp_path, "a1,,one", "a2,,two")
 
 
+def test_a_skill_is_read_where_the_file_names_one(tmp_path):
+    (tmp_path / "items.csv").write_text("id,text,skill\na,one, angles \nb,two,\nc,three,powers\n")
+    assert read_base(["items.csv"], tmp_path).skills == {"a": "angles", "c": "powers"}
+    assert base(tmp_path, "a1,,one").skills == {}
+
+
 def test_every_fault_is_found_at_once(tmp_path):
     (tmp_path / "a.csv").write_text("id,text\n,one\nb,\nc,three\n")
     found, faults = survey_base(read(["a.csv"], tmp_path))

@@ -12,7 +12,7 @@ import pytest
 
 from sartor.core.types import Roles
 from sartor.need.costs import Costs
-from sartor.need.model import Budget, Data, Need, Preferences
+from sartor.need.model import NO_KEYS, Budget, Data, Need, Preferences
 from sartor.need.schema import json_schema
 
 TEXT = Roles(inputs={"text": "text"}, targets={"label": "label"})
@@ -175,7 +175,7 @@ def test_every_key_that_the_reader_knows_is_described_for_editors():
     schema = json_schema({"text_classification": TEXT})
     for model in (Data, Budget, Preferences, Costs):
         shown = schema["$defs"][model.__name__]["properties"]
-        known = set(model.model_fields) - {"roles"}
+        known = set(model.model_fields) - {*NO_KEYS}
         assert known <= set(shown)
         assert all(shown[key].get("description") for key in known)
     assert set(schema["properties"]) == set(Need.model_fields)

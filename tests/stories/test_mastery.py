@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.stories.shop import Here, refused
+from tests.stories.shop import Here, refused, write_jsonl
 from tests.stories.test_recommending import write
 from tests.tiny import WORDS, make_tiny_bert
 
@@ -34,13 +34,17 @@ COUNT = 12
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Learners differ, exercises get harder, of two skills."""
+    """Learners differ, exercises get harder, of two skills; of the third nobody was asked any."""
     folder = tmp_path / "shop"
     folder.mkdir()
     make_tiny_bert(folder / "tiny")
     draw = random.Random(0)
-    items = [(f"ex-{n}", f"{n} " + " ".join(draw.sample(WORDS, 4))) for n in range(COUNT)]
-    write(folder / "items.csv", ["id", "text"], items)
+    skill = [*(("angles", "powers")[n % 2] for n in range(COUNT)), "roots"]
+    items = [
+        (f"ex-{n}", f"{n} " + " ".join(draw.sample(WORDS, 4)), about)
+        for n, about in enumerate(skill)
+    ]
+    write(folder / "items.csv", ["id", "text", "skill"], items)
     rows = []
     for user in range(70):
         able, day = draw.gauss(0, 1.5), draw.randrange(200)
@@ -48,7 +52,7 @@ def place(tmp_path: Path) -> Path:
             at = draw.randrange(COUNT)
             right = draw.random() < 1 / (1 + math.exp(at / 3 - 2 - able))
             when = f"2026-{1 + day // 28:02}-{1 + day % 28:02}"
-            rows.append((f"u{user}", f"ex-{at}", ("angles", "powers")[at % 2], when, int(right)))
+            rows.append((f"u{user}", f"ex-{at}", skill[at], when, int(right)))
             day += draw.randint(0, 2)
     draw.shuffle(rows)
     write(folder / "answers.csv", ["who", "exercise", "skill", "day", "correct"], rows)
@@ -76,14 +80,17 @@ def test_answers_become_a_bundle_that_knows_what_a_learner_knows(place: Path, he
     report = json.loads(here("report", "--json").out)
     assert all(a["agreement"] >= 0.9 for a in report["artefacts"] if a["kept"])
 
-    row = {"history": [{"item": "ex-3", "correct": True}], "item": "ex-5", "other": 1}
-    (place / "ask.jsonl").write_text(json.dumps(row) + "\n")
+    history = [{"item": "ex-3", "correct": True}]
+    rows = [{"history": history, "item": "ex-5", "other": 1}, {"history": [], "skill": "roots"}]
+    write_jsonl(place / "ask.jsonl", rows)
     said = here("predict", found["bundle"], "ask.jsonl")
     assert said.status == 0, said.err
-    answer = json.loads(said.out)
+    answer, rooted = map(json.loads, said.out.splitlines())
     assert answer["item"] == "ex-5"
-    assert [each["skill"] for each in answer["skills"]] == ["angles", "powers"]
+    assert [each["skill"] for each in answer["skills"]] == ["angles", "powers", "roots"]
     assert answer["next"]["text"]
+    # Nobody was asked it: its skill is what the file of the items says.
+    assert (rooted["item"], rooted["next"]["skill"]) == ("ex-12", "roots")
 
     again = here("judge", found["bundle"], "answers.csv")
     assert again.status in (0, 1, 2), again.err

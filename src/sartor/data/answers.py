@@ -3,11 +3,11 @@
 A file of answers has a row for each, with its learner, its item and whether it was right; the time
 too, where it is known, else the rows are in their order. A row becomes: the item that is asked, the
 history of that learner's earlier answers, and, as its answer, whether this one was right. Of two
-answers at one time the upper row comes first. An item may be answered again.
+answers at one time the upper row comes first. An item may be answered again. Its skill is what rows
+name, or the file of the items where there is one.
 """
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from sartor.data.labels import LabelFault, refuse
 from sartor.data.moments import HISTORY_LENGTH, Moments
 from sartor.data.normalise import MISSING_LABEL, MISSING_TEXT
 from sartor.data.profile import row_places
-from sartor.data.table import FILE, MOMENT, ROW, Columns, Table, place, texts_of
+from sartor.data.table import FILE, MOMENT, ROW, Columns, Table, named, place, texts_of
 from sartor.data.times import times_of
 from sartor.tasks import Unreadable
 from sartor.tasks._target.right_wrong import RIGHT
@@ -36,7 +36,8 @@ def join_answers(table: Table, columns: Columns) -> Moments:
 
     Args:
         table: As read.
-        columns: `user`, `item` and the label; `skill` and `time` where there are such columns.
+        columns: `user`, `item` and the label; `skill` and `time` where there are such columns, and
+            `items` where a file lists them.
 
     Raises:
         DataError: With file and row, if a cell is missing or cannot be read, or an item has two
@@ -53,8 +54,8 @@ def join_answers(table: Table, columns: Columns) -> Moments:
     refuse(answer_faults(table, columns))
     frame = table.frame
     users, items = (_names(frame[name]) for name in (columns.user, columns.item))
+    skills = _skills(table, columns, items)
     marks = [int(_mark(cell or "", columns) == RIGHT) for cell in texts_of(frame[columns.label])]
-    skills = _names(frame[columns.skill]) if columns.skill else [""] * len(items)
     times = [0.0] * len(items)
     if columns.time:
         times = list(times_of(frame[columns.time], row_places(frame)))
@@ -100,8 +101,7 @@ def answer_faults(table: Table, columns: Columns) -> list[LabelFault]:
             why = unknown[item] or unread[cell]
         if why is not None:
             found.append(LabelFault("", (lies,), *why))
-    skills = _names(frame[columns.skill]) if columns.skill else []
-    return found + (_two_skills(places, items, skills) if skills else [])
+    return found + _two_skills(places, items, _skills(table, columns, items), columns)
 
 
 def _unknown(item: str, columns: Columns) -> tuple[str, str] | None:
@@ -130,21 +130,29 @@ def _mark(cell: str, columns: Columns) -> str:
     return columns.target.read(cell)
 
 
+def _skills(table: Table, columns: Columns, items: Sequence[str]) -> list[str]:
+    """Of every row the skill that it names, else the one that the file of the items does."""
+    own = _names(table.frame[columns.skill]) if columns.skill else [""] * len(items)
+    return [skill or columns.items.get(item, "") for skill, item in zip(own, items, strict=True)]
+
+
 def _two_skills(
-    places: Sequence[tuple[str, int]], items: Sequence[str], skills: Sequence[str]
+    places: Sequence[tuple[str, int]],
+    items: Sequence[str],
+    skills: Sequence[str],
+    columns: Columns,
 ) -> list[LabelFault]:
-    """Rows that name another skill of an item than an earlier one did."""
-    first: dict[str, tuple[str, tuple[str, int]]] = {}
+    """Rows that name another skill of an item than its file or an earlier row did."""
+    first = {item: (skill, "in data.documents") for item, skill in columns.items.items() if skill}
     found: list[LabelFault] = []
     for lies, item, skill in zip(places, items, skills, strict=True):
-        named, where = first.setdefault(item, (skill, lies))
-        if named != skill:
-            what = f"item {item!r} has the skill {skill!r} here and {named!r} at {place(*where)}"
+        other, where = first.setdefault(item, (skill, f"at {place(*lies)}"))
+        if other != skill:
+            what = f"item {item!r} has the skill {skill!r} here and {other!r} {where}"
             fix = "give each item one skill, e.g. 'fractions and decimals' where it needs both"
             found.append(LabelFault("", (lies,), what, fix))
     return found
 
 
 def _names(column: pl.Series) -> list[str]:
-    """Cells as ids: NFC, without outer spaces; empty where nothing is."""
-    return [unicodedata.normalize("NFC", (cell or "").strip()) for cell in texts_of(column)]
+    return [named(cell) for cell in texts_of(column)]

@@ -1,18 +1,19 @@
 """The base of documents that retrieval finds its answers among.
 
-Either files of their own, with the columns id and text (and title), or what the rows' answers are:
-then each distinct answer is a document, named by a hash of its words.
+Either files of their own, with the columns id and text (and title, and of items that learners
+answer skill), or what the rows' answers are: then each distinct answer is a document, named by a
+hash of its words.
 """
 
-import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sartor.core.errors import DataError
+from sartor.core.types import SKILL
 from sartor.data.normalise import normalise_text
 from sartor.data.read import read
-from sartor.data.table import FILE, ROW, Source, Table, place, texts_of
+from sartor.data.table import FILE, ROW, Source, Table, named, place, texts_of
 from sartor.tasks import Unreadable
 from sartor.tasks._target.label_set import LabelSet
 from sartor.tasks.retrieval.index import MOST_CHARACTERS, MOST_DOCUMENTS
@@ -29,10 +30,12 @@ class Base:
     Args:
         words: Id to what a document says, in the order of the files.
         sources: The files; empty where the rows' answers are the documents.
+        skills: Id to the skill that an item is of, where the files name one.
     """
 
     words: dict[str, str]
     sources: tuple[Source, ...] = ()
+    skills: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ def survey_base(table: Table) -> tuple[Base, list[DocumentFault]]:
     """
     table.require(ID, TEXT)
     _refuse_many(len(table))
-    words, faults = dict[str, str](), list[DocumentFault]()
+    words, skills, faults = dict[str, str](), dict[str, str](), list[DocumentFault]()
     lies, same = dict[str, str](), dict[str, str]()
-    for where, name, text in _rows(table):
+    for where, name, text, skill in _rows(table):
         shown = place(*where)
         what, fix = _fault(name, text)
         if not what and name in lies:
@@ -83,7 +86,9 @@ def survey_base(table: Table) -> tuple[Base, list[DocumentFault]]:
             continue
         words[name], lies[name] = text, shown
         same[name_of(text)] = name
-    return Base(words, table.sources), faults
+        if skill:
+            skills[name] = skill
+    return Base(words, table.sources, skills), faults
 
 
 def base_of_answers(cells: Sequence[str | None]) -> Base:
@@ -121,17 +126,19 @@ def _said(cell: str) -> Sequence[str]:
         return [cell]
 
 
-def _rows(table: Table) -> Iterator[tuple[tuple[str, int], str, str]]:
+def _rows(table: Table) -> Iterator[tuple[tuple[str, int], str, str, str]]:
+    """(file, row), id, words and skill of each."""
     frame = table.frame
-    titles = texts_of(frame[TITLE]) if TITLE in frame.columns else [None] * len(frame)
-    rows = zip(
-        frame[FILE], frame[ROW], texts_of(frame[ID]), texts_of(frame[TEXT]), titles, strict=True
+    places = zip(frame[FILE], frame[ROW], strict=True)
+    read = (
+        texts_of(frame[name]) if name in frame.columns else [None] * len(frame)
+        for name in (ID, TEXT, TITLE, SKILL)
     )
-    for file, row, name, text, title in rows:
+    for where, name, text, title, skill in zip(places, *read, strict=True):
         plain, _ = normalise_text(text or "")
         head, _ = normalise_text(title or "")
         whole = f"{head}\n{plain}" if head and plain else plain
-        yield (file, row), unicodedata.normalize("NFC", (name or "").strip()), whole
+        yield where, named(name), whole, named(skill)
 
 
 def _fault(name: str, text: str) -> tuple[str, str]:

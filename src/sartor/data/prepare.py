@@ -128,7 +128,7 @@ def columns_of(
         user=user,
         item=item,
         skill=skill,
-        items=frozenset(data.label_descriptions if item else ()),
+        items={n: data.skills.get(n, "") for n in data.label_descriptions} if item else {},
     )
 
 

@@ -7,6 +7,7 @@ assignment: train, validation, test or null).
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -96,7 +97,7 @@ class Columns:
         user: Rows of one value, in the order of time, are a history; empty where rows stand alone.
         item: What a row asks the user, where its label says whether the answer was right.
         skill: What the item is about, where a column says so.
-        items: Those there are, where a file lists them.
+        items: Those there are, where a file lists them, to the skill it names of each, or "".
     """
 
     text: str
@@ -110,7 +111,7 @@ class Columns:
     user: str = ""
     item: str = ""
     skill: str = ""
-    items: frozenset[str] = frozenset()
+    items: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def words(self) -> list[str]:
@@ -293,6 +294,11 @@ def texts_of(column: pl.Series) -> list[str | None]:
     if column.dtype == pl.String:
         return column.to_list()
     return [None if _missing(value) else as_text(value) for value in column.to_list()]
+
+
+def named(cell: str | None) -> str:
+    """A cell as a name, of a user or an item: NFC, without outer spaces; empty where nothing is."""
+    return unicodedata.normalize("NFC", (cell or "").strip())
 
 
 def place(file: str, row: int) -> str:

@@ -27,7 +27,17 @@ from sartor.need.document import (
     short,
 )
 from sartor.need.grammar import CriterionSyntaxError, fault_of, parse_criterion
-from sartor.need.model import LOCAL, REMOTE, Budget, Data, Llm, LocalLlm, Need, Preferences
+from sartor.need.model import (
+    LOCAL,
+    NO_KEYS,
+    REMOTE,
+    Budget,
+    Data,
+    Llm,
+    LocalLlm,
+    Need,
+    Preferences,
+)
 from sartor.need.parts import graph_faults, read_parts
 
 MAX_BYTES = 200_000
@@ -151,7 +161,7 @@ class _Reader:
     def _data(self, tree: Tree, found: Roles | None) -> dict[str, Any]:
         section = self._mapping(tree, "data")
         roles = found.names() if found else []
-        keys = [k for k in Data.model_fields if k != "roles"]
+        keys = [k for k in Data.model_fields if k not in NO_KEYS]
         if found:  # without a known task nobody can say which keys are its columns
             known = keys if found.columns else [k for k in keys if k != "columns"]
             self._known(section, [*known, *roles])

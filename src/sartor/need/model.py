@@ -72,6 +72,10 @@ _STRICT = ConfigDict(
 )
 
 
+NO_KEYS = ("roles", "skills")
+"""Fields of `Data` that are no keys of a need file: what is in them stands elsewhere."""
+
+
 class Data(BaseModel):
     """Where the examples are and which columns play which role."""
 
@@ -87,8 +91,8 @@ class Data(BaseModel):
     """Texts without labels that `prefer.pretrain` may read, in the column of the text."""
     documents: Sources | None = None
     """What retrieval finds its answers among, or the items of recommendation and mastery: files
-    with the columns id and text, and title where there is one. Without it the column of the label
-    holds the documents of retrieval themselves."""
+    with the columns id and text, and title where there is one; of mastery also skill. Without it
+    the column of the label holds the documents of retrieval themselves."""
     roles: dict[str, str] = Field(default_factory=dict[str, str])
     """Role of the task (text, label, …) to column; written directly under `data:`."""
     languages: Languages | None = None
@@ -101,6 +105,8 @@ class Data(BaseModel):
     """The labels there are; a row with another one is an error."""
     label_descriptions: Descriptions = Field(default_factory=dict[str, str])
     """What labels mean, in words: label to a sentence. Read before any label is learnt from."""
+    skills: dict[str, str] = Field(default_factory=dict[str, str], exclude=True)
+    """Item to its skill, as `documents` name it; filled when they are read."""
     baseline: str | None = None
     """Column with the answer that is in use today; of recommendation also `most_chosen`, which is
     made of the rows."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sartor.core.types import Roles
-from sartor.need.model import Need
+from sartor.need.model import NO_KEYS, Need
 
 
 def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def json_schema(tasks: Mapping[str, Roles]) -> dict[str, Any]:
         },
     }
     data = definitions["Data"]
-    data["properties"].pop("roles")
+    for name in NO_KEYS:
+        data["properties"].pop(name)
     for roles in tasks.values():
         for role, kind in {**roles.inputs, **roles.targets}.items():
             data["properties"][role] = {"type": "string", "description": f"Column of the {kind}."}
@@ -83,7 +84,7 @@ _SOURCES = {
     "test": "Official test rows; without it a test set is split off and kept.",
     "validation": "Official validation rows.",
     "documents": "Files with the documents that retrieval finds, or the items that recommendation"
-    " chooses among and mastery asks: columns id and text.",
+    " chooses among and mastery asks: columns id and text, and of mastery skill.",
     "unlabelled": "Texts without labels that prefer.pretrain may read.",
 }
 

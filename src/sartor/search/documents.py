@@ -34,6 +34,7 @@ from sartor.search.recommending import (
     refuse_one_learner,
     refuse_too_wide,
     refuse_unread,
+    traces,
 )
 from sartor.serve.indexed import embed
 from sartor.tasks import TASKS, Listed
@@ -126,7 +127,9 @@ def checked(need: Need, file: str, root: Path) -> tuple[Need, list[Finding]]:
 def _told(need: Need, base: Base) -> Need:
     words = base.words
     labels = list(words) if finds_documents(need.task) else None
-    told = need.data.model_copy(update={"labels": labels, "label_descriptions": words})
+    skills = base.skills if traces(need.task) else {}
+    update = {"labels": labels, "label_descriptions": words, "skills": skills}
+    told = need.data.model_copy(update=update)
     prefer = need.prefer.model_copy(update={"ensemble": False})
     return need.model_copy(update={"data": told, "prefer": prefer})
 
@@ -170,12 +173,13 @@ def refuse_too_many(need: Need, rows: Prepared) -> None:
 
 
 def sources_of(need: Need) -> dict[str, str]:
-    """What the documents were read from, with a hash of what they say; nothing where there are
-    none."""
+    """What the documents were read from, with a hash of what they say, of items also their skills;
+    nothing where there are none."""
     if not need.data.label_descriptions or not lists_items(need.task):
         return {}
     named = ", ".join(need.data.documents or ["the documents in the rows"])
-    return {named: digest(list(need.data.label_descriptions.items()))}
+    said = [list(need.data.label_descriptions.items()), *filter(None, [need.data.skills])]
+    return {named: digest(*said)}
 
 
 def _base(need: Need, root: Path, data: object | None) -> Base:

@@ -108,7 +108,7 @@ def declared_in(need: Need, rows: Prepared) -> list[str] | None:
         return need.data.labels
     if need.data.label_descriptions:
         return list(need.data.label_descriptions)
-    return sorted(_skill_of(rows))
+    return sorted(_skill_of(need, rows))
 
 
 def read_histories(
@@ -118,13 +118,13 @@ def read_histories(
     share of the items' texts by language.
 
     Args:
-        need: With its items.
+        need: With its items, and the skills that their file names.
         outputs: The items.
-        rows: By role; they say which skill an item has.
+        rows: By role; they say which skill an item has as well.
     """
     column = Column(kind=ITEMS, values=list(outputs))
     if traces(need.task):
-        skill_of = _skill_of(rows)
+        skill_of = _skill_of(need, rows)
         skills = [skill_of.get(name, "") for name in outputs]
         named = skills if any(skills) else []
         column = Column(kind=ANSWERS, values=list(outputs), skills=named)
@@ -132,9 +132,10 @@ def read_histories(
     return TableCode(columns={HISTORY: column}), spoken
 
 
-def _skill_of(rows: Prepared) -> dict[str, str]:
-    """Item to its skill, "" where none is named, of all items that rows ask."""
-    found: dict[str, str] = {}
+def _skill_of(need: Need, rows: Prepared) -> dict[str, str]:
+    """Item to its skill, "" where none is named, of all items that rows ask or whose file names
+    one."""
+    found = dict(need.data.skills)
     for part in (rows.train, rows.validation, rows.test):
         for cells in cells_of(part.texts):
             values = cells.values()

@@ -57,7 +57,7 @@ def _field(manifest: Manifest, name: str, kind: str) -> dict[str, Any]:
     code = manifest.preprocess.columns
     column = code.columns.get(name) if code else None
     if code and kind == SKILL:
-        skills = sorted(set(code.columns[HISTORY].skills))
+        skills = sorted({*code.columns[HISTORY].skills} - {""})
         return {"name": name, "kind": kind, "values": skills}
     # Of items there may be many; where they are what is answered, they are told as labels.
     told = column is not None and kind not in (ITEMS, ANSWERS)
