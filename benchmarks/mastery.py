@@ -18,14 +18,14 @@ Intervals draw learners. Times are from rows to the chances of the test rows, re
 aside. A minute on two cores.
 """
 
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks._harness import ROOT, Interval, Line, arguments, bootstrap, finish, machine
+from benchmarks._harness import ROOT, Interval, Line, arguments, finish, machine
+from benchmarks._histories import Histories
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
@@ -33,20 +33,10 @@ from sklearn.metrics import roc_auc_score
 
 from sartor.core.histories import HISTORY
 from sartor.core.texts import cells_of
-from sartor.core.types import ITEM, USER, Candidate, Examples
-from sartor.data import prepare
-from sartor.models.catalogue import find_backbone
-from sartor.models.encode import EncodeSettings, TextEncoder
-from sartor.need.file import load_need
-from sartor.search.documents import with_documents
-from sartor.search.judging import roles_of
-from sartor.search.recommending import declared_in, read_histories
-from sartor.tasks import TASKS
+from sartor.core.types import ITEM, Examples
 from sartor.tasks._target.right_wrong import RIGHT
-from sartor.tune.api import METHODS
-from sartor.tune.fit import TuneOptions, Tuner
 
-LENGTH, BINS = 256, 15
+BINS = 15
 RUNGS = ("item_logistic", "performance_factors", "item_response", "explanatory_response")
 STRENGTHS = (0.1, 1.0, 10.0)
 PEERS = ("logistic", "item share")
@@ -57,8 +47,9 @@ def main() -> None:
     facts = machine()
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "examples" / "mastery")
-    world = World(parser.parse_args().data)
-    rungs = [name for name in RUNGS if world.words or name != "explanatory_response"]
+    data = Histories(parser.parse_args().data)
+    world = World(data)
+    rungs = [name for name in RUNGS if data.words or name != "explanatory_response"]
     sides: dict[str, Callable[[], list[Any]]] = {
         **{name: (lambda name=name: world.fitted(name)) for name in rungs},
         "logistic": lambda: [world.logistic(strength) for strength in STRENGTHS],
@@ -72,7 +63,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         lost[name] = world.losses(tested, "test")
         lines += [
-            Line.of(f"{name}: log-loss", world.mean(lost[name]), "nats"),
+            Line.of(f"{name}: log-loss", data.mean(lost[name]), "nats"),
             Line.of(f"{name}: area under the curve", world.auc(tested), ""),
             Line(f"{name}: calibration error", world.gap(tested), ""),
             Line(f"{name}: rows to test chances", seconds, "s"),
@@ -80,66 +71,37 @@ def main() -> None:
         print("\n".join(map(str, lines[-4:])), flush=True)
     best = min(rungs, key=lambda name: lost[name].mean())
     for peer in ("item_logistic", *PEERS):
-        apart = world.mean(lost[best] - lost[peer])
+        apart = data.mean(lost[best] - lost[peer])
         lines.append(Line.of(f"{best}, log-loss less", apart, "nats", against=peer))
-    new = np.array(world.rows.test.extra["answered_before"]) == 0
+    new = np.array(data.rows.test.extra["answered_before"]) == 0
     if new.any():
         lines += [
             Line(f"{name}: log-loss, items that nobody had answered", float(each[new].mean()), "")
             for name, each in lost.items()
         ]
-    finish("mastery", facts, lines, {"rows": world.counts() | {"of new items": int(new.sum())}})
+    finish("mastery", facts, lines, {"rows": data.counts() | {"of new items": int(new.sum())}})
 
 
 class World:
-    """The data, split, and who answered what.
+    """What is said of the rows, and how well.
 
     Args:
-        place: Folder with need.yaml.
+        data: Answers of learners.
     """
 
-    def __init__(self, place: Path) -> None:
-        file = place / "need.yaml"
-        need = with_documents(load_need(file, roles_of), str(file), place)
-        task = TASKS.get(need.task)()
-        columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
-        gathered = prepare.gather(need.data, place, known={}, columns=columns)
-        self.rows = prepare.divide(gathered, wanted_test=1, seed=need.seed, known={})
-        self.words = dict(need.data.label_descriptions)
-        self.names = task.outputs(self.rows.train, declared_in(need, self.rows))
-        self.at = {name: at for at, name in enumerate(self.names)}
-        self.code, _ = read_histories(need, self.names, self.rows)
-        self.users = [str(user) for user in self.rows.test.extra[need.data.roles[USER]]]
-        self.backbone = find_backbone("minilm")
-
-    def counts(self) -> dict[str, int]:
-        parts = {"train": self.rows.train, "held": self.rows.validation, "test": self.rows.test}
-        return {"items": len(self.names), **{name: len(part) for name, part in parts.items()}}
-
-    def part(self, name: str) -> Examples:
-        return self.rows.test if name == "test" else self.rows.validation
+    def __init__(self, data: Histories) -> None:
+        self.data, self.rows, self.names = data, data.rows, data.names
+        self.users = data.users(data.rows.test)
 
     def fitted(self, method: str) -> list[Any]:
         """Chances of the validation and of the test rows, one pair a setting."""
-        source = TextEncoder(self.backbone, None, settings=EncodeSettings(max_length=LENGTH))
-        options = TuneOptions(
-            task="mastery", max_length=LENGTH, descriptions=self.words, code=self.code
-        )
-        backbone, rows = self.backbone, self.rows
-        both = _both(rows.validation, rows.test)
-        with tempfile.TemporaryDirectory() as work:
-            tuner = Tuner(
-                {backbone.name: backbone}, lambda _: source, Path(work), self.names, options
-            )
-            grid = METHODS.get(method).portfolio()
-            candidates = [Candidate(backbone.name, backbone.sha256, method, s, 0) for s in grid]
-            fits = tuner.heads(candidates, rows.train, both)
-        cut, asked = len(rows.validation), self._asked(both)
-        rows_of = np.arange(len(both))
-        chances = [
-            1 / (1 + np.exp(-f.validation_logits[rows_of, asked].astype(float))) for f in fits
-        ]
-        return [(each[:cut], each[cut:]) for each in chances]
+        parts = (self.rows.validation, self.rows.test)
+        return [tuple(map(self._chances, parts, logits)) for logits in self.data.fitted(method)]
+
+    def _chances(self, rows: Examples, logits: Any) -> Doubles:
+        """(rows,) of what they ask."""
+        asked = logits[np.arange(len(rows)), self._asked(rows)].astype(float)
+        return 1 / (1 + np.exp(-asked))
 
     def logistic(self, strength: float) -> Any:
         model: Any = LogisticRegression(C=strength, max_iter=1_000)
@@ -167,11 +129,11 @@ class World:
         ).tocsr()
 
     def _asked(self, rows: Examples) -> NDArray[np.int64]:
-        return np.array([self.at[cells.values()[ITEM][0]] for cells in cells_of(rows.texts)])
+        return np.array([self.data.at[cells.values()[ITEM][0]] for cells in cells_of(rows.texts)])
 
     def losses(self, chances: Doubles, part: str) -> Doubles:
         """(rows,) −log of the chance that was given to what came true."""
-        right = _right(self.part(part))
+        right = _right(self.data.part(part))
         given = np.where(right > 0, chances, 1 - chances)
         return -np.log(np.clip(given, 1e-15, 1.0))
 
@@ -196,24 +158,9 @@ class World:
         parts = np.array_split(order, BINS)
         return float(sum(abs((right[p] - chances[p]).sum()) for p in parts) / len(right))
 
-    def mean(self, values: Doubles) -> Interval:
-        """Over answers; learners are drawn."""
-        _, of = np.unique(self.users, return_inverse=True)
-        sums, counts = np.bincount(of, values), np.bincount(of).astype(float)
-        return bootstrap([np.column_stack([sums, counts])], _ratio)
-
-
-def _ratio(parts: Sequence[Doubles]) -> float:
-    return float(parts[0][:, 0].sum() / parts[0][:, 1].sum())
-
 
 def _right(rows: Examples) -> Doubles:
     return np.array([target == RIGHT for target in rows.target], np.float64)
-
-
-def _both(one: Examples, other: Examples) -> Examples:
-    inputs = {role: one.inputs[role] + other.inputs[role] for role in one.inputs}
-    return Examples(one.ids + other.ids, inputs, one.target + other.target)
 
 
 if __name__ == "__main__":

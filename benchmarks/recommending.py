@@ -17,7 +17,6 @@ Intervals draw users. Times are from moments to the order of the test moments, r
 aside. A minute on two cores with the learners; the films take about ten.
 """
 
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -25,26 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks._harness import ROOT, Interval, Line, arguments, bootstrap, finish, machine
+from benchmarks._harness import ROOT, Line, arguments, finish, machine
+from benchmarks._histories import Histories
 from numpy.typing import NDArray
 
-from sartor.core.columns import TableCode
 from sartor.core.histories import histories_in
-from sartor.core.texts import cells_of
-from sartor.core.types import USER, Candidate, Examples
-from sartor.data import prepare
+from sartor.core.types import Examples
 from sartor.judge.checks.retrieval import ndcg, recall
-from sartor.models.catalogue import find_backbone
-from sartor.models.encode import EncodeSettings, TextEncoder
-from sartor.need.file import load_need
-from sartor.search.documents import with_documents
-from sartor.search.judging import roles_of
-from sartor.search.recommending import read_histories
-from sartor.tasks import TASKS
-from sartor.tune.api import METHODS
-from sartor.tune.fit import TuneOptions, Tuner
 
-LENGTH, SHOWN, NEAREST = 256, 10, 100
+SHOWN, NEAREST = 10, 100
 RUNGS = ("popular", "neighbours", "similar_items", "two_tower", "hybrid")
 PENALTIES = (50.0, 200.0, 1_000.0)
 Doubles = NDArray[np.float64]
@@ -54,9 +42,10 @@ def main() -> None:
     facts = machine()
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "examples" / "exercises")
-    world = World(parser.parse_args().data)
+    data = Histories(parser.parse_args().data)
+    world = World(data)
     sides: dict[str, Callable[[], list[Any]]] = {
-        **{name: (lambda name=name: world.fitted(name)) for name in RUNGS},
+        **{name: (lambda name=name: data.fitted(name)) for name in RUNGS},
         "cosine": lambda: [world.cosines()],
         "EASE": lambda: [world.ease(penalty) for penalty in PENALTIES],
     }
@@ -68,45 +57,31 @@ def main() -> None:
         seconds = time.perf_counter() - began
         scores = world.scores(tested, "test")
         found[name] = scores
-        new = scores[np.array(world.rows.test.extra["chosen_before"]) == 0]
+        new = scores[np.array(data.rows.test.extra["chosen_before"]) == 0]
         lines += [
-            Line.of(f"{name}: recall among the first 10", world.mean(scores[:, 0]), ""),
-            Line.of(f"{name}: discounted gain of the first 10", world.mean(scores[:, 1]), ""),
+            Line.of(f"{name}: recall among the first 10", data.mean(scores[:, 0]), ""),
+            Line.of(f"{name}: discounted gain of the first 10", data.mean(scores[:, 1]), ""),
             Line(f"{name}: recall, items that nobody had chosen", float(new[:, 0].mean()), ""),
             Line(f"{name}: moments to test answers", seconds, "s"),
         ]
         print("\n".join(map(str, lines[-4:])), flush=True)
     for peer in ("popular", "cosine", "EASE"):
         apart = found["hybrid"] - found[peer]
-        lines.append(Line.of("hybrid, recall less", world.mean(apart[:, 0]), "", against=peer))
-    finish("recommending", facts, lines, {"moments": world.counts()})
+        lines.append(Line.of("hybrid, recall less", data.mean(apart[:, 0]), "", against=peer))
+    finish("recommending", facts, lines, {"moments": data.counts()})
 
 
 class World:
-    """The data, split, and who chose what.
+    """What is ranked for the moments, and how well.
 
     Args:
-        place: Folder with need.yaml.
+        data: Choices of users.
     """
 
-    def __init__(self, place: Path) -> None:
-        file = place / "need.yaml"
-        need = with_documents(load_need(file, roles_of), str(file), place)
-        task = TASKS.get(need.task)()
-        columns = prepare.columns_of(need.data, tuple(task.roles.inputs), task.target)
-        gathered = prepare.gather(need.data, place, known={}, columns=columns)
-        self.rows = prepare.divide(gathered, wanted_test=1, seed=need.seed, known={})
-        self.words = dict(need.data.label_descriptions)
-        self.names = list(self.words)
-        self.at = {name: at for at, name in enumerate(self.names)}
-        self.code: TableCode = read_histories(need, self.names, self.rows)[0]
-        self.users = [str(user) for user in self.rows.test.extra[need.data.roles[USER]]]
-        self.chosen = self._chosen([str(u) for u in self.rows.train.extra[need.data.roles[USER]]])
-        self.backbone = find_backbone("minilm")
-
-    def counts(self) -> dict[str, int]:
-        parts = {"train": self.rows.train, "held": self.rows.validation, "test": self.rows.test}
-        return {"items": len(self.names), **{name: len(part) for name, part in parts.items()}}
+    def __init__(self, data: Histories) -> None:
+        self.rows, self.names, self.at = data.rows, data.names, data.at
+        self.part = data.part
+        self.chosen = self._chosen(data.users(data.rows.train))
 
     def _chosen(self, users: Sequence[str]) -> Doubles:
         """(users, items) 1 for what training moments and their histories hold."""
@@ -118,23 +93,6 @@ class World:
         for row, items in enumerate(held.values()):
             found[row, list(items)] = 1.0
         return found
-
-    def fitted(self, method: str) -> list[Any]:
-        """Scores of the validation and of the test moments, one pair a setting."""
-        source = TextEncoder(self.backbone, None, settings=EncodeSettings(max_length=LENGTH))
-        options = TuneOptions(
-            task="recommendation", max_length=LENGTH, descriptions=self.words, code=self.code
-        )
-        backbone, rows = self.backbone, self.rows
-        both = _both(rows.validation, rows.test)
-        with tempfile.TemporaryDirectory() as work:
-            sources = {backbone.name: backbone}
-            tuner = Tuner(sources, lambda _: source, Path(work), self.names, options)
-            grid = METHODS.get(method).portfolio()
-            candidates = [Candidate(backbone.name, backbone.sha256, method, s, 0) for s in grid]
-            fits = tuner.heads(candidates, rows.train, both)
-        cut = len(rows.validation)
-        return [(f.validation_logits[:cut], f.validation_logits[cut:]) for f in fits]
 
     def cosines(self) -> Any:
         together = self.chosen.T @ self.chosen
@@ -168,7 +126,7 @@ class World:
 
     def scores(self, logits: Any, part: str) -> Doubles:
         """(moments, 2): recall and discounted gain of the first ten."""
-        rows = self.rows.test if part == "test" else self.rows.validation
+        rows = self.part(part)
         found: list[tuple[float, float]] = []
         for row, history, wanted in zip(
             np.asarray(logits), histories_in(rows.texts), rows.target, strict=True
@@ -180,22 +138,6 @@ class World:
             ranked, right = [self.names[at] for at in first], frozenset(wanted)
             found.append((recall(ranked, right, SHOWN), ndcg(ranked, right, SHOWN)))
         return np.array(found)
-
-    def mean(self, values: Doubles) -> Interval:
-        """Over moments; users are drawn."""
-        _, of = np.unique(self.users, return_inverse=True)
-        sums, counts = np.bincount(of, values), np.bincount(of).astype(float)
-        return bootstrap([np.column_stack([sums, counts])], _ratio)
-
-
-def _ratio(parts: Sequence[Doubles]) -> float:
-    return float(parts[0][:, 0].sum() / parts[0][:, 1].sum())
-
-
-def _both(one: Examples, other: Examples) -> Examples:
-    inputs = {role: one.inputs[role] + other.inputs[role] for role in one.inputs}
-    assert len(cells_of(one.texts)) == len(one), "moments hold a history each"
-    return Examples(one.ids + other.ids, inputs, one.target + other.target)
 
 
 if __name__ == "__main__":

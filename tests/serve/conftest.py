@@ -15,6 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from sartor.bundle import Bundle, Manifest, Preprocess, record_verdicts, write_bundle
+from sartor.serve.runtime import load
 from tests import served
 from tests.manifests import draft
 
@@ -121,6 +122,17 @@ class Running:
         reply = self.client.post("/v1/predict", json=body)
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+
+def answers_alike(bundle: Bundle, rows: Sequence[object]) -> None:
+    """Alone, beside others, and from the cache."""
+    plain, cached = load(bundle.folder, threads=1), load(bundle.folder, threads=1, cache_mb=4)
+    alone = [plain.predict([row])[0] for row in rows]
+    assert plain.predict(rows) == alone
+    assert cached.predict(rows) == alone
+    assert cached.predict(rows) == alone
+    assert cached.cache is not None
+    assert cached.cache.hits >= len(rows)
 
 
 Serving = Callable[..., AbstractContextManager[Running]]

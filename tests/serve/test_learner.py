@@ -6,16 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sartor.bundle import Bundle, Preprocess, record_verdicts, write_bundle
-from sartor.core.columns import Column, TableCode
+from sartor.bundle import Bundle
+from sartor.core.columns import Column
 from sartor.core.errors import RequestError
 from sartor.serve.rows import example_row
 from sartor.serve.runtime import Runtime, load
 from sartor.shrink.export import to_onnx
 from sartor.tasks.mastery.model import Sizes, Tracer
-from sartor.tasks.retrieval.index import DOCUMENTS, write_documents
-from sartor.tune.fused import wordless
-from tests.serve.conftest import Serving, manifest_of
+from tests.serve.conftest import Serving, answers_alike
+from tests.serve.of_items import bundle_of_items
 
 ITEMS = [f"i{n}" for n in range(6)]
 SKILLS = ["angles", "angles", "angles", "powers", "powers", "powers"]
@@ -38,24 +37,13 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundle(graph: Path, tmp_path: Path) -> Bundle:
     """Takes the place of the bundle of one text."""
-    place = tmp_path / "learner"
-    place.mkdir()
-    wordless().save(str(place / "tokenizer.json"))
-    (place / DOCUMENTS).write_bytes(write_documents({name: f"text of {name}" for name in ITEMS}))
     column = Column(kind="answers", values=ITEMS, skills=SKILLS)
-    read = Preprocess(columns=TableCode(columns={"history": column}))
-    update = {
+    told = {
         "task": "mastery",
         "inputs": {"history": "answers", "item": "item", "skill": "skill"},
-        "outputs": ITEMS,
-        "preprocess": read,
-        "format": read.format,
         "decision": {"temperature": 1.0, "growth": {"": 0.1, "angles": 0.2}},
     }
-    parts = {name: place / name for name in ("tokenizer.json", DOCUMENTS)} | {"model.onnx": graph}
-    manifest = manifest_of().model_copy(update=update)
-    found = write_bundle(tmp_path / "learner-bundle", manifest, parts, "name: tickets\n")
-    return record_verdicts(found, [], released=True)
+    return bundle_of_items(tmp_path / "learner", graph, column, told, tmp_path / "learner-bundle")
 
 
 @pytest.fixture
@@ -139,9 +127,7 @@ def test_a_row_that_cannot_be_used_is_told_by_row_and_key(loaded: Runtime, row, 
 
 def test_answers_are_the_same_alone_beside_others_and_from_the_cache(bundle: Bundle):
     rows = [{"history": history(*((ITEMS[k % 6], k % 2) for k in range(n % 9)))} for n in range(40)]
-    plain, cached = load(bundle.folder, threads=1), load(bundle.folder, threads=1, cache_mb=4)
-    alone = [plain.predict([row])[0] for row in rows]
-    assert plain.predict(rows) == cached.predict(rows) == cached.predict(rows) == alone
+    answers_alike(bundle, rows)
 
 
 def test_over_http_rows_answers_and_corrections_have_the_form_that_is_said(serving: Serving):

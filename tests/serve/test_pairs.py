@@ -20,7 +20,14 @@ from sartor.serve.runtime import Runtime, load
 from sartor.serve.timing import Load
 from sartor.serve.timing import measure as time_it
 from sartor.serve.using import measure as use_it
-from tests.serve.conftest import LABELS, Running, Serving, manifest_of, write_parts
+from tests.serve.conftest import (
+    LABELS,
+    Running,
+    Serving,
+    answers_alike,
+    manifest_of,
+    write_parts,
+)
 from tests.serve.test_browser import BROWSER, Browser, browser, shown
 
 __all__ = ["browser"]
@@ -106,13 +113,7 @@ def test_rows_of_many_lengths_are_answered_as_alone_with_a_cache_and_without(bun
         tuple(" ".join(draw.choice(words, draw.integers(1, 30))) for _ in range(2))
         for _ in range(60)
     ]
-    plain, cached = load(bundle.folder, threads=1), load(bundle.folder, threads=1, cache_mb=4)
-    alone = [plain.predict([row])[0] for row in rows]
-    assert plain.predict(rows) == alone
-    assert cached.predict(rows) == alone
-    assert cached.predict(rows) == alone
-    assert cached.cache is not None
-    assert cached.cache.hits >= len(rows)
+    answers_alike(bundle, rows)
 
 
 def test_a_cache_does_not_take_one_pair_for_another_of_the_same_words(bundle: Bundle):

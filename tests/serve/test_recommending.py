@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sartor.bundle import Bundle, Preprocess, record_verdicts, write_bundle
-from sartor.core.columns import Column, TableCode
+from sartor.bundle import Bundle
+from sartor.core.columns import Column
 from sartor.core.errors import RequestError
 from sartor.serve.rows import example_row
 from sartor.serve.runtime import Runtime, load
 from sartor.shrink.export import to_onnx
 from sartor.tasks.recommendation.model import Near, made_of
-from sartor.tasks.retrieval.index import DOCUMENTS, write_documents
-from sartor.tune.fused import wordless
-from tests.serve.conftest import Serving, manifest_of
+from tests.serve.conftest import Serving, answers_alike
+from tests.serve.of_items import bundle_of_items
 
 ITEMS = [f"i{n}" for n in range(12)]
 LENGTH = 200
@@ -29,21 +28,14 @@ def made(place: Path) -> Bundle:
     near = Near(after, np.full((12, 1), 9.0, np.float32), decay)
     made_of(-0.1 * np.arange(12, dtype=np.float32), LENGTH, near, []).save(place / "fit")
     to_onnx(place / "fit", "recommendation", place / "model.onnx")
-    wordless().save(str(place / "tokenizer.json"))
-    (place / DOCUMENTS).write_bytes(write_documents({name: f"text of {name}" for name in ITEMS}))
-    read = Preprocess(columns=TableCode(columns={"history": Column(kind="items", values=ITEMS)}))
-    update = {
+    told = {
         "task": "recommendation",
         "inputs": {"history": "items"},
-        "outputs": ITEMS,
-        "preprocess": read,
-        "format": read.format,
         "decision": {"temperature": 1.0, "shown": 3, "repeats": False, "sureness": [1, 0, -3]},
     }
-    parts = {name: place / name for name in ("model.onnx", "tokenizer.json", DOCUMENTS)}
-    manifest = manifest_of().model_copy(update=update)
-    found = write_bundle(place.parent / f"{place.name}-bundle", manifest, parts, "name: tickets\n")
-    return record_verdicts(found, [], released=True)
+    column = Column(kind="items", values=ITEMS)
+    to = place.parent / f"{place.name}-bundle"
+    return bundle_of_items(place, place / "model.onnx", column, told, to)
 
 
 @pytest.fixture
@@ -106,9 +98,7 @@ def test_a_row_that_cannot_be_used_is_told_by_row_and_key(loaded: Runtime, row, 
 
 def test_answers_are_the_same_alone_beside_others_and_from_the_cache(bundle: Bundle):
     rows = [{"history": ITEMS[n % 7 : n % 11]} for n in range(60)]
-    plain, cached = load(bundle.folder, threads=1), load(bundle.folder, threads=1, cache_mb=4)
-    alone = [plain.predict([row])[0] for row in rows]
-    assert plain.predict(rows) == cached.predict(rows) == cached.predict(rows) == alone
+    answers_alike(bundle, rows)
 
 
 def test_over_http_rows_answers_and_corrections_have_the_form_that_is_said(serving: Serving):

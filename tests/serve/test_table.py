@@ -20,7 +20,7 @@ from sartor.serve.timing import Load
 from sartor.serve.timing import measure as time_it
 from sartor.serve.using import measure as use_it
 from sartor.tune.fused import wordless
-from tests.serve.conftest import LABELS, Serving, manifest_of, write_parts
+from tests.serve.conftest import LABELS, Serving, answers_alike, manifest_of, write_parts
 
 KINDS = {"amount": "number", "purpose": "category", "since": "date"}
 SEEN = [
@@ -94,19 +94,13 @@ def test_columns_decide_alone_and_beside_a_text(loaded: Runtime, both: Runtime):
 
 
 def test_rows_are_answered_as_alone_with_a_cache_and_without(tmp_path: Path):
-    folder = made(tmp_path / "both", text=True).folder
+    bundle = made(tmp_path / "both", text=True)
     draw = np.random.default_rng(0)
     rows = [
         {**CASE, "amount": int(draw.integers(0, 90)), "text": " ".join(["tax"] * int(count))}
         for count in draw.integers(0, 9, 50)
     ]
-    plain, cached = load(folder, threads=1), load(folder, threads=1, cache_mb=4)
-    alone = [plain.predict([row])[0] for row in rows]
-    assert plain.predict(rows) == alone
-    assert cached.predict(rows) == alone
-    assert cached.predict(rows) == alone
-    assert cached.cache is not None
-    assert cached.cache.hits >= len(rows)
+    answers_alike(bundle, rows)
 
 
 def test_an_answer_says_what_no_training_row_was_like(loaded: Runtime):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, ran, refused
+from tests.stories.shop import Here, ran, refused, write_table
 from tests.stories.test_feedback import serving
 from tests.tiny import WORDS, make_tiny_bert
 
@@ -25,11 +25,6 @@ accept:
   - size_mb <= 5
 prefer: {backbones: [./tiny], methods: [nearest]}
 """
-
-
-def write(path: Path, columns, rows):
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([columns, *rows])
 
 
 def read(path: Path) -> list[list[str]]:
@@ -54,11 +49,11 @@ def place(tmp_path: Path) -> Path:
     make_tiny_bert(folder / "tiny")
     draw = random.Random(0)
     base = [(f"d{i}", " ".join(draw.sample(WORDS, 9))) for i in range(30)]
-    write(folder / "base.csv", ["id", "text"], base)
+    write_table(folder / "base.csv", ["id", "text"], base)
     # Documents 25 to 29 answer nothing here, and some rows have no answer.
     rows = asked(base[:25], 300, 1)
     none = [(" ".join(draw.sample(WORDS, 3)), "[]") for _ in range(12)]
-    write(folder / "rows.csv", ["question", "answer"], [*rows, *none])
+    write_table(folder / "rows.csv", ["question", "answer"], [*rows, *none])
     (folder / "need.yaml").write_text(NEED)
     return folder
 
@@ -110,8 +105,8 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
         ("d3", "please love my broken invoice and thanks very"),
         ("new", "awful taste and hate but works not fine"),
     ]
-    write(place / "next.csv", ["id", "text"], base)
-    write(place / "fresh.csv", ["question", "answer"], asked(base, 60, 2))
+    write_table(place / "next.csv", ["id", "text"], base)
+    write_table(place / "fresh.csv", ["question", "answer"], asked(base, 60, 2))
     found = here("bundle", "reindex", bundle, "next.csv", "--to", "next", "--json")
     assert found.status == 0, found.err
     counts = json.loads(found.out)
@@ -133,7 +128,7 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
 def test_answers_that_rows_hold_themselves_are_a_base(place: Path, here: Here):
     words = dict(read(place / "base.csv"))
     rows = [(q, words.get(a, a)) for q, a in read(place / "rows.csv")[1:]]
-    write(place / "pairs.csv", ["question", "answer"], rows)
+    write_table(place / "pairs.csv", ["question", "answer"], rows)
     made = here("init", "pairs.csv", "--task", "retrieval", "--to", "pairs.yaml")
     assert made.status == 0, made.err
     text = (place / "pairs.yaml").read_text()

@@ -1,6 +1,5 @@
 """Numbers and levels: from a need to a bundle that answers, is corrected, and learns."""
 
-import csv
 import json
 import random
 import shlex
@@ -16,7 +15,7 @@ from sartor.tasks.text_regression.spec import TextRegression
 from sartor.tasks.text_regression.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.scoring import score
-from tests.stories.shop import Here, furnished, ran, refused
+from tests.stories.shop import Here, furnished, ran, refused, write_table
 from tests.stories.test_feedback import serving
 
 _FILL = ("the", "a", "is", "was", "very", "this", "that", "and", "it", "my", "price", "please")
@@ -65,8 +64,7 @@ def rows(count: int, seed: int = 0) -> list[tuple[str, float, str]]:
 
 def open_shop(folder: Path, need: str, methods: str) -> Path:
     furnished(folder, need.replace("METHODS", methods))
-    with (folder / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "score", "level"), *rows(400)])
+    write_table(folder / "rows.csv", ("text", "score", "level"), rows(400))
     return folder
 
 

@@ -1,6 +1,5 @@
 """Texts with several labels: from a need to a bundle that answers, is corrected, and learns."""
 
-import csv
 import json
 import random
 import shlex
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, furnished, ran, refused
+from tests.stories.shop import Here, furnished, ran, refused, write_table
 from tests.stories.test_feedback import serving
 
 WORDS = {
@@ -49,9 +48,8 @@ def tickets(count: int, seed: int = 0) -> dict[str, list[str]]:
 
 def open_shop(folder: Path, methods: str) -> Path:
     furnished(folder, NEED.replace("METHODS", methods))
-    with (folder / "tickets.csv").open("w", newline="") as file:
-        rows = tickets(400).items()
-        csv.writer(file).writerows([("text", "topics"), *((t, json.dumps(s)) for t, s in rows)])
+    rows = ((text, json.dumps(topics)) for text, topics in tickets(400).items())
+    write_table(folder / "tickets.csv", ("text", "topics"), rows)
     return folder
 
 

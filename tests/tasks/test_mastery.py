@@ -169,7 +169,7 @@ def test_mastery_pace_and_next_are_what_they_are_said_to_be():
     assert [each["item"] for each in found["asked"]] == ["d"]
 
 
-def test_items_that_nobody_answered_are_no_skill_beside_others():
+def test_items_whose_skill_nothing_names_are_no_skill_beside_others():
     found = Course(["a", "b", "new"], ["x", "y", ""], {}, {}).about({}, np.full(3, 0.5))
     assert [each["skill"] for each in found["skills"]] == ["x", "y"]
     alone = Course(["a", "b"], [], {}, {}).about({}, np.full(2, 0.5))

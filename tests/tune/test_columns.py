@@ -11,8 +11,8 @@ from sartor.core.errors import DataError, SettingError
 from sartor.core.events import silent
 from sartor.core.protocols import Floats
 from sartor.core.texts import Cells, cells_of
-from sartor.core.types import Backbone, Candidate, Examples
-from sartor.models.encode import EncodeSettings, TextEncoder
+from sartor.core.types import Candidate, Examples
+from sartor.models.encode import TextEncoder
 from sartor.models.precision import Precision
 from sartor.serve.session import Session
 from sartor.shrink.export import to_onnx
@@ -20,7 +20,7 @@ from sartor.tune.api import METHODS, ReadsColumns
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.settings import read_settings
 from tests.tiny import WORDS
-from tests.tune.killed import tiny_backbone
+from tests.tune.solved import candidate, tuner_of
 
 OUTPUTS = ["bad", "good"]
 KINDS = {"amount": "number", "purpose": "category"}
@@ -48,22 +48,9 @@ CODE = TableCode.fit(cells_of(TRAIN.texts), KINDS)
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def tuner(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Tuner:
-    source = TextEncoder(
-        backbone, None, precision=Precision(), settings=EncodeSettings(max_length=64)
-    )
-    options = TuneOptions(task="tabular_text", max_length=64, code=CODE)
+def tuner(tmp_path_factory: pytest.TempPathFactory) -> Tuner:
     work = tmp_path_factory.mktemp("work")
-    return Tuner({"tiny": backbone}, lambda _: source, work, OUTPUTS, options)
-
-
-def candidate(method: str, **settings) -> Candidate:
-    return Candidate("tiny", "0" * 64, method, settings, seed=1)
+    return tuner_of(work, "tabular_text", OUTPUTS, code=CODE)
 
 
 def accuracy(logits: Floats, rows: Examples) -> float:

@@ -13,20 +13,18 @@ from sartor.core.errors import DataError
 from sartor.core.events import silent
 from sartor.core.likelihood import losses
 from sartor.core.texts import Cells, cells_of
-from sartor.core.types import Backbone, Candidate, Examples
-from sartor.models.encode import EncodeSettings, TextEncoder
-from sartor.models.precision import Precision
+from sartor.core.types import Examples
 from sartor.serve.session import Session
 from sartor.shrink.export import to_onnx
 from sartor.testing.documented import undocumented
 from sartor.tune.api import METHODS, ReadsItems
 from sartor.tune.choices import Choices, Compared, neighbours, popular, scored, weighed
-from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.fit import Tuner
 from sartor.tune.inputs import Traces
 from sartor.tune.settings import read_settings
 from sartor.tune.towers import Schooling, Towers, towers
 from tests.tiny import WORDS
-from tests.tune.killed import tiny_backbone
+from tests.tune.solved import candidate, tuner_of
 
 NAMES = [
     name
@@ -56,22 +54,9 @@ TRAIN, HELD = moments(500, 1), moments(100, 2)
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def tuner(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Tuner:
-    source = TextEncoder(
-        backbone, None, precision=Precision(), settings=EncodeSettings(max_length=64)
-    )
-    options = TuneOptions(task="recommendation", max_length=64, code=CODE, descriptions=SAID)
+def tuner(tmp_path_factory: pytest.TempPathFactory) -> Tuner:
     work = tmp_path_factory.mktemp("work")
-    return Tuner({"tiny": backbone}, lambda _: source, work, ITEMS, options)
-
-
-def candidate(method: str, **settings) -> Candidate:
-    return Candidate("tiny", "0" * 64, method, settings, seed=1)
+    return tuner_of(work, "recommendation", ITEMS, code=CODE, descriptions=SAID)
 
 
 def top(logits) -> float:

@@ -11,18 +11,16 @@ from sartor.core.columns import Column, TableCode
 from sartor.core.events import silent
 from sartor.core.likelihood import losses
 from sartor.core.texts import Cells
-from sartor.core.types import Backbone, Candidate, Examples
-from sartor.models.encode import EncodeSettings, TextEncoder
-from sartor.models.precision import Precision
+from sartor.core.types import Examples
 from sartor.search.suiting import unfit
 from sartor.tasks.mastery.spec import Mastery
 from sartor.testing.documented import undocumented
 from sartor.tune.api import METHODS
-from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.fit import Tuner
 from sartor.tune.inputs import Traces
 from sartor.tune.settings import read_settings
 from tests.tiny import WORDS
-from tests.tune.killed import tiny_backbone
+from tests.tune.solved import candidate, tuner_of
 
 NAMES = [name for name in METHODS.names() if isinstance(METHODS.get(name), Traces)]
 ITEMS = [f"i{n:02}" for n in range(24)]
@@ -58,22 +56,9 @@ TASK = Mastery()
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def tuner(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Tuner:
-    source = TextEncoder(
-        backbone, None, precision=Precision(), settings=EncodeSettings(max_length=64)
-    )
-    options = TuneOptions(task="mastery", max_length=64, code=CODE, descriptions=SAID)
+def tuner(tmp_path_factory: pytest.TempPathFactory) -> Tuner:
     work = tmp_path_factory.mktemp("work")
-    return Tuner({"tiny": backbone}, lambda _: source, work, ITEMS, options)
-
-
-def candidate(method: str, **settings) -> Candidate:
-    return Candidate("tiny", "0" * 64, method, settings, seed=1)
+    return tuner_of(work, "mastery", ITEMS, code=CODE, descriptions=SAID)
 
 
 def lost(logits, rows: Examples) -> float:

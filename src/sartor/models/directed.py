@@ -28,6 +28,7 @@ from sartor.core.near import near_miss
 from sartor.core.types import Backbone
 from sartor.models.folder import Label, describe, read_config, read_generation, weight_files
 from sartor.models.loading import load_tokenizer
+from sartor.models.surround import SAMPLES, around
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,7 +39,6 @@ _BEFORE = re.compile(r">>([^<>\s]{2,20})<<")
 _BY_TOKEN, _BY_PREFIX = ("mbart", "m2m_100"), ("t5", "mt5")
 _PARAMS = "task_specific_params"
 _PAIR = re.compile(r"translation_(\w+)_to_(\w+)")
-_SAMPLES = ("a text", "Another, 2")
 _START, _FORCED = "decoder_start_token_id", "forced_bos_token_id"
 
 
@@ -145,7 +145,7 @@ def _by_words(
             )
     if key not in known:
         return None
-    before, after = _around(name, whole)
+    before, after = around(name, whole, whole)
     return Directed((*before, *_ahead(name, whole, known[key])), after, {})
 
 
@@ -170,7 +170,7 @@ def _ahead(name: str, whole: "Tokenizer", prefix: str) -> list[int]:
         return whole.encode(text, add_special_tokens=False).ids
 
     for words in (prefix, prefix.rstrip()):
-        if all(ids(prefix + text) == ids(words) + ids(text) for text in _SAMPLES):
+        if all(ids(prefix + text) == ids(words) + ids(text) for text in SAMPLES):
             return ids(words)
     raise SettingError(
         f"the tokenizer of {name} reads {prefix!r} and the text behind it as one.",
@@ -195,7 +195,7 @@ def _by_tokens(
     source, target = (place[_token(name, known, languages[side])] for side in ("from", "to"))
     before, after = (
         [source if token in place.values() else token for token in side]
-        for side in _around(name, whole)
+        for side in around(name, whole, whole)
     )
     # The first mBART begins what it writes with the language itself, and names it behind a text.
     first = start is None or start in place.values()
@@ -211,7 +211,7 @@ def _by_first(
     """A token before the text that says what to write in."""
     if not languages:
         raise SettingError(_untold(name, known), fix=_how(known))
-    before, after = _around(name, whole)
+    before, after = around(name, whole, whole)
     target = _id(whole, _token(name, known, languages["to"]))
     return Directed((target, *before), after, {})
 
@@ -251,20 +251,6 @@ def _id(whole: "Tokenizer", token: str) -> int:
     found = whole.token_to_id(token)
     assert found is not None, "the token is one of the tokenizer's"
     return found
-
-
-def _around(name: str, whole: "Tokenizer") -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What the tokenizer puts before and behind a text."""
-    for text in _SAMPLES:
-        ids = whole.encode(text).ids
-        inner = whole.encode(text, add_special_tokens=False).ids
-        for start in range(len(ids) - len(inner) + 1):
-            if ids[start : start + len(inner)] == inner:
-                return tuple(ids[:start]), tuple(ids[start + len(inner) :])
-    raise SettingError(
-        f"the tokenizer of {name} does not put the same around every text.",
-        fix="choose another model.",
-    )
 
 
 def _template(told: Directed) -> dict[str, Any]:

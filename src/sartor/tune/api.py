@@ -10,7 +10,7 @@ on this machine.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -341,6 +341,11 @@ class Sheds(Protocol):
     def shipped(backbone: Backbone) -> Backbone:
         """The backbone with the weights and layers of what is shipped in its place."""
         ...
+
+
+def arrays_alone(backbone: Backbone) -> Backbone:
+    """`Sheds.shipped` of a method whose model holds nothing of the backbone."""
+    return replace(backbone, parameters=0, layers=0)
 
 
 METHODS: Registry[Method] = Registry(

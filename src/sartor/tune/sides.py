@@ -22,6 +22,7 @@ from sartor.llm.translated import TranslatorFile
 from sartor.models.folder import read_config, read_generation
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import printable
+from sartor.models.surround import around
 from sartor.tune.batching import rounded
 from sartor.tune.framing import plain
 
@@ -120,7 +121,7 @@ def sides_of(backbone: Backbone) -> Sides:
     config = read_config(folder) | read_generation(folder)
     whole = load_tokenizer(folder)
     tokenizer = plain(whole)
-    before, after = _around(backbone.name, whole, tokenizer)
+    before, after = around(backbone.name, whole, tokenizer)
     start, stop, pad = (
         config.get(key) for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id")
     )
@@ -143,24 +144,6 @@ def sides_of(backbone: Backbone) -> Sides:
         silent=frozenset({*specials, pad, *stops}),
         positions=backbone.max_length,
     )
-
-
-def _around(name: str, whole: Any, bare: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What the tokenizer puts before and behind a text."""
-    found: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
-    for text in ("a text", "another, 2"):
-        ids = whole.encode(text).ids
-        inner = bare.encode(text, add_special_tokens=False).ids
-        for start in range(len(ids) - len(inner) + 1):
-            if ids[start : start + len(inner)] == inner:
-                found.add((tuple(ids[:start]), tuple(ids[start + len(inner) :])))
-                break
-    if len(found) != 1:
-        raise SettingError(
-            f"the tokenizer of {name} does not put the same around every text.",
-            fix="choose another model.",
-        )
-    return found.pop()
 
 
 @dataclass(frozen=True, slots=True)

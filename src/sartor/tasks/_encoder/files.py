@@ -1,16 +1,22 @@
 """How a fitted model lies on disk: its numbers, and the shape that they are to be read in."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from safetensors.torch import save_file
-from torch import nn
+from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
+from sartor.core.errors import ModelError
+
 WEIGHTS, SHAPE = "model.safetensors", "classifier.json"
+_FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError, StrictDataclassError)
+"""What reading a model raises where its files do not fit one another."""
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 def write_model(model: nn.Module, folder: Path, shape: Mapping[str, Any]) -> None:
@@ -24,8 +30,36 @@ def write_model(model: nn.Module, folder: Path, shape: Mapping[str, Any]) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    text = json.dumps(shape, indent=1, sort_keys=True) + "\n"
-    (folder / SHAPE).write_text(text, encoding="utf-8")
+    write_json(folder / SHAPE, shape)
+
+
+def read_model(
+    folder: Path, make: Callable[[Mapping[str, Any], Mapping[str, Tensor]], _Model]
+) -> _Model:
+    """What `write_model` wrote, in eval mode.
+
+    Args:
+        folder: Holds the model.
+        make: A shape and its numbers to the model that has them.
+
+    Raises:
+        ModelError: If a file is missing or does not fit the others.
+    """
+    try:
+        shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+        return make(shape, load_file(folder / WEIGHTS)).eval()
+    except ModelError:
+        raise
+    except _FAULTS as error:
+        raise ModelError(
+            f"{folder} does not hold a saved text classifier: {error}.",
+            fix="train it again: `sartor run` rebuilds what is missing.",
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Keys in order, so that the same values are the same bytes."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:

@@ -7,16 +7,14 @@ form on cached activations and one trained by gradient descent are the same modu
 served the same way.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -25,6 +23,7 @@ from sartor.core.errors import ModelError, SettingError
 from sartor.tasks._encoder import entailment, prompted, static
 from sartor.tasks._encoder.added import Added, describe, install, read_added
 from sartor.tasks._encoder.by_piece import at_pieces, real_tokens
+from sartor.tasks._encoder.files import plain_config, read_model, write_json, write_model
 from sartor.tasks._encoder.heads import build_head
 from sartor.tasks._encoder.segments import segments
 from sartor.tasks._encoder.sizes import (
@@ -34,10 +33,6 @@ from sartor.tasks._encoder.sizes import (
     shrink_to,
     sizes_of,
 )
-
-_WEIGHTS, _SHAPE = "model.safetensors", "classifier.json"
-FAULTS = (OSError, KeyError, TypeError, ValueError, RuntimeError, StrictDataclassError)
-"""What reading a saved classifier raises where its files do not fit one another."""
 
 
 class TextClassifier(nn.Module):
@@ -105,10 +100,6 @@ class TextClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-        write_config(self.encoder, folder)
         shape: dict[str, Any] = {"layers": list(self.layers), "outputs": self.head.out_features}
         if head := self.head.shape():
             shape["head"] = head
@@ -120,7 +111,8 @@ class TextClassifier(nn.Module):
             shape["separator"] = self.separator
         if self.by_piece:
             shape["by_piece"] = True
-        write_json(folder / _SHAPE, shape)
+        write_model(self, folder, shape)
+        write_config(self.encoder, folder)
 
     def _sizes(self) -> Mapping[str, list[int]] | None:
         """Of each layer, where they are not those that the configuration says."""
@@ -153,26 +145,29 @@ def load(folder: Path) -> Classifier:
         ModelError: If a file is missing or does not fit the others, or names layers of a kind
             that is not known.
     """
-    try:
-        shape = json.loads((folder / _SHAPE).read_text(encoding="utf-8"))
-        if shape.get("kind") in _REBUILD:
-            return _REBUILD[shape["kind"]](shape, load_file(folder / _WEIGHTS)).eval()
-        tensors = load_file(folder / _WEIGHTS)
-        encoder = read_encoder(folder)
-        model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
-        model.separator = shape.get("separator")
-        model.by_piece = shape.get("by_piece", False)
-        if "sizes" in shape:
-            layers = list(layer_stack(model.encoder) or ())
-            shrink_to(layers, read_sizes(shape["sizes"]))
-        for added in read_added(shape.get("added", [])):
-            install(model, added)
-        model.load_state_dict(tensors)
-    except ModelError:
-        raise
-    except FAULTS as error:
-        raise not_saved(folder, error) from error
-    return model.eval()
+    return read_model(folder, partial(rebuild, folder))
+
+
+def rebuild(folder: Path, shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Classifier:
+    """The same of files that are read already; the encoder's configuration is read here.
+
+    Raises:
+        ModelError: If it names layers of a kind that is not known.
+        OSError, KeyError, TypeError, ValueError, RuntimeError: If they do not fit one another.
+    """
+    if shape.get("kind") in _REBUILD:
+        return _REBUILD[shape["kind"]](shape, tensors)
+    encoder = read_encoder(folder)
+    model = TextClassifier(encoder, shape["outputs"], shape["layers"], shape.get("head", {}))
+    model.separator = shape.get("separator")
+    model.by_piece = shape.get("by_piece", False)
+    if "sizes" in shape:
+        layers = list(layer_stack(model.encoder) or ())
+        shrink_to(layers, read_sizes(shape["sizes"]))
+    for added in read_added(shape.get("added", [])):
+        install(model, added)
+    model.load_state_dict(tensors)
+    return model
 
 
 def read_encoder(folder: Path) -> PreTrainedModel:
@@ -184,18 +179,7 @@ def read_encoder(folder: Path) -> PreTrainedModel:
 
 def write_config(encoder: PreTrainedModel, folder: Path) -> None:
     """What `read_encoder` reads."""
-    config = encoder.config.to_dict()
-    # Where the backbone lay on this machine: nobody's business, and never the same bytes.
-    config.pop("_name_or_path", None)
-    write_json(folder / "config.json", config)
-
-
-def not_saved(folder: Path, error: Exception) -> ModelError:
-    """That a folder does not hold what it should."""
-    return ModelError(
-        f"{folder} does not hold a saved text classifier: {error}.",
-        fix="train it again: `sartor run` rebuilds what is missing.",
-    )
+    write_json(folder / "config.json", plain_config(encoder.config))
 
 
 def layers_of(layers: Sequence[int], depth: int) -> tuple[int, ...]:
@@ -267,10 +251,6 @@ def mean_over_tokens(states: Tensor, attention_mask: Tensor) -> Tensor:
     """(batch, width) mean of (batch, tokens, width) over real tokens, in float32."""
     mask = attention_mask.unsqueeze(-1).to(torch.float32)
     return (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1.0)
-
-
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def truncate(encoder: PreTrainedModel, depth: int) -> None:

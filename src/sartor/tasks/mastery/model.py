@@ -22,14 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sartor.core.histories import LENGTH
-from sartor.tasks._encoder.model import write_json
+from sartor.tasks._encoder.files import write_model
 
 KIND = "tracer"
-WEIGHTS, SHAPE = "model.safetensors", "tracer.json"
 _CURVE = 0.25
 
 
@@ -166,11 +164,8 @@ class Tracer(nn.Module):
         return weight * (seen.right - torch.sigmoid(odds))
 
     def save(self, folder: Path) -> None:
-        """Write model.safetensors and tracer.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        write_json(folder / SHAPE, {"kind": KIND, **asdict(self.sizes)})
+        """Write model.safetensors and classifier.json."""
+        write_model(self, folder, {"kind": KIND, **asdict(self.sizes)})
 
 
 def rebuild(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tracer:

@@ -119,7 +119,7 @@ class Course:
                 "pace": self._pace(name, float(level), bar),
             }
             for at, (name, level) in enumerate(zip(self.names, mastery, strict=True))
-            # Items that nobody answered have no skill: they are none to be told of beside others.
+            # Items whose skill nothing names are none to be told of beside others.
             if name or len(self.names) == 1
         ]
 

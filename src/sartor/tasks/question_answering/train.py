@@ -8,7 +8,6 @@ padding, the question and the further tokens of a piece are no places.
 Devlin et al. 2019, https://aclanthology.org/N19-1423
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,13 @@ import numpy as np
 import torch
 from annotated_types import Ge, Len
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder import model as one_text
-from sartor.tasks._encoder.files import SHAPE, WEIGHTS
+from sartor.tasks._encoder.files import read_model
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tasks._encoder.one_text import OneText
 from sartor.tasks._encoder.segments import separator_of
@@ -41,13 +39,15 @@ def load(folder: Path) -> overlap.Overlap | one_text.Classifier:
     Raises:
         ModelError: If a file is missing or does not fit the others.
     """
-    try:
-        shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+
+    def make(
+        shape: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> overlap.Overlap | one_text.Classifier:
         if shape.get("kind") == overlap.KIND:
-            return overlap.rebuild(shape, load_file(folder / WEIGHTS)).eval()
-    except one_text.FAULTS as error:
-        raise one_text.not_saved(folder, error) from error
-    return one_text.load(folder)
+            return overlap.rebuild(shape, tensors)
+        return one_text.rebuild(folder, shape, tensors)
+
+    return read_model(folder, make)
 
 
 @TRAINERS.add

@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sartor.core.protocols import Floats
-from sartor.tasks._encoder.model import write_json
+from sartor.tasks._encoder.files import write_model
 
 KIND = "recommender"
-WEIGHTS, SHAPE = "model.safetensors", "recommender.json"
 LEAST = 1e-6
 """ε above."""
 
@@ -105,11 +103,8 @@ class Recommender(nn.Module):
         return logits
 
     def save(self, folder: Path) -> None:
-        """Write model.safetensors and recommender.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        write_json(folder / SHAPE, {"kind": KIND, **self.sizes.as_json()})
+        """Write model.safetensors and classifier.json."""
+        write_model(self, folder, {"kind": KIND, **self.sizes.as_json()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,15 @@ Its models are sums of arrays (see `model`), made in closed form or by a short d
 texts; which of them a method fits, it says itself. This half rebuilds what was saved.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import numpy as np
-from annotated_types import Len
-from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sartor.tasks import TRAINERS
-from sartor.tasks._encoder import model as one_text
-from sartor.tasks._encoder.one_text import OneText
-from sartor.tasks.recommendation.model import SHAPE, WEIGHTS, rebuild
+from sartor.tasks._encoder.files import read_model
+from sartor.tasks._encoder.of_items import OfItems
+from sartor.tasks.recommendation.model import rebuild
 from sartor.tasks.retrieval.train import Retrieval
 
 
@@ -28,25 +22,13 @@ def load(folder: Path) -> nn.Module:
     Raises:
         ModelError: If a file is missing or does not fit the others.
     """
-    try:
-        shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-        return rebuild(shape, load_file(folder / WEIGHTS))
-    except one_text.FAULTS as error:
-        raise one_text.not_saved(folder, error) from error
+    return read_model(folder, rebuild)
 
 
 @TRAINERS.add
 @dataclass(frozen=True, slots=True)
-class Recommendation(OneText):
+class Recommendation(OfItems):
     """What the task adds to every method's settings."""
-
-    layers: Annotated[tuple[int, ...], Len(1)] = (-1,)
-    """Hidden states of the backbone that say what an item's text is about; negative counts from the
-    top, 0 is the embedding layer."""
-
-    def weights(self, truth: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
-        """(outputs,) ones: an item is no class that could be rare."""
-        return np.ones(outputs, np.float32)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
         """As of retrieval: −log of the share of the right items among all.

@@ -8,18 +8,16 @@ rounds products then rounds the encoder and what reads it, and leaves the column
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sartor.tasks._encoder import model as one_text
+from sartor.tasks._encoder.files import write_model
 from sartor.tasks._encoder.model import pooled
 
 BESIDE, ALONE = "text_and_columns", "columns"
-WEIGHTS, SHAPE = "model.safetensors", "classifier.json"
 
 
 class Columns(nn.Module):
@@ -62,7 +60,7 @@ class ColumnsClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and classifier.json."""
-        _save(self, folder, {"kind": ALONE, **_sizes(self.columns)})
+        write_model(self, folder, {"kind": ALONE, **_sizes(self.columns)})
 
 
 class FusedClassifier(nn.Module):
@@ -100,19 +98,11 @@ class FusedClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        one_text.write_config(self.encoder, folder)
         shape = {"kind": BESIDE, "layers": list(self.layers), **_sizes(self.columns)}
-        _save(self, folder, shape)
+        write_model(self, folder, shape)
+        one_text.write_config(self.encoder, folder)
 
 
 def _sizes(columns: Columns) -> dict[str, int]:
     outputs, features = columns.weight.shape
     return {"features": features, "outputs": outputs}
-
-
-def _save(model: nn.Module, folder: Path, shape: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    one_text.write_json(folder / SHAPE, shape)

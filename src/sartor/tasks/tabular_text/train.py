@@ -5,24 +5,18 @@ frozen encoder makes of the text, and boosted trees over the columns. Which of t
 it says itself; this half rebuilds what was saved.
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder import model as one_text
+from sartor.tasks._encoder.files import read_model
 from sartor.tasks.tabular_text import trees
-from sartor.tasks.tabular_text.model import (
-    ALONE,
-    BESIDE,
-    SHAPE,
-    WEIGHTS,
-    ColumnsClassifier,
-    FusedClassifier,
-)
+from sartor.tasks.tabular_text.model import ALONE, BESIDE, ColumnsClassifier, FusedClassifier
 from sartor.tasks.text_classification.train import TextClassification
 
 
@@ -32,11 +26,10 @@ def load(folder: Path) -> nn.Module:
     Raises:
         ModelError: If a file is missing or does not fit the others.
     """
-    try:
-        shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS)
+
+    def make(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
         if shape["kind"] == trees.KIND:
-            return trees.rebuild(shape, tensors).eval()
+            return trees.rebuild(shape, tensors)
         if shape["kind"] == ALONE:
             model: nn.Module = ColumnsClassifier(shape["features"], shape["outputs"])
         elif shape["kind"] == BESIDE:
@@ -45,9 +38,9 @@ def load(folder: Path) -> nn.Module:
         else:
             raise ValueError(f"no model of columns is called {shape['kind']!r}")
         model.load_state_dict(tensors)
-    except one_text.FAULTS as error:
-        raise one_text.not_saved(folder, error) from error
-    return model.eval()
+        return model
+
+    return read_model(folder, make)
 
 
 @TRAINERS.add

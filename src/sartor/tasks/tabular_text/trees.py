@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sartor.tasks._encoder.model import write_json
-from sartor.tasks.tabular_text.model import SHAPE, WEIGHTS
+from sartor.tasks._encoder.files import write_model
 
 KIND = "trees"
 _LEAF = -1
@@ -91,10 +89,7 @@ class TreesClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and classifier.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        write_json(folder / SHAPE, {"kind": KIND, **asdict(self.sizes)})
+        write_model(self, folder, {"kind": KIND, **asdict(self.sizes)})
 
 
 def of_nodes(

@@ -9,7 +9,6 @@ Methods that read activations read the texts apart; all others, joined. A joined
 text classification, which is told where the first text ends.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,13 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder import model as one_text
-from sartor.tasks._encoder.files import SHAPE, WEIGHTS, write_model
+from sartor.tasks._encoder.files import read_model, write_model
 from sartor.tasks._encoder.heads import build_head
 from sartor.tasks._encoder.model import TextClassifier, pooled
 from sartor.tasks._encoder.segments import separator_of
@@ -126,18 +124,18 @@ def load(folder: Path) -> Classifier:
     Raises:
         ModelError: If a file is missing or does not fit the others.
     """
-    try:
-        shape = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+
+    def make(shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Classifier:
         if shape.get("kind") == static.KIND:
-            return static.rebuild(shape, load_file(folder / WEIGHTS)).eval()
+            return static.rebuild(shape, tensors)
         if shape.get("kind") != KIND:
-            return one_text.load(folder)
+            return one_text.rebuild(folder, shape, tensors)
         encoder, head = one_text.read_encoder(folder), shape.get("head", {})
         model = PairClassifier(encoder, shape["outputs"], shape["layers"], shape["symmetric"], head)
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except one_text.FAULTS as error:
-        raise one_text.not_saved(folder, error) from error
-    return model.eval()
+        model.load_state_dict(tensors)
+        return model
+
+    return read_model(folder, make)
 
 
 @TRAINERS.add

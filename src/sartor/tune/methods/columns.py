@@ -4,14 +4,13 @@ The plainest model of a table, and one whose weights a person can read.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 
-from sartor.core.types import Backbone
 from sartor.tasks.tabular_text.model import ColumnsClassifier
-from sartor.tune.api import METHODS, Dimension, Reads, Real
+from sartor.tune.api import METHODS, Dimension, Reads, Real, arrays_alone
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.fused import Strength, fill, fit_linear, wordless
 from sartor.tune.heads import HeadFit
@@ -29,9 +28,7 @@ class Columns:
     C: Annotated[float, Gt(0)] = 0.3
     """Inverse strength of the L2 penalty on the columns; smaller is stricter."""
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:

@@ -9,13 +9,12 @@ own. De Boeck and Wilson 2004, doi:10.1007/978-1-4757-3990-9; see `tune.tracing`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from sartor.core.types import Backbone
-from sartor.tune.api import METHODS, Dimension, Reads, Real
+from sartor.tune.api import METHODS, Dimension, Reads, Real, arrays_alone
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.tracing import Tracing, fitted, item_texts
 
@@ -39,9 +38,7 @@ class ExplanatoryResponse:
     steps: Annotated[int, Ge(1), Le(50)] = 6
     """As of `item_response`."""
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:

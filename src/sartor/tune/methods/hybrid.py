@@ -7,15 +7,14 @@ doi:10.1023/A:1021240730564
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from sartor.core.histories import LENGTH
-from sartor.core.types import Backbone
-from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole
+from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, arrays_alone
 from sartor.tune.choices import (
     Choices,
     Compared,
@@ -56,9 +55,7 @@ class Hybrid:
     most: Annotated[int, Ge(1), Le(LENGTH)] = 50
     """Items of a history that count, the newest."""
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:

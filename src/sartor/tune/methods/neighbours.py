@@ -6,15 +6,14 @@ holds has no neighbours, and is no one's.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from sartor.core.histories import LENGTH
-from sartor.core.types import Backbone
-from sartor.tune.api import METHODS, Dimension, Reads, Real
+from sartor.tune.api import METHODS, Dimension, Reads, Real, arrays_alone
 from sartor.tune.choices import choices_of, fitted, neighbours
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 
@@ -35,9 +34,7 @@ class Neighbours:
     most: Annotated[int, Ge(1), Le(LENGTH)] = 100
     """Items of a history that count, the newest."""
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:

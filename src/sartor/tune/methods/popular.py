@@ -6,11 +6,10 @@ See `tune.choices` for how the weights are found.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from sartor.core.types import Backbone
-from sartor.tune.api import METHODS, Dimension, Reads
+from sartor.tune.api import METHODS, Dimension, Reads, arrays_alone
 from sartor.tune.choices import choices_of, fitted
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 
@@ -24,9 +23,7 @@ class Popular:
     rung: ClassVar[int | None] = 1
     items: ClassVar[Literal["alone"]] = "alone"
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:

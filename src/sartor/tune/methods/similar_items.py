@@ -5,14 +5,13 @@ logits = w · mean over the history of cos(t_j, t_i), and how popular items are:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from sartor.core.histories import LENGTH
-from sartor.core.types import Backbone
-from sartor.tune.api import METHODS, Dimension, Reads, Real
+from sartor.tune.api import METHODS, Dimension, Reads, Real, arrays_alone
 from sartor.tune.choices import Choices, Compared, alike, choices_of, decayed, fitted, texts_of
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 
@@ -33,9 +32,7 @@ class SimilarItems:
     most: Annotated[int, Ge(1), Le(LENGTH)] = 100
     """Items of a history that count, the newest."""
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:

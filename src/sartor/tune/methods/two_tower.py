@@ -5,15 +5,14 @@ See `tune.towers` for the equation and its sources.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from sartor.core.histories import LENGTH
-from sartor.core.types import Backbone
-from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole
+from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, arrays_alone
 from sartor.tune.choices import choices_of, fitted, texts_of
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.towers import Schooling, labour, towers
@@ -41,9 +40,7 @@ class TwoTower:
     most: Annotated[int, Ge(1), Le(LENGTH)] = 50
     """Items of a history that count, the newest."""
 
-    @staticmethod
-    def shipped(backbone: Backbone) -> Backbone:
-        return replace(backbone, parameters=0, layers=0)
+    shipped = staticmethod(arrays_alone)
 
     @staticmethod
     def fit_all(frozen: Frozen, grid: Sequence[Point]) -> list[ClosedFit]:
