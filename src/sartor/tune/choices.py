@@ -16,21 +16,27 @@ so that a part which knows the rows by heart is not believed. The parts are then
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from sartor.core.errors import DataError
+from sartor.core.histories import LENGTH
 from sartor.core.protocols import Floats
 from sartor.tasks.recommendation.model import LEAST, Near, Vectors, made_of
 from sartor.tune.frozen import ClosedFit, Frozen
 from sartor.tune.fused import table_of, wordless
 
 Doubles = NDArray[np.float64]
+Decay = Annotated[float, Gt(0), Le(1)]
+"""As a setting: weight of a place of the history against that of the next newer one."""
+Most = Annotated[int, Ge(1), Le(LENGTH)]
+"""As a setting: places that count, the newest."""
 _ASIDE, _MOST_ASIDE = 0.15, 4_000
 """Share of the training rows, the latest, that weigh the parts; and at most."""
 _CELLS = 2_000_000

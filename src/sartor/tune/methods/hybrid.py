@@ -13,11 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from sartor.core.histories import LENGTH
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, arrays_alone
 from sartor.tune.choices import (
     Choices,
     Compared,
+    Decay,
+    Most,
     alike,
     choices_of,
     decayed,
@@ -38,7 +39,7 @@ class Hybrid:
     rung: ClassVar[int | None] = 6
     items: ClassVar[Literal["beside"]] = "beside"
 
-    decay: Annotated[float, Gt(0), Le(1)] = 0.9
+    decay: Decay = 0.9
     """Weight of an item of the history against that of the next newer one, for counts and texts."""
     shrinkage: Annotated[float, Ge(0)] = 5.0
     """As of `neighbours`."""
@@ -52,7 +53,7 @@ class Hybrid:
     """How strongly an item's own part of a tower is drawn to 0."""
     dimensions: Annotated[int, Ge(1)] = 64
     """Of the texts: those along which they differ most."""
-    most: Annotated[int, Ge(1), Le(LENGTH)] = 50
+    most: Most = 50
     """Items of a history that count, the newest."""
 
     shipped = staticmethod(arrays_alone)

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 
-from sartor.core.histories import LENGTH
 from sartor.tune.api import METHODS, Dimension, Reads, Real, arrays_alone
-from sartor.tune.choices import choices_of, fitted, neighbours
+from sartor.tune.choices import Decay, Most, choices_of, fitted, neighbours
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 
 
@@ -27,11 +26,11 @@ class Neighbours:
     rung: ClassVar[int | None] = 2
     items: ClassVar[Literal["alone"]] = "alone"
 
-    decay: Annotated[float, Gt(0), Le(1)] = 0.9
+    decay: Decay = 0.9
     """Weight of an item of the history against that of the next newer one."""
     shrinkage: Annotated[float, Ge(0)] = 5.0
     """Added below the fraction: pairs that few rows hold count less."""
-    most: Annotated[int, Ge(1), Le(LENGTH)] = 100
+    most: Most = 100
     """Items of a history that count, the newest."""
 
     shipped = staticmethod(arrays_alone)

@@ -8,11 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 
-from sartor.core.histories import LENGTH
 from sartor.tune.api import METHODS, Dimension, Reads, Real, arrays_alone
-from sartor.tune.choices import Choices, Compared, alike, choices_of, decayed, fitted, texts_of
+from sartor.tune.choices import (
+    Choices,
+    Compared,
+    Decay,
+    Most,
+    alike,
+    choices_of,
+    decayed,
+    fitted,
+    texts_of,
+)
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 
 
@@ -25,11 +34,11 @@ class SimilarItems:
     rung: ClassVar[int | None] = 3
     items: ClassVar[Literal["beside"]] = "beside"
 
-    decay: Annotated[float, Gt(0), Le(1)] = 0.9
+    decay: Decay = 0.9
     """Weight of an item of the history against that of the next newer one."""
     dimensions: Annotated[int, Ge(1)] = 64
     """Of the space that texts are compared in: those along which they differ most."""
-    most: Annotated[int, Ge(1), Le(LENGTH)] = 100
+    most: Most = 100
     """Items of a history that count, the newest."""
 
     shipped = staticmethod(arrays_alone)

@@ -11,9 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from sartor.core.histories import LENGTH
 from sartor.tune.api import METHODS, Dimension, Reads, Real, Whole, arrays_alone
-from sartor.tune.choices import choices_of, fitted, texts_of
+from sartor.tune.choices import Most, choices_of, fitted, texts_of
 from sartor.tune.frozen import ClosedFit, Frozen, Point
 from sartor.tune.towers import Schooling, labour, towers
 
@@ -37,7 +36,7 @@ class TwoTower:
     """How strongly an item's own part is drawn to 0, which leaves its text."""
     dimensions: Annotated[int, Ge(1)] = 64
     """Of the texts: those along which they differ most."""
-    most: Annotated[int, Ge(1), Le(LENGTH)] = 50
+    most: Most = 50
     """Items of a history that count, the newest."""
 
     shipped = staticmethod(arrays_alone)
