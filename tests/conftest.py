@@ -2,7 +2,9 @@
 
 import logging
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Several workers fill the cores; threads beyond that only wait for one another.
@@ -21,3 +23,13 @@ settings.load_profile("busy")
 # torch describes every step of an export to this logger once it has a listener, and pytest listens
 # to each logger that hands nothing on: pages that stand before what a failed test says.
 logging.getLogger("torch.__trace").addHandler = lambda handler: None
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers share, for what any of them made and others would make again.
+
+    Whoever puts something there must put it whole, or not at all.
+    """
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own

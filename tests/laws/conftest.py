@@ -1,3 +1,3 @@
-from tests.shrink.exports import exported_once, remembering
+from tests.exports import exported_once, operators_listed_once, remembering
 
-__all__ = ["exported_once", "remembering"]
+__all__ = ["exported_once", "operators_listed_once", "remembering"]

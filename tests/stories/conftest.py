@@ -2,7 +2,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from sartor.core.durable import write_durably
 from sartor.core.workspace import Workspace
 from sartor.models.precision import Precision, probe
 from sartor.search import machine
+from sartor.search.turns import turn
+from tests.exports import operators_listed_once
 from tests.stories.shop import Here, Said, command, copy_of, open_shop
+
+__all__ = ["operators_listed_once"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,9 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Holds what stages made in any story of this process."""
-    return Workspace.open(tmp_path_factory.mktemp("shelf"))
+def shelf(common: Path) -> Workspace:
+    """Holds what stages made in any story."""
+    return Workspace.open(common / "shelf")
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +58,8 @@ def arithmetic() -> Precision:
 
 @pytest.fixture(autouse=True)
 def found_again(shelf: Workspace, arithmetic: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process the machine is measured once, and a stage's result made once: its key tells
-    all that it depends on, so a story whose shop is new finds what another's came to."""
+    """The machine is measured once, and a stage's result made once: its key tells all that it
+    depends on, so a story whose shop is new finds what another's came to."""
     anew = Workspace.stage
 
     def stage(place: Workspace, name: str, key: str, build: Callable[[Path], None]) -> Path:
@@ -70,13 +75,16 @@ def found_again(shelf: Workspace, arithmetic: Precision, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(common: Path) -> Finished:
     """One whole run, shared: tests that change its workspace take `shop`."""
-    folder = open_shop(tmp_path_factory.mktemp("shop"))
-    home = str(tmp_path_factory.mktemp("home"))
-    said = command("run", "need.yaml", "--json", cwd=folder, SARTOR_HOME=home)
-    assert said.status == 0, said.err
-    return Finished(folder, said)
+    folder, kept = common / "finished", common / "finished.json"
+    with turn(common / "finished.lock", lambda: None):
+        if not kept.is_file():
+            shop = open_shop(folder)
+            said = command("run", "need.yaml", "--json", cwd=shop, SARTOR_HOME=str(common / "home"))
+            assert said.status == 0, said.err
+            write_durably(kept, json.dumps(asdict(said)).encode())
+    return Finished(folder, Said(**json.loads(kept.read_bytes())))
 
 
 @pytest.fixture

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.exports import operators_listed_once
+
+__all__ = ["operators_listed_once"]
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
