@@ -153,6 +153,36 @@ def test_no_text_stands_on_both_sides_of_a_split(tmp_path):
     assert rows.train.inputs.keys() == set(INPUTS)
 
 
+def test_documents_of_a_base_may_stand_anywhere_where_the_question_is_the_group(tmp_path):
+    draw = random.Random(1)
+    word = lambda: "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=9))  # noqa: E731
+    base = [f"{word()} {word()}" for _ in range(6)]
+    asked = [f"{word()} {word()} {word()}" for _ in range(60)]
+    rows = [
+        (question, document, "yes" if number == at % 6 else "no")
+        for at, question in enumerate(asked)
+        for number, document in enumerate(base)
+    ]
+    data = DATA.model_copy(update={"group": "question"})
+    gathered = gather(
+        data,
+        tmp_path,
+        known={},
+        columns=columns_of(data, INPUTS),
+        objects={"train": [table_rows(rows)]},
+    )
+    found = divide(gathered, wanted_test=60, seed=0, known={})
+    sides = found.train, found.validation, found.test
+    assert sum(map(len, sides)) == len(rows)
+    assert min(map(len, sides)) >= 30
+    questions = [set(side.inputs["text"]) for side in sides]
+    assert not questions[0] & questions[1]
+    assert not questions[0] & questions[2]
+    assert not questions[1] & questions[2]
+    assert set(found.test.inputs["text_pair"]) == set(base) == set(found.train.inputs["text_pair"])
+    assert found.test.extra["question"] == found.test.inputs["text"]
+
+
 def table_rows(rows):
     return [{"question": a, "answer": b, "fits": label} for a, b, label in rows]
 

@@ -20,6 +20,7 @@ def to_examples(
     inputs: Mapping[str, str],
     target: str | None,
     form: Target = ONE_LABEL,
+    group: str = "",
 ) -> Examples:
     """Examples from a frame.
 
@@ -28,9 +29,11 @@ def to_examples(
         inputs: Role to column, e.g. {"text": "body"}.
         target: Column of the answers, or None for unlabelled rows.
         form: Of the answers.
+        group: Column of the groups, which may be one of the inputs.
 
     Returns:
-        Inputs as text, answers in their form, all other columns (ours included) under `extra`.
+        Inputs as text, answers in their form; all other columns (ours included), and that of the
+        groups, under `extra`.
 
     Raises:
         DataError: If a column is absent, an input or target cell is missing, or no answer.
@@ -44,7 +47,7 @@ def to_examples(
     if COLUMNS in columns:
         columns[COLUMNS] = tuple(map(Cells, columns[COLUMNS]))
     rows = zip(*columns.values(), strict=True)
-    used = {*inputs.values(), target}
+    used = {*inputs.values(), target} - {group}
     named = [dict(zip(columns, row, strict=True)) for row in rows]
     if MOMENT in frame.columns:  # two users may have the same history, and one of them a later
         moments = zip(named, _whole(frame, MOMENT), strict=True)

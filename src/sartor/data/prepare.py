@@ -217,7 +217,7 @@ def divide(
     # What is listed needs no row to be learnt from: any row may be drawn.
     listed = isinstance(columns.target, Listed)
     labels = [""] * len(frame) if listed else _labels(frame, columns)
-    everything = to_examples(frame, columns.inputs, columns.label, columns.target)
+    everything = to_examples(frame, columns.inputs, columns.label, columns.target, columns.group)
     several = len(columns.words) > 1
     fixed = frame[SPLIT].to_list()
     # A large test file says nothing of how many rows there are to learn from.
@@ -259,10 +259,15 @@ def divide(
 
 
 def _near(everything: Examples, columns: Columns) -> list[int] | None:
-    """Clusters of rows that nearly repeat one another; moments do not, equal histories or not."""
+    """Clusters of rows that nearly repeat one another; moments do not, equal histories or not.
+
+    Of texts of which one is the group, such as a question beside documents that are known, the
+    others may stand anywhere.
+    """
     if columns.user:
         return None
-    tied = list(everything.inputs.values())
+    grouped = [role for role, column in columns.inputs.items() if column == columns.group]
+    tied = [everything.inputs[role] for role in grouped or everything.inputs]
     if isinstance(columns.target, Located):
         tied = tied[-1:]  # a question may be asked of many contexts, and is no leak
     return [int(c) for c in row_clusters(tied)]
@@ -299,7 +304,7 @@ def examples_of(
             f" and {last}.",
             fix=f"fill in {'both' if len(some) == 1 else 'all of these'} columns.",
         )
-    return to_examples(frame, columns.inputs, columns.label, columns.target)
+    return to_examples(frame, columns.inputs, columns.label, columns.target, columns.group)
 
 
 def _labels(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, ...]]:
