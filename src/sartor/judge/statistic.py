@@ -104,10 +104,20 @@ def proportion(success: NDArray[np.bool_], trial: NDArray[np.bool_] | None = Non
     )
 
 
-def mean(values: Floats, at_least: float, at_most: float) -> Statistic:
-    """The mean of a number a row; a hypothetical row is `at_least` or `at_most`."""
+def mean(
+    values: Floats, at_least: float, at_most: float, counted: NDArray[np.bool_] | None = None
+) -> Statistic:
+    """The mean of a number a row; a hypothetical row is `at_least` or `at_most`.
+
+    Args:
+        values: (rows,).
+        at_least: Of a value.
+        at_most: Of a value.
+        counted: (rows,), which rows count at all; every row when None.
+    """
+    weights = np.ones(len(values)) if counted is None else counted.astype(np.float64)
     return Statistic(
-        kinds=np.column_stack([values, np.ones(len(values))]),
+        kinds=np.column_stack([values * weights, weights]),
         code=np.arange(len(values)),
         value=_ratio,
         lowers=np.array([[at_least, 1.0]]),

@@ -1,12 +1,11 @@
 """Metrics of replies in the model's own words, each against one right reply.
 
-Rows are the unit. Case and spaces do not count; words are those of `core.replies.words_of`, so
-Chinese is compared by its characters. Perplexity is that of all right replies together, by token:
+Rows are the unit; see `judge.replies` for how they are compared. Perplexity is that of all right
+replies together, by token:
 
     exp(−Σ ln p of a right reply / Σ its tokens)
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,27 +13,19 @@ from typing import Any
 import numpy as np
 
 from sartor.core.errors import Fault
-from sartor.core.replies import plainly, rouge_l, words_of
+from sartor.core.replies import words_of
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
 from sartor.judge.faults import exact_fault, parameter_fault, threshold_fault
-from sartor.judge.statistic import Floats, Statistic, divide, mean, proportion
+from sartor.judge.replies import ALONE, COMPARED, compared
+from sartor.judge.statistic import Floats, Statistic, divide
 from sartor.need.criterion import Criterion
 
 METRICS: Mapping[str, str] = {
-    "exact_match": "share of replies that are the right one, but for case and spaces",
-    "contains": "share of replies that contain the right one, but for case and spaces",
-    "rouge_l": "mean F1 of the words that a reply shares with the right one, in their order",
+    **COMPARED,
     "length_ratio": "words of all replies to words of all right ones",
-    "json_valid": "share of replies that are JSON",
-    "answered": "share of rows that get any reply",
+    **ALONE,
     "perplexity": "e to the mean of −ln p of the right replies' tokens: 1 is certainty",
-}
-_SHARES: Mapping[str, Callable[[str, str], bool]] = {
-    "exact_match": lambda reply, right: plainly(reply) == plainly(right),
-    "contains": lambda reply, right: plainly(right) in plainly(reply),
-    "json_valid": lambda reply, right: _is_json(reply),
-    "answered": lambda reply, right: bool(reply.strip()),
 }
 _UNBOUNDED = ("perplexity", "length_ratio")
 _BLIND = 10.8
@@ -60,23 +51,20 @@ class Writing:
             statistic = _perplexity(subject)
         else:
             said = [str(answer.get("best") or "") for answer in subject.answers]
-            statistic = _compared(criterion.metric, said, right)
+            statistic = _measured(criterion.metric, said, right)
         part = Part.asked(
             criterion,
             statistic,
-            lambda: _compared(criterion.metric, subject.today("replies"), right),
+            lambda: _measured(criterion.metric, subject.today("replies"), right),
         )
         return (part,)
 
 
-def _compared(metric: str, said: Sequence[str], right: Sequence[str]) -> Statistic:
-    pairs = list(zip(said, right, strict=True))
-    if metric == "rouge_l":
-        return mean(np.array([rouge_l(*pair) for pair in pairs], np.float64), 0.0, 1.0)
-    if metric == "length_ratio":
-        lengths = [[len(words_of(text)) for text in pair] for pair in pairs]
-        return _ratio(np.array(lengths, np.float64).reshape(-1, 2), lambda share: share, 1.0)
-    return proportion(np.array([_SHARES[metric](*pair) for pair in pairs], bool))
+def _measured(metric: str, said: Sequence[str], right: Sequence[str]) -> Statistic:
+    if metric != "length_ratio":
+        return compared(metric, said, right)
+    lengths = [[len(words_of(text)) for text in pair] for pair in zip(said, right, strict=True)]
+    return _ratio(np.array(lengths, np.float64).reshape(-1, 2), lambda share: share, 1.0)
 
 
 def _perplexity(subject: Subject) -> Statistic:
@@ -124,11 +112,3 @@ def _unbounded_fault(criterion: Criterion) -> Fault | None:
             "write a threshold above that.",
         )
     return None
-
-
-def _is_json(reply: str) -> bool:
-    try:
-        json.loads(reply)
-    except (ValueError, RecursionError):
-        return False
-    return True
