@@ -5,9 +5,15 @@ import json
 import pytest
 
 from sartor.core.errors import BundleError
-from sartor.llm.conversation import Message, NoConversation, as_text, conversation_of
+from sartor.llm.conversation import (
+    Message,
+    NoConversation,
+    as_text,
+    conversation_of,
+    informed,
+)
 from sartor.llm.nearest import Nearest
-from sartor.llm.written import Joints, Shown, WriterFile, asked, before_text, read_writer
+from sartor.llm.written import Asked, Joints, Shown, WriterFile, asked, before_text, read_writer
 
 USER = {"role": "user", "content": "hello"}
 
@@ -92,6 +98,31 @@ def test_the_oldest_turns_go_first_and_then_the_end_of_the_last_message():
     assert cut.ids == (3, 70, 4, 4, 71, 5, *[102] * 4, 4, 4)
     assert not cut.whole
     assert len(asked(FILE, turns, encode, 40).ids) <= 40
+
+
+def test_a_system_message_is_cut_before_the_question_and_neither_below_half():
+    def of(system: str, question: str, room: int):
+        return asked(FILE, [Message("system", system), Message("user", question)], encode, room)
+
+    # Nine of the tokens are neither: the template's, and an example.
+    start, end = (1,), (2, 70, 4, 4, 71, 5)
+    long = of("s" * 90, "abc", 29)
+    assert len(long.ids) == 29
+    assert long.ids[-5:] == (*encode("abc"), 4, 4)
+    assert not long.whole
+    both = of("s" * 90, "q" * 90, 29)
+    assert (len(both.ids), both.ids.count(118), both.ids.count(116)) == (29, 10, 10)
+    assert of("ss", "q", 29) == Asked((*start, 118, 118, *end, 116, 4, 4), whole=True)
+
+
+def test_what_should_be_known_joins_the_system_message():
+    said = conversation_of(messages("system", "user", "assistant", "user"))
+    assert informed(said, [" ", ""]) == said
+    known = informed(said, ["first\n", "second"])
+    assert known[0] == Message("system", "system 0\n\nfirst\n\nsecond")
+    assert known[1:] == said[1:]
+    assert informed(said[1:2], ["first"])[0] == Message("system", "first")
+    assert conversation_of(as_text(known)) == known
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 2}', FILE.to_json() + "x"])

@@ -74,6 +74,21 @@ def as_text(messages: Sequence[Message]) -> str:
     return json.dumps(listed, ensure_ascii=False)
 
 
+def informed(messages: Sequence[Message], words: Sequence[str]) -> tuple[Message, ...]:
+    """The messages, with what should be known for a reply at the end of the system message.
+
+    Args:
+        messages: From `conversation_of`.
+        words: Blank ones are left out; the messages stay as they are where there is no other.
+    """
+    known = [each.strip() for each in words if each.strip()]
+    if not known:
+        return tuple(messages)
+    system = [each.content for each in messages if each.role == "system"]
+    turns = (each for each in messages if each.role != "system")
+    return (Message("system", "\n\n".join([*system, *known])), *turns)
+
+
 def question_of(text: str) -> str:
     """The last thing the user said; the text itself where it is no conversation."""
     try:

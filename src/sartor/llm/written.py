@@ -101,8 +101,9 @@ def read_writer(path: Path) -> WriterFile:
 def asked(writer: WriterFile, messages: Sequence[Message], encode: Encode, room: int) -> Asked:
     """A conversation as token ids, the oldest turns left out where it is too long.
 
-    The system message, the shown examples and the last message stay; the last message is cut at its
-    end where that is not enough.
+    The shown examples stay, and so do the system message and the last one. Where these two are too
+    long together the system message is cut at its end, then the last message, each down to half of
+    what there is.
 
     Args:
         writer: See `WriterFile`.
@@ -113,12 +114,16 @@ def asked(writer: WriterFile, messages: Sequence[Message], encode: Encode, room:
     joints = writer.joints
     system = [m for m in messages if m.role == "system"]
     turns = [list(encode(m.content)) for m in messages if m.role != "system"]
-    shown = [ids for each in writer.shown for ids in (each.text, each.reply)]
-    start = list(joints.first_user)
+    shown = _joined([ids for each in writer.shown for ids in (each.text, each.reply)], joints)
+    start, whole = list(joints.first_user), True
     if system:
-        start = [*joints.first_system, *encode(system[0].content), *joints.system_user]
-    fixed = [*start, *_joined(shown, joints)]
-    whole = True
+        told = list(encode(system[0].content))
+        both = room - sum(map(len, (shown, joints.first_system, joints.system_user)))
+        both = max(both - len(joints.assistant), 0)
+        kept = told[: max(both - len(turns[-1]), both // 2)]
+        start = [*joints.first_system, *kept, *joints.system_user]
+        whole = len(kept) == len(told)
+    fixed = [*start, *shown]
     left = room - len(fixed) - len(joints.assistant)
     while len(turns) > 1 and len(_joined(turns[:-1], joints)) + len(turns[-1]) > left:
         turns, whole = turns[2:], False
