@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from sartor.bundle import WITH_PARTS, Bundle, record_verdicts, write_bundle
+from sartor.llm.nearest import FILE, RepliesFile
 from sartor.need.parts import Part
 from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
+from tests.manifests import draft
 from tests.serve.conftest import manifest_of, write_parts
 
 BASE = {
@@ -38,15 +40,36 @@ def intent(folder: Path, **decision: float) -> Bundle:
     return record_verdicts(made, [], released=True)
 
 
-def answers(folder: Path) -> Bundle:
+def answers(folder: Path, **decision: float) -> Bundle:
     """A bundle of three documents, each along one of the axes of the labels."""
     folder.mkdir(parents=True)
     parts = write_parts(folder, 1.0) | {name: folder / name for name in (INDEX, DOCUMENTS)}
     parts[INDEX].write_bytes(write_index(np.eye(3, dtype=np.float32)))
     parts[DOCUMENTS].write_bytes(write_documents(BASE))
-    changed = {"name": "answers", "task": "retrieval", "outputs": list(BASE), "decision": SURE}
+    changed = {"name": "answers", "task": "retrieval", "outputs": list(BASE)}
+    changed["decision"] = SURE | decision
     manifest = manifest_of().model_copy(update=changed)
     made = write_bundle(folder / "bundle", manifest, parts, "name: answers\n")
+    return record_verdicts(made, [], released=True)
+
+
+def relevance(folder: Path, **decision: float) -> Bundle:
+    """A bundle of pairs, read as one text: "refund" as much as money is spoken of in both."""
+    folder.mkdir(parents=True)
+    read = {"text": "text", "text_pair": "text"}
+    changed = {"task": "text_pair", "inputs": read, "decision": decision}
+    manifest = manifest_of("relevance").model_copy(update=changed)
+    made = write_bundle(folder / "bundle", manifest, write_parts(folder, 4.0), "name: relevance\n")
+    return record_verdicts(made, [], released=True)
+
+
+def replies(folder: Path, said: Mapping[str, str]) -> Bundle:
+    """A bundle that looks replies up: text to reply."""
+    folder.mkdir(parents=True)
+    file = folder / FILE
+    file.write_text(RepliesFile(texts=list(said), replies=list(said.values())).to_json())
+    manifest = draft(name="replies", task="text_generation", outputs=["reply"])
+    made = write_bundle(folder / "bundle", manifest, {FILE: file}, "name: replies\n")
     return record_verdicts(made, [], released=True)
 
 
@@ -88,3 +111,31 @@ def desk(folder: Path, below: float = 0.0) -> Bundle:
     """The product that the head of this file describes."""
     bundles = {"intent": intent(folder / "one"), "answers": answers(folder / "two")}
     return product(folder / "bundle", bundles, PARTS, below=below)
+
+
+SAID = {"money": "Your money is on its way.", "bill": "We send the bill again."}
+WRITING = {
+    "intent": {"then": CASES},
+    "answers": {"reads": "history", "then": ({"answer": "answers", "reply": "writer"},)},
+    "writer": {"reads": ["history", "answers"]},
+}
+
+
+def writing_desk(folder: Path, below: float = 0.0, writer: Bundle | None = None) -> Bundle:
+    """The same desk, which says in words what the documents answer."""
+    bundles = {"intent": intent(folder / "one"), "answers": answers(folder / "two")}
+    bundles["writer"] = writer or replies(folder / "three", SAID)
+    return product(folder / "bundle", bundles, WRITING, below=below)
+
+
+RANKING = {
+    "answers": {"then": ({"go": "order"},)},
+    "order": {"reads": ["text", "answers"], "relevant": "refund"},
+}
+
+
+def ranking_desk(folder: Path, found: Bundle | None = None, **decision: float) -> Bundle:
+    """A product of documents, those on money first."""
+    bundles = {"answers": found or answers(folder / "two")}
+    bundles["order"] = relevance(folder / "pairs", **decision)
+    return product(folder / "bundle", bundles, RANKING, list(BASE))

@@ -83,6 +83,16 @@ def test_the_reference_lists_every_key_of_a_need(model):
     assert not {key for key in keys if f"`{key}`" not in page and f"## {key}" not in page}
 
 
+@pytest.mark.parametrize("model", ["Part", "Case"])
+def test_the_reference_lists_every_key_of_a_part(model):
+    import sartor.need.parts as models
+
+    page = (ROOT / "docs/reference/need.md").read_text(encoding="utf-8")
+    assert not {
+        key for key in set(getattr(models, model).model_fields) - {"line"} if f"`{key}`" not in page
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_link_leads_to_a_file(page):
     targets = [match["target"] for match in _LINK.finditer(prose(page))]

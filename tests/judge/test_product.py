@@ -59,9 +59,31 @@ def test_a_part_without_a_column_is_unproven_by_name():
     assert "no column 'slots'" in verdict.note
 
 
+def test_words_are_compared_over_the_rows_that_have_some_and_say_what_is_right():
+    said = ["Five days.", "we wait a day", "", None, "Six days."]
+    answers = [
+        {"outcome": "a", "path": [step("find", "a"), *([] if w is None else [step("writer", w)])]}
+        for w in said
+    ]
+    ids = tuple("12345")
+    told = ("five days.", "a day", "something", "never written", None)
+    examples = Examples(ids, {"text": ids}, (("a",),) * 5, {"writer": told})
+    asked = criteria(*(f"{name}[part=writer] >= 0.1" for name in ("exact_match", "contains")))
+    asked += criteria("rouge_l[part=writer] >= 0.1")
+    found = Subject(examples, answers, ["a"], target="outcome")
+    assert list(values(asked, found).values()) == pytest.approx(
+        [1 / 3, 2 / 3, (1 + 2 * 2 / 6 + 0) / 3]
+    )
+    verdicts = judge(asked, found)
+    assert [verdict.n for verdict in verdicts] == [3, 3, 3]
+    assert all(v.low <= v.value <= v.high for v in verdicts)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
+        ("rouge_l >= 0.5", "part"),
+        ("rouge_l[part=writer] >= baseline + 0.1", "baseline"),
         ("part_accuracy >= 0.5", "part"),
         ("part_accuracy[label=x] >= 0.5", "label"),
         ("end_to_end[part=x] >= 0.5", "no parameter"),

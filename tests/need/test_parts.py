@@ -4,7 +4,8 @@ import pytest
 
 from sartor.core.errors import NeedError
 from sartor.need.file import parse_need
-from sartor.need.parts import Part, graph_faults, label_faults, order_of
+from sartor.need.graph import deciding, graph_faults, hands_on, label_faults, order_of
+from sartor.need.parts import Part
 from sartor.search.judging import roles_of
 
 HEAD = """name: desk
@@ -23,6 +24,23 @@ GOOD = """  intent:
   answers:
     bundle: ../answers
     reads: history
+"""
+WORDS = """  find:
+    bundle: ../answers
+    reads: history
+    then: {go: order}
+  order:
+    bundle: ../relevance
+    reads: [history, find]
+    documents: 5
+    relevant: 1
+    then:
+      - {below: 0.5, hand_off: nothing answers this}
+      - {answer: order, reply: writer}
+  writer:
+    bundle: ../replies
+    reads: [history, order]
+    documents: 2
 """
 
 
@@ -79,6 +97,74 @@ def test_what_is_wrong_with_a_part_is_told_with_its_line(before, after, line, wo
         changed = changed.replace("go: answers", "go: text")
     found = faults(changed)
     assert any(at == line and words in what and fix in how for at, what, how in found), found
+
+
+def test_parts_may_read_put_in_order_and_say_what_others_found():
+    need = parse_need(HEAD + WORDS, "need.yaml", roles_of)
+    parts = need.parts
+    assert parts is not None
+    find, order, writer = parts.values()
+    assert (order.ranks, order.relevant, order.most) == ("find", "1", 5)
+    assert (find.ranks, find.most, writer.most) == (None, 1, 2)
+    assert order.model_copy(update={"documents": None}).most == 10
+    assert order_of(parts) == ["find", "order", "writer"]
+    assert hands_on("find", parts)
+    assert not hands_on("order", parts)
+    assert deciding(parts) == {"order"}
+    again = need.as_mapping()["parts"]
+    assert (again["find"]["reads"], again["order"]["reads"]) == ("history", ["history", "find"])
+    assert {name: Part.model_validate(one) for name, one in again.items()} == {
+        name: part.model_copy(
+            update={"line": 0, "then": tuple(c.model_copy(update={"line": 0}) for c in part.then)}
+        )
+        for name, part in parts.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "words", "fix"),
+    [
+        ("reply: writer", "reply: writre", 18, "no part is called 'writre'", "'writer'"),
+        ("answer: order, reply", "say: Hello, reply", 18, "reply without answer", "answer: order"),
+        ("[history, order]", "[history, orders]", 19, "reads 'orders'", "'order'"),
+        ("[history, order]", "[history, history]", 19, "the same twice", "take one"),
+        ("[history, order]", "[history, writer]", 19, "writes when all is decided", "was found"),
+        ("then: {go: order}", "then: {go: writer}", 10, "words are no outcome", "reply: writer"),
+        ("    documents: 2", "    then: {answer: order}", 19, "nothing follows", "take its `then`"),
+        ("answer: order, reply", "answer: writer, reply", 18, "words are no outcome", "outcome"),
+        ("reads: [history, find]", "reads: find", 11, "puts documents in order", "[text, answers]"),
+        ("reads: [history, order]", "reads: history", 19, "reads none, but history", "documents"),
+        ("[history, order]", "[history, find]", 0, "", ""),
+        ("documents: 5", "documents: 500", 14, "documents", "correct"),
+        ("    reads: history", "    reads: [history, order]", 7, "not every row", "history"),
+    ],
+)
+def test_what_is_wrong_with_words_and_order_is_told_with_its_line(before, after, line, words, fix):
+    assert before in WORDS
+    changed = WORDS.replace(before, after)
+    if not words:
+        parse_need(HEAD + changed, "need.yaml", roles_of)
+        return
+    found = faults(changed)
+    assert any(at == line and words in what and fix in how for at, what, how in found), found
+
+
+def test_what_another_way_has_not_found_cannot_be_read():
+    parts = {
+        "intent": Part(
+            bundle="a",
+            then=(
+                {"when": "x", "go": "find"},
+                {"answer": "intent", "reply": "writer"},
+            ),
+        ),
+        "find": Part(bundle="b", then=({"answer": "find", "reply": "writer"},)),
+        "writer": Part(bundle="c", reads=("history", "find")),
+    }
+    (fault,) = graph_faults(parts)
+    assert "not every row that reaches 'writer' has an answer of 'find'" in fault.what
+    parts["writer"] = Part(bundle="c", reads=("history", "intent"))
+    assert graph_faults(parts) == []
 
 
 def test_only_a_product_has_parts():

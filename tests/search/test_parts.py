@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sartor.bundle import Learnt, write_bundle
+from sartor.bundle import Bundle, Learnt, write_bundle
 from sartor.core.errors import BundleError, NeedError
 from sartor.core.types import Examples
 from sartor.data.feedback import merge_feedback
@@ -17,7 +17,7 @@ from sartor.search.composing import _fresh
 from sartor.search.judging import roles_of
 from sartor.search.parts import assembled
 from sartor.tasks import TASKS
-from tests.composed import BASE, answers, desk, intent
+from tests.composed import BASE, answers, desk, intent, relevance, replies
 from tests.serve.conftest import manifest_of, write_parts
 
 NEED = """name: desk
@@ -61,8 +61,77 @@ def test_a_bundle_that_cannot_be_a_part_is_refused_by_name(tmp_path: Path):
     read = {"text": "text", "text_pair": "text"}
     pairs = manifest_of().model_copy(update={"task": "text_pair", "inputs": read})
     made = write_bundle(folder / "bundle", pairs, write_parts(folder, 4.0), "name: pairs\n")
-    with pytest.raises(NeedError, match="a part reads one text"):
+    with pytest.raises(NeedError, match="reads text, text_pair, and the part reads text"):
         assembled(need(), "need.yaml", found(intent=two["intent"], answers=made))
+
+
+WORDS = """name: desk
+task: product
+data: {train: rows.csv, text: message, label: outcome}
+accept:
+  - end_to_end >= 0.5
+  - rouge_l[part=writer] >= 0.2
+parts:
+  find:
+    bundle: a
+    then: {go: order}
+  order:
+    bundle: b
+    reads: [text, find]
+    documents: 2
+    relevant: refund
+    then: {answer: order, reply: writer}
+  writer:
+    bundle: c
+    reads: [history, order]
+"""
+
+
+def worded(folder: Path) -> dict[str, Bundle]:
+    made = {"find": answers(folder / "a"), "order": relevance(folder / "b")}
+    return {**made, "writer": replies(folder / "c", {"money": "It comes."})}
+
+
+def test_words_are_no_outcome_and_documents_in_order_are(tmp_path: Path):
+    assembly = assembled(parse_need(WORDS, "n", roles_of), "n", found(**worded(tmp_path)))
+    assert assembly.outcomes == tuple(BASE)
+    assert "→ writer" in assembly.words()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "words", "fix"),
+    [
+        ("relevant: refund", "relevant: refnud", 11, "no label 'refnud'", "'refund'"),
+        ("documents: 2", "documents: 4", 11, "reads 4 documents, and 3 are listed", "documents: 3"),
+        ("[history, order]", "[order, history]", 17, "replies to what was said", "[history"),
+        ("[part=writer]", "[part=wirter]", 6, "no part is called 'wirter'", "'writer'"),
+        ("rouge_l[part=writer]", "rouge_l[part=order]", 6, "writes nothing", "part_accuracy"),
+        ("rouge_l[part=writer]", "part_accuracy[part=writer]", 6, "writes", "rouge_l"),
+    ],
+)
+def test_what_a_bundle_cannot_do_in_its_place_is_told_with_its_line(
+    tmp_path: Path, before, after, line, words, fix
+):
+    assert before in WORDS
+    changed = parse_need(WORDS.replace(before, after), "n", roles_of)
+    with pytest.raises(NeedError) as refused:
+        assembled(changed, "n", found(**worded(tmp_path)))
+    told = [(f.line, f.what, f.fix) for f in refused.value.faults]
+    assert any(at == line and words in what and fix in how for at, what, how in told), told
+
+
+def test_a_bundle_in_the_place_of_another_is_refused_by_what_it_does(tmp_path: Path):
+    def refused(**changed: Bundle) -> str:
+        with pytest.raises(NeedError) as told:
+            assembled(parse_need(WORDS, "n", roles_of), "n", found(**{**given, **changed}))
+        return "; ".join(fault.what for fault in told.value.faults)
+
+    given = worded(tmp_path)
+    label = intent(tmp_path / "label")
+    assert "replies in words, which are no outcome" in refused(find=given["writer"])
+    assert "is named under reply, and writes none" in refused(writer=label)
+    assert "'find' finds none" in refused(find=label)
+    assert "reads text, and the part reads text, find" in refused(order=label)
 
 
 def test_a_bundle_that_changed_since_the_run_began_is_refused(tmp_path: Path):

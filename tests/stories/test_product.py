@@ -9,7 +9,7 @@ import pytest
 
 from sartor.bundle import open_bundle
 from sartor.serve.runtime import load
-from tests.composed import answers, intent
+from tests.composed import answers, intent, replies
 from tests.stories.shop import NEED as PART_NEED
 from tests.stories.shop import Here, open_shop, ran, refused, reviews
 
@@ -101,6 +101,31 @@ def test_a_product_is_judged_as_a_whole_and_by_part(place: Path, here: Here):
     fresh = here("judge", found["bundle"], "messages.csv", "--json")
     assert fresh.status in (0, 1), fresh.err
     assert "bundle learnt from them" in fresh.out
+
+
+def test_words_are_judged_beside_the_outcomes_that_they_say(place: Path, here: Here):
+    more = (
+        "    reads: history\n"
+        "    then: {answer: answers, reply: writer}\n"
+        "  writer: {bundle: three/bundle, reads: [history, answers]}\n"
+    )
+    text = NEED.replace("    reads: history\n", more)
+    text = text.replace("accept:\n", "accept:\n  - rouge_l[part=writer] >= 0.5\n")
+    (place / "need.yaml").write_text(text)
+    replies(place / "three", {"money": "It is on its way.", "back": "It is on its way."})
+    rows = (place / "messages.csv").read_text().splitlines()
+    said = ["writer", *("It is on its way" if ",refunds," in row else "" for row in rows[1:])]
+    lines = [f"{row},{words}\n" for row, words in zip(rows, said, strict=True)]
+    (place / "messages.csv").write_text("".join(lines))
+    found = ran(here)
+    verdicts = {v["criterion"]: v for v in found["verdicts"]}
+    words, whole = verdicts["rouge_l[part=writer] >= 0.5"], verdicts["end_to_end >= 0.6"]
+    assert 0 < words["n"] < whole["n"]
+    assert words["value"] == 1.0
+    bundle = open_bundle(place / found["bundle"])
+    assert "in the words of writer" in bundle.path("README.md").read_text()
+    (answer,) = load(bundle.folder, threads=1, unreleased="allow").predict(["money back"])
+    assert answer["say"] == "It is on its way."
 
 
 def test_what_a_product_has_no_use_for_is_refused_by_name(place: Path, here: Here):

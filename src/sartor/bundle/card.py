@@ -5,6 +5,9 @@ from typing import Any
 
 from sartor.bundle.manifest import PARTS, Manifest
 
+_WRITES = "text_generation"
+"""Task of a part that says in words what others found."""
+
 
 def card(manifest: Manifest) -> str:
     """Markdown with the task, the labels, the verdicts, the lineage and what was not tested."""
@@ -99,6 +102,12 @@ def _parts(manifest: Manifest) -> str:
         said.append(f"- {_plain(name)}: {bundle}, {task}, {_plain(told.get('id'))[:12]}, {state}")
     below = manifest.decision.get("hand_off_below", 0)
     said += ["", f"What they are less sure of than {below:.3g} is left to a person."]
+    if written := [_plain(n) for n, told in parts.items() if told.get("task") == _WRITES]:
+        said += [
+            "",
+            f"What is said may be in the words of {', '.join(written)}: nothing sees to it",
+        ]
+        said += ["that they are true."]
     return "\n".join(said)
 
 

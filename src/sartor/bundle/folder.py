@@ -60,6 +60,12 @@ class Bundle:
         signed = (SIGNATURE,) if is_signed(self.folder) else ()
         return (*self.manifest.files, MANIFEST, *signed)
 
+    @property
+    def parts(self) -> list[str]:
+        """Names of a product's bundles; empty of any other bundle."""
+        inside = (name.split("/") for name in self.manifest.files if in_a_part(name))
+        return list(dict.fromkeys(place[1] for place in inside))
+
     def part(self, name: str) -> "Bundle":
         """One of a product's bundles, whose files were verified with the others.
 

@@ -27,6 +27,7 @@ from sartor.need.document import (
     short,
 )
 from sartor.need.grammar import CriterionSyntaxError, fault_of, parse_criterion
+from sartor.need.graph import graph_faults
 from sartor.need.model import (
     LOCAL,
     NO_KEYS,
@@ -38,7 +39,7 @@ from sartor.need.model import (
     Need,
     Preferences,
 )
-from sartor.need.parts import graph_faults, read_parts
+from sartor.need.parts import read_parts
 
 MAX_BYTES = 200_000
 """The YAML reader takes a second for 50 kB; a need is one page."""

@@ -18,7 +18,6 @@ from sartor.llm.memory import Memory
 from sartor.need.model import Need
 from sartor.search.desk import Facts
 from sartor.serve import runtime, timing
-from sartor.serve.opening import slow
 from sartor.tasks import Task, Written
 
 _TIMED_REQUESTS = 100
@@ -68,9 +67,7 @@ class Answering:
             most: Requests a process; few where every answer is asked of others.
         """
         load = timing.Load(requests=min(_TIMED_REQUESTS, most), allow_llm=self.allowed)
-        if slow(bundle):
-            load = load.sparing()
-        return timing.measure(bundle.folder, texts, load)
+        return timing.measure(bundle.folder, texts, load.bearable(bundle))
 
     def timing(self, fact: Facts) -> Timing:
         """`time` of a bundle, measured once a run."""

@@ -50,6 +50,7 @@ _PARTS = (
     "  answers:",
     "    need: answers.yaml",
     "    # reads: history                      # all that the user said, not only the last of it",
+    "    # then: {answer: answers, reply: writer}  # say it in the words of a text_generation part",
     "hand_off_below: auto                      # or a number: a person answers what is less sure",
 )
 _REPLYING = (

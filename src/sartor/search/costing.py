@@ -13,7 +13,6 @@ from sartor.judge.resolve import check_of
 from sartor.need.costs import PriceBook
 from sartor.need.model import Need
 from sartor.serve import runtime, using
-from sartor.serve.opening import slow
 from sartor.serve.timing import Load
 
 _REQUESTS = 100
@@ -58,8 +57,7 @@ class Costing:
                 " known here.",
                 fix="look at its provider's prices.",
             )
-        load = Load(min(_REQUESTS, max(2 * len(texts), 20)), threads)
-        load = load.sparing() if slow(bundle) else load
+        load = Load(min(_REQUESTS, max(2 * len(texts), 20)), threads).bearable(bundle)
         found = self.fact(_name(bundle), lambda: _as_json(using.measure(folder, texts, load)))
         return Use(
             tuple(found["cpu_seconds"]),

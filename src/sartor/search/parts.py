@@ -4,7 +4,7 @@ A part that is named by its need is taken from the newest finished run of that v
 same data, if the workspace holds one, and is run first otherwise.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,19 @@ from typing import Any
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.errors import BundleError, Fault, NeedError, SettingError, WorkspaceError
 from sartor.core.events import Note
-from sartor.core.types import HAND_OFF, answer_key
+from sartor.core.types import HAND_OFF
 from sartor.core.workspace import Workspace
 from sartor.data.read import read_splits
 from sartor.need.file import load_need
+from sartor.need.graph import label_faults
 from sartor.need.model import Budget, Need, Preferences
-from sartor.need.parts import Part, label_faults
+from sartor.need.parts import Part
 from sartor.search.desk import Desk
 from sartor.search.documents import sources_of, with_documents
 from sartor.search.judging import roles_of
-from sartor.serve.opening import asks_llm, writes
+from sartor.search.members import Members, part_faults
 from sartor.tasks import TASKS, Composed
 
-_ANSWERS = ("label", "documents", "entities")
-"""Keys of the answers that a part may give."""
 Run = Callable[[Path], Path]
 """A need file to the folder of the bundle that it ends with."""
 Found = Mapping[str, Mapping[str, str]]
@@ -115,12 +114,12 @@ def assembled(need: Need, file: str, found: Found) -> Assembly:
                 fix="start a new run with `sartor run`.",
             )
         bundles[name] = bundle
-    faults = [fault for name in parts for fault in _unfit(name, parts[name], bundles[name])]
-    if faults:
+    members = Members(parts, bundles)
+    if faults := members.unfit():
         raise NeedError(file, faults)
-    labels = {name: _labels(bundle) for name, bundle in bundles.items()}
-    faults = label_faults(parts, labels)
-    outcomes = dict.fromkeys(_outcomes(parts, bundles))
+    faults = label_faults(parts, {name: members.labels(name) for name in parts})
+    faults += part_faults(need.accept, parts)
+    outcomes = dict.fromkeys(members.outcomes())
     if HAND_OFF in outcomes:
         what = f"a part answers {HAND_OFF!r}, which stands for a person"
         fix = f"write a case for it: {{when: {HAND_OFF}, hand_off: why}}."
@@ -203,54 +202,3 @@ def _finished(path: Path, place: Workspace) -> Path | None:
         if same and folder.is_dir():
             return folder
     return None
-
-
-def _unfit(name: str, part: Part, bundle: Bundle) -> Iterator[Fault]:
-    """Why a bundle cannot be a part."""
-    manifest, what = bundle.manifest, ""
-    if composes(manifest.task):
-        what = "is a product itself"
-    elif asks_llm(bundle):
-        what = "asks a language model behind a URL"
-    elif writes(bundle):
-        what = "replies in words, which no list of outcomes holds"
-    elif list(manifest.inputs.values()) != ["text"]:
-        what = f"reads {', '.join(manifest.inputs)}, and a part reads one text"
-    elif _key(bundle) not in _ANSWERS:
-        what = f"answers with {_key(bundle)!r}, which no row can be judged by here"
-    if what:
-        fix = "name a bundle that answers one text with a label, documents or parts of the text."
-        yield Fault(part.line, f"the part {name!r}, {manifest.name}, {what}", fix)
-
-
-def _key(bundle: Bundle) -> str:
-    """Under which key its answers hold what is predicted."""
-    return answer_key(TASKS.get(bundle.manifest.task)().roles.target_kind)
-
-
-def _labels(bundle: Bundle) -> list[str] | None:
-    """What it chooses among, where cases can name that."""
-    return list(bundle.manifest.outputs) if _key(bundle) == "label" else None
-
-
-def _outcomes(parts: Mapping[str, Part], bundles: Mapping[str, Bundle]) -> Iterator[str]:
-    """Everything that some case may answer.
-
-    Raises:
-        NeedError: If a case answers with what is no outcome.
-    """
-    for name, part in parts.items():
-        left = list(bundles[name].manifest.outputs)
-        for case in part.cases(name):
-            labels = [label for label in left if case.when is None or label in case.when]
-            if case.closes:
-                left = [label for label in left if label not in labels]
-            given = name if case.say is not None else case.answer
-            if given is None:
-                continue
-            if _key(bundles[given]) == "entities":
-                what = f"answer: {given!r} finds parts of a text, which are no outcome"
-                fix = "answer with the part whose label is one; the other's answer is in the path."
-                raise NeedError("the need", [Fault(case.line, what, fix)])
-            chooses = given == name and _labels(bundles[name]) is not None
-            yield from labels if chooses else bundles[given].manifest.outputs

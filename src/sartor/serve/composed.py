@@ -3,10 +3,14 @@
 A row's way begins at the first part. What follows is decided by the cases of `need.parts` on the
 part's answer, until a case gives an answer or leaves the row to a person. A part that does not
 answer (it abstains, by its own need) leaves it to a person too.
+
+Words are written last, and only for rows that the decision rule does not leave to a person: they
+cost more than all that went before, and change no outcome.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,83 +22,19 @@ from sartor.core.forms import first_fault
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
 from sartor.core.types import HAND_OFF
-from sartor.llm.conversation import conversation_of
-from sartor.need.parts import HISTORY, TEXT, Case, Part, graph_faults, order_of
+from sartor.need.graph import deciding, graph_faults, hands_on, order_of
+from sartor.need.parts import Case, Part
 from sartor.serve.cache import Cache
+from sartor.serve.ways import Step, Way, asked_of, replied_to
 
 if TYPE_CHECKING:
     from sartor.serve.runtime import Runtime
 
-_LEAST = 1e-6
-"""Confidence of an outcome that was found: none at all says that a person answers."""
 _NO_CASE = "no case of the part {} holds"
 _SILENT = "the part {} does not answer"
 _Form: TypeAdapter[dict[str, Part]] = TypeAdapter(dict[str, Part])
 Decode = Callable[[Floats], list[dict[str, Any]]]
 """(rows, outcomes) confidences to answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One part's answer on a row's way.
-
-    Args:
-        part: Its name.
-        said: The label, the document's id or the labelled parts, as a text; None where it abstains.
-        best: What it would have said.
-        confidence: In `best`, 0 to 1.
-        words: `said` as a person reads it: of a document what it says.
-        answer: In the part's own response form.
-        decides: Whether the outcome hangs on it: by its cases, or since another part reads it.
-    """
-
-    part: str
-    said: str | None
-    best: str
-    confidence: float
-    words: str
-    answer: Mapping[str, Any]
-    decides: bool = True
-
-
-@dataclass(slots=True)
-class Way:
-    """How a row went, and where it ended."""
-
-    steps: list[Step] = field(default_factory=list[Step])
-    outcome: str = HAND_OFF
-    words: str = ""
-    reason: str = ""
-    given: str = ""
-    """The part whose answer is the outcome."""
-
-    @property
-    def confidence(self) -> float:
-        """That the outcome is right: that all are on which it hangs."""
-        sure = [s.confidence for s in self.steps if s.decides or s.part == self.given]
-        return max(float(np.prod(sure)), _LEAST)
-
-    def of(self, part: str) -> Step:
-        """The answer of a part that it has passed."""
-        return next(step for step in self.steps if step.part == part)
-
-    def told(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """A decoded answer with the way there."""
-        found = dict(answer)
-        if found["outcome"] != HAND_OFF:
-            found["say"] = self.words
-        elif self.reason:
-            found["reason"] = self.reason
-        found["path"] = [
-            {
-                "part": step.part,
-                "best": step.best,
-                "confidence": float(f"{step.confidence:.6g}"),
-                "answer": dict(step.answer),
-            }
-            for step in self.steps
-        ]
-        return found
 
 
 @dataclass(frozen=True)
@@ -124,6 +64,7 @@ class Product:
         """
         ways = self.walk(texts)
         decoded = decode(self.scores(ways))
+        self._write(texts, ways, decoded)
         return [way.told(answer) for way, answer in zip(ways, decoded, strict=True)]
 
     def scores(self, ways: Sequence[Way]) -> Floats:
@@ -136,22 +77,58 @@ class Product:
         return found
 
     def walk(self, texts: Sequence[Text]) -> list[Way]:
-        """Every row to its end; each part is asked once about all rows that reach it."""
+        """Every row to its end, before any words are written of it; each part is asked once about
+        all rows that reach it."""
         ways = [Way() for _ in texts]
         waiting: dict[str, list[int]] = {name: [] for name in self.parts}
         waiting[next(iter(self.parts))] = list(range(len(texts)))
-        read = {part.reads for part in self.parts.values()}
+        decide = deciding(self.parts)
         for name, part in self.parts.items():
             rows, runtime = waiting[name], self.runtimes[name]
-            asked = [_read(part, str(texts[row]), ways[row]) for row in rows]
-            for row, answer in zip(rows, runtime.answer(asked), strict=True):
-                way = ways[row]
-                step = _step(name, runtime, answer)
-                decides = name in read or len(part.then) > 1
-                way.steps.append(replace(step, decides=decides))
-                if (then := _decide(name, part, way)) is not None:
+            asked = [asked_of(part, str(texts[row]), ways[row]) for row in rows]
+            answers = iter(runtime.answer(list(chain.from_iterable(asked))))
+            for row, some in zip(rows, asked, strict=True):
+                way, found = ways[row], list(islice(answers, len(some)))
+                ranks = part.ranks is not None
+                step = _ranked(name, part, way, found) if ranks else _step(name, runtime, found[0])
+                way.steps.append(replace(step, decides=name in decide))
+                if (then := self._decide(name, part, way)) is not None:
                     waiting[then].append(row)
         return ways
+
+    def _decide(self, name: str, part: Part, way: Way) -> str | None:
+        """The part that goes on; None where the row ends here."""
+        step = way.steps[-1]
+        # A model whose output is no number is sure of nothing, and finds nothing either.
+        goes_on = step.confidence > 0 and hands_on(name, self.parts)
+        if step.said is None and not goes_on:
+            way.reason = _silence(step)
+            return None
+        holds = (case for case in part.cases(name) if case.holds(step.said, step.confidence))
+        case = next(holds, None)
+        if case is None:
+            way.reason = _NO_CASE.format(name)
+            return None
+        if case.go is None:
+            _end(case, step, way)
+        return case.go
+
+    def _write(
+        self, texts: Sequence[Text], ways: Sequence[Way], answers: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Say in words what was found of the rows that no person answers."""
+        waiting: dict[str, list[int]] = {}
+        for row, (way, answer) in enumerate(zip(ways, answers, strict=True)):
+            if way.reply and answer["outcome"] != HAND_OFF:
+                waiting.setdefault(way.reply, []).append(row)
+        for name, rows in waiting.items():
+            part, runtime = self.parts[name], self.runtimes[name]
+            asked = [replied_to(part, str(texts[row]), ways[row]) for row in rows]
+            for row, answer in zip(rows, runtime.answer(asked), strict=True):
+                step, way = _step(name, runtime, answer), ways[row]
+                way.steps.append(step)
+                if step.said is not None:  # where nothing is written, what was found speaks
+                    way.words = step.said
 
 
 def open_product(bundle: Bundle, threads: int, cache: Cache | None = None) -> Product:
@@ -218,42 +195,47 @@ def assemble(
     )
 
 
-def _read(part: Part, text: str, way: Way) -> str:
-    """What a part reads of a row."""
-    if part.reads not in (TEXT, HISTORY):
-        return way.of(part.reads).words
-    messages = conversation_of(text)
-    if part.reads == TEXT:
-        return messages[-1].content
-    return "\n".join(each.content for each in messages if each.role == "user")
-
-
 def _step(name: str, runtime: "Runtime", answer: Mapping[str, Any]) -> Step:
     brief = runtime.brief(answer)
     if runtime.target == "documents":
-        first = answer["documents"][0]
-        words = str(first.get("text", first["id"]))
-        return Step(name, answer["answer"], first["id"], brief.confidence, words, answer)
+        listed = answer["documents"]
+        return Step(
+            name, answer["answer"], listed[0]["id"], brief.confidence, _words(listed), answer
+        )
     words = brief.best
     if runtime.target == "entities":
         words = ", ".join(str(one["text"]) for one in answer["entities"] or ())
-    return Step(name, brief.label, brief.best, brief.confidence, words, answer)
+    return Step(name, brief.label, brief.best, brief.confidence, (words,), answer)
 
 
-def _decide(name: str, part: Part, way: Way) -> str | None:
-    """The part that goes on; None where the row ends here."""
-    step = way.steps[-1]
-    if step.said is None:
-        way.reason = str(step.answer.get("reason") or _SILENT.format(name))
-        return None
-    holds = (case for case in part.cases(name) if case.holds(step.said, step.confidence))
-    case = next(holds, None)
-    if case is None:
-        way.reason = _NO_CASE.format(name)
-        return None
-    if case.go is None:
-        _end(case, step, way)
-    return case.go
+def _ranked(name: str, part: Part, way: Way, answers: Sequence[Mapping[str, Any]]) -> Step:
+    """The documents of another part in a new order, of equals in that which they had.
+
+    Args:
+        name: Of the part.
+        part: That puts them in order.
+        way: Of the row.
+        answers: Of its bundle, one a document.
+    """
+    assert part.ranks is not None, "asked of parts that rank"
+    documents = way.of(part.ranks).answer["documents"]
+    likely = [float(answer["probabilities"][part.relevant]) for answer in answers]
+    order = sorted(range(len(answers)), key=lambda place: -likely[place])
+    listed: list[dict[str, Any]] = [{**documents[place], "score": likely[place]} for place in order]
+    first, best = str(listed[0]["id"]), answers[order[0]]
+    stands = best["label"] is not None
+    answer: dict[str, Any] = {
+        "answer": first if stands else None,
+        "confidence": listed[0]["score"],
+        "documents": listed,
+    }
+    if not stands:
+        answer["reason"] = best["reason"]
+    return Step(name, answer["answer"], first, answer["confidence"], _words(listed), answer)
+
+
+def _words(documents: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(each.get("text", each["id"])) for each in documents)
 
 
 def _end(case: Case, step: Step, way: Way) -> None:
@@ -261,7 +243,13 @@ def _end(case: Case, step: Step, way: Way) -> None:
         way.reason = case.hand_off
         return
     given = step if case.answer is None else way.of(case.answer)
-    # A part on the way has answered, or the row would not be here.
-    assert given.said is not None
-    way.outcome, way.given = given.said, given.part
-    way.words = given.words if case.say is None else case.say
+    if given.said is None:  # it went on unsure, for another to put its documents in order
+        way.reason = _silence(given)
+        return
+    way.outcome, way.given, way.reply = given.said, given.part, case.reply or ""
+    way.words = given.words[0] if case.say is None else case.say
+
+
+def _silence(step: Step) -> str:
+    """Why a part does not answer."""
+    return str(step.answer.get("reason") or _SILENT.format(step.part))

@@ -41,9 +41,11 @@ def composed(bundle: Bundle) -> bool:
 
 
 def slow(bundle: Bundle) -> bool:
-    """Whether an answer takes so long that a few requests must say how long."""
+    """Whether an answer takes so long that a few requests must say how long; of a product, whether
+    that of a part does."""
     named = {written.FILE, translated.FILE}
-    return asks_llm(bundle) or not named.isdisjoint(bundle.manifest.files)
+    own = asks_llm(bundle) or not named.isdisjoint(bundle.manifest.files)
+    return own or any(slow(bundle.part(name)) for name in bundle.parts)
 
 
 def open_model(

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.bundle import open_bundle
+from sartor.bundle import Bundle, open_bundle
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.texts import Text, cells_of, named
+from sartor.serve.opening import composed, slow
 
 if TYPE_CHECKING:
     from sartor.serve.runtime import Runtime
@@ -51,6 +52,15 @@ class Load:
     def sparing(self) -> "Load":
         """As little as says anything: for a bundle whose every answer is asked of others."""
         return replace(self, requests=min(self.requests, 5), warm_up=1)
+
+    def bearable(self, bundle: Bundle) -> "Load":
+        """As much as a bundle bears: `sparing` where answers take long, and some more of a product,
+        which writes about some rows and not about others."""
+        if not slow(bundle):
+            return self
+        if composed(bundle):
+            return replace(self, requests=min(self.requests, 20), warm_up=1)
+        return self.sparing()
 
 
 def measure(

@@ -6,6 +6,8 @@
 
 `part_accuracy[part=…]` looks at one part alone: over the rows that reach it and whose column of
 the part's own name says what is right there (a label; of documents one of those listed with ;).
+Replies are compared over the rows that the part wrote one for, and whose column of its name holds
+the right one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ from sartor.core.types import HAND_OFF, TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
 from sartor.judge.automation import automation
 from sartor.judge.faults import threshold_fault
+from sartor.judge.replies import COMPARED, compared
 from sartor.judge.statistic import Statistic, proportion
 from sartor.need.criterion import Bound, Criterion
 from sartor.tasks import Unreadable
@@ -34,9 +37,13 @@ METRICS: Mapping[str, str] = {
     "hand_off_rate": "share of rows that are left to a person",
     "hand_off_recall": "of the rows that a person should answer, the share that one gets",
     "part_accuracy": "of the rows that reach a part, the share it answers rightly; [part=…]",
+    **{
+        name: f"of the replies that a part writes: {what}; [part=…]"
+        for name, what in COMPARED.items()
+    },
 }
 _BASELINE = frozenset({"end_to_end", "answered_right"})
-_TAKES = {"automation_rate": "precision", "part_accuracy": "part"}
+_TAKES = {"automation_rate": "precision", **dict.fromkeys(("part_accuracy", *COMPARED), "part")}
 Rows = NDArray[np.bool_]
 
 
@@ -56,6 +63,9 @@ class Product:
         if criterion.metric == "part_accuracy":
             statistic = _of_part(str(criterion.parameter("part")), subject)
             return (Part.asked(criterion, statistic, name="part accuracy"),)
+        if criterion.metric in COMPARED:
+            statistic = _of_words(criterion.metric, str(criterion.parameter("part")), subject)
+            return (Part.asked(criterion, statistic),)
         ended = _ended([str(answer["outcome"]) for answer in subject.answers], subject)
         if criterion.metric == "automation_rate":
             return automation(criterion, ended.answered, ended.right)
@@ -103,19 +113,35 @@ def _today(subject: Subject) -> _Ended:
 
 
 def _of_part(name: str, subject: Subject) -> Statistic:
+    told = _told(name, subject)
+    right, counted = np.zeros(len(told), bool), np.zeros(len(told), bool)
+    for row, (text, answer) in enumerate(zip(told, subject.answers, strict=True)):
+        best = _best(name, answer)
+        if text and best is not None:
+            counted[row], right[row] = True, _agrees(best, text)
+    return proportion(right & counted, counted)
+
+
+def _of_words(metric: str, name: str, subject: Subject) -> Statistic:
+    told = _told(name, subject)
+    said = [_best(name, answer) for answer in subject.answers]
+    counted = np.array([bool(t) and s is not None for t, s in zip(told, said, strict=True)], bool)
+    return compared(metric, [reply or "" for reply in said], told, counted)
+
+
+def _told(name: str, subject: Subject) -> list[str]:
+    """What the rows say that a part should answer; empty where nobody knows.
+
+    Raises:
+        CannotMeasure: If they have no such column.
+    """
     told = subject.examples.extra.get(name)
     if told is None:
         raise CannotMeasure(
             f"the rows have no column {name!r} that says what the part {name!r} should answer.",
             fix=f"add a column {name!r}; leave cells empty where nobody knows.",
         )
-    right, counted = np.zeros(len(told), bool), np.zeros(len(told), bool)
-    for row, (cell, answer) in enumerate(zip(told, subject.answers, strict=True)):
-        text = "" if cell is None else str(cell).strip()
-        best = _best(name, answer)
-        if text and best is not None:
-            counted[row], right[row] = True, _agrees(best, text)
-    return proportion(right & counted, counted)
+    return ["" if cell is None else str(cell).strip() for cell in told]
 
 
 def _best(name: str, answer: Mapping[str, object]) -> str | None:
@@ -157,4 +183,8 @@ def _parameter_fault(criterion: Criterion) -> Fault | None:
     return Fault(criterion.line, what, f"write {metric}[{_FORMS[metric]}].")
 
 
-_FORMS = {"automation_rate": "precision >= 0.95", "part_accuracy": "part=intent"}
+_FORMS = {
+    "automation_rate": "precision >= 0.95",
+    "part_accuracy": "part=intent",
+    **dict.fromkeys(COMPARED, "part=writer"),
+}

@@ -55,8 +55,11 @@ function drawStep(step) {
   return [name, words];
 }
 
+// What a part wrote is the answer itself, and stands there as words.
+const understood = (output) => output.path.filter((step) => !("tokens" in step.answer));
+
 function drawOutcome(output) {
-  $("understood").replaceChildren(...output.path.flatMap(drawStep));
+  $("understood").replaceChildren(...understood(output).flatMap(drawStep));
   $("understood").hidden = false;
   const documents = output.path.flatMap((step) => step.answer.documents || []);
   const offered = new Map(documents.map((each) => [each.id, headOf(each)]));

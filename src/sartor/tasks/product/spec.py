@@ -7,7 +7,8 @@ outcome: how likely the whole way is right, if each part is as calibrated as its
     confidence = Π of the confidences of the parts on the row's way on which the outcome hangs
     outcome    = the one found if confidence >= hand_off_below, else a person
 
-A row that a part or a case leaves to a person has no confidence in any outcome.
+A row that a part or a case leaves to a person has no confidence in any outcome. A part that writes
+says in words what was found, once the rule has decided, and has no say in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -173,6 +174,7 @@ class Product:
             "- automation_rate[precision >= 0.90] >= 0.30",
             "# - hand_off_recall >= 0.70             # of the rows that a person should answer",
             "# - part_accuracy[part=intent] >= 0.85  # needs a column named as the part",
+            "# - rouge_l[part=writer] >= 0.30        # so do the words of a part that writes",
         ]
 
 

@@ -153,7 +153,7 @@ class Retrieval:
         shares = softmax(scores / temperature)
         floor = float(decision.get("answer_from", 0.0))
         words: Mapping[str, str] = decision.get("documents", {})
-        count = min(int(decision.get("shown", _SHOWN)), len(outputs))
+        count = shown_by(decision, len(outputs))
         answers: list[dict[str, Any]] = []
         for at, order in enumerate(_first(scores, count)):
             listed: list[dict[str, Any]] = []
@@ -213,6 +213,16 @@ def listed(criteria: Sequence[Criterion]) -> int:
     """Documents that an answer lists: as many as a criterion looks at, ten at least."""
     ranks = [int(found[1]) for c in criteria if (found := _AT.search(c.metric))]
     return min(max([_SHOWN, *ranks]), _MOST_SHOWN)
+
+
+def shown_by(decision: Mapping[str, Any], documents: int) -> int:
+    """Documents that an answer lists, by the decision rule.
+
+    Args:
+        decision: From `Retrieval.settle`.
+        documents: That there are.
+    """
+    return min(int(decision.get("shown", _SHOWN)), documents)
 
 
 def _first(scores: NDArray[np.float64], count: int) -> list[NDArray[np.intp]]:
