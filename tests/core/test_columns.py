@@ -114,6 +114,8 @@ def test_a_column_without_a_value_is_missing_throughout():
         ("2026-07-28 00:00", "date", "2026-07-28"),
         (datetime(2026, 7, 28, 13, 45), "date", "2026-07-28T13:45:00"),
         (date(2026, 7, 28), "date", "2026-07-28"),
+        ("2026/7/28 13:45", "date", "2026-07-28T13:45:00"),
+        ("1,234.5", "number", 1234.5),
     ],
 )
 def test_a_cell_has_one_way_to_be_written(value, kind, found):
@@ -131,6 +133,9 @@ def test_a_cell_has_one_way_to_be_written(value, kind, found):
         ([1], "category"),
         ("tomorrow", "date"),
         (20260728, "date"),
+        ("1774012112345", "date"),
+        ("2026-7/28", "date"),
+        ("28/07/2026", "date"),
     ],
 )
 def test_a_value_of_another_kind_is_refused_with_a_way_out(value, kind):

@@ -1,6 +1,6 @@
 """Answers to rows: the history before each, and what cannot be a row."""
 
-import json
+from typing import Any
 
 import polars as pl
 import pytest
@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sartor.core.errors import DataError
-from sartor.core.texts import cells_of
+from sartor.core.texts import Cells, cells_of
 from sartor.data.answers import join_answers
 from sartor.data.check import check
 from sartor.data.prepare import columns_of, divide, gather
-from sartor.data.table import Table
+from sartor.data.table import CELLS, Table
 from sartor.need.model import Data
 from sartor.tasks._target.right_wrong import RightWrong
 
@@ -40,9 +40,12 @@ def table(rows, **columns) -> Table:
     return Table(pl.DataFrame({**named, **ours}, strict=False), ())
 
 
-def made(rows, asked: Data | None = None, **columns):
-    asked = asked or data()
-    return join_answers(table(rows, **columns), columns_of(asked, INPUTS, RightWrong()))
+def made(rows, need: Data | None = None, **columns):
+    return join_answers(table(rows, **columns), columns_of(need or data(), INPUTS, RightWrong()))
+
+
+def asked(frame: pl.DataFrame, row: int) -> dict[str, Any]:
+    return Cells(frame[CELLS][row]).values()
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,8 +64,7 @@ def test_a_row_has_the_answers_of_its_learner_before_it_and_no_later_ones(rows, 
         who, what, _ = rows[at]
         before = [rows[i] for i in order[:place]]
         wanted = [[item, mark] for user, item, mark in before if user == who]
-        assert json.loads(frame["history"][place]) == wanted
-        assert frame["item"][place] == what
+        assert asked(frame, place) == {"history": wanted, "item": [what], "skill": None}
         assert frame["history_length"][place] == len(wanted)
         assert frame["answered_before"][place] == sum(item == what for _, item, _ in before)
 
@@ -70,7 +72,7 @@ def test_a_row_has_the_answers_of_its_learner_before_it_and_no_later_ones(rows, 
 def test_two_answers_at_one_time_are_in_the_order_of_rows_and_each_has_an_id():
     rows = [("p", "a", 1), ("p", "a", 0), ("q", "a", 1)]
     found = made(rows, data(time="when"), when=["2026-01-01"] * 3)
-    assert json.loads(found.table.frame["history"][1]) == [["a", 1]]
+    assert asked(found.table.frame, 1)["history"] == [["a", 1]]
     assert found.table.frame["__moment__"].n_unique() == 3
     assert "3 answers of 2 learners to 1 items, 67% of them right." in found.said
 
@@ -107,24 +109,32 @@ def test_an_item_of_two_skills_is_told_with_both_rows():
     rows = [("p", "a", 1), ("p", "b", 0), ("q", "a", 0)]
     with pytest.raises(DataError, match=r"row 3: item 'a' has the skill 'y' here and 'x' at rows"):
         made(rows, data(skill=True), about=["x", "x", "y"])
-    found = made(rows, data(skill=True), about=["x", None, "x"])
-    assert found.table.frame["skill"].to_list() == ["x", None, "x"]
+    more = [*rows, ("r", "a", 1)]
+    with pytest.raises(DataError, match=r"row 1: item 'a' has the skill 'z' here and 'x' at rows"):
+        made(more, data(skill=True), about=["z", "x", "x", "x"])
+
+
+def test_a_skill_that_a_row_lacks_is_that_of_the_items_other_rows():
+    rows = [("p", "a", 1), ("p", "b", 0), ("q", "a", 0), ("q", "a", 1)]
+    frame = made(rows, data(skill=True), about=["nan", None, "x", ""]).table.frame
+    assert [asked(frame, row)["skill"] for row in range(4)] == ["x", None, "x", "x"]
 
 
 def test_the_file_of_the_items_names_skills_that_rows_do_not():
     rows = [("p", "a", 1), ("p", "b", 0), ("q", "c", 0)]
-    asked = {"label_descriptions": dict.fromkeys("abc", "…"), "skills": {"a": "x", "b": "y"}}
-    assert made(rows, data(**asked)).table.frame["skill"].to_list() == ["x", "y", None]
-    both = made(rows, data(skill=True, **asked), about=[None, "y", "z"])
-    assert both.table.frame["skill"].to_list() == ["x", "y", "z"]
+    listed = {"label_descriptions": dict.fromkeys("abc", "…"), "skills": {"a": "x", "b": "y"}}
+    frame = made(rows, data(**listed)).table.frame
+    assert [asked(frame, row)["skill"] for row in range(3)] == ["x", "y", None]
+    frame = made(rows, data(skill=True, **listed), about=[None, "y", "z"]).table.frame
+    assert [asked(frame, row)["skill"] for row in range(3)] == ["x", "y", "z"]
     with pytest.raises(DataError, match=r"row 2: item 'b' has the skill 'x' here and 'y' in data"):
-        made(rows, data(skill=True, **asked), about=["x", "x", "z"])
+        made(rows, data(skill=True, **listed), about=["x", "x", "z"])
 
 
 def test_a_column_that_would_be_overwritten_and_a_time_that_is_none_are_told():
     rows = [("p", "a", 1), ("q", "a", 0)]
-    with pytest.raises(DataError, match="'history' has the name of what is made"):
-        made(rows, history=["", ""])
+    with pytest.raises(DataError, match="'answered_before' has the name of what is made"):
+        made(rows, answered_before=["", ""])
     with pytest.raises(DataError, match=r"rows.csv, row 2: when 'soon' is not a time"):
         made(rows, data(time="when"), when=["2026-01-01", "soon"])
 

@@ -48,8 +48,11 @@ def test_what_a_column_holds_is_found_out_or_taken_from_the_need():
         told=["2026-02-03"] * COUNT,
         flag=[True, False] * 30,
         part=["1.5", "n/a", ""] * 20,
+        price=["1,250.50", "１２", "-3"] * 20,
+        since=["2026/3/1", "2026年3月2日", "20260303"] * 20,
     )
-    asked = {name: "auto" for name in ("amount", "kind", "code", "seen", "told", "flag", "part")}
+    names = ("amount", "kind", "code", "seen", "told", "flag", "part", "price", "since")
+    asked = dict.fromkeys(names, "auto")
     found = gathered(table, data(asked | {"code": "category"}))
     assert found.columns.cells == {
         "amount": "number",
@@ -59,12 +62,17 @@ def test_what_a_column_holds_is_found_out_or_taken_from_the_need():
         "told": "date",
         "flag": "category",
         "part": "number",
+        "price": "number",
+        "since": "date",
     }
     rows = prepare.divide(found, wanted_test=10, seed=0, known={})
     first = cells_of(rows.train.texts)[0].values()
     assert isinstance(first["amount"], int)
     assert (first["seen"], first["told"]) == ("2026-01-01", "2026-02-03")
     assert {c.values()["part"] for c in cells_of(rows.train.texts)} == {1.5, None}
+    assert {c.values()["price"] for c in cells_of(rows.train.texts)} == {1250.5, 12, -3}
+    days = {c.values()["since"] for c in cells_of(rows.train.texts)}
+    assert days == {"2026-03-01", "2026-03-02", "2026-03-03"}
 
 
 def test_a_word_among_numbers_is_a_fault_with_its_row():

@@ -156,6 +156,11 @@ def test_a_label_met_only_in_the_test_rows_is_refused(tmp_path):
         clean(join([train, test]), Columns("text", "label"))
 
 
+def test_a_label_that_is_a_whole_text_is_shown_in_brief(tmp_path):
+    with pytest.raises(DataError, match=r"label 'y{80}…' occurs once"):
+        cleaned([("my words", "y" * 5_000)], tmp_path)
+
+
 def test_one_label_only_is_refused(tmp_path):
     with pytest.raises(DataError, match="nothing to tell apart"):
         clean(table_of([("a b c", "x"), ("d e f", "x")], tmp_path), Columns("text", "label"))

@@ -45,7 +45,7 @@ def test_a_document_that_is_too_long_or_one_too_many_is_refused(tmp_path, monkey
     with pytest.raises(DataError, match="split it"):
         base(tmp_path, "a1,,much too long a text")
     with pytest.raises(DataError, match="split it"):
-        base_of_answers(["much too long a text"])
+        base_of_answers(read([{"answer": ["short", "much too long a text"]}], tmp_path), "answer")
     monkeypatch.setattr(documents, "MOST_DOCUMENTS", 1)
     with pytest.raises(DataError, match="2 documents are more than 1"):
         base(tmp_path, "a1,,one", "a2,,two")
@@ -70,10 +70,9 @@ def test_a_file_without_the_columns_says_which(tmp_path):
         read_base(["a.csv"], tmp_path)
 
 
-def test_distinct_answers_are_documents_whatever_their_spaces():
-    found = base_of_answers(
-        ["Send it back.", " Send  it back. ", None, "", '["One.", "Two."]', "[]"]
-    )
+def test_distinct_answers_are_documents_whatever_their_spaces(tmp_path):
+    cells = ["Send it back.", " Send  it back. ", None, "", '["One.", "Two."]', "[]"]
+    found = base_of_answers(read([{"answer": cells}], tmp_path), "answer")
     assert list(found.words.values()) == ["Send it back.", "One.", "Two."]
     assert name_of("Send it  back.") in found.words
 

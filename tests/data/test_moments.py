@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from sartor.core.errors import DataError
 from sartor.core.histories import HISTORY
+from sartor.core.texts import Cells
 from sartor.data.check import check
 from sartor.data.moments import CHOSEN_BEFORE, HISTORY_LENGTH, MOST_CHOSEN, join_moments
 from sartor.data.prepare import columns_of, divide, gather
-from sartor.data.table import Table
+from sartor.data.table import CELLS, Table
 from sartor.need.model import Data
 from sartor.tasks.retrieval.target import Documents
 
@@ -53,8 +54,12 @@ def made(rows, **more):
 
 def lines(rows):
     frame = made(rows).table.frame
-    told = zip(frame["who"], frame[HISTORY], frame["what"], strict=True)
-    return [(who, json.loads(before), json.loads(then)) for who, before, then in told]
+    told = zip(frame["who"], histories(frame), frame["what"], strict=True)
+    return [(who, before, json.loads(then)) for who, before, then in told]
+
+
+def histories(frame: pl.DataFrame) -> list[list[str]]:
+    return [Cells(cell).values()[HISTORY] for cell in frame[CELLS]]
 
 
 def test_a_row_is_a_moment_with_what_came_before_it():
@@ -78,12 +83,12 @@ def test_a_row_is_a_moment_with_what_came_before_it():
 def test_no_history_holds_what_was_chosen_at_its_time_or_later(rows):
     frame = made(rows).table.frame
     for who, when, history, before in zip(
-        frame["who"], frame["when"], frame[HISTORY], frame[CHOSEN_BEFORE], strict=True
+        frame["who"], frame["when"], histories(frame), frame[CHOSEN_BEFORE], strict=True
     ):
         earlier = [what for user, what, at in rows if user == who and at < when]
-        assert sorted(json.loads(history)) == sorted(earlier)
+        assert sorted(history) == sorted(earlier)
         assert before <= sum(at < when for _, _, at in rows)
-    assert frame[HISTORY_LENGTH].to_list() == [len(json.loads(h)) for h in frame[HISTORY]]
+    assert frame[HISTORY_LENGTH].to_list() == [len(h) for h in histories(frame)]
     assert frame["when"].is_sorted()
 
 

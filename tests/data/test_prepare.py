@@ -1,6 +1,9 @@
 import csv
 from pathlib import Path
 
+import pytest
+
+from sartor.core.errors import DataError
 from sartor.data import prepare
 from sartor.need.model import Data
 
@@ -47,6 +50,12 @@ def test_rows_added_later_leave_the_test_set_as_it_was(tmp_path):
     second = prepared(tmp_path, dict(first.assignments))
     assert set(first.test.ids) <= set(second.test.ids)
     assert set(first.test.ids).isdisjoint(second.train.ids)
+
+
+def test_a_split_that_cannot_be_says_what_became_of_the_rows(tmp_path):
+    write(tmp_path / "train.csv", [*rows(0, 2), *rows(0, 4) * 12])
+    with pytest.raises(DataError, match="96 of 100 rows were dropped before, 96 as: duplicate"):
+        prepared(tmp_path, {}, validation="train.csv")
 
 
 def test_the_test_set_is_as_large_as_asked_within_sensible_shares():

@@ -203,6 +203,10 @@ def test_later_rows_join_a_test_set_over_time():
     [
         (Rows(["a", "b", "c"], ["x", "y", "x"], near=[0, 0, 0]), "No row is left for test"),
         (Rows(list("abcdef"), list("xyxyxy"), fixed=["test"] * 6), "No row is left for train"),
+        (
+            Rows(list("abcd"), list("xyxy"), near=[0] * 4, fixed=["test", None, None, None]),
+            "3 of them are dropped, 3 since each nearly duplicates a test row",
+        ),
         (Rows(list("abcd"), list("xxxy"), times=[1.0, 2.0, 3.0, 4.0]), "'y' occurs only in"),
     ],
 )

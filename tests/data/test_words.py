@@ -112,6 +112,8 @@ def test_lists_of_words_and_tags_are_joined(tmp_path):
         ({"text": ["a b"], "label": ["O"]}, "row 2: word 1 is 'a b'"),
         ({"text": ["a"], "label": ["E-X"]}, "row 2: word 1 has the tag E-X"),
         ({"text": ["a"], "label": ["I-LOC"]}, "an entity begins with"),
+        ({"text": "a b", "label": ["O", "O"]}, "row 2: column 'text' is 'a b', and in other rows"),
+        ({"text": ["a"], "label": "O"}, "row 2: column 'label' is 'O', and in other rows"),
     ],
 )
 def test_words_and_tags_that_do_not_fit_are_told_with_their_row(tmp_path, row, said):
@@ -123,6 +125,13 @@ def test_words_and_tags_that_do_not_fit_are_told_with_their_row(tmp_path, row, s
     columns = columns_of(need(), ("text",), FORM)
     found = check({"train": ["rows.jsonl"]}, tmp_path, columns)
     assert any(f.level == "fault" for f in found)
+
+
+def test_every_row_whose_words_and_tags_do_not_fit_is_listed(tmp_path):
+    good, bad = {"text": ["Rome"], "label": ["B-LOC"]}, {"text": ["a", "b"], "label": ["O"]}
+    jsonl(tmp_path / "rows.jsonl", good, bad, good, {"text": "a", "label": ["O"]}, {"text": ["a"]})
+    found = check({"train": ["rows.jsonl"]}, tmp_path, columns_of(need(), ("text",), FORM))
+    assert [f.row for f in found if f.level == "fault"] == [2, 4]
 
 
 @pytest.mark.parametrize(

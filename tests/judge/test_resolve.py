@@ -72,6 +72,13 @@ def test_a_criterion_that_cannot_be_measured_is_refused_with_the_way_out(text, w
         bound(text)
 
 
+def test_only_the_users_own_columns_are_offered():
+    with pytest.raises(NeedError) as caught:
+        bound('accuracy[where: nowhere == "zh"] >= 0.7')
+    assert "lang" in caught.value.fix
+    assert "__" not in caught.value.fix
+
+
 def test_all_faults_are_reported_at_once_with_their_lines():
     with pytest.raises(NeedError) as caught:
         bound("acuracy >= 0.8", "accuracy >= 0.8", "recall[label=refnd] >= 1.2", "size_mb <= -1")

@@ -77,6 +77,26 @@ def _mean_of_rows(table: np.ndarray) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
+@pytest.fixture(scope="session")
+def tracer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph of learners: each right answer makes the skill easier, each wrong one harder; items
+    get harder."""
+    import torch
+
+    from sartor.shrink.export import to_onnx
+    from sartor.tasks.mastery.model import Sizes, Tracer
+
+    place = tmp_path_factory.mktemp("tracer")
+    model = Tracer(Sizes(6, 2, 1))
+    with torch.no_grad():
+        model.skill.copy_(torch.tensor([0, 0, 0, 1, 1, 1]))
+        model.easy.copy_(torch.tensor([1.5, 0.5, -0.5] * 2))
+        model.own[0, 0], model.own[0, 1] = 1.0, -1.0
+    model.save(place / "fit")
+    to_onnx(place / "fit", "mastery", place / "model.onnx")
+    return place / "model.onnx"
+
+
 @pytest.fixture
 def make_bundle(parts: dict[str, Path], tmp_path: Path) -> Callable[..., Bundle]:
     def make(

@@ -5,6 +5,7 @@ its response schemas. Keys that a response schema does not name count as violati
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -22,6 +23,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UNDERSTOOD = {
     *("$ref", "type", "properties", "required", "additionalProperties", "items", "anyOf"),
     *("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "enum", "const"),
+    *("exclusiveMinimum", "exclusiveMaximum", "pattern", "format"),
     *("title", "description", "default", "examples"),
 }
 TYPES: dict[str, Callable[[Any], bool]] = {
@@ -35,6 +37,13 @@ TYPES: dict[str, Callable[[Any], bool]] = {
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
 }
+
+
+def kinds_of(schema: dict[str, Any]) -> list[str]:
+    """The types that a schema allows."""
+    found = schema["type"]
+    return found if isinstance(found, list) else [found]
+
 
 fuzz = settings(
     max_examples=40,
@@ -81,7 +90,7 @@ class Document:
                 yield f"{place}: {value!r:.80} fits no alternative"
             if "properties" not in schema:
                 return
-        if "type" in schema and not TYPES[schema["type"]](value):
+        if "type" in schema and not any(TYPES[kind](value) for kind in kinds_of(schema)):
             yield f"{place}: {value!r:.80} is not of type {schema['type']}"
             return
         size = len(value) if isinstance(value, str | list) else value
@@ -92,10 +101,14 @@ class Document:
             ("maxLength", lambda limit: size > limit),
             ("maxItems", lambda limit: size > limit),
             ("maximum", lambda limit: size > limit),
+            ("exclusiveMinimum", lambda limit: size <= limit),
+            ("exclusiveMaximum", lambda limit: size >= limit),
+            ("pattern", lambda form: isinstance(value, str) and not re.search(form, value)),
             ("enum", lambda allowed: value not in allowed),
             ("const", lambda only: value != only),
         ):
-            if bound in schema and wrong(schema[bound]):
+            about = value is not None and not isinstance(value, bool)
+            if bound in schema and (about or bound in ("enum", "const")) and wrong(schema[bound]):
                 yield f"{place}: {value!r:.80} breaks {bound} {schema[bound]}"
         if isinstance(value, list):
             for index, item in enumerate(value):
@@ -127,7 +140,11 @@ class Document:
             return st.one_of([self.fitting(one) for one in schema["anyOf"]])
         if "const" in schema or "enum" in schema:
             return st.sampled_from(schema.get("enum") or [schema["const"]])
-        kind = schema["type"]
+        if len(kinds := kinds_of(schema)) > 1:
+            return st.one_of([self.fitting({**schema, "type": kind}) for kind in kinds])
+        return self._of_kind(kinds[0], schema)
+
+    def _of_kind(self, kind: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         if kind == "object" and "properties" in schema:
             needed = set(schema.get("required", ()))
             fields = {name: self.fitting(inner) for name, inner in schema["properties"].items()}
@@ -141,9 +158,16 @@ class Document:
             return st.lists(self.fitting(schema["items"]), min_size=least, max_size=most)
         if kind == "integer":
             return st.integers(schema.get("minimum"), schema.get("maximum"))
+        if kind == "number":
+            low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+            ends = {"exclude_min": low is not None, "exclude_max": high is not None}
+            return st.floats(low, high, allow_nan=False, allow_infinity=False, **ends)
+        if schema.get("format") == "date":
+            return st.dates().map(str)
         if kind == "string":
             most = min(schema.get("maxLength", 40), 40)
-            return st.text(min_size=schema.get("minLength", 0), max_size=most)
+            texts = st.text(min_size=schema.get("minLength", 0), max_size=most)
+            return texts.filter(lambda text: re.search(schema.get("pattern", ""), text))
         return {"boolean": st.booleans(), "null": st.none()}[kind]
 
     def _also(

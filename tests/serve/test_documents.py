@@ -41,14 +41,18 @@ def written(tmp_path: Path, base: dict[str, str], vectors: np.ndarray, name: str
     parts[DOCUMENTS].write_bytes(write_documents(base))
     changed = {"task": "retrieval", "outputs": list(base), "decision": SURE}
     manifest = manifest_of().model_copy(update=changed)
-    made = write_bundle(tmp_path / name, manifest, parts, "name: tickets\n")
-    return record_verdicts(made, [], released=True)
+    found = write_bundle(tmp_path / name, manifest, parts, "name: tickets\n")
+    return record_verdicts(found, [], released=True)
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     """Takes the place of the bundle of labels."""
-    return written(tmp_path, BASE, np.eye(3, dtype=np.float32), "bundle")
+    return made(tmp_path)
+
+
+def made(place: Path) -> Bundle:
+    return written(place, BASE, np.eye(3, dtype=np.float32), "bundle")
 
 
 def test_the_nearest_document_is_quoted_and_doubt_is_told(bundle: Bundle):

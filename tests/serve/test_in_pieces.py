@@ -82,30 +82,32 @@ def graph() -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Runtime]:
+def made(place: Path, read: Preprocess, name: str = "bundle") -> Bundle:
     tokenizer = Tokenizer(
         WordLevel({"[PAD]": 0, "[UNK]": 1} | {w: i + 2 for i, w in enumerate(WORDS)}, "[UNK]")
     )
     tokenizer.pre_tokenizer = Whitespace()
-    part_pieces(tokenizer).save(str(tmp_path / "tokenizer.json"))
-    onnx.save(graph(), tmp_path / "model.onnx")
+    part_pieces(tokenizer).save(str(place / "tokenizer.json"))
+    onnx.save(graph(), place / "model.onnx")
+    manifest = draft(
+        format=read.format,
+        name="places",
+        task="token_classification",
+        outputs=OUTPUTS,
+        preprocess=read,
+    )
+    parts = {name: place / name for name in ("model.onnx", "tokenizer.json")}
+    return write_bundle(place / name, manifest, parts, "name: places\n")
 
-    def made(windows: Windows | None = None, prefix: str = "", **given: object) -> Runtime:
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Runtime]:
+    def loaded(windows: Windows | None = None, prefix: str = "", **given: object) -> Runtime:
         read = Preprocess(max_length=LENGTH, windows=windows, prefix=prefix)
-        manifest = draft(
-            format=read.format,
-            name="places",
-            task="token_classification",
-            outputs=OUTPUTS,
-            preprocess=read,
-        )
-        parts = {name: tmp_path / name for name in ("model.onnx", "tokenizer.json")}
-        folder = tmp_path / f"bundle-{windows is None}-{len(prefix)}-{len(given)}"
-        bundle: Bundle = write_bundle(folder, manifest, parts, "name: places\n")
+        bundle = made(tmp_path, read, f"bundle-{windows is None}-{len(prefix)}-{len(given)}")
         return load(bundle.folder, threads=1, unreleased="allow", **given)
 
-    return made
+    return loaded
 
 
 def parts(answer) -> list[tuple[str, str]]:

@@ -4,15 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from sartor.bundle import Bundle
 from sartor.core.columns import Column
 from sartor.core.errors import RequestError
 from sartor.serve.rows import example_row
 from sartor.serve.runtime import Runtime, load
-from sartor.shrink.export import to_onnx
-from sartor.tasks.mastery.model import Sizes, Tracer
 from tests.serve.conftest import Serving, answers_alike
 from tests.serve.of_items import bundle_of_items
 
@@ -20,30 +17,20 @@ ITEMS = [f"i{n}" for n in range(6)]
 SKILLS = ["angles", "angles", "angles", "powers", "powers", "powers"]
 
 
-@pytest.fixture(scope="session")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each right answer makes the skill easier, each wrong one harder; items get harder."""
-    place = tmp_path_factory.mktemp("tracer")
-    model = Tracer(Sizes(6, 2, 1))
-    with torch.no_grad():
-        model.skill.copy_(torch.tensor([0, 0, 0, 1, 1, 1]))
-        model.easy.copy_(torch.tensor([1.5, 0.5, -0.5] * 2))
-        model.own[0, 0], model.own[0, 1] = 1.0, -1.0
-    model.save(place / "fit")
-    to_onnx(place / "fit", "mastery", place / "model.onnx")
-    return place / "model.onnx"
-
-
 @pytest.fixture
-def bundle(graph: Path, tmp_path: Path) -> Bundle:
+def bundle(tracer: Path, tmp_path: Path) -> Bundle:
     """Takes the place of the bundle of one text."""
+    return made(tmp_path / "learner", tracer)
+
+
+def made(place: Path, graph: Path) -> Bundle:
     column = Column(kind="answers", values=ITEMS, skills=SKILLS)
     told = {
         "task": "mastery",
         "inputs": {"history": "answers", "item": "item", "skill": "skill"},
         "decision": {"temperature": 1.0, "growth": {"": 0.1, "angles": 0.2}},
     }
-    return bundle_of_items(tmp_path / "learner", graph, column, told, tmp_path / "learner-bundle")
+    return bundle_of_items(place, graph, column, told, place.parent / "learner-bundle")
 
 
 @pytest.fixture

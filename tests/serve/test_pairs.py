@@ -76,15 +76,19 @@ def difference_graph(table: np.ndarray) -> onnx.ModelProto:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    """Takes the place of the bundle of one text: what stands first weighs for, second against."""
-    place = tmp_path / "parts"
+    """Takes the place of the bundle of one text."""
+    return made(tmp_path / "parts")
+
+
+def made(place: Path) -> Bundle:
+    """What stands first weighs for, what stands second against."""
     place.mkdir()
     parts = write_parts(place, 4.0)
     table = numpy_helper.to_array(onnx.load(parts["model.onnx"]).graph.initializer[0])
     onnx.save(difference_graph(table), parts["model.onnx"])
     manifest = manifest_of().model_copy(update={"task": "text_pair", "inputs": INPUTS})
-    made = write_bundle(tmp_path / "bundle", manifest, parts, "name: tickets\n")
-    return record_verdicts(made, [], released=True)
+    found = write_bundle(place.parent / "bundle", manifest, parts, "name: tickets\n")
+    return record_verdicts(found, [], released=True)
 
 
 @pytest.fixture

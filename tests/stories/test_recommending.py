@@ -68,6 +68,9 @@ def test_choices_become_a_bundle_that_recommends_without_naming_anybody(place: P
 
     row = {"history": ["item-3", "item-7"], "exclude": ["item-9"], "k": 4}
     (place / "ask.jsonl").write_text(json.dumps(row) + "\n")
+    (place / "odd.jsonl").write_text(json.dumps({"history": []}) + '\n{"history": "item-3"}\n')
+    refused(here("predict", found["bundle"], "odd.jsonl"), "odd.jsonl, line 2, key 'history' is")
+    refused(here("predict", found["bundle"], "choices.csv"), "choices.csv is a table", ".jsonl")
     said = here("predict", found["bundle"], "ask.jsonl")
     assert said.status == 0, said.err
     documents = json.loads(said.out)["documents"]

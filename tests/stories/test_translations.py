@@ -219,6 +219,7 @@ def test_long_texts_and_longer_summaries_are_said(place: Path, here: Here):
         (("methods: [nearest]", "backbones: [minilm]"), ("encoder",)),
         (("chrf >= 5", "first_token_p95_ms <= 100"), ("at once", "latency_p95_ms")),
         (("  label: chinese", "  label: chinese\n  labels: [a, b]"), ("labels",)),
+        (("  label: chinese", "  label: chinese\n  label_descriptions: {a: b}"), ("descriptions",)),
         (("chrf >= 5", "bleu >= 0.3"), ("0 to 100",)),
     ],
 )

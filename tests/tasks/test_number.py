@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sartor.core.numerals import number_of
 from sartor.tasks import Unreadable
-from sartor.tasks._target.number import Number, number_of
+from sartor.tasks._target.number import Number
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

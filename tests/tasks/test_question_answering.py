@@ -148,11 +148,19 @@ def test_several_right_answers_are_all_right():
         ('{"text": "", "start": 3}', "an answer is empty"),
         ('{"text": ["a", "b"], "answer_start": [1]}', "2 answers and 1 starts"),
         ("[3]", "'3' is no answer"),
+        ("{}", "'{}' is no answer"),
+        ('{"text": "two years", "start": 1e400}', "is said to begin at inf"),
+        ('{"text": ["two years"], "answer_start": [NaN]}', "is said to begin at nan"),
     ],
 )
 def test_what_is_no_answer_says_what_is_wrong(cell, why):
     with pytest.raises(Unreadable, match=re.escape(why)):
         Passages().read_in(cell, (), CONTEXT, str)
+
+
+def test_an_answer_of_nothing_that_stays_is_empty():
+    with pytest.raises(Unreadable, match="an answer is empty"):
+        Passages().read_in("\ufffd", (), CONTEXT, lambda text: text.replace("\ufffd", ""))
 
 
 def test_places_follow_the_context_into_its_usual_form():

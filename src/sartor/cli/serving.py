@@ -1,6 +1,7 @@
 """A bundle at work: predict, serve, listen."""
 
 import json as jsons
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,9 +22,12 @@ from sartor.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sartor.serve.runtime import Runtime
     from sartor.serve.settings import LogFormat
 
 _CHUNK = 512
+_TABLES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".parquet"})
+"""Endings of files whose lines are no rows, or hold more than a text."""
 
 
 def predict(
@@ -44,6 +48,12 @@ def predict(
     from sartor.core.errors import DataError
     from sartor.serve.runtime import UnreleasedWarning, load
 
+    if file.suffix.lower() in _TABLES:
+        raise DataError(
+            f"{file} is a table, and what is answered is lines.",
+            fix="write one JSON object a line into a .jsonl file, or a text a line into a .txt"
+            " file.",
+        )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnreleasedWarning)
         runtime = load(bundle, threads=threads, allow_llm=allow_llm or (), verify_key=verify_key)
@@ -57,12 +67,13 @@ def predict(
         ) from None
     with handle:
         waiting: list[dict[str, Any]] = []
+        answered = 0
         for number, line in enumerate(handle, 1):
             waiting.append(read_row(line, number, file, runtime.bundle.manifest.inputs))
             if len(waiting) == _CHUNK:
-                _write(runtime.predict(waiting))
-                waiting = []
-        _write(runtime.predict(waiting))
+                _write(_answers(runtime, waiting, file, answered))
+                waiting, answered = [], number
+        _write(_answers(runtime, waiting, file, answered))
 
 
 def serve(
@@ -247,6 +258,22 @@ def read_row(line: bytes, number: int, file: Path, inputs: Mapping[str, str]) ->
         )
     # Datasets carry labels and ids beside the inputs: those are not sent to the model.
     return {key: found[key] for key in (*keys, *options_for(inputs)) if key in found}
+
+
+def _answers(
+    runtime: "Runtime", rows: list[dict[str, Any]], file: Path, before: int
+) -> list[dict[str, Any]]:
+    """The answers to rows; what is wrong with one is told by its line, `before` of which went."""
+    from sartor.core.errors import DataError, RequestError
+
+    try:
+        return runtime.predict(rows)
+    except RequestError as error:
+        found = re.match(r"Row (\d+)", error.what)
+        if found is None:
+            raise
+        line = f"{file}, line {before + int(found[1]) + 1:,}"
+        raise DataError(f"{line}{error.what[found.end() :]}", fix=error.fix) from None
 
 
 def _whole(text: str) -> bool:

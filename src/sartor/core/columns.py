@@ -30,6 +30,7 @@ from pydantic import (
     model_serializer,
 )
 
+from sartor.core.dates import read_date
 from sartor.core.histories import (
     ANSWERS,
     ITEMS,
@@ -41,6 +42,7 @@ from sartor.core.histories import (
     read_items,
     read_skill,
 )
+from sartor.core.numerals import number_of
 from sartor.core.protocols import Floats
 from sartor.core.texts import Cells, Text, cells_of
 from sartor.core.types import ITEM, SKILL
@@ -291,14 +293,12 @@ _LISTS: Mapping[str, Callable[[Any], Any]] = {
 
 def _number(value: Any) -> float | int:
     what, fix = f"is {_shown(value)}, not a number", "write a plain number, such as 12.5"
-    if isinstance(value, bool):
-        raise Unfit(what, fix)
     try:
-        found = float(value)
+        # Python reads "nan", "infinity" and "1_000" as numbers; in a column they are words.
+        found = number_of(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
-        raise Unfit(what, fix) from None
-    # Python reads "nan", "infinity" and "1_000" as numbers; in a column they are words.
-    if not math.isfinite(found) or (isinstance(value, str) and "_" in value):
+        found = None
+    if found is None or isinstance(value, bool) or not math.isfinite(found):
         raise Unfit(what, fix)
     return int(found) if found.is_integer() and abs(found) < 1e15 else found
 
@@ -321,11 +321,13 @@ def _date(value: Any) -> str:
     elif isinstance(value, date):
         return value.isoformat()
     else:
+        what, fix = f"is {_shown(value)}, not a date", "write it as 2026-07-28 or 2026-07-28T13:45"
+        if not isinstance(value, str):
+            raise Unfit(what, fix)
         try:
-            found = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            fix = "write it as 2026-07-28 or 2026-07-28T13:45"
-            raise Unfit(f"is {_shown(value)}, not a date", fix) from None
+            found = read_date(value)
+        except ValueError:
+            raise Unfit(what, fix) from None
     midnight = (found.hour, found.minute, found.second, found.microsecond) == (0, 0, 0, 0)
     return found.date().isoformat() if midnight else found.isoformat()
 

@@ -37,7 +37,8 @@ LENGTH = 200
 """Items of a history that are read, the newest ones."""
 MOST_LISTED = 100
 """Items that an answer lists, at most."""
-_MOST_SENT, _MOST_ID = 10_000, 200
+MOST_SENT, MOST_ID = 10_000, 200
+"""Entries of a list that is sent, and characters of an id."""
 NONE = -1
 """In an encoded history: no item."""
 
@@ -71,8 +72,8 @@ def _listed(value: Any, what: Literal["items", "answers"]) -> Sequence[object]:
     if not isinstance(value, list | tuple):
         raise NoList(f"is {value!r:.60}, not a list of {form}", fix)
     given = cast("Sequence[object]", value)
-    if len(given) > _MOST_SENT:
-        raise NoList(f"holds {len(given):,} {form}", f"send the newest {_MOST_SENT:,} at most")
+    if len(given) > MOST_SENT:
+        raise NoList(f"holds {len(given):,} {form}", f"send the newest {MOST_SENT:,} at most")
     return given
 
 
@@ -262,10 +263,10 @@ def _id(value: object, place: int) -> str:
         raise NoList(f"holds {value!r:.60} at place {place}, not an id", "send ids as strings")
     name = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     name = name.strip()
-    if not name or len(name) > _MOST_ID:
+    if not name or len(name) > MOST_ID:
         raise NoList(
             f"holds an id of {len(name)} characters at place {place}",
-            f"send ids of 1 to {_MOST_ID} characters",
+            f"send ids of 1 to {MOST_ID} characters",
         )
     try:
         name.encode()

@@ -14,6 +14,7 @@ they are judged on, agree on what is labelled.
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 ALONE = (
     "\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -32,7 +33,8 @@ Place = tuple[int, int]
 def pieces(text: str) -> list[Place]:
     """The pieces of a text, in order; they do not overlap."""
     found = [match.span() for match in _PIECE.finditer(text)]
-    return found if text.isascii() else _whole(text, found)
+    # Few texts have a character that stays with another: most need not be looked at piece by piece.
+    return _whole(text, found) if any(map(_stays, set(text))) else found
 
 
 def cut_piece(start: int, end: int, places: Sequence[Place]) -> Place | None:
@@ -65,6 +67,13 @@ def read_at(offsets: Sequence[Place], places: Sequence[Place], shift: int = 0) -
             found[token] += 1
             at += 1
     return found
+
+
+@lru_cache(maxsize=8_192)
+def _stays(character: str) -> bool:
+    """Whether a character may belong to the one before it, or the next one to it."""
+    toned = _TONES[0] <= character <= _TONES[1]
+    return toned or character in _JOINERS or unicodedata.category(character).startswith("M")
 
 
 def _whole(text: str, found: list[Place]) -> list[Place]:

@@ -4,31 +4,31 @@ A file of answers has a row for each, with its learner, its item and whether it 
 too, where it is known, else the rows are in their order. A row becomes: the item that is asked, the
 history of that learner's earlier answers, and, as its answer, whether this one was right. Of two
 answers at one time the upper row comes first. An item may be answered again. Its skill is what rows
-name, or the file of the items where there is one.
+name, or the file of the items where there is one; a row that leaves it out takes that of others.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
 
 from sartor.core.errors import DataError
-from sartor.core.histories import HISTORY, LENGTH
-from sartor.core.near import near_miss
+from sartor.core.histories import HISTORY, LENGTH, MOST_ID
+from sartor.core.texts import Cells
 from sartor.core.types import ITEM, SKILL
 from sartor.data.labels import LabelFault, refuse
 from sartor.data.moments import HISTORY_LENGTH, Moments
 from sartor.data.normalise import MISSING_LABEL, MISSING_TEXT
 from sartor.data.profile import row_places
-from sartor.data.table import FILE, MOMENT, ROW, Columns, Table, named, place, texts_of
+from sartor.data.table import CELLS, FILE, MOMENT, ROW, Columns, Table, named, place, texts_of
 from sartor.data.times import times_of
 from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import unlisted
 from sartor.tasks._target.right_wrong import RIGHT
 
 ANSWERED_BEFORE = "answered_before"
 """Column that a row has beside the user's own: how often anybody had answered its item before."""
-MADE = (HISTORY, ITEM, SKILL, ANSWERED_BEFORE, HISTORY_LENGTH)
+MADE = (ANSWERED_BEFORE, HISTORY_LENGTH)
 
 
 def join_answers(table: Table, columns: Columns) -> Moments:
@@ -43,9 +43,8 @@ def join_answers(table: Table, columns: Columns) -> Moments:
         DataError: With file and row, if a cell is missing or cannot be read, or an item has two
             skills; if a column is absent or has a name that is made of the rows.
     """
-    own = [columns.user, columns.item, columns.label, columns.skill, columns.time]
-    table.require(*filter(None, own))
-    taken = [name for name in MADE if name in table.columns and name not in own]
+    table.require(*columns.own)
+    taken = [name for name in MADE if name in table.columns and name not in columns.own]
     if taken:
         raise DataError(
             f"The column {taken[0]!r} has the name of what is made of the rows: {', '.join(MADE)}.",
@@ -62,13 +61,12 @@ def join_answers(table: Table, columns: Columns) -> Moments:
     histories, names = dict[str, list[list[object]]](), Counter[str]()
     answered = Counter[str]()
     order = sorted(range(len(items)), key=lambda at: (times[at], at))
-    made: dict[str, list[object]] = {name: [] for name in (*MADE, MOMENT)}
+    made: dict[str, list[object]] = {name: [] for name in (*MADE, CELLS, MOMENT)}
     for at in order:
         history = histories.setdefault(users[at], [])
         moment = f"{users[at]}|{times[at]!r}"
-        made[HISTORY].append(json.dumps(history[-LENGTH:], ensure_ascii=False))
-        made[ITEM].append(items[at])
-        made[SKILL].append(skills[at] or None)
+        asked = {HISTORY: history[-LENGTH:], ITEM: [items[at]], SKILL: skills[at] or None}
+        made[CELLS].append(Cells.of(asked))
         made[ANSWERED_BEFORE].append(answered[items[at]])
         made[HISTORY_LENGTH].append(len(history))
         made[MOMENT].append(f"{moment}|{names[moment]}")
@@ -101,16 +99,24 @@ def answer_faults(table: Table, columns: Columns) -> list[LabelFault]:
             why = unknown[item] or unread[cell]
         if why is not None:
             found.append(LabelFault("", (lies,), *why))
-    return found + _two_skills(places, items, _skills(table, columns, items), columns)
+    return found + _skill_faults(places, items, _skills(table, columns, items), columns)
 
 
 def _unknown(item: str, columns: Columns) -> tuple[str, str] | None:
-    if not item or item.casefold() in MISSING_TEXT:
+    if not item:
         return f"column {columns.item!r} names no item", "fill it in, or drop the row"
+    if len(item) > MOST_ID:
+        return _too_long(columns.item, item)
     if columns.items and item not in columns.items:
-        what = f"no item of data.documents has the id {item!r}"
-        return what, near_miss(item, sorted(columns.items)).rstrip(".")
+        listed = "no item of data.documents has the id"
+        error = unlisted(listed, item, columns.items, "add it to the file of items")
+        return error.what, error.fix
     return None
+
+
+def _too_long(column: str, name: str) -> tuple[str, str]:
+    what = f"column {column!r} holds an id of {len(name):,} characters, {name[:40]!r} …"
+    return what, f"use at most {MOST_ID}"
 
 
 def _why(cell: str | None, columns: Columns) -> tuple[str, str] | None:
@@ -131,28 +137,42 @@ def _mark(cell: str, columns: Columns) -> str:
 
 
 def _skills(table: Table, columns: Columns, items: Sequence[str]) -> list[str]:
-    """Of every row the skill that it names, else the one that the file of the items does."""
+    """Of every row the skill that it names, else the one that the file of the items does, else the
+    one that other rows of its item do."""
     own = _names(table.frame[columns.skill]) if columns.skill else [""] * len(items)
-    return [skill or columns.items.get(item, "") for skill, item in zip(own, items, strict=True)]
+    known = {item: skill for item, skill in zip(items, own, strict=True) if skill}
+    known |= {item: skill for item, skill in columns.items.items() if skill}
+    return [skill or known.get(item, "") for skill, item in zip(own, items, strict=True)]
 
 
-def _two_skills(
+def _skill_faults(
     places: Sequence[tuple[str, int]],
     items: Sequence[str],
     skills: Sequence[str],
     columns: Columns,
 ) -> list[LabelFault]:
-    """Rows that name another skill of an item than its file or an earlier row did."""
-    first = {item: (skill, "in data.documents") for item, skill in columns.items.items() if skill}
+    """Rows that name another skill of an item than its file or most of its rows do, or one that is
+    no name."""
+    counts, first = dict[str, Counter[str]](), dict[tuple[str, str], str]()
+    for lies, item, skill in zip(places, items, skills, strict=True):
+        counts.setdefault(item, Counter())[skill] += 1
+        first.setdefault((item, skill), f"at {place(*lies)}")
+    usual = {item: found.most_common(1)[0][0] for item, found in counts.items()}
+    for item, skill in columns.items.items():
+        if skill:
+            usual[item], first[item, skill] = skill, "in data.documents"
     found: list[LabelFault] = []
     for lies, item, skill in zip(places, items, skills, strict=True):
-        other, where = first.setdefault(item, (skill, f"at {place(*lies)}"))
-        if other != skill:
-            what = f"item {item!r} has the skill {skill!r} here and {other!r} {where}"
+        if len(skill) > MOST_ID:
+            found.append(LabelFault("", (lies,), *_too_long(columns.skill, skill)))
+        elif skill != (other := usual[item]):
+            what = f"item {item!r} has the skill {skill!r} here and {other!r} {first[item, other]}"
             fix = "give each item one skill, e.g. 'fractions and decimals' where it needs both"
             found.append(LabelFault("", (lies,), what, fix))
     return found
 
 
 def _names(column: pl.Series) -> list[str]:
-    return [named(cell) for cell in texts_of(column)]
+    """Cells as ids; empty where one holds nothing, or a mark of a missing value."""
+    names = map(named, texts_of(column))
+    return ["" if name.casefold() in MISSING_TEXT else name for name in names]

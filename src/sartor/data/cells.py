@@ -27,7 +27,8 @@ _FEW = 20
 def join_cells(table: Table, columns: Columns) -> tuple[Table, Columns]:
     """The table with the columns that are read as one, and what each of them holds.
 
-    A text beside them may be missing: it is an empty one then.
+    A text beside them may be missing: it is an empty one then. What was made of histories is one
+    already (`histories.join_histories`).
 
     Args:
         table: As read.
@@ -36,14 +37,14 @@ def join_cells(table: Table, columns: Columns) -> tuple[Table, Columns]:
     Raises:
         DataError: If a column is absent or, with file and row, a cell is not of its kind.
     """
-    if not columns.cells:
+    if not columns.cells or columns.user:
         return table, columns
     table.require(*columns.cells)
     values = {name: _values(table.frame[name]) for name in columns.cells}
     kinds: dict[str, Kind] = {
         name: _kind(values[name], asked) for name, asked in columns.cells.items()
     }
-    read = {name: list(_read(table, name, kind, values[name])) for name, kind in kinds.items()}
+    read = {name: _read(table, name, kind, values[name]) for name, kind in kinds.items()}
     rows = [Cells.of(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
     added = [pl.Series(CELLS, rows, dtype=pl.String)]
     for name in columns.words:

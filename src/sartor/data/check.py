@@ -69,7 +69,8 @@ def check(
         table = table if marks else join_marks(join_words(table, columns), columns)
         joined = {columns.label} if marks else set[str]()
         made = {CELLS, *made_of(columns)}
-        wanted = [n for n in (*columns.cells, *columns.names()) if n not in made]
+        cells = () if columns.user else columns.cells
+        wanted = dict.fromkeys(n for n in (*cells, *columns.names()) if n not in made)
         absent = [n for n in wanted if n not in table.columns and n not in joined]
         found += [
             Finding("fault", "", 0, f"no column is called {name!r}", near_miss(name, table.columns))

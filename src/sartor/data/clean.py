@@ -209,9 +209,11 @@ def _survey(
     # Whoever is told that a cell stands in the wrong column need not hear that its label is new.
     faults = [f for i, f in enumerate(faults) if i < len(told) or f.label not in told]
     faults = [*rows.unreadable, *faults]
-    texts = {column: rows.inputs[role] for role, column in columns.inputs.items()}
+    # Columns are as they came, and where no row went, so is the frame: histories are large.
+    texts = {c: rows.inputs[role] for role, c in columns.inputs.items() if role != COLUMNS}
     columns_now = {**texts, **({label: rows.labels} if label else {})}
-    frame = table.frame[rows.alive].with_columns(
+    kept = table.frame if len(rows.alive) == len(table) else table.frame[rows.alive]
+    frame = kept.with_columns(
         pl.Series(name, [values[i] for i in rows.alive], dtype=pl.String)
         for name, values in columns_now.items()
     )
@@ -337,10 +339,8 @@ def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
     # Rows of the highest split decide: a training row cannot throw out a test row.
     peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
     if isinstance(rows.target, Written):  # a text may have several right replies
-        same, other = (
-            _copy_of(rows, first),
-            ("another reply", f"to the text of {rows.where(first)}"),
-        )
+        same = _copy_of(rows, first)
+        other = "another reply", f"to the text of {rows.where(first)}"
         return {i: same if rows.labels[i] == rows.labels[first] else other for i in group[1:]}
     if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Several):
         rows.labels[first] = rows.target.joined([rows.labels[i] or "" for i in peers])

@@ -91,22 +91,23 @@ def survey_base(table: Table) -> tuple[Base, list[DocumentFault]]:
     return Base(words, table.sources, skills), faults
 
 
-def base_of_answers(cells: Sequence[str | None]) -> Base:
+def base_of_answers(table: Table, column: str) -> Base:
     """The documents that rows hold themselves.
 
     Raises:
-        DataError: If one is too long, or there are too many.
+        DataError: If the column is absent, one of them is too long, or there are too many.
     """
-    words: dict[str, str] = {}
-    for cell in cells:
+    table.require(column)
+    frame, words = table.frame, dict[str, str]()
+    for file, row, cell in zip(frame[FILE], frame[ROW], texts_of(frame[column]), strict=True):
         for text in _said(cell or ""):
             plain, _ = normalise_text(text)
             if not plain:
                 continue
             if len(plain) > MOST_CHARACTERS:
                 raise DataError(
-                    f"An answer of {len(plain):,} characters is longer than {MOST_CHARACTERS:,}:"
-                    f" {plain[:60]!r}….",
+                    f"{place(file, row)}: an answer of {len(plain):,} characters is longer than"
+                    f" {MOST_CHARACTERS:,}: {plain[:60]!r}….",
                     fix="split it into documents that answer one thing each.",
                 )
             words.setdefault(name_of(text), plain)

@@ -43,9 +43,10 @@ def to_examples(
             raise DataError(
                 f"No column is called {column!r}.", fix=near_miss(column, frame.columns)
             )
-    columns = {role: _whole(frame, column) for role, column in inputs.items()}
-    if COLUMNS in columns:
-        columns[COLUMNS] = tuple(map(Cells, columns[COLUMNS]))
+    columns = {
+        role: _whole(frame, column, Cells if role == COLUMNS else str)
+        for role, column in inputs.items()
+    }
     rows = zip(*columns.values(), strict=True)
     used = {*inputs.values(), target} - {group}
     named = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -80,11 +81,14 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-def _whole(frame: pl.DataFrame, column: str) -> tuple[str, ...]:
-    values = texts_of(frame[column])
-    if None in values:
+def _whole(frame: pl.DataFrame, column: str, kind: type[str] = str) -> tuple[str, ...]:
+    cells = frame[column]
+    # One by one: a list of all of them beside the tuple would hold large cells twice.
+    values = cells if cells.dtype == pl.String else texts_of(cells)
+    row = next((row for row, value in enumerate(values) if value is None), None)
+    if row is not None:
         raise DataError(
-            f"Column {column!r} is missing in row {values.index(None) + 1} of {len(values)}.",
+            f"Column {column!r} is missing in row {row + 1} of {len(cells)}.",
             fix="clean the table first: rows without text or label are dropped there.",
         )
-    return tuple(value for value in values if value is not None)
+    return tuple(map(kind, values))

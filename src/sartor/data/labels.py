@@ -8,6 +8,8 @@ from sartor.core.errors import DataError
 from sartor.core.near import near_miss
 from sartor.data.table import place
 
+_MOST_SHOWN = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -79,18 +81,23 @@ def refuse(faults: Sequence[LabelFault]) -> None:
     raise DataError(f"{start}{first.what}.", fix=f"{first.fix}{more}.")
 
 
+def _shown(label: str) -> str:
+    """A label as a message shows it: whatever stands in a cell may have become one."""
+    return repr(label if len(label) <= _MOST_SHOWN else f"{label[:_MOST_SHOWN]}…")
+
+
 def _times(count: int) -> str:
     return "occurs once" if count == 1 else f"occurs {count:,} times"
 
 
 def _undeclared(label: str, rows: Sequence[tuple[str, int]], declared: Sequence[str]) -> LabelFault:
     listed = ", ".join(declared[:12]) + (" …" if len(declared) > 12 else "")
-    near = near_miss(label, declared) if declared else ""
+    near = near_miss(label[:_MOST_SHOWN], declared) if declared else ""
     hint = f"{near} " if near.startswith("did you") else ""
     return LabelFault(
         label,
         tuple(rows),
-        f"label {label!r} {_times(len(rows))} and is not in the need's labels ({listed})",
+        f"label {_shown(label)} {_times(len(rows))} and is not in the need's labels ({listed})",
         f"{hint}Correct the row, or add it under data.labels",
     )
 
@@ -99,7 +106,7 @@ def _alone(label: str, rows: Sequence[tuple[str, int]]) -> LabelFault:
     return LabelFault(
         label,
         tuple(rows),
-        f"label {label!r} occurs once: one row cannot be both learnt from and judged on",
+        f"label {_shown(label)} occurs once: one row cannot be both learnt from and judged on",
         "correct it, merge it into another label, drop the row, or add more rows of it",
     )
 
@@ -108,7 +115,7 @@ def _only_test(label: str, rows: Sequence[tuple[str, int]]) -> LabelFault:
     return LabelFault(
         label,
         tuple(rows),
-        f"label {label!r} {_times(len(rows))}, only in the test rows: nothing can learn it",
+        f"label {_shown(label)} {_times(len(rows))}, only in the test rows: nothing can learn it",
         "add training rows of it, or take it out of the test file",
     )
 
@@ -137,7 +144,7 @@ def _too_few(
         LabelFault(
             only,
             lies,
-            f"every row has the label {only!r}: there is nothing to tell apart"
+            f"every row has the label {_shown(only)}: there is nothing to tell apart"
             if only
             else "no row has any label",
             "check data.label, or add rows of another label",

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from sartor.core.errors import DataError
 from sartor.core.histories import HISTORY, LENGTH, MOST_LISTED
+from sartor.core.texts import Cells
 from sartor.data.changes import Change
 from sartor.data.labels import LabelFault, refuse
+from sartor.data.normalise import MISSING_TEXT
 from sartor.data.profile import row_places
-from sartor.data.table import FILE, MOMENT, ROW, Columns, Table, texts_of
+from sartor.data.table import CELLS, FILE, MOMENT, ROW, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.tasks import Unreadable
 
@@ -31,7 +33,7 @@ CHOSEN_BEFORE, HISTORY_LENGTH, MOST_CHOSEN = "chosen_before", "history_length", 
 """Columns that a moment has beside the user's own: how often anybody had chosen its item before
 (of several items the rarest), how many items its history holds, and the items that had been chosen
 most often until then, the best first, but for those of the history."""
-MADE = (HISTORY, CHOSEN_BEFORE, HISTORY_LENGTH, MOST_CHOSEN)
+MADE = (CHOSEN_BEFORE, HISTORY_LENGTH, MOST_CHOSEN)
 AGAIN = 0.05
 """Share of choices that repeat one of the user's own, from which on items are taken to come again
 as a rule."""
@@ -103,7 +105,7 @@ def moment_faults(table: Table, columns: Columns) -> list[LabelFault]:
     unread = {cell: _why(cell, columns) for cell in set(cells)}
     found: list[LabelFault] = []
     for place, user, cell in zip(places, users, cells, strict=True):
-        if not (user or "").strip():
+        if not (plain := (user or "").strip()) or plain.casefold() in MISSING_TEXT:
             why = f"column {columns.user!r} names no user", "fill it in, or drop the row"
         else:
             why = unread[cell]
@@ -152,7 +154,7 @@ def _made(table: Table, columns: Columns, by_user: Mapping[str, Sequence[_Choice
     rows.sort(key=lambda row: (row.time, row.at))
     text = columns.target.text
     frame = table.frame[[row.at for row in rows]].with_columns(
-        pl.Series(HISTORY, [json.dumps(row.history, ensure_ascii=False) for row in rows]),
+        pl.Series(CELLS, [Cells.of({HISTORY: row.history}) for row in rows], dtype=pl.String),
         pl.Series(columns.label, [text(row.wanted) for row in rows], dtype=pl.String),
         pl.Series(MOMENT, [row.name for row in rows]),
         pl.Series(HISTORY_LENGTH, [len(row.history) for row in rows], dtype=pl.Int64),
@@ -240,5 +242,8 @@ def _first(counts: NDArray[np.int64], gone: Sequence[int]) -> list[int]:
     """Places of the highest counts, the highest first, without those that are gone."""
     wide = counts.copy()
     wide[list(gone)] = 0
-    some = np.argsort(-wide, kind="stable")[:MOST_LISTED]
-    return [int(at) for at in some if wide[at] > 0]
+    # Places break ties, so that those which come first are the same however they are found.
+    keys = np.arange(len(wide)) - wide * len(wide)
+    most = min(MOST_LISTED, len(wide))
+    some = np.argpartition(keys, most - 1)[:most]
+    return [int(at) for at in some[np.argsort(keys[some])] if wide[at] > 0]

@@ -26,6 +26,8 @@ _ALL_PAIRS = 24
 """Buckets up to this size are compared pair by pair; in larger ones, neighbours only."""
 _SLACK = 0.17
 """A signature of 80 hashes estimates the similarity within this, at over three deviations."""
+_KEPT = 1 << 21
+"""Codes of n-grams that are kept: 16 MB."""
 _NOT_WORD = re.compile(r"[\W_]+")
 
 Words = NDArray[np.uint64]
@@ -116,29 +118,43 @@ def near_pairs(
             first[form] = i
     owners = np.fromiter(first.values(), dtype=np.int64, count=len(first))
     unique = list(first)
+    grams = _Grams(unique)
     signatures = _signatures(unique)
     for left, right in _candidates(signatures, threshold):
         i, j = sorted((int(owners[left]), int(owners[right])))
         if forest is not None and _root(forest, i) == _root(forest, j):
             continue
-        if similarity(unique[left], unique[right]) >= threshold:
+        if _jaccard(grams.of(left), grams.of(right)) >= threshold:
             yield i, j
 
 
 def similarity(one: str, other: str) -> float:
     """Jaccard similarity of the n-grams of two texts in their near form, 0 to 1."""
-    a, b = _grams(one), _grams(other)
-    shared = len(a & b)
-    return shared / (len(a) + len(b) - shared)
+    grams = _Grams([one, other])
+    return _jaccard(grams.of(0), grams.of(1))
 
 
-def _grams(text: str) -> set[str]:
-    bounded = f" {text} "
-    return {bounded[i : i + (2 if _wide(bounded[i]) else 3)] for i in range(len(bounded) - 1)}
+class _Grams:
+    """The n-grams of texts, as ascending codes; those of the last texts that were asked are kept,
+    since the pairs of a text come together."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts, self._kept, self._size = texts, dict[int, Words](), 0
+
+    def of(self, index: int) -> Words:
+        """Of one text."""
+        if index not in self._kept:
+            found = np.unique(_hashed([self._texts[index]])[0])
+            self._size += len(found)
+            if self._size > _KEPT:
+                self._kept, self._size = {}, len(found)
+            self._kept[index] = found
+        return self._kept[index]
 
 
-def _wide(character: str) -> bool:
-    return "\u2e80" <= character <= "\ud7ff" or character >= "\U00020000"
+def _jaccard(one: Words, other: Words) -> float:
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / (len(one) + len(other) - shared)
 
 
 def _signatures(texts: Sequence[str]) -> NDArray[np.uint32]:

@@ -17,7 +17,7 @@ from sartor.core.strata import counted_under
 from sartor.core.texts import COLUMNS, shown
 from sartor.core.types import ITEM, SKILL, USER, Examples
 from sartor.data.cells import join_cells, refuse_clashes
-from sartor.data.changes import Change, excerpt
+from sartor.data.changes import Change, excerpt, summary
 from sartor.data.clean import Cleaned, clean
 from sartor.data.examples import to_examples
 from sartor.data.feedback import merge_feedback
@@ -223,21 +223,25 @@ def divide(
     # A large test file says nothing of how many rows there are to learn from.
     open_ = sum(official != "test" for official in fixed)
     test_rows, validation_rows = sizes(open_, wanted_test)
-    found = split(
-        Rows(
-            ids=everything.ids,
-            labels=labels,
-            groups=texts_of(frame[columns.group]) if columns.group else None,
-            times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
-            near=_near(everything, columns),
-            fixed=fixed,
-        ),
-        nearness="shares a text with" if several else "nearly duplicates",
-        test_rows=test_rows,
-        validation_rows=validation_rows,
-        seed=seed,
-        known=known,
+    rows = Rows(
+        ids=everything.ids,
+        labels=labels,
+        groups=texts_of(frame[columns.group]) if columns.group else None,
+        times=times_of(frame[columns.time], row_places(frame)) if columns.time else None,
+        near=_near(everything, columns),
+        fixed=fixed,
     )
+    try:
+        found = split(
+            rows,
+            nearness="shares a text with" if several else "nearly duplicates",
+            test_rows=test_rows,
+            validation_rows=validation_rows,
+            seed=seed,
+            known=known,
+        )
+    except DataError as error:
+        raise DataError(f"{error.what}{_dropped_before(gathered)}", fix=error.fix) from None
     lost = tuple(
         Change(
             str(frame[FILE][i]),
@@ -256,6 +260,16 @@ def divide(
         changes=gathered.cleaned.changes + lost,
         assignments=found.assignments,
     )
+
+
+def _dropped_before(gathered: Gathered) -> str:
+    """What became of rows that never came to the split, as a sentence."""
+    dropped = gathered.cleaned.dropped
+    if not dropped:
+        return ""
+    why, count = next(iter(summary(dropped).items()))
+    total = len(gathered.table)
+    return f" {len(dropped):,} of {total:,} rows were dropped before, {count:,} as: {why}."
 
 
 def _near(everything: Examples, columns: Columns) -> list[int] | None:

@@ -9,7 +9,19 @@ import polars as pl
 from sartor.core.errors import DataError
 from sartor.core.hashing import file_sha256
 from sartor.data.api import READERS, Limits, Reader
-from sartor.data.table import FILE, OURS, ROW, SPLIT, SPLITS, Source, Table, as_frame, stack
+from sartor.data.table import (
+    CELLS,
+    FILE,
+    MOMENT,
+    OURS,
+    ROW,
+    SPLIT,
+    SPLITS,
+    Source,
+    Table,
+    as_frame,
+    stack,
+)
 
 _HUB = "hub:"
 _PIECE = 50_000
@@ -108,9 +120,9 @@ def _reader_for(path: Path, shown: str) -> Reader:
 
 def _stamp(frame: pl.DataFrame, shown: str, sha: str) -> Table:
     kinds = {FILE: pl.String, ROW: pl.Int64, SPLIT: pl.String}
-    for name in set(OURS) & set(frame.columns):
+    for name in {*OURS, CELLS, MOMENT} & set(frame.columns):
         strange = set(frame[SPLIT].drop_nulls()) - set(SPLITS) if name == SPLIT else ()
-        if frame.schema[name] != kinds[name] or strange:
+        if frame.schema[name] != kinds.get(name) or strange:
             raise DataError(f"{shown}: column {name!r} is reserved.", fix="rename it.")
     if FILE not in frame.columns:
         frame = frame.with_columns(pl.lit(shown).alias(FILE))

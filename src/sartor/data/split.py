@@ -5,6 +5,7 @@ rows does not matter. Rows move in units (near duplicates together, a group toge
 the order of a hash, until each label has its share; where rows have several labels, see `stratify`.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,15 @@ def split(
     return work.finish(wanted={"test": test_rows, "validation": validation_rows})
 
 
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The ids, clusters and groups of some rows."""
+
+    ids: frozenset[str]
+    near: frozenset[int]
+    groups: frozenset[str]
+
+
 class _Work:
     """Units and their roles while the split is being made."""
 
@@ -169,18 +179,31 @@ class _Work:
             placed = {self.roles[i] for i in members if i in self.roles}
             if not placed:
                 continue
+            test, validation = (
+                self._marks([i for i in members if self.roles.get(i) == side])
+                for side in ("test", "validation")
+            )
             for i in members:
                 if i in self.dropped:
                     continue
                 role = self.roles.get(i)
-                if "test" in placed and role != "test" and self._faces(i, members):
-                    self._drop(i, self._why(i, members, "test"))
+                if "test" in placed and role != "test" and self._faces(i, test):
+                    self._drop(i, self._why(i, test, "test"))
                 elif "validation" in placed and role == "train":
-                    self._drop(i, self._why(i, members, "validation"))
+                    self._drop(i, self._why(i, validation, "validation"))
                 elif role is None:
                     self.roles[i] = "validation" if "validation" in placed else "train"
 
-    def _faces(self, i: int, members: Sequence[int]) -> bool:
+    def _marks(self, rows: Sequence[int]) -> _Marks:
+        """What ties other rows to some, found once for all of those: a unit may be large."""
+        near, groups = self.rows.near, self.rows.groups
+        return _Marks(
+            frozenset(self.rows.ids[i] for i in rows),
+            frozenset(near[i] for i in rows) if near is not None else frozenset(),
+            frozenset(filter(None, (groups[i] for i in rows))) if groups else frozenset(),
+        )
+
+    def _faces(self, i: int, test: _Marks) -> bool:
         """Whether a row must go because a test row is in its unit.
 
         A training row of an earlier run was not near any test row then. If it is now in one
@@ -188,17 +211,13 @@ class _Work:
         """
         if self.known.get(self.rows.ids[i]) not in ("train", "validation"):
             return True
-        facing = [j for j in members if self.roles.get(j) == "test"]
-        groups = self.rows.groups or [None] * len(self.rows.ids)
-        shares = bool(groups[i]) and groups[i] in {groups[j] for j in facing}
-        return shares or self.rows.ids[i] in {self.rows.ids[j] for j in facing}
+        shares = bool(self.rows.groups) and self.rows.groups[i] in test.groups
+        return shares or self.rows.ids[i] in test.ids
 
-    def _why(self, i: int, members: Sequence[int], side: str) -> str:
-        facing = [j for j in members if self.roles.get(j) == side]
-        near = self.rows.near
-        if self.rows.ids[i] in {self.rows.ids[j] for j in facing}:
+    def _why(self, i: int, facing: _Marks, side: str) -> str:
+        if self.rows.ids[i] in facing.ids:
             return f"repeats a {side} row"
-        if near is not None and near[i] in {near[j] for j in facing}:
+        if self.rows.near is not None and self.rows.near[i] in facing.near:
             return f"{self.nearness} a {side} row"
         return f"shares its group with a {side} row"
 
@@ -243,8 +262,7 @@ class _Work:
             gain = sum(min(n, room[label]) for label, n in counts.items())
             # A unit goes in when it fills more of the shares than it overfills.
             if gain * 2 > counts.total():
-                room.subtract(counts)
-                room = Counter({label: max(0, n) for label, n in room.items()})
+                room.update({label: -min(n, room[label]) for label, n in counts.items()})
                 self._place(unit, role)
         if free and role not in self.roles.values():
             # Every unit is larger than what is wanted: the smallest errs least.
@@ -261,12 +279,12 @@ class _Work:
     def draw_latest(self, role: str, wanted: int, times: Sequence[float]) -> None:
         """Take the latest free rows; equal times stay together."""
         missing = self._missing(role, wanted)
-        held = [times[i] for i, r in self.roles.items() if r == role]
+        earliest = min((times[i] for i, r in self.roles.items() if r == role), default=math.inf)
         free = sorted(self._free(), key=lambda u: (-times[u], self._key(self.units[u][0])))
         cut = times[free[missing - 1]] if 0 < missing <= len(free) else None
         for unit in free:
             # A row as late as the earliest test row cannot train a model that is tested on it.
-            late = bool(held) and times[unit] >= min(held) and role not in self.official
+            late = times[unit] >= earliest and role not in self.official
             if late or (cut is not None and times[unit] >= cut):
                 self._place(unit, role)
         if missing > len(free):
@@ -298,9 +316,10 @@ class _Work:
                 for i, role in self.roles.items():
                     if role == side and ties[i] is not None:
                         facing[ties[i]].append(i)
+                marks = {tie: self._marks(rows) for tie, rows in facing.items()}
                 for i, role in list(self.roles.items()):
-                    if role in below and ties[i] in facing:
-                        self._drop(i, self._why(i, facing[ties[i]], side))
+                    if role in below and ties[i] in marks:
+                        self._drop(i, self._why(i, marks[ties[i]], side))
 
     def finish(self, wanted: Mapping[str, int]) -> Split:
         sides = {
@@ -312,7 +331,7 @@ class _Work:
                 biggest = max((len(members) for members in self.units.values()), default=0)
                 raise DataError(
                     f"No row is left for {role}: {len(self.rows.ids):,} rows in {len(self.units):,}"
-                    f" units that must stay together, the largest of {biggest:,}.",
+                    f" units that must stay together, the largest of {biggest:,}.{self._gone()}",
                     fix="add more varied rows, drop the group column, or give a test file.",
                 )
         self._refuse_unlearnt(sides)
@@ -324,6 +343,13 @@ class _Work:
             dropped=tuple(sorted(self.dropped.items())),
             assignments={**self.known, **now},
         )
+
+    def _gone(self) -> str:
+        """What became of the rows that no side has, as a sentence."""
+        if not self.dropped:
+            return ""
+        ((why, count),) = Counter(self.dropped.values()).most_common(1)
+        return f" {len(self.dropped):,} of them are dropped, {count:,} since each {why}."
 
     def _refuse_unlearnt(self, sides: Mapping[str, Sequence[int]]) -> None:
         learnt = {name for i in sides["train"] for name in self.names[i]}

@@ -24,11 +24,14 @@ from sartor.tasks._target.one_label import ONE_LABEL
 FILE, ROW, SPLIT = "__file__", "__row__", "__split__"
 OURS = (FILE, ROW, SPLIT)
 CELLS = "__columns__"
-"""Where `cells.join_cells` puts the columns that a task reads, as one; no user's column."""
+"""Where the columns that a task reads lie as one, put there by `cells.join_cells`, or made of a
+user's history; no user's column."""
 MOMENT = "__moment__"
 """Where `moments.join_moments` says whose moment a row is, and when; no user's column."""
 SPLITS = ("train", "validation", "test")
 _INT64 = 1 << 63
+_EXACT = 1 << 53
+"""Above it a float no longer holds every whole number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,14 @@ class Columns:
         """Role to column of what the model reads."""
         return self.roles or {"text": self.text}
 
+    @property
+    def own(self) -> list[str]:
+        """Columns that rows which are what users did have of their own."""
+        listed = (self.user, self.item, self.label, self.skill, self.time)
+        return [name for name in listed if name]
+
     def names(self) -> list[str]:
-        others = (self.label, self.group, self.time, self.baseline)
-        others = (*others, self.user, self.item, self.skill)
+        others = (self.group, self.baseline, *self.own)
         return [n for n in (*self.inputs.values(), *others) if n]
 
 
@@ -223,12 +231,17 @@ def _series(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, dtype=pl.Boolean)
     if kinds == {int} and all(v is None or -_INT64 <= v < _INT64 for v in values):
         return pl.Series(name, values, dtype=pl.Int64)
-    if kinds and kinds <= {int, float}:
+    if float in kinds and kinds <= {int, float} and not any(map(_inexact, values)):
         return pl.Series(name, values, dtype=pl.Float64)
     if len(kinds) == 1 and hasattr(next(iter(kinds)), "isoformat"):
         return pl.Series(name, values)
     texts = [None if value is None else encodable(as_text(value)) for value in values]
     return pl.Series(name, texts, dtype=pl.String)
+
+
+def _inexact(value: Any) -> bool:
+    """Whether a number, of an id perhaps, would be another one as a float."""
+    return isinstance(value, int) and abs(value) > _EXACT
 
 
 def _missing(value: Any) -> bool:
@@ -245,7 +258,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        return str(int(value)) if value == math.floor(value) and abs(value) < 1e15 else repr(value)
+        found = float(value)  # numpy's own would be written with its type
+        return str(int(found)) if found.is_integer() and abs(found) < 1e15 else repr(found)
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     if isinstance(value, bytes):

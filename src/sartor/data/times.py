@@ -1,21 +1,22 @@
 """A time column as numbers that sort."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import polars as pl
 
+from sartor.core.dates import read_date
 from sartor.core.errors import DataError
+from sartor.core.numerals import number_of
 from sartor.data.table import texts_of
-
-_FORMATS = ("%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y.%m.%d", "%Y年%m月%d日")
 
 
 def times_of(column: pl.Series, places: Sequence[str]) -> tuple[float, ...]:
     """Seconds since 1970 (UTC where no zone is given) of every row, or the numbers as they are.
 
-    Reads ISO 8601, year/month/day and 年月日. Day-first and month-first dates are refused: which is
-    which cannot be told from the data.
+    Reads what `core.dates` does. A column counts in one way: its texts are all dates, or all
+    numbers.
 
     Args:
         column: Dates, numbers or text.
@@ -25,17 +26,18 @@ def times_of(column: pl.Series, places: Sequence[str]) -> tuple[float, ...]:
         DataError: At the first row that is missing or does not read as a time.
     """
     if column.dtype.is_numeric():
-        values = [float("nan") if v is None else float(v) for v in column]
+        values = [math.nan if v is None else float(v) for v in column]
     elif column.dtype.is_temporal():
         values = [_seconds(v) for v in column]
     else:
-        values = [_parsed(v) for v in texts_of(column)]
+        values = _parsed(texts_of(column))
     for i, value in enumerate(values):
-        if value != value:
-            shown = column[i]
+        if not math.isfinite(value):
+            shown = "is missing" if column[i] is None else f"{column[i]!r:.80} is not a time"
             raise DataError(
-                f"{places[i]}: {column.name} {shown!r} is not a time.",
-                fix="write times as 2026-03-31 or 2026-03-31T12:00:00, or drop data.time.",
+                f"{places[i]}: {column.name} {shown}.",
+                fix="write all times as 2026-03-31 or 2026-03-31T12:00:00, or all as numbers;"
+                " day-first and month-first dates cannot be told apart.",
             )
     return tuple(values)
 
@@ -45,23 +47,24 @@ def _seconds(value: object) -> float:
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
-    return float("nan")
+    return math.nan
 
 
-def _parsed(text: str | None) -> float:
-    shown = (text or "").strip()
-    if not shown:
-        return float("nan")
+def _parsed(cells: Sequence[str | None]) -> list[float]:
+    texts = [cell or "" for cell in cells]
+    numbers = [number_of(text) for text in texts]
+    dates = [_dated(text) for text in texts]
+    pairs = list(zip(numbers, dates, strict=True))
+    if any(number is None and math.isfinite(date) for number, date in pairs):
+        return dates
+    # A counter may read 20260331 by chance; then other cells of its column are no dates.
+    if all(math.isfinite(date) for date in dates):
+        return dates
+    return [math.nan if number is None else number for number in numbers]
+
+
+def _dated(text: str) -> float:
     try:
-        return _seconds(datetime.fromisoformat(shown))
+        return _seconds(read_date(text))
     except ValueError:
-        pass
-    for form in _FORMATS:
-        try:
-            return _seconds(datetime.strptime(shown, form))
-        except ValueError:
-            continue
-    try:
-        return float(shown)
-    except ValueError:
-        return float("nan")
+        return math.nan

@@ -76,20 +76,42 @@ def join_words(table: Table, columns: Columns) -> Table:
 
 
 def word_faults(table: Table, columns: Columns) -> Iterator[LabelFault]:
-    """Every row whose words and tags do not fit each other."""
-    for row, pair in enumerate(found := _pairs(table, columns) or []):
-        place = str(table.frame[FILE][row]), int(table.frame[ROW][row])
+    """Every row whose words and tags do not fit each other, or that lacks the one or the other."""
+    found = _pairs(table, columns)
+    if found is None:
+        return
+    places = list(zip(table.frame[FILE].to_list(), table.frame[ROW].to_list(), strict=True))
+    wrong = False
+    for row, pair in enumerate(found):
         try:
-            if pair is not None:
+            if pair is None:
+                _refuse_no_list(table, columns, row)
+            else:
                 labelled(*pair)
         except Unreadable as error:
-            yield LabelFault("", (place,), error.what, error.fix)
-            return
+            wrong = True
+            yield LabelFault("", (places[row],), error.what, error.fix)
+    tagged = [row for row, pair in enumerate(found) if pair is not None]
     tags = [pair[1] for pair in found if pair is not None]
-    if (odd := begins_alike(tags)) is not None:
-        row = [at for at, pair in enumerate(found) if pair is not None][odd]
-        place = str(table.frame[FILE][row]), int(table.frame[ROW][row])
-        yield LabelFault("", (place,), MIXED, MIXED_FIX)
+    # Which of two ways is the usual one cannot be told while tags are missing.
+    if not wrong and (odd := begins_alike(tags)) is not None:
+        yield LabelFault("", (places[tagged[odd]],), MIXED, MIXED_FIX)
+
+
+def _refuse_no_list(table: Table, columns: Columns, row: int) -> None:
+    """Refuse a cell that is filled and no list where other rows hold one; missing ones are dropped.
+
+    Raises:
+        Unreadable: Naming its column.
+    """
+    cells = {name: table.frame[name][row] for name in (columns.text, columns.label)}
+    if all(cell and str(cell).strip() for cell in cells.values()):
+        name = next(name for name, cell in cells.items() if strings_of(str(cell)) is None)
+        raise Unreadable(
+            f"column {name!r} is {str(cells[name])[:60]!r}, and in other rows a list of words with"
+            " a tag each",
+            "write both columns as JSON lists, or leave the row out",
+        )
 
 
 MIXED = "an entity begins with I- here, and elsewhere with B-"

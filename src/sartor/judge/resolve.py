@@ -6,6 +6,7 @@ from functools import cache
 
 from sartor.core.errors import Fault, NeedError
 from sartor.core.near import near_miss
+from sartor.core.texts import COLUMNS
 from sartor.core.types import Examples, TargetKind, one_label
 from sartor.judge.api import CHECKS, Check, TakesPrices
 from sartor.need.costs import PriceBook
@@ -70,6 +71,11 @@ def slice_columns(examples: Examples) -> dict[str, Sequence[object]]:
     # A condition compares with one value: of a set of labels none is equal, less or more.
     one = bool(examples.target) and not isinstance(examples.target[0], tuple)
     return {**named, TARGET: examples.target} if one else named
+
+
+def _is_users(name: str) -> bool:
+    """Whether a column is the user's, and not one that runs put beside theirs."""
+    return name != COLUMNS and not name.startswith("__")
 
 
 def rows_where(condition: Condition | None, columns: Mapping[str, Sequence[object]]) -> list[int]:
@@ -170,7 +176,7 @@ def _faults(
         yield Fault(
             criterion.line,
             f"{criterion.text!r}: the data has no column {name!r}.",
-            near_miss(name, columns),
+            near_miss(name, [each for each in columns if _is_users(each)]),
         )
     if not unknown and not rows_where(criterion.where, columns):
         yield Fault(

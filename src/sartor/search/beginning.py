@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from sartor.core.errors import DataError, SettingError
+from sartor.core.numerals import number_of
 from sartor.core.texts import CONTEXT
 from sartor.core.types import TargetKind
 from sartor.data.cells import readable
@@ -29,7 +30,6 @@ from sartor.judge.planning import provable
 from sartor.search.beginning_histories import begin_histories
 from sartor.search.need_text import ANSWERING, SCHEMA, name_of, quoted, relative, write_need
 from sartor.tasks import TASKS, Composed, Listed, Task, Written
-from sartor.tasks._target.number import number_of
 from sartor.tasks._target.passages import Passages
 
 TASK = "text_classification"
@@ -105,13 +105,7 @@ def begin(
     if asked.roles.holds in ("items", "answers"):
         return begin_histories(table, (data, documents), to, (task, asked))
     found = _guessed(table.frame, asked, documents)
-    optional = set(roles) <= set(asked.roles.optional)
-    if not (found.text or optional) or not found.label:
-        lacking = "label" if found.text or optional else "text"
-        raise DataError(
-            f"{data}: no column looks like the {lacking} ({', '.join(table.columns)}).",
-            fix=f"write {to} by hand and name the columns under data.text and data.label.",
-        )
+    label = _label_of(table, found, asked, (data, to))
     counts = _counts(table, found, asked, documents)
     texts = _texts(table.frame, found, data, roles) if found.text else {}
     taken = (*texts.values(), found.label, found.group, found.time)
@@ -143,7 +137,7 @@ def begin(
         *(f"  {role}: {quoted(column)}" for role, column in texts.items()),
         *(["  columns:"] * bool(columns)),
         *(f"    {quoted(name)}: {kind}" for name, kind in columns.items()),
-        f"  label: {quoted(found.label)}",
+        f"  label: {quoted(label)}",
         *_order(counts, kind),
         *([f"  group: {quoted(found.group)}"] if found.group else []),
         *(
@@ -169,6 +163,33 @@ def begin(
         if composed
         else f"Next: sartor plan {to}, then sartor run {to}",
     ]
+
+
+def _label_of(table: Table, found: Guess, asked: Task, files: tuple[str, Path]) -> str:
+    """The column of the answers, where a text can be read beside it.
+
+    Args:
+        table: The rows.
+        found: The parts of their columns.
+        asked: The task.
+        files: Where they were read from, and the need file.
+
+    Raises:
+        DataError: Naming the part that is lacking.
+    """
+    data, to = files
+    fix = f"write {to} by hand and name the columns under data.text and data.label."
+    named = found.text or set(asked.roles.inputs) <= set(asked.roles.optional)
+    if not named or not found.label:
+        lacking = "label" if named else "text"
+        listed = ", ".join(table.columns)
+        raise DataError(f"{data}: no column looks like the {lacking} ({listed}).", fix=fix)
+    cells = texts_of(table.frame[found.label]) if found.label in table.columns else ["-"]
+    if not any(cell and cell.strip() for cell in cells):
+        raise DataError(
+            f"{data}: the column {found.label!r} is empty in all {len(table):,} rows.", fix=fix
+        )
+    return found.label
 
 
 def _further(asked: Task) -> tuple[str, ...]:
@@ -218,12 +239,11 @@ def _other_text(frame: pl.DataFrame, text: str | None, label: str | None) -> str
 
 def _counts(table: Table, found: Guess, asked: Task, documents: str | None) -> dict[str, int]:
     """Answer to rows."""
-    assert found.text is not None, "it was looked for"
     assert found.label is not None, "it was looked for"
     target, label = asked.target, found.label
     if _finds(asked) and isinstance(target, Listed):
         if documents is None:
-            base = base_of_answers(texts_of(table.frame[label]))
+            base = base_of_answers(table, label)
         else:
             base = read_base([documents], Path())
         return dict.fromkeys(base.words, 0) | counted(table.frame, label, target.of(base.words))

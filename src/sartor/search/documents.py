@@ -19,7 +19,6 @@ from sartor.data.check import Finding
 from sartor.data.documents import Base, base_of_answers, read_base, survey_base
 from sartor.data.prepare import Prepared
 from sartor.data.read import read, read_splits
-from sartor.data.table import texts_of
 from sartor.judge.checks.retrieval import RANKS
 from sartor.judge.gaps import values
 from sartor.need.model import Need
@@ -190,9 +189,7 @@ def _base(need: Need, root: Path, data: object | None) -> Base:
         return Base({})
     given = {"train": asked.train, "validation": asked.validation, "test": asked.test}
     sources = {"train": [data]} if data is not None else {k: v or [] for k, v in given.items()}
-    table = read_splits(sources, root)
-    table.require(column := asked.roles["label"])
-    return base_of_answers(texts_of(table.frame[column]))
+    return base_of_answers(read_splits(sources, root), asked.roles["label"])
 
 
 def beside_plainest(

@@ -21,6 +21,11 @@ def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
     if roles.columns:
         refuse_unread(need, file)
     refuse_languages(need, file)
+    if locates(need.task) and need.data.labels is not None:
+        raise SettingError(
+            f"{file}: data.labels lists labels, and answers of {need.task} are parts of a context.",
+            fix="leave data.labels out.",
+        )
     prefer, inputs = need.prefer, len(roles.inputs)
     if inputs < 2:
         return

@@ -227,6 +227,11 @@ def _refuse_unread(desk: Desk) -> None:
     """What a need prefers that replies have no use for."""
     prefer, file = desk.need.prefer, desk.file
     refuse_languages(desk.need, file)
+    if desk.need.data.label_descriptions:
+        raise SettingError(
+            f"{file}: data.label_descriptions is of labels, and {desk.need.task} has none.",
+            fix="leave label_descriptions out.",
+        )
     if prefer.llm is not None:
         raise SettingError(
             f"{file}: prefer.llm is asked for labels, and {desk.need.task} has none.",

@@ -12,7 +12,9 @@ from sartor.core.histories import (
     COUNT,
     ITEMS,
     MASTERED_AT,
+    MOST_ID,
     MOST_LISTED,
+    MOST_SENT,
     OPTIONS,
     NoList,
     left_out,
@@ -215,19 +217,20 @@ def field_schema(kind: str, most: int) -> dict[str, Any]:
         kind: What the key holds, as the manifest says it.
         most: Characters of a text.
     """
-    name = {"type": "string", "maxLength": 200}
     if kind == "number":
         return {"type": ["number", "null"]}
     if kind == ITEMS:
-        return {"type": "array", "items": name}
+        return _SEVERAL
     if kind == ANSWERS:
-        return {"type": "array", "items": _ANSWER}
-    if kind in (ITEM, SKILL):
-        return {"type": ["string", "null"], "maxLength": 200}
+        return {"type": "array", "items": _ANSWER, "maxItems": MOST_SENT}
+    if kind == ITEM:
+        return {"anyOf": [_ONE_OR_NONE, _SEVERAL]}
+    if kind == SKILL:
+        return {"type": ["string", "null"], "maxLength": MOST_ID}
     if kind == "category":
         return {"type": ["string", "number", "boolean", "null"], "maxLength": most}
     if kind == "date":
-        return {"type": ["string", "null"], "maxLength": most}
+        return {"type": ["string", "null"], "format": "date", "maxLength": most}
     return {"type": "string", "maxLength": most}
 
 
@@ -246,12 +249,17 @@ def option_schemas(inputs: Mapping[str, str]) -> dict[str, Any]:
     return {key: forms.get(key) or field_schema(ITEMS, 0) for key in options_for(inputs)}
 
 
+_NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MOST_ID, "pattern": r"\S"}
+_SEVERAL: dict[str, Any] = {"type": "array", "items": _NAME, "maxItems": MOST_SENT}
+# What begins as a list is read as one: tensors hold nothing but texts.
+_ONE_OR_NONE: dict[str, Any] = {
+    "type": ["string", "null"],
+    "maxLength": MOST_ID,
+    "pattern": r"^(?!\s*\[)",
+}
 _ANSWER: dict[str, Any] = {
     "type": "object",
-    "properties": {
-        "item": {"type": "string", "minLength": 1, "maxLength": 200},
-        "correct": {"type": "boolean"},
-    },
+    "properties": {"item": _NAME, "correct": {"type": "boolean"}},
     "required": ["item", "correct"],
     "additionalProperties": False,
 }

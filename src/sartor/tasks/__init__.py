@@ -7,7 +7,8 @@ a task's folder knows its answers' form: it is asked for through `Task` and `Tar
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from functools import cache
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
@@ -79,6 +80,12 @@ class Located(Protocol):
         ...
 
 
+@cache
+def _locates(form: type) -> bool:
+    """Whether a form is `Located`: every row asks, and protocols take their time to tell."""
+    return issubclass(form, Located)
+
+
 def read_answer(
     target: Target, cell: str, declared: Sequence[str], text: Text, usual: Callable[[str], str]
 ) -> str:
@@ -87,11 +94,11 @@ def read_answer(
     Raises:
         Unreadable: If it is no answer.
     """
-    if not isinstance(target, Located):
+    if not _locates(type(target)):
         return target.read(cell, declared)
     *others, last = parts_of(text)
     try:
-        return target.read_in(cell, declared, last, usual)
+        return cast("Located", target).read_in(cell, declared, last, usual)
     except Unreadable as error:
         if any(cell.strip() in other for other in others):
             raise Unreadable(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sartor.core.errors import Fault
+from sartor.core.numerals import number_of
 from sartor.core.types import TargetKind
 from sartor.judge.api import CHECKS, CannotMeasure, Part, Subject
 from sartor.judge.faults import parameter_fault, scale_fault
@@ -23,7 +24,6 @@ from sartor.judge.moments import (
 )
 from sartor.judge.statistic import Floats, Statistic, mean, proportion
 from sartor.need.criterion import Criterion
-from sartor.tasks._target.number import number_of
 
 _DRAWN = 400
 """Rows that a page can show."""

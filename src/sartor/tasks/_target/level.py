@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sartor.tasks._target.number import number_of, written
+from sartor.core.numerals import number_of
+from sartor.tasks._target.number import written
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,8 @@ def _of_mapping(given: Mapping[str, Any]) -> list[Told]:
                 f"there are {len(said):,} answers and {len(places):,} starts", "give each one start"
             )
         return [_told(text, start) for text, start in zip(said, places, strict=True)]
+    if not isinstance(texts, str):
+        raise Unreadable(f"{str(dict(given))[:_SHOWN]!r} is no answer", _FORM)
     return [_told(texts, starts)]
 
 
@@ -161,7 +163,7 @@ def _checked(text: str) -> str:
 
 def _placed(said: str, start: int | None, context: str, usual: Callable[[str], str]) -> Passage:
     """Where an answer stands once the context has its usual form."""
-    plain, answer = usual(context), usual(said)
+    plain, answer = usual(context), _checked(usual(said))
     if start is None:
         return _only(answer, plain)
     if context[start : start + len(said)] != said:

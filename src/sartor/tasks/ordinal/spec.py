@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sartor.core.errors import DataError
+from sartor.core.numerals import number_of
 from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS
 from sartor.tasks._target.level import Level
-from sartor.tasks._target.number import number_of
 from sartor.tasks.ordinal.settling import decide, settled
 from sartor.tasks.text_classification.spec import TextClassification
 

@@ -33,6 +33,8 @@ from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of
 from sartor.tasks.product.target import Outcomes
 
 _BROKEN = "a part's output is not a number"
+_ANY = {"type": "object", "additionalProperties": True}
+"""What a part answers, in its own form."""
 _NOBODY = "no part answers it"
 _LEAST = 0.01
 """Share of what an answer is unsure of that another outcome is taken to have."""
@@ -163,7 +165,7 @@ class Product:
         return sure if answer["best"] in target else (1.0 - sure) * _LEAST
 
     def schema(self, outputs: Sequence[str]) -> dict[str, Any]:
-        step = {"part": TEXT, "best": TEXT, "confidence": SHARE, "answer": {"type": "object"}}
+        step = {"part": TEXT, "best": TEXT, "confidence": SHARE, "answer": _ANY}
         optional = {"reason": TEXT, "say": TEXT, "path": list_of(object_of(step))}
         properties = {"outcome": TEXT, "best": TEXT, "confidence": SHARE, **optional}
         return object_of(properties, optional)
