@@ -154,7 +154,7 @@ class Document:
             )
         if kind == "array":
             least = schema.get("minItems", 0)
-            most = min(schema.get("maxItems", 3), 3)
+            most = max(least, min(schema.get("maxItems", 3), 3))
             return st.lists(self.fitting(schema["items"]), min_size=least, max_size=most)
         if kind == "integer":
             return st.integers(schema.get("minimum"), schema.get("maximum"))

@@ -19,7 +19,7 @@ from tests.serve import (
     test_table,
 )
 from tests.serve.conftest import Running
-from tests.serve.test_contract import Document, check, fuzz, spoilt
+from tests.serve.test_contract import INFER, Document, check, fuzz, spoilt, url
 from tests.served import serving
 
 few = settings(fuzz, max_examples=8)
@@ -160,7 +160,7 @@ def test_a_row_that_is_spoilt_is_refused_or_answered_and_never_stumbled_over(
         @few
         @given(spoilt(document.fitting(document.request("POST", path))))
         def refused(body: Any) -> None:
-            reply = running.client.post(path, content=json.dumps(body))
+            reply = running.client.post(url(running, path), content=json.dumps(body))
             check(document, "POST", path, reply)
             seen.add(reply.status_code)
 
@@ -168,6 +168,7 @@ def test_a_row_that_is_spoilt_is_refused_or_answered_and_never_stumbled_over(
 
     tried("/v1/predict")
     tried("/v1/feedback")
+    tried(INFER)
     assert seen & {400, 422}, "nothing was refused; the test would be vacuous"
 
 
