@@ -83,6 +83,18 @@ def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch, modul
     assert os.listdir(tmp_path) == ["f.json"]
 
 
+def test_a_full_disk_that_is_told_in_words_alone_is_one_too(tmp_path):
+    def write(words: str) -> None:
+        with staged_folder(tmp_path / "fit"):
+            raise RuntimeError(f"Error while serializing: I/O error: {words}")
+
+    with pytest.raises(WorkspaceError, match="No space left on the disk"):
+        write("No space left on device (os error 28)")
+    with pytest.raises(RuntimeError, match="os error 5"):
+        write("Input/output error (os error 5)")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_disk_that_is_really_full_keeps_the_old_file(small_disk):
     path = small_disk / "f.json"
     write_durably(path, b"old")

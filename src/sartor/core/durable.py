@@ -15,6 +15,7 @@ from sartor.core.errors import WorkspaceError
 _STAGED = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What `tempfile` makes of `staged_folder`'s prefix."""
 _DEPTH = 4
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -171,11 +172,18 @@ def disk_space(path: Path) -> Generator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _says_full(error):
             raise
         raise WorkspaceError(
             f"No space left on the disk while writing {path}.",
             fix="free some space (old runs and activations lie under .sartor/), then run the"
             " same command again: what was finished is kept.",
         ) from error
+
+
+def _says_full(error: Exception) -> bool:
+    """Whether an error is that of a full disk; libraries in Rust raise theirs in words alone."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(f"(os error {number})" in str(error) for number in _FULL)
