@@ -12,6 +12,9 @@ from sartor.serve.rows import example_row
 from sartor.serve.runtime import Runtime, load
 from tests.serve.conftest import Serving, answers_alike
 from tests.serve.of_items import bundle_of_items
+from tests.serve.test_browser import BROWSER, Browser, browser, shown
+
+__all__ = ["browser"]
 
 ITEMS = [f"i{n}" for n in range(6)]
 SKILLS = ["angles", "angles", "angles", "powers", "powers", "powers"]
@@ -164,3 +167,24 @@ def test_the_card_shows_a_row_that_can_be_asked(bundle: Bundle, loaded: Runtime)
     assert repr(row) in bundle.path("README.md").read_text()
     assert "notes" not in loaded.predict([row])[0]
     assert json.loads((bundle.folder / "manifest.json").read_text())["format"] == 5
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_the_page_shows_what_a_learner_can_and_what_to_take_next(
+    browser: Browser, serving: Serving
+):
+    with serving() as running:
+        browser.call("Page.navigate", url=f"{running.url}/?lang=zh")
+        browser.until("document.readyState == 'complete' && document.title == 'tickets'")
+        browser.run("document.getElementById('text-history').value = 'i0 对\\ni1 ✗'")
+        browser.run("document.getElementById('send').click()")
+        browser.until(f"({shown('label')} || {{}}).innerText?.includes('下一题')")
+        told = browser.run("document.getElementById('skills').innerText")
+        assert "2 题中答对 1 题" in told
+        assert "尚未作答" in told
+        widths = "[...document.querySelectorAll('#skills meter')].map((each) => each.offsetWidth)"
+        assert min(browser.run(widths)) > 100, "bars are wide enough to be compared"
+        assert browser.run("document.getElementById('feedback').hidden"), "no answer corrects it"
+        browser.run("document.getElementById('text-skill').value = 'zz'")
+        browser.run("document.getElementById('send').click()")
+        browser.until(f"({shown('reason')} || {{}}).innerText?.includes('no skill is called')")

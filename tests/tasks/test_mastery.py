@@ -187,15 +187,19 @@ def test_the_aim_the_skill_and_the_bar_may_be_chosen():
 
 
 def test_without_an_item_the_answer_is_about_the_next_and_strangers_are_told():
-    logits = np.array([[2.0, -1.0, 1.1, 0.0]] * 4, np.float32)
+    logits = np.array([[2.0, -1.0, 1.1, 0.0]] * 6, np.float32)
     rows = [
         {"history": [], "item": []},
         {"history": [], "item": ["b"]},
         {"history": [], "item": ["zz"]},
         {"history": [[name, 1] for name in ITEMS], "item": []},
+        {"history": [], "item": [], "skill": "zz"},
+        {"history": [], "item": ["b"], "skill": "zz"},
     ]
     decision = {"skills": list(SKILLS)}
-    nothing, asked, strange, done = TASK.decode(logits, ITEMS, decision, [*map(Cells.of, rows)])
+    nothing, asked, strange, done, unskilled, beside = TASK.decode(
+        logits, ITEMS, decision, [*map(Cells.of, rows)]
+    )
     assert nothing["item"] == nothing["next"]["item"] == "c"
     assert (asked["item"], asked["label"]) == ("b", "wrong")
     assert asked["probabilities"]["right"] == pytest.approx(expit(-1.0), abs=1e-5)
@@ -203,6 +207,9 @@ def test_without_an_item_the_answer_is_about_the_next_and_strangers_are_told():
     assert done["label"] is None
     assert done["next"] is None
     assert "answered right already" in done["reason"]
+    assert (unskilled["label"], unskilled["reason"]) == (None, "no skill is called 'zz'")
+    assert (beside["item"], beside["next"]) == ("b", None)
+    assert beside["notes"] == ["skill names what is no skill here: 'zz'."]
 
 
 def test_growth_that_histories_were_drawn_with_is_found_again():

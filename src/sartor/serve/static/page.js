@@ -44,7 +44,8 @@ async function learnModel() {
   $("name").textContent = model.name;
   document.title = model.name;
   show("warning", model.released ? "" : said.unreleased);
-  $("feedback").hidden = !model.feedback;
+  // What a learner answers is another row to learn from, and corrects no chance.
+  $("feedback").hidden = !model.feedback || model.fields.some((field) => field.kind === "answers");
   $("keep").checked = model.texts_kept;
   $("keep").disabled = model.texts_kept;
   target = model.target;
@@ -273,8 +274,11 @@ const KINDS = {
     several: false,
     words: (output) => output.skills ? wordsOfLearner(output) : output.label,
     draw: (output) => {
+      if (output.skills) {
+        drawLearner(output);
+        return;
+      }
       const ranked = drawRanked(output);
-      if (output.skills) drawLearner(output);
       $("correct").value = (ranked[1] || ranked[0])[0];
     },
     best: (output) => output.best,

@@ -196,6 +196,10 @@ def _answer(
     about = course.about(values, chances)
     unknown = [name for name in values.get(ITEM) or () if name not in course.place]
     first = next(iter(about["asked"]), None if unknown else about["next"])
+    skill = values.get(SKILL)
+    strange = next(((ITEM, name) for name in unknown), None)
+    if strange is None and skill is not None and skill not in course.names:
+        strange = (SKILL, skill)
     chance = float(chances.mean()) if first is None else float(first["chance"])
     best = RIGHT if chance > 0.5 else WRONG
     answer: dict[str, Any] = {
@@ -208,7 +212,7 @@ def _answer(
     if not fine:
         answer["reason"] = BROKEN
     elif first is None:
-        answer["reason"] = f"no item is called {unknown[0]!r}" if unknown else _NOTHING_LEFT
-    if unknown and about["asked"]:
-        answer["notes"] = [f"item names what is no item here: {unknown[0]!r}."]
+        answer["reason"] = f"no {strange[0]} is called {strange[1]!r}" if strange else _NOTHING_LEFT
+    if strange and first is not None:
+        answer["notes"] = [f"{strange[0]} names what is no {strange[0]} here: {strange[1]!r}."]
     return answer
