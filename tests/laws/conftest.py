@@ -1,3 +1,3 @@
-from tests.exports import exported_once, operators_listed_once, remembering
+from tests.exports import exported_once, filled_in, remembering
 
-__all__ = ["exported_once", "operators_listed_once", "remembering"]
+__all__ = ["exported_once", "filled_in", "remembering"]

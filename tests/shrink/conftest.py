@@ -9,11 +9,11 @@ from sartor.models.loading import load_text_backbone
 from sartor.shrink.export import to_onnx
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.testing.workbench import Workbench, workbench
-from tests.exports import exported_once, operators_listed_once, remembering
+from tests.exports import exported_once, filled_in, remembering
 from tests.shrink.pupils import School, school
 from tests.tiny import make_tiny_bert
 
-__all__ = ["exported_once", "operators_listed_once", "remembering"]
+__all__ = ["exported_once", "filled_in", "remembering"]
 
 
 @pytest.fixture(scope="session")

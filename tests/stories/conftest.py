@@ -15,10 +15,10 @@ from sartor.core.workspace import Workspace
 from sartor.models.precision import Precision, probe
 from sartor.search import machine
 from sartor.search.turns import turn
-from tests.exports import operators_listed_once
+from tests.exports import filled_in
 from tests.stories.shop import Here, Said, command, copy_of, open_shop
 
-__all__ = ["operators_listed_once"]
+__all__ = ["filled_in"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.exports import operators_listed_once
+from tests.exports import filled_in
 
-__all__ = ["operators_listed_once"]
+__all__ = ["filled_in"]
 
 
 @pytest.fixture(autouse=True)
