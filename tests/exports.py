@@ -2,8 +2,8 @@
 
 Two things are remembered, in a folder that all workers share. One export of a model for all who ask
 for it again, as laws do that make a form twice. And of an architecture the graph, into which the
-weights of another model of it are filled: the exporter writes a second one as well, and only where
-both are the same to the byte, third ones are filled in alone, each compared with its model.
+weights of another model of it are filled, where each of its constants is known to be one of the
+weights, or of the architecture; what comes of it is compared with the model each time.
 
 `shrink.test_export` does without, and shows that the exporter gives the same bytes each time. A
 compressor that trains or chooses otherwise has other weights, or another architecture.
@@ -81,36 +81,23 @@ class Filling:
 
     def __call__(self, model: nn.Module) -> onnx.ModelProto:
         weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-        graph, places, proven = (
-            self.place / f"{architecture(model)}{end}" for end in (".onnx", ".json", ".proven")
-        )
+        graph, places = (self.place / f"{architecture(model)}{end}" for end in (".onnx", ".json"))
         if not places.is_file():
             made = self.anew(model)
-            self._keep(made, weights, graph, places)
+            write_durably(graph, made.SerializeToString())
+            write_durably(places, json.dumps(placed(made, weights)).encode())
             return made
         known = json.loads(places.read_bytes())
-        if known is None:
-            return self.anew(model)
-        filled = onnx.ModelProto.FromString(graph.read_bytes())
-        for tensor in filled.graph.initializer:
-            if tensor.name in known:
-                name, turned = known[tensor.name]
-                value = weights[name].T if turned else weights[name]
-                tensor.raw_data = np.ascontiguousarray(value).tobytes()
-        if proven.exists() and alike(model, filled):
-            return filled
-        made = self.anew(model)
-        if made.SerializeToString(deterministic=True) != filled.SerializeToString(
-            deterministic=True
-        ):
-            self._keep(made, weights, graph, places)
-        elif not proven.exists():
-            write_durably(proven, b"")
-        return made
-
-    def _keep(self, made: onnx.ModelProto, weights: Weights, graph: Path, places: Path) -> None:
-        write_durably(graph, made.SerializeToString())
-        write_durably(places, json.dumps(placed(made, weights)).encode())
+        if known is not None:
+            filled = onnx.ModelProto.FromString(graph.read_bytes())
+            for tensor in filled.graph.initializer:
+                if tensor.name in known:
+                    name, turned = known[tensor.name]
+                    value = weights[name].T if turned else weights[name]
+                    tensor.raw_data = np.ascontiguousarray(value).tobytes()
+            if alike(model, filled):
+                return filled
+        return self.anew(model)
 
 
 def architecture(model: nn.Module) -> str:
