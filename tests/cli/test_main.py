@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -95,8 +96,10 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_shell_can_complete_the_commands():
+    # Which shell asks is found among the processes that this one was started by.
+    asked = f"{shlex.quote(sys.executable)} -c 'from sartor.cli import main; main()'"
     said = subprocess.run(
-        [sys.executable, "-c", "from sartor.cli import main; main()", "--show-completion", "bash"],
+        ["bash", "-c", f"{asked} --show-completion; exit $?"],
         env=environment(),
         capture_output=True,
         text=True,
