@@ -223,16 +223,18 @@ def _recorded(cases: list[str]) -> tuple[list[Line], dict[str, Any]]:
     if not place.exists():
         return [], {}
     found = json.loads(place.read_text(encoding="utf-8"))
-    again = {Case.read(text).where() for text in cases}
+    again = [(case.where(), PEERS[case.peer]) for case in map(Case.read, cases)]
     lines = [Line(**line) for line in found.pop("lines")]
-    kept = [line for line in lines if not any(where == _where(line) for where in again)]
+    kept = [line for line in lines if not any(_tells(line, *one) for one in again)]
     found["earlier"] = [*found.get("earlier", []), found.pop("machine")]
     return kept, found
 
 
-def _where(line: Line) -> str:
-    """The case that a recorded line is about."""
-    return line.what.split(", ", 1)[1].split(":")[0]
+def _tells(line: Line, where: str, peer: str) -> bool:
+    """Whether a recorded line is of these rows, and of ours or of this peer."""
+    about, _, who = line.what.split(", ", 1)[1].partition(": ")
+    side = line.against or who.split(";")[0]
+    return about == where and side in ("ours", peer)
 
 
 def _compete(
