@@ -215,8 +215,13 @@ def told_by(
 def finish(
     name: str, facts: Mapping[str, Any], lines: Sequence[Line], detail: Mapping[str, Any]
 ) -> None:
-    """Print the lines and write them, with the machine and the detail, to results/NAME.json."""
-    result = {"lines": [asdict(line) for line in lines], "machine": dict(facts), **detail}
+    """Print the lines and write them, with the machine and the detail, to results/NAME.json.
+
+    Beside the machine stands how long it all took, from `machine()` until now.
+    """
+    took = datetime.now(UTC) - datetime.fromisoformat(facts["when"])
+    told = {**facts, "seconds": round(took.total_seconds())}
+    result = {"lines": [asdict(line) for line in lines], "machine": told, **detail}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(result, indent=1, ensure_ascii=False)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

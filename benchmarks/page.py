@@ -63,6 +63,7 @@ def _section(name: str, result: dict[str, Any]) -> str:
     ]
     load = ", ".join(str(value) for value in facts["load_average"])
     versions = ", ".join(f"{library} {v}" for library, v in facts["versions"].items())
+    took = f"took {facts['seconds'] / 60:,.1f} min; " if "seconds" in facts else ""
     return "\n".join(
         [
             f"### [{name}](../../benchmarks/{name}.py)",
@@ -73,7 +74,7 @@ def _section(name: str, result: dict[str, Any]) -> str:
             "",
             f"`{facts['command']}`, {facts['when'][:10]}, commit {facts['commit'] or 'unknown'}: "
             f"{facts['processor']}, {facts['cores']} cores, load at the start {load}; "
-            f"Python {facts['python']}, {versions}.",
+            f"{took}Python {facts['python']}, {versions}.",
             "",
         ]
     )
