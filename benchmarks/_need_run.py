@@ -4,7 +4,8 @@
 
 Prints one JSON object: the bundle, its verdicts, the seconds until a model was fitted and its
 decision rule settled, those until the choice among all that was tried stood, and those until the
-bundle had its verdict. Without METHOD the whole ladder may be climbed.
+bundle had its verdict; what was chosen, in the words of the run. Without METHOD the whole ladder
+may be climbed.
 """
 
 import json
@@ -21,12 +22,14 @@ def main() -> None:
     climbed: list[float] = []
     chosen: list[float] = []
     tried: list[str] = []
+    ends: list[str] = []
 
     def watch(event: Event) -> None:
         if isinstance(event, CandidateTried):
             tried.append(event.label)
         if isinstance(event, StageDone) and event.stage == "climb":
             climbed.append(time.perf_counter() - began)
+            ends.append(event.summary)
         if isinstance(event, StageStarted) and event.stage == "shrink":
             chosen.append(time.perf_counter() - began)
 
@@ -38,6 +41,7 @@ def main() -> None:
         "chosen_seconds": chosen[-1],
         "verdict_seconds": time.perf_counter() - began,
         "tried": tried,
+        "choice": ends[-1],
     }
     print(json.dumps(found))
 

@@ -121,12 +121,14 @@ class Found:
         whole: Until the bundle had its verdict, export and int8 included.
         test: Accuracy of the bundle on the test rows.
         tried: What the climb measured.
+        choice: What was chosen, in the words of the run.
     """
 
     seconds: float
     whole: float
     test: float
     tried: list[str]
+    choice: str
 
 
 def main() -> None:
@@ -269,7 +271,11 @@ def _ours(sides: Sides, folder: Path, aim: tuple[float, int], methods: Sequence[
     answers = served.predict([row["text"] for row in sides.test])
     right = [a["best"] == row["label"] for a, row in zip(answers, sides.test, strict=True)]
     return Found(
-        told["chosen_seconds"], told["verdict_seconds"], float(np.mean(right)), told["tried"]
+        told["chosen_seconds"],
+        told["verdict_seconds"],
+        float(np.mean(right)),
+        told["tried"],
+        told["choice"],
     )
 
 

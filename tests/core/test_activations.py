@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sartor.core.activations import Activations, Space
+from sartor.core.activations import Activations, Space, to_halves
 from sartor.core.errors import SettingError, WorkspaceError
 from sartor.core.events import Event, Note
 from sartor.core.hashing import text_digest
@@ -80,6 +80,15 @@ def test_values_beyond_float16_are_cut_to_its_range(tmp_path):
     cache.put(SPACE, keys(0, 1), large)
     with cache.get(SPACE, keys(0, 1)) as found:
         assert found.gather([0])[0, 0, 0] == -65504
+
+
+def test_halves_are_those_of_cutting_first_whatever_is_given():
+    drawn = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
+    wide = np.concatenate([drawn, drawn * 1e6, [65504, 65510, 65519, 65520, -65520, 0, 1e-8]])
+    for values in (wide.astype(np.float32), drawn, drawn.astype(np.float16), wide):
+        expected = np.clip(values, -65504, 65504).astype("<f2")
+        np.testing.assert_array_equal(to_halves(values), expected)
+        assert to_halves(values).dtype == np.dtype("<f2")
 
 
 def test_wrong_shapes_layers_bounds_and_values_are_refused(tmp_path):

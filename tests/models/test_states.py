@@ -84,6 +84,20 @@ def test_one_pass_leaves_the_pooled_activations_of_every_layer_too(tiny, tmp_pat
     assert events == []
 
 
+def test_states_that_are_read_later_come_from_the_pass_that_is_made_anyway(tiny, tmp_path):
+    events = []
+    watched = encoder(tiny, tmp_path, emit=events.append)
+    watched.encode(TEXTS[:2])
+    watched.keep_beside(1)
+    np.testing.assert_array_equal(watched.encode(TEXTS), encoder(tiny).encode(TEXTS))
+    events.clear()
+    with watched.states(TEXTS, 1) as found:
+        assert_same(found.read(range(6)), encoder(tiny).states(TEXTS, 1).read(range(6)))
+    done = [e.summary for e in events if isinstance(e, StageDone)]
+    assert len(done) == 1, "the texts that had been encoded before"
+    assert done[0].startswith("2 texts"), done
+
+
 def test_only_texts_without_states_are_encoded(tiny, tmp_path):
     events = []
     watched = encoder(tiny, tmp_path, emit=events.append)

@@ -19,6 +19,9 @@ from sartor.search.publishing import publish
 from sartor.shrink.parity import Parity
 from sartor.tasks import TASKS
 from tests.manifests import draft
+from tests.serve.conftest import LABELS, parts
+
+__all__ = ["parts"]
 
 ROWS = Examples(("1", "2"), {"text": ("a", "b")}, ("good", "bad"))
 ANSWERS = tuple(
@@ -129,6 +132,22 @@ def test_larger_ones_are_not_timed_once_one_holds(tmp_path: Path):
     made = maker(tmp_path, clock, "latency_p95_ms <= 20")
     assert picked(made, artefact(tmp_path, "onnx", 88), artefact(tmp_path, "int8", 22))[0] == "int8"
     assert clock.asked == ["int8"]
+
+
+def test_a_form_is_measured_without_being_timed(tmp_path: Path, parts: dict[str, Path]):
+    clock = Timed(onnx=5.0)
+    rows = Examples(("1", "2"), {"text": ("money", "bill")}, ("refund", "invoice"))
+    made = maker(tmp_path, clock, "latency_p95_ms <= 20", "accuracy >= 0.1")
+    held = replace(made.held, outputs=LABELS, validation=rows)
+    made = replace(made, held=held, manifest=manifest(outputs=list(LABELS)))
+    made.scratch.mkdir()
+    found = made._measure("onnx", parts, None)
+    assert clock.asked == []
+    assert set(found.scores) == {"accuracy >= 0.1"}
+    timed = made._timed(found)
+    assert clock.asked
+    assert timed.scores["latency_p95_ms <= 20"] == 5.0
+    assert [v.criterion for v in timed.verdicts] == ["latency_p95_ms <= 20"]
 
 
 def test_the_same_bundle_is_published_once_and_another_need_gets_its_own(tmp_path: Path):

@@ -5,7 +5,15 @@ import pytest
 from sartor.core.errors import UnknownName
 from sartor.core.types import Backbone
 from sartor.search.estimates import Work
-from sartor.search.rungs import FEWEST_ROWS, LEAST_STEPS, Aim, build_rungs, method_order, paced
+from sartor.search.rungs import (
+    FEWEST_ROWS,
+    LEAST_STEPS,
+    Aim,
+    build_rungs,
+    method_order,
+    paced,
+    states_ahead,
+)
 from sartor.tune.api import METHODS
 from sartor.tune.settings import read_settings
 
@@ -130,3 +138,18 @@ def test_batches_stay_where_rows_are_enough_or_unknown_or_the_settings_name_them
     name: str, settings: dict[str, object], rows: int
 ):
     assert paced(settings, name, "text_classification", rows) == settings
+
+
+def test_states_are_kept_ahead_where_a_rung_reads_few_of_them_after_another_has_encoded():
+    a, flat = backbone("a", 6), backbone("b", 1)
+    found = rungs_of(a, methods=["head", "top_layers"])
+    assert states_ahead(found, "text_classification", {"a": a}) == {"a": 4}
+    assert states_ahead(found[:1], "text_classification", {"a": a}) == {}
+    assert states_ahead(found[::-1], "text_classification", {"a": a}) == {}, "nobody encodes before"
+    assert states_ahead(found, "text_pair", {"a": a}) == {}
+    assert states_ahead(found, "token_classification", {"a": a}) == {}
+    many = Work(10_000_000, 100, 1100, 100.0)
+    order = method_order(["head", "top_layers"])
+    heavy, _ = build_rungs([a], order, AIM, lambda *_: many)
+    assert states_ahead(heavy, "text_classification", {"a": a}) == {}, "1.3 GB for what may not be"
+    assert states_ahead(rungs_of(flat, methods=["head"]), "text_classification", {"b": flat}) == {}

@@ -89,8 +89,10 @@ def test_a_fit_learns_and_its_folder_gives_its_logits(
     rate = float(np.mean(truth))
     ignorant = -rate * np.log(rate) - (1 - rate) * np.log(1 - rate)
     assert log_loss(fitted.validation_logits, truth) < 0.9 * ignorant
+    # What reads token states is scored on them: rounded to float16.
+    near = 5e-3 if method.endswith("top_layers") else 1e-4
     np.testing.assert_allclose(
-        _logits_of(fitted, HELD, backbone), fitted.validation_logits, atol=1e-4
+        _logits_of(fitted, HELD, backbone), fitted.validation_logits, atol=near
     )
     assert fitted.train_logits.shape == (160, 2)
     scored = np.isfinite(fitted.train_logits).all(1)

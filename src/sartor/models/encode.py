@@ -65,6 +65,7 @@ class TextEncoder:
         self._pass = FrozenPass(stored, precision, settings or EncodeSettings())
         self._cache, self._states_cache, self._emit = cache, states_cache, emit
         self._full_noted = False
+        self._beside: int | None = None
 
     @property
     def settings(self) -> EncodeSettings:
@@ -179,6 +180,16 @@ class TextEncoder:
         keys = [text_digest(text) for text in distinct]
         self._fill_states(distinct, keys, spaces, (self._states_cache, None))
 
+    def keep_beside(self, layer: int) -> None:
+        """From now on, keep the token states of one layer of every text that is encoded anyway.
+
+        For who will read them later: by themselves they would take a pass of their own.
+
+        Args:
+            layer: As of `states`.
+        """
+        self._beside = self._counted(layer)
+
     def marks(self, texts: Sequence[Text]) -> Packed:
         """How many pieces of each text are read at each of its tokens; see `models.by_piece`."""
         return tokenise_by_piece(self._pass.tokenizer, texts, self.backbone.prefix)[1]
@@ -211,6 +222,12 @@ class TextEncoder:
             self._fill(distinct, [], np.arange(len(distinct)), layers, out)
         else:
             keys = [text_digest(text) for text in distinct]
+            if self._beside is not None and self._states_cache is not None:
+                with self._cache.get(self.space, keys) as found:
+                    missing = np.flatnonzero(~found.mask)
+                spaces, place = [self.states_space(self._beside)], (self._states_cache, None)
+                of_missing = [distinct[i] for i in missing], [keys[i] for i in missing]
+                self._fill_states(*of_missing, spaces, place)
             with self._cache.get(self.space, keys) as found:
                 self._fill(distinct, keys, np.flatnonzero(~found.mask), layers, out)
                 found.gather(layers, out)

@@ -24,7 +24,7 @@ class Artefact:
         size_mb: All files of the bundle, MB of 1,000,000 bytes.
         verdicts: Of the criteria on the artefact itself (size, and latency where it was timed).
         chance: That all criteria are met on the test rows, size and latency as measured.
-        scores: Criterion's text to validation value.
+        scores: Criterion's text to validation value; that of a speed only where it was timed.
         answers: On the validation rows.
         why: Why it was not kept; empty for the one that was.
     """

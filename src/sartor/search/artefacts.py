@@ -285,7 +285,9 @@ class Maker:
             bundle.size_mb,
             verdicts,
             self._chance(subject, verdicts),
-            values(held.criteria, subject) | dict(self.recipe.scores if self.recipe else {}),
+            # Without those that are timed: that takes seconds, and most forms need not be.
+            values([c for c in held.criteria if not timed(c)], subject)
+            | dict(self.recipe.scores if self.recipe else {}),
             tuple(answers),
         )
 
@@ -323,8 +325,11 @@ class Maker:
         if not criteria or criteria[0].text in {v.criterion for v in artefact.verdicts}:
             return artefact
         subject = self._subject(artefact.bundle, held.validation, artefact.answers)
-        verdicts = artefact.verdicts + tuple(judge(criteria, subject, seed=held.seed))
-        return replace(artefact, verdicts=verdicts, chance=self._chance(subject, verdicts))
+        found = judge(criteria, subject, seed=held.seed)
+        verdicts = (*artefact.verdicts, *found)
+        scores = {**artefact.scores, **{v.criterion: v.value for v in found if v.n}}
+        chance = self._chance(subject, verdicts)
+        return replace(artefact, verdicts=verdicts, chance=chance, scores=scores)
 
     def _chance(self, subject: Subject, known: Sequence[Verdict]) -> float:
         held = self.held

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
@@ -29,9 +29,12 @@ from sartor.tune.api import (
 from sartor.tune.attachable import why_not
 from sartor.tune.inputs import input_of
 from sartor.tune.settings import Settings, read_settings
+from sartor.tune.teaching import Teaches
 
 LEAST_STEPS = 100
 """Optimiser steps that a fit should have: after thirty it is hardly further than it began."""
+_FEW_MB = 512.0
+"""Token states that are kept before it is known whether they are read: seconds of writing."""
 FEWEST_ROWS = 8
 """Rows of a batch at least: fewer leave a step to a row's luck, and the processor idle."""
 
@@ -242,6 +245,38 @@ def build_rungs(
                 )
             )
     return rungs, dropped
+
+
+def states_ahead(
+    rungs: Sequence[Rung], task: str, backbones: Mapping[str, Backbone]
+) -> dict[str, int]:
+    """Backbone to the layer whose token states a rung will read after another has encoded.
+
+    Where they are few: the rung may never be reached, and then they were written for nothing.
+
+    Args:
+        rungs: In the order of the climb.
+        task: Name in the tasks registry.
+        backbones: By name.
+    """
+    found: dict[str, int] = {}
+    encoded: set[str] = set()
+    for rung in (each for each in rungs if each.name != EARLIER):
+        first, method = rung.candidates[0], cast(Any, METHODS.get(rung.name))
+        reads: Reads = method.reads
+        if reads == "activations":
+            encoded.add(first.backbone)
+        elif reads == "states" and first.backbone in encoded and rung.estimate.disk_mb <= _FEW_MB:
+            layer = _below(first.settings, rung.name, task, backbones[first.backbone])
+            # Of pieces, pairs and documents the states are read in another way than of texts.
+            alone = not (reads_pairs(task) or by_piece(task) or _teaches(first, task))
+            if layer is not None and alone:
+                found.setdefault(first.backbone, layer)
+    return found
+
+
+def _teaches(candidate: Candidate, task: str) -> bool:
+    return isinstance(_settings(candidate, task).task, Teaches)
 
 
 def _settings(candidate: Candidate, task: str) -> Settings:

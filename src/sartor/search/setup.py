@@ -39,7 +39,7 @@ from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.reading import bound, precision_of, read_rows
 from sartor.search.recommending import declared_in, group_of, read_histories, reads_histories
 from sartor.search.recorded import same_sources, tell_of_rows
-from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out
+from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out, states_ahead
 from sartor.search.several_texts import refuse_preferred
 from sartor.search.starting import starting_points
 from sartor.search.suiting import locates, unfit
@@ -219,6 +219,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     emit(StageDone("plan", f"{why} Ladder: {' → '.join(r.name for r in rungs)}."))
     works = {b.name: work(b) for b in backbones}
     by_name = {b.name: b for b in (*backbones, *_asked_ones(asking, local))}
+    _keep_ahead(encoders, states_ahead(fitted, need.task, by_name))
     return Ready(
         Setting(
             need,
@@ -240,6 +241,11 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         asking,
         code,
     )
+
+
+def _keep_ahead(encoders: Mapping[str, TextEncoder], layers: Mapping[str, int]) -> None:
+    for name, layer in layers.items():
+        encoders[name].keep_beside(layer)
 
 
 def _told(methods: list[str], need: Need, text: bool) -> list[str]:

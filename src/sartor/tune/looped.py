@@ -76,17 +76,20 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
         )
         rows, held = Rows(inputs[0], labels), Rows(inputs[1], truth[1])
         trained = train(trainee, (rows, held), recipe, watch)
-    history = list(trained.history)
-    findings = method.findings(model) if isinstance(method, Finds) else {}
-    method.fold(model)
-    task.close(model)
-    model.cpu().eval()
-    with computing(model):
-        if isinstance(method, SolvesHead):
-            solve_head(model, tokens[0], truth[0], (tuple(weights.tolist()), method.C))
-        # In float32, from tokens: these logits stand for the model that is exported.
-        held_out = score(model, tokens[1])
-        sample = score_sample(model, tokens[0], (job.candidate.seed, scored), bf16=bf16)
+        history = list(trained.history)
+        findings = method.findings(model) if isinstance(method, Finds) else {}
+        method.fold(model)
+        task.close(model)
+        model.cpu().eval()
+        trainee.cpu().eval()
+        with computing(trainee):
+            if isinstance(method, SolvesHead):
+                solve_head(model, tokens[0], truth[0], (tuple(weights.tolist()), method.C))
+            # In float32: these logits stand for the model that is exported. What was trained on
+            # states reads them here too, as a head reads its activations: rounded as the cache
+            # rounds, and without another pass through the layers that did not change.
+            held_out = score(trainee, inputs[1])
+            sample = score_sample(trainee, inputs[0], (job.candidate.seed, scored), bf16=bf16)
     held_out, sample = fitting(held_out, truth[1]), fitting(sample, truth[0])
     if isinstance(method, SolvesHead):
         history[-1] |= {"validation_log_loss": log_loss(held_out, truth[1])}
