@@ -4,8 +4,8 @@
 
 A round draws training rows, 200 validation rows and 1,000 further ones of a task from the rows that
 no other benchmark tests on. Each method is fitted with the first settings of its portfolio, once in
-batches as large as they come (32 rows), and once in those that the ladder gives all but the first
-settings for so few rows (`search.rungs.paced`); epochs, rate and seed are the same. A line is the
+batches as large as they come (32 rows), and once in those that the ladder gives for so few rows
+(`search.rungs.paced`); epochs, rate and seed are the same. A line is the
 accuracy on the further rows, smaller batches less large ones, with Student's 95 % interval over
 rounds; beside it stands the best frozen head by validation log-loss. Texts are cut at 64 tokens.
 Scores do not depend on what else the machine does; seconds are kept in the detail. Takes about 20

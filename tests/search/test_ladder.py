@@ -87,14 +87,17 @@ def test_candidates_that_share_their_work_are_all_tried_before_stopping():
 
 
 def test_a_ladder_that_ends_below_is_not_reached_and_keeps_its_best():
-    found, _ = climb([rung("head", 2), rung("full", 1)], lambda name, n: 0.3 + 0.2 * n)
+    found, _ = climb([rung("head", 2), rung("full", 1)], lambda name, n: 0.2 + 0.3 * n)
     assert not found.reached
     assert found.best is not None
     assert found.best.candidate.settings["n"] == 1
 
 
-def test_among_equal_chances_the_lower_loss_is_best():
-    found, _ = climb([rung("head", 3)], lambda _, n: 0.5, losses=lambda _, n: [0.4, 0.2, 0.3][n])
+@pytest.mark.parametrize("spread", [0.0, 0.05])
+def test_among_chances_that_are_alike_the_lower_loss_is_best(spread: float):
+    losses = [0.4, 0.2, 0.3]
+    chances = [0.6 + spread, 0.6, 0.6 - spread]
+    found, _ = climb([rung("head", 3)], lambda _, n: chances[n], losses=lambda _, n: losses[n])
     assert found.best is not None
     assert found.best.candidate.settings["n"] == 1
 

@@ -16,7 +16,7 @@ from sartor.core.types import Candidate
 from sartor.search.assess import Held
 from sartor.search.folds import FEW, both
 from sartor.search.ladder import Assessment, Scored, Tried
-from sartor.search.pool import Chooser, Labels, cross_fitted, split_in_halves
+from sartor.search.pool import Chooser, Labels, choose_one, cross_fitted, split_in_halves
 
 _SPLITS = 5
 
@@ -83,6 +83,14 @@ class Evidence:
             float(np.mean([t.chance for t in trials])),
             float(np.mean([t.log_loss for t in trials])),
         )
+
+    def single(self) -> Assessment:
+        """What choosing the best single candidate is worth on rows that had no say in it.
+
+        The one that was chosen by all rows looks better on them than it is, the more so the more
+        there were: what is joined must be held against what choosing alone is worth.
+        """
+        return self.assess(self.models[0].candidate, self.stack[0], choose_one)
 
     @property
     def one_label(self) -> bool:

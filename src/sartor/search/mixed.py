@@ -1,7 +1,8 @@
 """Candidates made of others: an ensemble and a stack add logits, a cascade chooses between two.
 
-Each is taken only where its chance of meeting the need is clearly higher than what it is measured
-against, on rows that had no say in its weights or its threshold (`Evidence.assess`).
+Each is taken only where it is clearly better than what it is measured against, on rows that had no
+say in its weights or its threshold (`Evidence.assess`): by its chance of meeting the need, or where
+that is no lower, by its log-loss.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from sartor.search.assess import Held
 from sartor.search.cascading import Pair, Switch, choose_switch
 from sartor.search.estimates import SMALLEST_MB
 from sartor.search.evidence import Evidence
-from sartor.search.ladder import Parts, Scored, Tried
+from sartor.search.ladder import Assessment, Parts, Scored, Tried
 from sartor.search.pool import Chooser, Labels, Mixture, Rule, choose
 from sartor.search.stacking import MOST_CLASSES, Stack, choose_stack
 from sartor.tune.api import METHODS
@@ -25,6 +26,10 @@ from sartor.tune.soup import Soup
 
 CLEARLY = 0.1
 """By how much more likely a joined candidate must be to meet the need than a single one."""
+LOWER = 0.005
+"""Or by how many nats its log-loss must be lower, where it is not less likely."""
+_ALIKE = 0.05
+"""Chances that differ by less are the same: they are simulated."""
 MEMBERS = 4
 """Candidates in an ensemble at most: each is exported, and runs what it shares with no other."""
 _EXPORT_SECONDS = 10.0
@@ -145,25 +150,37 @@ def _weighed(
 ) -> Tried | None:
     """What was made as a candidate that was tried, or None where the budget has no export for it.
 
-    It has a reason where its chance is not clearly above that of `best`.
+    It has a reason where it is not clearly better than `best`.
     """
     kind, members = made.parts.kind, made.parts.members
     # The export of one model is set aside from the beginning.
     seconds = _EXPORT_SECONDS * (len(members) - 1)
     if not terms.affords(f"{kind} {made.candidate.key[:16]}", seconds):
         return None
-    assert best.assessment is not None
+    other = _standing(best, found)
     logits = made.rule.logits(found.stack)
     assessment = found.assess(made.candidate, logits, chooser)
     spent = sum(t.seconds for _, t in members)
     scored = found.scored(logits, Scored(logits, made.rule.logits(found.train_stack), spent))
     tried = Tried(kind, made.candidate, "tried", "", 0.0, scored, assessment, parts=made.parts)
-    if assessment.chance - best.assessment.chance >= CLEARLY:
+    more, lower = assessment.chance - other.chance, other.log_loss - assessment.log_loss
+    # A need that nothing comes near is no reason to run several models.
+    near = assessment.chance >= _ALIKE
+    if more >= CLEARLY or (near and more >= -_ALIKE and lower >= LOWER):
         terms.emit(said(made.label, tried))
         return tried
-    why = f"chance {assessment.chance:.0%}, not clearly above {best.assessment.chance:.0%}"
+    why = (
+        f"chance {assessment.chance:.0%} and log-loss {assessment.log_loss:.3f}, not clearly better"
+        f" than {other.chance:.0%} and {other.log_loss:.3f}"
+    )
     terms.emit(Note(f"{made.label[0].upper()}{made.label[1:]} was not taken: {why}."))
     return replace(tried, why=why)
+
+
+def _standing(best: Tried, found: Evidence) -> Assessment:
+    """What `best` is worth, chosen as it was: what is joined already is assessed so."""
+    assert best.assessment is not None
+    return found.single() if best is found.models[0] else best.assessment
 
 
 def _has_room(members: Sequence[Tried], held: Held, terms: Terms) -> bool:

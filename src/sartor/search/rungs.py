@@ -306,12 +306,11 @@ def _sift(
     method, backbone = of
     kept: list[Candidate] = []
     refused: dict[int, Dropped] = {}
-    for place, settings in enumerate(portfolio):
+    for settings in portfolio:
         depth = _depth(settings, method, aim.task, backbone)
         if depth is None:
             continue
-        # Two labels may be learnt in thirty steps, twenty are not: the first stays as it comes.
-        pace = paced(settings, method, aim.task, aim.rows) if place else settings
+        pace = paced(settings, method, aim.task, aim.rows)
         candidate = Candidate(backbone.name, backbone.sha256, method, pace, aim.seed)
         if reason := _refused(candidate, depth, (backbone, work), aim):
             refused[depth] = reason

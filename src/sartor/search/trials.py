@@ -1,6 +1,6 @@
 """Beyond the portfolio: trials on the most promising rungs, until it is enough or the budget ends.
 
-A trial is worth more than the next where its chance of meeting the need is a twentieth higher, and
+A trial is worth more than the next where its chance of meeting the need is a fifth higher, and
 among equals where its log-loss is lower: the order by which the best candidate is chosen, as one
 number for the study to minimise. Where a fit takes long, it is tried on a third of the rows first
 and goes on only among the best third of those (successive halving). A fit that evaluates on its way
@@ -27,6 +27,7 @@ from sartor.search.ladder import (
     Tried,
     best_of,
     cut_by_budget,
+    likely,
     reason,
 )
 from sartor.search.pruning import NO_BAR, Bar, Curve, curve_of
@@ -362,7 +363,7 @@ def _among(one: Tried | None, found: Sequence[Tried]) -> bool:
 def value_of(assessment: Assessment) -> float:
     """What a study minimises: orders candidates as `best_of` does."""
     loss = assessment.log_loss
-    return -round(assessment.chance * 20) + loss / (1 + loss)
+    return -likely(assessment.chance) + loss / (1 + loss)
 
 
 def _promise(front: _Front) -> tuple[float, str]:
