@@ -214,3 +214,16 @@ def test_consistency_counts_pieces_and_mixup_refuses_them():
     torch.testing.assert_close(found, wanted)
     with pytest.raises(SettingError, match="do not stand beside one another"):
         Mixup(base, 0.2).loss(Twice(), (), truth)
+
+
+@pytest.mark.parametrize("method", ["full", "top_layers"])
+def test_what_is_descended_on_begins_with_the_frozen_head(tuner, backbone, method):
+    def answers(name: str, **settings):
+        candidate = Candidate(backbone.name, backbone.sha256, name, settings, 0)
+        return tuner(candidate, TRAIN, HELD, silent).validation_logits
+
+    still = {"lr": 1e-9, "head_lr": 1e-9, "epochs": 1, "max_steps": 1}
+    head = answers("head", C=0.1, layers=[-1])
+    np.testing.assert_allclose(answers(method, **still), head, atol=0.05)
+    drawn = answers(method, **still, focal=1.0)
+    assert np.abs(drawn - head).max() > 0.5, "in closed form there is no focal loss to begin with"

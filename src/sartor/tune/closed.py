@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from sartor.core.errors import SettingError
 from sartor.models.loading import load_text_backbone
-from sartor.tune.api import ClosedForm
+from sartor.tune.api import METHODS, ClosedForm
 from sartor.tune.frozen import ClosedFit, FeatureSource, Frozen, Point
 from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
@@ -25,6 +25,25 @@ def fit_closed(job: Job, source: FeatureSource, descriptions: Mapping[str, str])
     with seeded(job.candidate.seed):
         model = fit.build(encoder).eval()
     return Result(model, tokenizer, fit.validation_logits, fit.train_logits)
+
+
+def begin_solved(model: Any, job: Job, source: FeatureSource, strength: float) -> None:
+    """Put the frozen encoder's head in place of the one that was drawn; states come from the cache.
+
+    Args:
+        model: From the task's `build`, before anything was trained.
+        job: What is fitted.
+        source: The cached encoder of the job's backbone.
+        strength: C of the head's penalty.
+
+    Raises:
+        DataError: If all rows have the same label.
+        SettingError: If the encoder cuts texts elsewhere than the job.
+    """
+    settings = replace(job.settings, method=METHODS.get("head")(C=strength))
+    (fit,) = fit_together([replace(job, settings=settings)], source, {})
+    solved: Any = fit.build(model.encoder)
+    model.head.load_state_dict(solved.head.state_dict())
 
 
 def fit_together(

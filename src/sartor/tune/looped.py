@@ -16,6 +16,7 @@ from sartor.models.packed import tokenise
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import Finds
 from sartor.tune.batching import Inputs, Tokens
+from sartor.tune.closed import begin_solved
 from sartor.tune.device import computing
 from sartor.tune.dropout import set_dropout
 from sartor.tune.frozen import FeatureSource
@@ -23,7 +24,7 @@ from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
 from sartor.tune.scoring import log_loss, score_sample
-from sartor.tune.solving import SolvesHead, solve_head
+from sartor.tune.solving import BeginsSolved, SolvesHead, solve_head
 from sartor.tune.stated import StateSource, upper_part
 from sartor.tune.teaching import Teaches, teaching
 
@@ -53,9 +54,12 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
     with seeded(job.candidate.seed):
         model = task.build(encoder, len(job.outputs), tokenizer)
         pretrained = frozenset(encoder.parameters())
+        strength = task.begins_with if isinstance(task, BeginsSolved) else None
+        if strength is not None:
+            begin_solved(model, job, source, strength)
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
-        task.open(model, truth[0], fresh=True)
+        task.open(model, truth[0], fresh=strength is None)
         method.attach(model)
     labels, objective = truth[0], None
     if isinstance(job.settings.task, Teaches):

@@ -27,6 +27,21 @@ class SolvesHead(Protocol):
         ...
 
 
+@runtime_checkable
+class BeginsSolved(Protocol):
+    """A task whose heads are descended on from the frozen encoder's, not from numbers drawn.
+
+    Few steps do not teach a drawn head dozens of tags, and meanwhile it drags the encoder along.
+
+    Kumar et al. 2022, https://arxiv.org/abs/2202.10054
+    """
+
+    @property
+    def begins_with(self) -> float | None:
+        """C of the logistic regression that the head begins as; None to draw it."""
+        ...
+
+
 def solve_head(
     model: Any, inputs: Inputs, labels: Truth, of: tuple[tuple[float, ...], float]
 ) -> None:

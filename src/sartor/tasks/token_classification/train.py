@@ -26,6 +26,8 @@ __all__ = ["PieceSource", "TokenClassification", "load"]
 
 _TEXTS = 512
 """Texts whose states are in memory at a time."""
+_BEGINS_WITH = 0.1
+"""C of the frozen head that what is descended on begins with: the middle of its portfolio."""
 
 
 Marks = Sequence[NDArray[np.int32]]
@@ -113,6 +115,11 @@ class TokenClassification(OneText):
     focal: Annotated[float, Ge(0), Le(10)] = 0.0
     """Focal loss: a piece's loss times (1 − p of its tag) to this power; 0 is cross-entropy. For
     methods that are descended on."""
+
+    @property
+    def begins_with(self) -> float | None:
+        """See `tune.solving.BeginsSolved`; a head in closed form minds no focal loss."""
+        return None if self.focal else _BEGINS_WITH
 
     def weights(self, truth: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
         """(outputs,) weight of each tag in the loss."""
