@@ -24,7 +24,7 @@ from sartor.tune.generators import seeded
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
 from sartor.tune.scoring import log_loss, score_sample
-from sartor.tune.solving import BeginsSolved, SolvesHead, solve_head
+from sartor.tune.solving import SolvesHead, begins_with, solve_head
 from sartor.tune.stated import StateSource, upper_part
 from sartor.tune.teaching import Teaches, teaching
 
@@ -54,7 +54,7 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
     with seeded(job.candidate.seed):
         model = task.build(encoder, len(job.outputs), tokenizer)
         pretrained = frozenset(encoder.parameters())
-        strength = task.begins_with if isinstance(task, BeginsSolved) else None
+        strength = begins_with(task)
         if strength is not None:
             begin_solved(model, job, source, strength)
         if loop.dropout is not None:

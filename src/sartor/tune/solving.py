@@ -42,6 +42,11 @@ class BeginsSolved(Protocol):
         ...
 
 
+def begins_with(task: object) -> float | None:
+    """As of `BeginsSolved`; None for tasks whose heads are drawn."""
+    return task.begins_with if isinstance(task, BeginsSolved) else None
+
+
 def solve_head(
     model: Any, inputs: Inputs, labels: Truth, of: tuple[tuple[float, ...], float]
 ) -> None:
