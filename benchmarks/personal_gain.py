@@ -27,10 +27,14 @@ from benchmarks.label_forecast import STRENGTH, World, encoded
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from sartor.bundle.adapter import Kind
+from sartor.bundle.base import BIAS, WEIGHT
+from sartor.bundle.tensors import Tensors
 from sartor.core.protocols import Floats
 from sartor.judge.intervals import clopper_pearson
 from sartor.judge.paired import better, fewest
 from sartor.listen.by_user import Row, Who
+from sartor.search.personal_own import Tuning, head_tuning
 from sartor.search.personal_rows import halves
 from sartor.search.personal_trial import Silence, Trial, attempt
 from sartor.tune.heads import HeadData, HeadSetting, fit_heads
@@ -68,8 +72,16 @@ class Bench:
     def outputs(self) -> Sequence[str]:
         return self.world.outputs
 
+    @property
+    def tunings(self) -> tuple[Tuning, ...]:
+        return (head_tuning(self.head),)
+
     def read(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         return self.of(np.array([int(text.partition(" ")[0]) for text in texts], np.int64))
+
+    def under(self, kind: Kind, tensors: Tensors, texts: Sequence[str]) -> Floats:
+        assert kind == "head", "the benchmark is of heads"
+        return self.read(texts)[0] @ tensors[WEIGHT].T + tensors[BIAS]
 
     def of(self, rows: Labels) -> tuple[Floats, Floats]:
         features = self.world.features[rows]
@@ -205,13 +217,13 @@ def lived(
     found: tuple[Floats, Floats] | None = None
     looks = last = 0
     for size in sizes:
-        trial = attempt(halves(rows[:size], who), bench, manners.silence)
+        trial = attempt(halves(rows[:size], who), bench, manners.silence, bench.tunings)
         too_few = trial.pairs.differing < fewest(CONFIDENCE, looks + 1)
-        if too_few or len(trial.held) < 2 * last or trial.head is None:
+        if too_few or len(trial.held) < 2 * last or trial.own is None:
             continue
         looks, last = looks + 1, len(trial.held)
         if shown(trial, looks):
-            found = trial.head.weight, trial.head.bias
+            found = trial.own.tensors[WEIGHT], trial.own.tensors[BIAS]
     return found, looks
 
 

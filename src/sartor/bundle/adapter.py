@@ -118,11 +118,17 @@ def write_adapter(root: Path | str, tenant: str | None, user: str, adapter: Adap
         adapter: Of the base's bundle.
 
     Raises:
-        BundleError: If there is no base, or the adapter does not fit it.
+        BundleError: If there is no base, or the adapter does not fit it or is too large.
         WorkspaceError: If the disk is full.
     """
     _check(adapter, read_base(root), f"The adapter of {user!r:.100}")
     data = pack_tensors(adapter.tensors)
+    if len(data) > MAX_ADAPTER_BYTES:
+        raise BundleError(
+            f"The adapter of {user!r:.100} takes {len(data):,} bytes, more than"
+            f" {MAX_ADAPTER_BYTES:,}: it would not be read again.",
+            fix="make it of a lower rank, or of fewer layers.",
+        )
     try:
         manifest = AdapterManifest(
             base=adapter.base,

@@ -128,7 +128,8 @@ def base_head(root: Path | str) -> Tensors:
     if base.head is None:
         raise BundleError(
             f"The base in {root} has no head that can be replaced.",
-            fix="adapt layers instead, or take a bundle whose last layer is linear.",
+            fix="tune LoRAs (`sartor personalize --method lora`), or take a bundle whose last layer"
+            " is linear.",
         )
     try:
         data = read_bytes(place, MAX_HEAD_BYTES)

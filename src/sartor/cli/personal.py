@@ -1,4 +1,4 @@
-"""Heads of users' own, from their feedback."""
+"""Heads and LoRAs of users' own, from their feedback."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from sartor.cli.options import HERE, BundleFolder, Json, Quiet, Where
 if TYPE_CHECKING:
     from sartor.search.personal_record import Outcome
     from sartor.search.personal_trial import Silence
+    from sartor.search.personalising import Way
 
 Root = Annotated[
     Path | None,
@@ -32,9 +33,17 @@ def personalize(
         str | None,
         typer.Option(help="Whose users; default the tenant without a name, with --all-users all."),
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="What is tuned: head; lora, updates of all linear layers, which takes the run's"
+            " workspace; or auto, whichever of the two does better on rows left out of training."
+        ),
+    ] = "head",
+    rank: Annotated[int, typer.Option(help="Of a LoRA.")] = 4,
     adapters: Root = None,
     confidence: Annotated[
-        float, typer.Option(help="That no head is released which is not better.")
+        float, typer.Option(help="That nothing is released which is not better.")
     ] = 0.95,
     silence: Annotated[
         str,
@@ -44,7 +53,7 @@ def personalize(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Tune a head for one user, or each, from their feedback; release it only where it is better.
+    """Tune a head or a LoRA for one user, or each, from their feedback; release what is better.
 
     It is tried on answers to the user that it did not learn from. Users about whom nothing changed
     since the last time are not tried again.
@@ -63,7 +72,7 @@ def personalize(
             bundle,
             Whom(tuple(user or ()), tenant),
             root=adapters,
-            rule=Rule(confidence, cast("Silence", silence)),
+            rule=Rule(confidence, cast("Silence", silence), cast("Way", method), rank),
             workspace=workspace,
             emit=emit,
         )

@@ -1,36 +1,22 @@
 """A bundle as a folder of pretrained weights, for those who go on with transformers.
 
-A bundle holds a graph, not weights that can be trained on: those lie in the workspace, where its
-manifest says which fit it was made of. What is written is loaded again with stock classes and held
-against the bundle before it gets its name.
+What is written of the fit that the bundle was made of (`origin`) is loaded again with stock classes
+and held against the bundle before it gets its name.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.durable import staged_folder
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.workspace import Workspace
-from sartor.search.pricing import SAMPLE
+from sartor.search.origin import MADE_UP, difference, fit_of
 from sartor.serve import runtime
 from sartor.serve.opening import composed
 from sartor.shrink.pretrained import Told, logits_of, write_pretrained
 from sartor.tasks import TASKS
-from sartor.tasks._decision.logits import softmax
-from sartor.tune.manifest import damage
-
-TOLERANCE = 0.25
-"""Of a probability, between the float model and the bundle, which may be in 8 bits: another fit's
-differ by more on some text."""
-_FIT = re.compile(r"(fits|stages)(/[A-Za-z0-9][A-Za-z0-9._-]*){2,4}")
-_WORDS = 50
-"""Of a text that is compared: longer ones a bundle may read in windows."""
-_AGAIN = "run its need again: what was fitted is found again, not redone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +68,16 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
     )
     with staged_folder(to) as staging:
         modules = write_pretrained(fit, told, staging)
-        texts = [text for text in SAMPLE if len(text.split()) <= _WORDS]
-        difference = _difference(bundle, logits_of(staging, manifest.task, texts), texts)
-        if not difference <= TOLERANCE:
-            raise ModelError(
-                f"{fit} does not answer as {folder}: a probability differs by {difference:.3f}.",
-                fix=_AGAIN,
-            )
-        card = _card(bundle, difference, modules=modules)
+        texts = list(MADE_UP)
+        ours = runtime.start(bundle).logits(texts)
+        apart = difference(bundle, ours, logits_of(staging, manifest.task, texts))
+        card = _card(bundle, apart, modules=modules)
         (staging / "README.md").write_text(card, encoding="utf-8")
-    return Exported(to, modules, difference)
+    return Exported(to, modules, apart)
 
 
 def _fit(bundle: Bundle, place: Workspace) -> Path:
-    """The fit that the bundle was made of.
-
-    A stranger may have written the manifest: only a plain path inside the workspace is followed.
-    """
-    told = bundle.manifest.lineage
+    """The fit that the bundle was made of, where its model is a classifier."""
     if runtime.asks_llm(bundle):
         raise ModelError(
             f"{bundle.folder} holds a prompt: a language model behind a URL answers (prompted).",
@@ -110,37 +88,10 @@ def _fit(bundle: Bundle, place: Workspace) -> Path:
             f"{bundle.folder} replies in words, and only classifiers are exported.",
             fix="serve it: /v1/chat/completions answers as OpenAI's clients ask.",
         )
-    if "members" in told and "fit" not in told:
-        raise ModelError(
-            f"{bundle.folder} is made of several models, which no one class of transformers holds.",
-            fix="run the need with `prefer: {ensemble: false}` for a bundle of one.",
-        )
-    named = told.get("fit")
-    if not isinstance(named, str) or not _FIT.fullmatch(named):
-        raise ModelError(
-            f"{bundle.folder} does not say which fit it was made of: an earlier version built it.",
-            fix=_AGAIN,
-        )
-    fit = place.folder / named
-    if not fit.resolve().is_relative_to(place.folder.resolve()) or not fit.is_dir():
-        raise ModelError(
-            f"The fit that {bundle.folder} was made of is not in {place.folder}: there is no"
-            f" {named}.",
-            fix="name the workspace of the run with --workspace, or " + _AGAIN,
-        )
-    # Students are not sealed as fits are; the comparison of answers covers those.
-    if (fit / "manifest.json").exists() and (fault := damage(fit)) is not None:
-        raise ModelError(f"{fit} is damaged: {fault}.", fix=_AGAIN)
-    return fit
+    return fit_of(bundle, place)
 
 
-def _difference(bundle: Bundle, logits: Any, texts: list[str]) -> float:
-    temperature = float(bundle.manifest.decision.get("temperature", 1.0))
-    ours = runtime.start(bundle).logits(texts)
-    return float(np.abs(softmax(ours / temperature) - softmax(logits / temperature)).max())
-
-
-def _card(bundle: Bundle, difference: float, *, modules: bool) -> str:
+def _card(bundle: Bundle, apart: float, *, modules: bool) -> str:
     manifest = bundle.manifest
     licence = str(manifest.lineage.get("backbone_licence") or "").lower()
     head = ["---", "pipeline_tag: text-classification"]
@@ -154,7 +105,7 @@ def _card(bundle: Bundle, difference: float, *, modules: bool) -> str:
         "",
         "The weights, in float32, of the model that the bundle below was made of"
         f" (`{manifest.id[:12]}`). On made-up texts its probabilities lie within"
-        f" {difference:.2g} of the bundle's. What the verdicts say was measured on the bundle.",
+        f" {apart:.2g} of the bundle's. What the verdicts say was measured on the bundle.",
         "",
         "## Use",
         "",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sartor.bundle.adapter import Kind
 from sartor.core.durable import disk_space, write_durably
 from sartor.core.workspace import Workspace
 from sartor.listen.by_user import Who
@@ -33,7 +34,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A silent answer that a head of the user's own would change: worth asking about."""
+    """A silent answer that a model of the user's own would change: worth asking about."""
 
     request_id: str
     row: int
@@ -48,19 +49,22 @@ class Outcome:
     Args:
         tenant: None is the tenant without a name.
         user: As requests name them.
-        state: Who answers them from now on: a new head of their own ("released"), an earlier one
+        state: Who answers them from now on: a new head or LoRA ("released"), an earlier one
             ("kept"), or the model that all share; "refused" where their rows cannot be used.
         reason: Why.
         why: The same in a sentence.
         n: Judging rows.
         differing: Those on which exactly one of the two models is right.
-        gain: Accuracy of the user's head minus that of the shared one on those rows, with the
+        gain: Accuracy of the user's own model minus that of the shared one on those rows, with the
             interval from `low` to `high`; None where no look was taken.
         look: Which look at these rows it was; None where none was taken.
         corrections: Rows on which the user said that the shared model is wrong.
         more: Range of further corrections that would decide, or None.
         ask: Silent answers that would change: what the user says of them decides soonest.
-        strength: λ of the pull towards the shared head; None where no head was fitted.
+        method: What was tried for them, "head" or "lora"; None where there was too little to fit
+            anything.
+        strength: λ of the pull towards the shared model; None where nothing was fitted that does
+            better.
         again: Whether nothing had changed, so that this was found and not tried.
     """
 
@@ -78,6 +82,7 @@ class Outcome:
     corrections: int = 0
     more: tuple[int, int] | None = None
     ask: tuple[Open, ...] = ()
+    method: Kind | None = None
     strength: float | None = None
     again: bool = False
 

@@ -1,15 +1,13 @@
-"""Whether a user's own head takes the place of what the user has now; if so, it is written."""
+"""Whether a user's own model takes the place of what the user has now; if so, it is written."""
 
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
 
 from sartor.bundle.adapter import Adapter
-from sartor.bundle.base import BIAS, WEIGHT
 from sartor.core.store import Store
 from sartor.core.tables import looks
 from sartor.core.types import Examples
@@ -20,10 +18,10 @@ from sartor.listen.by_user import Heard, Who
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
 from sartor.search.personal_model import Model
+from sartor.search.personal_own import CALLED, Own
 from sartor.search.personal_record import Outcome, Reason
 from sartor.search.personal_rows import name_of
 from sartor.search.personal_trial import Silence, Trial
-from sartor.tune.personal import PersonalHead
 
 _RULE = "accuracy > baseline"
 _HIDDEN = 0.1
@@ -36,9 +34,9 @@ class Releasing:
 
     Args:
         store: Keeps the looks.
-        model: What all share, and where heads of users' own lie.
+        model: What all share, and where what users have lies.
         who: The user.
-        confidence: That no head is released which is not better, over all looks.
+        confidence: That nothing is released which is not better, over all looks.
     """
 
     store: Store
@@ -50,7 +48,7 @@ class Releasing:
         """The outcome; what it says is done when this returns.
 
         Args:
-            trial: Of the user's head.
+            trial: Of the user's own model.
             found: The rows that it rests on, and how many are not known.
             silence: How the trial counted silent rows.
         """
@@ -59,7 +57,7 @@ class Releasing:
             return self._stay(outcome, trial, *fault)
         rows = self._rows(trial)
         look = WORN + 1 - Ledger(self.store, _now).remaining(rows)
-        subject = self.who.book + _name(trial.head)
+        subject = self.who.book + (trial.own.name if trial.own else "none")
         if not self._seen(rows, subject) and (early := self._too_early(trial, look)):
             reason, why, more = early
             return self._stay(replace(outcome, more=more), trial, reason, why)
@@ -77,26 +75,32 @@ class Releasing:
         outcome = replace(
             outcome, gain=verdict.value, low=verdict.low, high=verdict.high, look=look.number
         )
-        head, own = trial.head, self._own_gain(trial)
-        if verdict.state != "met" or head is None:
+        own, had = trial.own, self.model.own(self.who)
+        called = CALLED[outcome.method or "head"]
+        if verdict.state != "met" or own is None:
             more = self._scaled(further(trial.pairs, self.confidence, look.number + 1), trial)
-            why = f"a head of their own is not shown to be better on {verdict.n} answers."
+            why = f"a {called} of their own is not shown to be better on {verdict.n} answers."
             return self._stay(replace(outcome, more=more), trial, "not better", why)
-        if own is not None and own > verdict.value:
-            why = "a newer head is better than the shared one, but not than theirs."
+        if had is not None and self._gain(had, trial) > verdict.value:
+            why = (
+                f"a newer {called} is better than the shared model, but not than their"
+                f" {CALLED[had.kind]}."
+            )
             return self._stay(outcome, trial, "not better", why)
-        self.model.release(self.who, self._adapter(head, verdict, look.number))
-        why = f"a head of their own is better on {verdict.n} answers that it did not learn from."
+        self.model.release(self.who, self._adapter(own, verdict, look.number))
+        why = (
+            f"a {called} of their own is better on {verdict.n} answers that it did not learn from."
+        )
         return replace(outcome, state="released", reason="better", why=why)
 
     def _unfair(self, trial: Trial, found: Heard, silence: Silence) -> tuple[Reason, str] | None:
         """Why no number of looks would tell, or there is nothing to look at."""
-        hidden, head = found.hidden, trial.head
-        if head is not None and math.isinf(head.strength):
+        hidden, own = found.hidden, trial.own
+        if own is not None and own.shared:
             return "same", "nothing that was tried did better than the shared model."
         if silence == "agrees" and hidden > _HIDDEN * (hidden + len(found.rows)):
             return "hidden", (
-                f"{hidden} answers to them are without their text, so what a head of their own"
+                f"{hidden} answers to them are without their text, so what a model of their own"
                 " would spoil cannot be seen; serve with --store-texts."
             )
         if silence == "agrees" and not any(row.named for row in found.rows):
@@ -105,7 +109,7 @@ class Releasing:
             )
         if silence == "nothing" and trial.held and not trial.confirmed:
             return "one-sided", (
-                "they only ever corrected, so what a head of their own would spoil cannot be"
+                "they only ever corrected, so what a model of their own would spoil cannot be"
                 " seen; have answers confirmed too."
             )
         return None
@@ -130,25 +134,25 @@ class Releasing:
         return None
 
     def _stay(self, outcome: Outcome, trial: Trial, reason: Reason, why: str) -> Outcome:
-        """With the head that the user has, or the shared one where theirs no longer does better."""
-        own = self._own_gain(trial)
-        if own is None:
+        """With what the user has, or the shared model where that no longer does better."""
+        had = self.model.own(self.who)
+        if had is None:
             return replace(outcome, reason=reason, why=why)
-        if own < 0:
+        if self._gain(had, trial) < 0:
             self.model.withdraw(self.who)
-            why = "the head that they had does worse than the shared one by now; it was withdrawn."
+            why = (
+                f"the {CALLED[had.kind]} that they had does worse than the shared model by now; it"
+                " was withdrawn."
+            )
             return replace(outcome, reason="withdrawn", why=why)
         return replace(outcome, state="kept", reason=reason, why=why)
 
-    def _own_gain(self, trial: Trial) -> float | None:
-        """Of the head that the user has, beside the shared one on the same rows."""
-        own = self.model.own(self.who)
-        if own is None:
-            return None
-        return trial.beside_shared(own.tensors[WEIGHT], own.tensors[BIAS], self.model).gain
+    def _gain(self, had: Adapter, trial: Trial) -> float:
+        """Of what the user has, beside the shared model on the same rows."""
+        return trial.beside_shared(had.kind, had.tensors, self.model).gain
 
     def _outcome(self, trial: Trial) -> Outcome:
-        head = trial.head
+        own = trial.own
         return Outcome(
             self.who.tenant,
             self.who.user,
@@ -159,7 +163,8 @@ class Releasing:
             differing=trial.pairs.differing,
             corrections=trial.corrections,
             ask=trial.open,
-            strength=None if head is None or math.isinf(head.strength) else head.strength,
+            method=own and own.kind,
+            strength=None if own is None or own.shared else own.strength,
         )
 
     def _rows(self, trial: Trial) -> RowSet:
@@ -195,11 +200,11 @@ class Releasing:
         more = math.ceil(rows * trial.corrections / len(trial.held))
         return more, more
 
-    def _adapter(self, head: PersonalHead, verdict: Verdict, look: int) -> Adapter:
+    def _adapter(self, own: Own, verdict: Verdict, look: int) -> Adapter:
         return Adapter(
             base=self.model.bundle.manifest.id,
-            kind="head",
-            tensors={WEIGHT: head.weight, BIAS: head.bias},
+            kind=own.kind,
+            tensors=own.tensors,
             verdict={
                 "gain": verdict.value,
                 "low": verdict.low,
@@ -207,15 +212,9 @@ class Releasing:
                 "n": verdict.n,
                 "look": look,
                 "confidence": self.confidence,
-                "strength": head.strength,
+                "strength": own.strength,
             },
         )
-
-
-def _name(head: PersonalHead | None) -> str:
-    if head is None:
-        return "none"
-    return sha256(head.weight.tobytes() + head.bias.tobytes()).hexdigest()
 
 
 def _now() -> datetime:

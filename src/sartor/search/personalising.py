@@ -1,8 +1,8 @@
-"""`sartor personalize`: heads of users' own, released where they beat the one that all share.
+"""`sartor personalize`: heads and LoRAs of users' own, released where they beat the shared model.
 
-A head is released only where it is shown to be better than the shared model on rows of the user
-that it did not learn from. Everything else leaves the user with what they had: the shared model, or
-an earlier head of their own that still does better.
+One is released only where it is shown to be better than the shared model on rows of the user that
+it did not learn from. Everything else leaves the user with what they had: the shared model, or an
+earlier head or LoRA of their own that still does better.
 
 Looks are rationed twice. None is spent before so many answers differ that it could succeed, and
 none before the judging rows have doubled since the last; so what the ledger leaves of the error for
@@ -12,14 +12,25 @@ a further look stays of use.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from sartor.core.errors import BundleError, DataError, Interrupted, SettingError
+from sartor.bundle.base import MAX_RANK
+from sartor.core.errors import (
+    BundleError,
+    DataError,
+    Diverged,
+    Interrupted,
+    ModelError,
+    NothingToTune,
+    SettingError,
+)
 from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted, silent
 from sartor.core.hashing import digest, sources_sha256
 from sartor.core.store import Store
 from sartor.core.workspace import Workspace
 from sartor.listen.by_user import Heard, Who, heard, tenants_of, users
-from sartor.search.personal_model import Model, open_model
+from sartor.search.personal_model import Model, open_model, open_shared
+from sartor.search.personal_own import Tuning, head_tuning
 from sartor.search.personal_record import Outcome, Records
 from sartor.search.personal_release import Releasing
 from sartor.search.personal_rows import halves, name_of
@@ -28,24 +39,34 @@ from sartor.search.turns import turn
 
 _SOURCES = (
     "sartor.tune.personal",
+    "sartor.tune.personal_lora",
     "sartor.judge.paired",
+    "sartor.search.personal_lora",
+    "sartor.search.personal_own",
     "sartor.search.personal_release",
     "sartor.search.personal_rows",
     "sartor.search.personal_trial",
 )
 
 
+Way = Literal["head", "lora", "auto"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When a head is released.
+    """What is tuned for a user, and when it is released.
 
     Args:
-        confidence: That none is released which is not better, for each user and over all looks.
+        confidence: That nothing is released which is not better, for each user and over all looks.
         silence: What an answer counts for on which the user said nothing; see `personal_trial`.
+        method: A head, a LoRA, or which of the two does better on training rows that are left out.
+        rank: Of a LoRA.
     """
 
     confidence: float = 0.95
     silence: Silence = "agrees"
+    method: Way = "head"
+    rank: int = 4
 
     def __post_init__(self) -> None:
         if not 0.5 < self.confidence < 1:
@@ -57,6 +78,15 @@ class Rule:
             raise SettingError(
                 f"silence must be 'agrees' or 'nothing'. Got {self.silence!r}.",
                 fix="leave it out, unless your users are asked about every answer.",
+            )
+        if self.method not in ("head", "lora", "auto"):
+            raise SettingError(
+                f"method must be 'head', 'lora' or 'auto'. Got {self.method!r:.100}.",
+                fix="leave it out for heads.",
+            )
+        if not 1 <= self.rank <= MAX_RANK:
+            raise SettingError(
+                f"rank must be 1 to {MAX_RANK}. Got {self.rank}.", fix="take 2, 4 or 8."
             )
 
 
@@ -83,13 +113,14 @@ def personalise(
     workspace: str | Path = ".",
     emit: Emit = silent,
 ) -> list[Outcome]:
-    """Tune a head for each user from their feedback, and release those that are shown to be better.
+    """Tune a head or a LoRA for each user from their feedback, and release those that are shown to
+    be better.
 
     Args:
         bundle: Folder of the model that all users share.
         whom: The users.
         root: Folder of the adapters; one under `.sartor/adapters/` for each bundle where None.
-        rule: When a head is released; see `Rule` for what holds where None.
+        rule: What is tuned and when it is released; see `Rule` for what holds where None.
         workspace: Folder that holds `.sartor/`, with the store.
         emit: Told of progress.
 
@@ -97,15 +128,17 @@ def personalise(
         One outcome a user. Where all are meant, one whose rows cannot be used is "refused".
 
     Raises:
-        SartorError: If the bundle, the adapters or the store cannot be used.
+        SartorError: If the bundle, the adapters or the store cannot be used; where a LoRA is asked
+            for, if the bundle's fit is gone or its graph takes none.
         DataError: If a named user gave no feedback, or a label that the bundle lacks.
         Interrupted: On Ctrl-C; what was finished is found again, not redone.
     """
     place = Workspace.open(workspace)
-    model = open_model(bundle, place, root)
+    rule = rule or Rule()
+    model, tunings = _opened(bundle, place, root, rule, emit)
     with Store.open(place.store) as store:
         wanted = [Who(whom.tenant, user) for user in whom.users] or users(store, whom.tenant)
-        desk = _Desk(store, model, rule or Rule(), Records(place))
+        desk = _Desk(store, model, rule, tunings, Records(place))
         emit(StageStarted("personal", len(wanted), "users"))
         done: list[Outcome] = []
 
@@ -126,6 +159,29 @@ def personalise(
     return done
 
 
+def _opened(
+    bundle: Path, place: Workspace, root: Path | None, rule: Rule, emit: Emit
+) -> tuple[Model, tuple[Tuning, ...]]:
+    """The shared model, and what is tuned, cheapest first."""
+    shared = open_shared(bundle)
+    if rule.method == "head":
+        model = open_model(shared, place, root)
+        return model, (head_tuning(model.head()),)
+    try:
+        # Here, since tuning heads needs no trainer.
+        from sartor.search.personal_lora import open_lora
+
+        model, tuning = open_lora(shared, place, root, rule.rank, emit)
+    except (BundleError, ModelError, NothingToTune, ImportError) as error:
+        if rule.method == "lora":
+            raise
+        emit(Note(f"Heads alone. {getattr(error, 'what', error)}", "warning"))
+        return _opened(bundle, place, root, replace(rule, method="head"), emit)
+    if rule.method == "lora" or not model.adapted.base.features:
+        return model, (tuning,)
+    return model, (head_tuning(model.head()), tuning)
+
+
 @dataclass(frozen=True, slots=True)
 class _Desk:
     """What all users of one call share."""
@@ -133,13 +189,14 @@ class _Desk:
     store: Store
     model: Model
     rule: Rule
+    tunings: tuple[Tuning, ...]
     records: Records
 
     def tolerant(self, who: Who) -> Outcome:
         """One user's rows that cannot be used must not cost the others their turn."""
         try:
             return self.outcome(who)
-        except (BundleError, DataError, SettingError) as error:
+        except (BundleError, DataError, Diverged, SettingError) as error:
             why = f"{error.what} {error.fix}"
             return Outcome(who.tenant, who.user, "refused", "refused", why)
 
@@ -152,7 +209,7 @@ class _Desk:
         if (kept := self.records.recall(who, inputs)) is not None:
             return kept
         outcome = self._tried(who, found)
-        # Releasing changes whether there is a head of the user's own, and so the inputs.
+        # Releasing changes what the user has, and so the inputs.
         self.records.keep(who, self._inputs(who, found), outcome)
         return outcome
 
@@ -165,7 +222,7 @@ class _Desk:
         held = [row for row in divided.held if row.named or silence == "nothing"]
         if (learnt := bundle.learnt()) is not None:
             held = [held[at] for at in learnt.unfitted([name_of(row) for row in held])]
-        trial = attempt(replace(divided, held=tuple(held)), self.model, silence)
+        trial = attempt(replace(divided, held=tuple(held)), self.model, silence, self.tunings)
         releasing = Releasing(self.store, self.model, who, rule.confidence)
         return releasing.decide(trial, found, silence)
 

@@ -110,7 +110,8 @@ def make_base(bundle: Bundle, root: Path | str, rank: int = 0, where: str = "*")
         raise NothingToTune(
             f"{graph} rounds the values of a whole batch to one range: one user's low-rank updates"
             " would move another's answers.",
-            fix="give no rank, for heads alone; or take a bundle in float or int8_static.",
+            fix="tune heads, or take a bundle in float, int8_rows or int8_static: a run makes"
+            " int8_dynamic only where a criterion on size, speed or cost is missed without it.",
         )
     once = bool(chosen) and share_prefix(model, tables, [_probe(3), _probe(5)])
     data = model.SerializeToString(deterministic=True)

@@ -8,33 +8,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
-from sartor.core.errors import DataError, ModelError, NothingToTune, SettingError
+from sartor.core.errors import DataError, ModelError, SettingError
 from sartor.core.hashing import digest, file_sha256
 from sartor.core.likelihood import Truth, fitting, known, unknown
 from sartor.core.protocols import Floats
 from sartor.core.settings import read_as
 from sartor.core.types import Examples
-from sartor.models.by_piece import tokenise_by_piece
-from sartor.models.folder import read_config
 from sartor.models.loading import load_tokenizer
-from sartor.models.packed import tokenise
 from sartor.tasks import TASKS
-from sartor.tasks._encoder.model import TextClassifier
-from sartor.tune.batching import Tokens
 from sartor.tune.device import computing
 from sartor.tune.distillation import Distillation, Shown, Taught
 from sartor.tune.dropout import set_dropout
 from sartor.tune.generators import seeded
 from sartor.tune.job import Result
 from sartor.tune.loop import Recipe, Rows, Watch, train
+from sartor.tune.reopened import Reading, reopened
 from sartor.tune.rounding import seen_in_int8
 from sartor.tune.scoring import score, score_sample
 from sartor.tune.settings import Settings, read_settings
@@ -186,9 +180,11 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     task, method, loop = settings.task, settings.method, settings.loop
     labels = lesson.labels()
     held = TASKS.get(lesson.task)().truth(lesson.validation, lesson.outputs)
-    model = _opened(lesson)
-    tokens = _tokens(lesson, model.by_piece)
-    with seeded(lesson.again.seed):
+    again = lesson.again
+    model = reopened(again.start, lesson.task, len(lesson.outputs))
+    read = Reading.of(again.start, again.prefix, again.max_length, by_piece=model.by_piece).tokens
+    tokens = read(lesson.train.texts), read(lesson.validation.texts)
+    with seeded(again.seed):
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)
         told = labels[known(labels)]
@@ -209,7 +205,7 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     trainee = Shown(model) if shows else model
     recipe = Recipe(
         loop=loop,
-        seed=lesson.again.seed,
+        seed=again.seed,
         loss=base
         if teacher is None
         else Taught(labels, teacher, len(lesson.outputs), distillation, base),
@@ -227,10 +223,10 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     model.cpu().eval()
     with computing(model):
         held_out = score(model, tokens[1])
-        sample = score_sample(model, tokens[0], (lesson.again.seed, scored), bf16=bf16)
+        sample = score_sample(model, tokens[0], (again.seed, scored), bf16=bf16)
     return Result(
         model,
-        load_tokenizer(lesson.again.start),
+        load_tokenizer(again.start),
         fitting(held_out, held),
         fitting(sample, labels),
         tuple(trained.history),
@@ -241,46 +237,3 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
 def _taken(flat: dict[str, Any], owner: type[Any]) -> dict[str, Any]:
     """The owner's settings, which are taken out."""
     return {f.name: flat.pop(f.name) for f in fields(owner) if f.name in flat}
-
-
-def _opened(lesson: Lesson) -> TextClassifier:
-    start = lesson.again.start
-    model = import_module(f"sartor.tasks.{lesson.task}.train").load(start)
-    if not isinstance(model, TextClassifier):
-        raise NothingToTune(
-            f"{start.name} holds a {type(model).__name__}, which has no encoder to train.",
-            fix="start from a fitted encoder with a head.",
-        )
-    if model.added:
-        kinds = ", ".join(type(layers).__name__ for layers in model.added)
-        raise NothingToTune(
-            f"{start.name} holds layers that a method added ({kinds}): they are not trained on.",
-            fix="start from a model of a method that folds: full, top_layers, lora or head.",
-        )
-    if model.head.out_features != len(lesson.outputs):
-        raise ModelError(
-            f"{start.name} has {model.head.out_features} outputs, the rows have"
-            f" {len(lesson.outputs)}.",
-            fix="start from a model that was fitted on the same labels.",
-        )
-    return model
-
-
-def _tokens(lesson: Lesson, by_piece: bool) -> tuple[Tokens, Tokens]:
-    again = lesson.again
-    tokenizer: Tokenizer = load_tokenizer(again.start)
-    tokenizer.enable_truncation(again.max_length)
-    pad = _pad(again.start)
-
-    def read(rows: Examples) -> Tokens:
-        if by_piece:
-            ids, marks = tokenise_by_piece(tokenizer, rows.texts, again.prefix)
-            return Tokens(ids, pad, marks)
-        return Tokens(tokenise(tokenizer, rows.texts, again.prefix), pad)
-
-    return read(lesson.train), read(lesson.validation)
-
-
-def _pad(start: Path) -> int:
-    found = read_config(start).get("pad_token_id")
-    return found if isinstance(found, int) else 0

@@ -3,7 +3,7 @@
 from fnmatch import fnmatch
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sartor.core.errors import NothingToTune
 from sartor.tune.api import is_head
@@ -43,6 +43,30 @@ def inject(model: nn.Module, config: Any) -> None:
     for name, tensor in model.named_parameters():
         if is_head(name):
             tensor.requires_grad_(True)
+
+
+def low_rank(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Dotted name of each layer with a LoRA to A (rank, in) and B (out, rank), the scale folded
+    into B; copies."""
+    from peft.tuners.lora import LoraLayer
+
+    return {
+        name: (
+            layer.lora_A[ADAPTER].weight.detach().clone(),
+            layer.lora_B[ADAPTER].weight.detach() * layer.scaling[ADAPTER],
+        )
+        for name, layer in model.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
+
+
+def draw_anew(model: nn.Module) -> None:
+    """Every LoRA as it began: A drawn from torch's generator, B zero."""
+    from peft.tuners.lora import LoraLayer
+
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer):
+            layer.reset_lora_parameters(ADAPTER, init_lora_weights=True)
 
 
 def merge(model: nn.Module) -> None:

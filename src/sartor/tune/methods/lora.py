@@ -35,15 +35,18 @@ class Lora:
     """Peak learning rate of A, B and the head."""
 
     def attach(self, model: nn.Module) -> None:
+        self.beside(model, choose_linears(model, self.where))
+
+    def beside(self, model: nn.Module, layers: Sequence[str]) -> None:
+        """Put updates beside the linear layers of these dotted names; they and the head train."""
         # Here, since planning asks a method for its settings and need not wait for peft.
         from peft import LoraConfig
 
-        chosen = choose_linears(model, self.where)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft divides; a float is fine
             lora_dropout=self.lora_dropout,
-            target_modules=chosen,
+            target_modules=list(layers),
             bias="none",
         )
         inject(model, config)
