@@ -27,7 +27,7 @@ from benchmarks.label_forecast import STRENGTH, World, encoded
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from sartor.bundle.adapter import Kind
+from sartor.bundle.adapter import Kind as AdapterKind
 from sartor.bundle.base import BIAS, WEIGHT
 from sartor.bundle.tensors import Tensors
 from sartor.core.protocols import Floats
@@ -79,7 +79,7 @@ class Bench:
     def read(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
         return self.of(np.array([int(text.partition(" ")[0]) for text in texts], np.int64))
 
-    def under(self, kind: Kind, tensors: Tensors, texts: Sequence[str]) -> Floats:
+    def under(self, kind: AdapterKind, tensors: Tensors, texts: Sequence[str]) -> Floats:
         assert kind == "head", "the benchmark is of heads"
         return self.read(texts)[0] @ tensors[WEIGHT].T + tensors[BIAS]
 
