@@ -276,7 +276,10 @@ def test_links_and_large_files_are_refused(root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("sartor.bundle.adapter.MAX_ADAPTER_BYTES", 10)
     with pytest.raises(BundleError, match="larger"):
         read_adapter(root, None, "ann")
+    with pytest.raises(BundleError, match="would not be read again"):
+        write_adapter(root, None, "ben", head())
     monkeypatch.undo()
+    assert not adapter_folder(root, None, "ben").exists()
     (numbers,) = folder.glob("*.safetensors")
     numbers.rename(root / "elsewhere")
     numbers.symlink_to(root / "elsewhere")

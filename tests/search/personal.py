@@ -115,6 +115,7 @@ class Manners:
         named: Whether requests name the user; feedback always does.
         texts: Whether texts are kept of answers that nothing is said of.
         served: Topic to the label that was served.
+        says: Topic and number to a text.
     """
 
     corrects: float = 1.0
@@ -122,6 +123,7 @@ class Manners:
     named: bool = True
     texts: bool = True
     served: Callable[[int], str] = right
+    says: Callable[[int, int], str] = text_of
 
 
 USUAL = Manners()
@@ -147,7 +149,7 @@ def told(
     served, said = [], []
     for number in rows:
         topic = number % len(TOPICS)
-        best, label, text = manners.served(topic), means(topic), text_of(topic, number)
+        best, label, text = manners.served(topic), means(topic), manners.says(topic, number)
         speaks = draw.random() < (manners.confirms if best == label else manners.corrects)
         request = f"{who.name[:12]}-{number}"
         answer = {"label": best, "best": best, "probabilities": dict.fromkeys(LABELS, 1 / 3)}

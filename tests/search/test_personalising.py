@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from sartor.bundle import Bundle, Learnt
 from sartor.bundle.adapter import Adapter, delete_adapter, read_adapter, write_adapter
+from sartor.bundle.base import read_base
 from sartor.core.errors import (
     BundleError,
     DataError,
@@ -378,18 +379,19 @@ def test_a_full_disk_is_told_and_a_later_call_goes_on(
     assert answers(bundle, tmp_path, "ana") == [habit(topic) for topic in range(len(TOPICS))]
 
 
-def test_updates_of_another_kind_are_not_replaced_by_a_head(
+def test_what_a_user_has_of_another_kind_gives_way_only_to_what_does_better(
     bundle: Bundle, store: Store, tmp_path: Path
 ):
-    told(store, ANA, habit, range(90))
     root = tmp_path / "adapters"
     base = make_base(bundle, root, rank=2)
     ((name, (width, height)),) = base.linears.items()
     tables = {f"{name}.A": np.ones((1, width)), f"{name}.B": np.zeros((height, 1))}
-    write_adapter(root, None, "ana", Adapter(bundle.manifest.id, "lora", tables))
-    with pytest.raises(BundleError, match="'lora'"):
-        tuned(bundle, tmp_path, "ana")
-    assert read_adapter(root, None, "ana").kind == "lora"
+    for user, means in (("ana", habit), ("ben", right)):
+        told(store, Who(None, user), means, range(90))
+        write_adapter(root, None, user, Adapter(bundle.manifest.id, "lora", tables))
+    assert [one.state for one in tuned(bundle, tmp_path, "ana", "ben")] == ["released", "kept"]
+    assert [read_adapter(root, None, user).kind for user in ("ana", "ben")] == ["head", "lora"]
+    assert read_base(root) == base, "what LoRAs stand on stays"
 
 
 @pytest.mark.parametrize(
@@ -407,7 +409,16 @@ def test_who_only_serves_can_forget_and_tuning_takes_no_trainer(module: str, wit
     assert not set(without) & set(loaded.stdout.split())
 
 
-@pytest.mark.parametrize("wrong", [{"confidence": 0.4}, {"confidence": 1.0}, {"silence": "maybe"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"confidence": 0.4},
+        {"confidence": 1.0},
+        {"silence": "maybe"},
+        {"method": "full"},
+        {"rank": 0},
+    ],
+)
 def test_a_rule_that_cannot_hold_is_refused(wrong: dict):
     with pytest.raises(SettingError, match=str(next(iter(wrong.values())))):
         Rule(**wrong)

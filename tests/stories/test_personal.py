@@ -7,9 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sartor.cli.app import app
-from sartor.core.errors import SettingError
+from sartor.core.errors import ModelError, SettingError
+from sartor.core.store import Store
 from sartor.core.workspace import Workspace
-from tests.search.personal import TOPICS, make_bundle, right, text_of
+from sartor.listen.by_user import Who
+from sartor.serve.runtime import load
+from tests.search import personal_bert
+from tests.search.personal import TOPICS, Manners, make_bundle, right, text_of, told
 from tests.served import serving
 
 
@@ -61,6 +65,40 @@ def test_what_one_user_means_is_learnt_served_to_them_alone_and_forgotten(tmp_pa
         told = sartor("feedback", "delete", "--user", "ana", "--workspace", str(tmp_path))
         assert "91 answers, 90 opinions and 1 adapters" in told
         assert client.post("/v1/predict", json=fresh | {"user": "ana"}).status_code == 404
+
+
+def test_a_lora_takes_the_fit_that_the_bundle_was_made_of(tmp_path: Path):
+    bundle = make_bundle(tmp_path / "made").folder
+    asked = ["personalize", str(bundle), "--user", "ana", "--workspace", str(tmp_path), "-q"]
+    with pytest.raises(ModelError, match="does not say which fit"):
+        sartor(*asked, "--method", "lora")
+    with pytest.raises(SettingError, match="'full'"):
+        sartor(*asked, "--method", "full")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "auto"])
+def test_what_one_user_means_is_learnt_by_a_lora_beside_products_in_8_bits(
+    tmp_path: Path, method: str
+):
+    place = Workspace.open(tmp_path)
+    fit = personal_bert.make_fit(place, tmp_path)
+    bundle = personal_bert.make_bundle(fit, tmp_path / "made", form="int8_rows").folder
+    with Store.open(place.store) as store:
+        told(store, Who("acme", "ana"), habit, range(180), Manners(says=personal_bert.text_of))
+    whom = ["--user", "ana", "--tenant", "acme", "--workspace", str(tmp_path)]
+    (line,) = sartor(
+        "personalize", str(bundle), *whom, "--method", method, "--json", "-q"
+    ).splitlines()
+    assert json.loads(line)["state"] == "released"
+    assert json.loads(line)["method"] in ("lora", "head")
+    (root,) = (place.folder / "adapters").iterdir()
+    runtime = load(bundle, adapters=root)
+    texts = [personal_bert.text_of(topic, 5_000) for topic in range(len(TOPICS))]
+    mine = [one["best"] for one in runtime.predict(texts, user="ana", tenant="acme")]
+    assert sum(best == habit(topic) for topic, best in enumerate(mine)) >= 8
+    everybodys = [one["best"] for one in runtime.predict(texts)]
+    assert sum(best == right(topic) for topic, best in enumerate(everybodys)) >= 8
 
 
 @pytest.mark.parametrize("whom", [[], ["--user", "ana", "--all-users"]])

@@ -1,0 +1,3 @@
+from tests.exports import filled_in
+
+__all__ = ["filled_in"]
