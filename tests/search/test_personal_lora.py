@@ -234,6 +234,7 @@ def test_a_fit_that_answers_otherwise_is_refused(made: Shop, tmp_path: Path):
     turned.save(place.folder / FIT)
     with pytest.raises(ModelError, match="does not answer as"):
         personalise(made.bundle.folder, Whom(("cat",)), rule=LORA, workspace=tmp_path)
+    assert not (place.folder / "adapters").exists()
 
 
 def test_a_graph_that_rounds_a_batch_to_one_range_takes_heads_alone(shop: Shop, tmp_path: Path):

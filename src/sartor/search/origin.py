@@ -14,6 +14,7 @@ from sartor.core.errors import ModelError
 from sartor.core.protocols import Floats
 from sartor.core.workspace import Workspace
 from sartor.search.pricing import SAMPLE
+from sartor.serve import runtime
 from sartor.tasks._decision.logits import softmax
 from sartor.tune.manifest import damage
 
@@ -64,18 +65,18 @@ def fit_of(bundle: Bundle, place: Workspace) -> Path:
     return fit
 
 
-def difference(bundle: Bundle, ours: Floats, theirs: Floats) -> float:
-    """Largest one of a probability, before weights and abstention.
+def difference(bundle: Bundle, theirs: Floats) -> float:
+    """Largest one of a probability between a bundle and its fit, before weights and abstention.
 
     Args:
-        bundle: Says the temperature.
-        ours: (`MADE_UP`, outputs), the bundle's logits.
-        theirs: Likewise, those of the fit.
+        bundle: Is asked here.
+        theirs: (`MADE_UP`, outputs), the logits of the fit.
 
     Raises:
         ModelError: If they are not of one model.
     """
     temperature = float(bundle.manifest.decision.get("temperature", 1.0))
+    ours = runtime.start(bundle).logits(MADE_UP)
     found = float(np.abs(softmax(ours / temperature) - softmax(theirs / temperature)).max())
     if not found <= TOLERANCE:
         raise ModelError(

@@ -51,8 +51,8 @@ def open_lora(
             fix="tune heads: leave --method out; or run the need with --method head, lora,"
             " top_layers or full, whose fits take them.",
         ) from None
+    difference(bundle, network.logits(MADE_UP))
     model = open_model(bundle, place, root, rank, emit)
-    difference(bundle, model.runtime.logits(MADE_UP), network.logits(MADE_UP))
     network.adapt(model.adapted.base.linears, rank)
     return model, lora_tuning(network)
 
