@@ -124,11 +124,9 @@ def test_a_lora_is_released_to_its_user_and_to_nobody_else(made: Shop):
     kept = read_adapter(made.root, None, "ana")
     assert (kept.kind, kept.verdict["n"]) == ("lora", outcome.n)
     runtime = made.runtime()
-    own = [one["best"] for one in runtime.predict(FRESH, user="ana")]
-    assert own.count("invoice") < 2
-    assert own.count("other") == 3
-    everybodys = [one["best"] for one in runtime.predict(FRESH)]
-    assert everybodys == [right(topic) for topic in range(len(TOPICS))]
+    for user, means in (("ana", habit), (None, right)):
+        found = [one["best"] for one in runtime.predict(FRESH, user=user)]
+        assert sum(best == means(topic) for topic, best in enumerate(found)) >= 8
     for user, tenant in (("cat", None), ("ana", "acme")):
         with pytest.raises(UnknownName, match=f"'{user}'"):
             runtime.predict(FRESH, user=user, tenant=tenant)
