@@ -50,14 +50,14 @@ def low_rank(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     into B; copies."""
     from peft.tuners.lora import LoraLayer
 
-    return {
-        name: (
-            layer.lora_A[ADAPTER].weight.detach().clone(),
-            layer.lora_B[ADAPTER].weight.detach() * layer.scaling[ADAPTER],
-        )
-        for name, layer in model.named_modules()
-        if isinstance(layer, LoraLayer)
-    }
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            down: Any = layer.lora_A[ADAPTER]
+            up: Any = layer.lora_B[ADAPTER]
+            scaled = up.weight.detach() * layer.scaling[ADAPTER]
+            found[name] = down.weight.detach().clone(), scaled
+    return found
 
 
 def draw_anew(model: nn.Module) -> None:

@@ -21,6 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,7 +164,7 @@ class Told:
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
 
-    def take(self, rows: NDArray[np.int64]) -> "Told":
+    def take(self, rows: NDArray[Any]) -> "Told":
         """Some of them, in order."""
         tokens = Tokens([self.tokens.ids[row] for row in rows], self.tokens.pad)
         return Told(tokens, self.labels[rows], self.weights[rows])
