@@ -1,6 +1,7 @@
 """A user's own updates: learnt beside the shared model, pulled towards it, and taken off again."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +27,34 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_fit(Workspace.open(place), place)
 
 
-@pytest.fixture(autouse=True)
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(personal_lora, "STEPS", 6)
-    monkeypatch.setattr(personal_lora, "FOLDS", 2)
+@pytest.fixture(scope="module", autouse=True)
+def brief() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(personal_lora, "STEPS", 6)
+        patch.setattr(personal_lora, "FOLDS", 2)
+        yield
 
 
-def opened(fit: Path, rank: int = 2) -> Network:
-    network = Network.open(Start(fit, "text_classification", len(LABELS), "", 32, 1.0))
+def opened(fit: Path) -> Network:
+    return Network.open(Start(fit, "text_classification", len(LABELS), "", 32, 1.0))
+
+
+@pytest.fixture(scope="module")
+def network(fit: Path) -> Network:
+    """Every user leaves it as it was."""
+    network = opened(fit)
     layers = {
         name: (module.in_features, module.out_features)
         for name, module in network.model.named_modules()
         if isinstance(module, nn.Linear) and name != "head"
     }
-    network.adapt(layers, rank)
+    network.adapt(layers, 2)
     return network
+
+
+@pytest.fixture(scope="module")
+def found(network: Network, brief: None) -> PersonalLora:
+    return fit_personal_lora(network, told(network), (math.inf, 1.0))
 
 
 def told(network: Network, weight: float = 1.0) -> Told:
@@ -59,9 +73,9 @@ def change(found: PersonalLora) -> float:
     return math.sqrt(sum(float(np.square(each).sum()) for each in moved))
 
 
-def test_updates_answer_as_the_weights_that_they_are_merged_into(fit: Path):
-    network = opened(fit)
-    found = fit_personal_lora(network, told(network), (math.inf, 1.0))
+def test_updates_answer_as_the_weights_that_they_are_merged_into(
+    fit: Path, network: Network, found: PersonalLora
+):
     assert found.strength == 1.0, "six steps towards what was said do better than none"
     assert found.losses[1.0] < found.losses[math.inf]
     assert found.tensors[f"{LAYER}.A"].shape == (2, 64)
@@ -77,47 +91,43 @@ def test_updates_answer_as_the_weights_that_they_are_merged_into(fit: Path):
     ids = network.reading.tokens(FRESH).batch(np.arange(len(FRESH)))
     with torch.no_grad():
         np.testing.assert_allclose(network.logits(FRESH), merged(*ids).numpy(), atol=1e-4)
+    personal_lora._begin(network)
 
 
-def test_the_shared_model_is_there_again_when_a_user_is_done(fit: Path):
-    network = opened(fit)
-    before, data = network.logits(FRESH), told(network)
-    first = fit_personal_lora(network, data, (math.inf, 1.0))
-    np.testing.assert_array_equal(network.logits(FRESH), before)
-    second = fit_personal_lora(network, data, (math.inf, 1.0))
-    assert first.losses == second.losses
-    for name, table in first.tensors.items():
-        np.testing.assert_array_equal(table, second.tensors[name])
+def test_the_shared_model_is_there_again_when_a_user_is_done(
+    fit: Path, network: Network, found: PersonalLora
+):
+    again = fit_personal_lora(network, told(network), (math.inf, 1.0))
+    np.testing.assert_array_equal(network.logits(FRESH), opened(fit).logits(FRESH))
+    assert again.losses == found.losses
+    for name, table in found.tensors.items():
+        np.testing.assert_array_equal(table, again.tensors[name])
 
 
-def test_a_stronger_pull_stays_nearer_to_the_shared_model(fit: Path):
-    network = opened(fit)
-    found = [fit_personal_lora(network, told(network), (math.inf, pull)) for pull in (100.0, 1.0)]
-    assert 0 < change(found[0]) < 0.9 * change(found[1])
+def test_a_stronger_pull_stays_nearer_to_the_shared_model(network: Network, found: PersonalLora):
+    strong = fit_personal_lora(network, told(network), (math.inf, 100.0))
+    assert 0 < change(strong) < 0.9 * change(found)
 
 
-def test_where_what_is_learnt_helps_no_other_row_the_shared_model_stays(fit: Path):
-    network = opened(fit)
+def test_where_what_is_learnt_helps_no_other_row_the_shared_model_stays(network: Network):
     # The same nine texts in both folds: in one as all mean them, in the other otherwise.
     rows = range(2 * len(TOPICS))
     texts = [text_of(row % len(TOPICS), row % len(TOPICS)) for row in rows]
     truth = [LABELS.index(right(row % len(TOPICS))) for row in rows]
     labels = np.array([(label + row % 2) % len(LABELS) for row, label in enumerate(truth)])
     data = Told(network.reading.tokens(texts), labels, np.ones(len(labels)))
-    found = fit_personal_lora(network, data, (math.inf, 1.0))
-    assert math.isinf(found.strength)
-    assert found.tensors == {}
+    kept = fit_personal_lora(network, data, (math.inf, 1.0))
+    assert math.isinf(kept.strength)
+    assert kept.tensors == {}
 
 
-def test_only_how_rows_weigh_beside_one_another_counts(fit: Path):
-    network = opened(fit)
+def test_only_how_rows_weigh_beside_one_another_counts(network: Network, found: PersonalLora):
     light = fit_personal_lora(network, told(network, 0.25), (math.inf, 1.0))
-    full = fit_personal_lora(network, told(network), (math.inf, 1.0))
-    np.testing.assert_array_equal(light.tensors[f"{LAYER}.B"], full.tensors[f"{LAYER}.B"])
+    np.testing.assert_array_equal(light.tensors[f"{LAYER}.B"], found.tensors[f"{LAYER}.B"])
 
 
 def test_layers_that_the_graph_calls_otherwise_take_none(fit: Path):
-    network = Network.open(Start(fit, "text_classification", len(LABELS), "", 32, 1.0))
+    network = opened(fit)
     with pytest.raises(NothingToTune, match=r"linear\.0"):
         network.adapt({"linear.0": (32, 32)}, 2)
     with pytest.raises(NothingToTune, match="layer"):
