@@ -86,6 +86,29 @@ def test_short_intents_and_chinese_names_are_guessed():
     assert (found.text, found.label) == ("文本", "标签")
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("text", "label"), ("内容", "标签"), ("review", "class"), ("Content", "labels")],
+)
+@pytest.mark.parametrize("cell", ["ok", "the parcel came late", "5"])
+def test_columns_of_one_row_are_known_by_their_names(text, label, cell):
+    found = guess(pl.DataFrame({label: ["3"], "note": ["x"], text: [cell]}))
+    assert (found.text, found.label) == (text, label)
+
+
+def test_a_name_that_leaves_no_doubt_wins_over_values_that_look_better():
+    frame = pl.DataFrame(
+        {
+            "text": [f"w{i}" for i in range(40)],
+            "label": [f"team {i % 30} of many" for i in range(40)],
+            "note": [f"{body} ({i})" for i, body in enumerate([*SENTENCES.values()] * 3)][:40],
+            "language": ["zh", "en"] * 20,
+        }
+    )
+    found = guess(frame)
+    assert (found.text, found.label) == ("text", "label")
+
+
 def test_a_table_without_text_guesses_none():
     found = guess(pl.DataFrame({"a": [1.5, 2.5, 3.25], "b": [7, 8, 9]}))
     assert (found.text, found.label) == (None, None)

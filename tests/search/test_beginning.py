@@ -26,6 +26,16 @@ def test_columns_without_a_text_are_a_need_of_columns_alone(tmp_path):
     assert need.data.roles == {"label": "label"}
 
 
+def test_one_row_begins_a_need_that_says_how_little_it_proves(tmp_path):
+    data = write(tmp_path, text=["the parcel came late"], label=["refund"])
+    said = begin(data, tmp_path / "need.yaml")
+    assert any("So few rows can prove nothing" in line for line in said)
+    assert load_need(tmp_path / "need.yaml", roles_of).data.roles == {
+        "text": "text",
+        "label": "label",
+    }
+
+
 @pytest.mark.parametrize("task", sorted({*TASKS.names()} - {"recommendation", "mastery"}))
 def test_answers_that_nobody_filled_in_are_no_need(tmp_path, task: str):
     texts = [f"a text of several words, the one of number {n}" for n in range(40)]

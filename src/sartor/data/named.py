@@ -8,7 +8,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
              "正文", "描述", "问题"),
     "label": ("label", "class", "category", "sentiment", "intent", "target", "team", "score", "tag",
               "rating", "topic", "type", "y", "标签", "类别", "分类", "情感", "意图",
-              "评分", "分数", "得分"),
+              "评分", "分数", "得分", "labels"),
     "reply": ("reply", "response", "answer", "completion", "output", "assistant", "translation",
               "summary", "highlights", "reference", "target", "label",
               "回复", "回答", "答案", "译文", "翻译", "摘要", "总结"),
@@ -25,6 +25,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "date", "created", "timestamp", "when", "day", "时间", "日期"),
 }  # fmt: skip
 
+_SURE: dict[str, frozenset[str]] = {
+    "text": frozenset({"text", "content", "review", "sentence", "utterance",
+                       "文本", "内容", "评论", "正文"}),
+    "label": frozenset({"label", "labels", "标签"}),
+}  # fmt: skip
+"""Names that say what a column holds whatever stands in it; the others hold other things too."""
+
 
 def rank_of(name: str, part: str) -> int:
     """Place of a column's name among those usual for a part; how many there are for no such."""
@@ -36,6 +43,16 @@ def rank_of(name: str, part: str) -> int:
 def is_named(name: str, part: str) -> bool:
     """Whether a column is called as such a part usually is."""
     return rank_of(name, part) < len(_NAMES[part])
+
+
+def is_whole(name: str, part: str) -> bool:
+    """Whether a column is called by one of the part's usual names, with nothing added."""
+    return name.strip().casefold() in _NAMES[part]
+
+
+def is_sure(name: str, part: str) -> bool:
+    """Whether a column's name alone makes it the text or the label, whatever its values are."""
+    return name.strip().casefold() in _SURE[part]
 
 
 def _words(name: str) -> set[str]:

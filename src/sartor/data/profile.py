@@ -12,7 +12,7 @@ from sartor.core.errors import DataError
 from sartor.core.strata import counted_under, names_of
 from sartor.core.types import Modality
 from sartor.data.language import languages
-from sartor.data.named import is_named, rank_of
+from sartor.data.named import is_named, is_sure, is_whole, rank_of
 from sartor.data.normalise import MISSING_TEXT
 from sartor.data.numbers import are_numbers
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
@@ -266,12 +266,9 @@ def further_texts(frame: pl.DataFrame, taken: Sequence[str], count: int) -> list
 
 
 def _best(columns: Sequence[ColumnProfile], part: str, reasons: list[str]) -> str | None:
-    wanted: Modality = "text" if part == "text" else "category"
-    fitting = [c for c in columns if c.modality == wanted]
-    if part == "text" and not fitting:
-        # Short texts (intents) look like categories or ids.
-        fitting = [c for c in columns if c.modality in ("category", "id") and c.mean_length > 3]
-        fitting = [c for c in fitting if is_named(c.name, "text")] or fitting[:0]
+    fitting = _fitting([c for c in columns if c.distinct], part)
+    if part == "label":  # that nobody filled it in is told of where its rows are counted
+        fitting = fitting or _fitting(columns, part)
     if not fitting:
         return None
     named = [c for c in fitting if is_named(c.name, part)]
@@ -291,6 +288,22 @@ def _best(columns: Sequence[ColumnProfile], part: str, reasons: list[str]) -> st
     )
     reasons.append(f"{part} = {chosen.name}: {how} ({shown}).")
     return chosen.name
+
+
+def _fitting(columns: Sequence[ColumnProfile], part: str) -> list[ColumnProfile]:
+    """Columns that may play a part: by a name that leaves no doubt, by their values, by a name.
+
+    Of a few rows, or short ones, the values tell nothing.
+    """
+    if sure := [c for c in columns if is_sure(c.name, part)]:
+        return sure
+    wanted: Modality = "text" if part == "text" else "category"
+    fitting = [c for c in columns if c.modality == wanted]
+    if part == "text" and not fitting:
+        # Short texts (intents) look like categories or ids.
+        short = [c for c in columns if c.modality in ("category", "id") and c.mean_length > 3]
+        fitting = [c for c in short if is_named(c.name, part)]
+    return fitting or [c for c in columns if is_whole(c.name, part)]
 
 
 def _column(column: pl.Series) -> ColumnProfile:

@@ -283,6 +283,8 @@ def _in_order(frame: pl.DataFrame, found: Guess, count: int) -> list[str]:
 def _provable(first: str, test: int, proof: float) -> str:
     """What so many test rows can show of the first criterion."""
     metric = first.split()[0]
+    if not proof:
+        return f"So few rows can prove nothing of {metric}: bring more."
     if metric in _NO_SHARES:
         return f"About {test:,} rows are held out to show {first}: raise or lower it as you need."
     return (
