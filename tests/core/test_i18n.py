@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sartor.core.i18n import catalogue, languages, negotiate
+from sartor.core.i18n import catalogue, languages, negotiate, sentences
 
 PO = r"""# Chinese.
 msgid ""
@@ -20,6 +20,15 @@ msgid ""
 msgstr ""
 "一条\"很长\"的"
 "消息。\n"
+
+msgid "{n} of {all} rows"
+msgstr "{all} 行中的 {n} 行"
+
+msgid "{n} of {all} new rows"
+msgstr "{all} 行新数据中的 {n} 行"
+
+msgid "{what}, or nothing."
+msgstr "{what}，或什么都没有。"
 
 msgid "Not translated yet"
 msgstr ""
@@ -46,6 +55,29 @@ def test_a_message_reads_in_the_language_asked_for(package):
 @pytest.mark.parametrize("message", ["Not in the catalogue", "Not translated yet"])
 def test_a_message_without_a_translation_stays_english(package, message):
     assert catalogue(package, "zh")(message) == message
+
+
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        ("Wrong", "错"),
+        ("3 of 7 rows", "7 行中的 3 行"),
+        ("3 of 7 new rows", "7 行新数据中的 3 行"),
+        ("3 of 7 rows, or nothing.", "7 行中的 3 行，或什么都没有。"),
+        ("somebody's words, or nothing.", "somebody's words, or nothing."),
+        ("Wrong rows", "Wrong rows"),
+        ("{all} of {n} rows", "{n} 行中的 {all} 行"),
+    ],
+)
+def test_a_sentence_is_known_by_what_stands_between_its_gaps(package, sentence, said):
+    assert sentences(package, "zh")(sentence) == said
+    assert sentences(package, "en")(sentence) == sentence
+
+
+@given(st.text(alphabet="of rows,n.{}7 "))
+def test_any_sentence_is_said_or_left_alone(text):
+    say = sentences("sartor.serve", "zh")
+    assert say(text) == text or any(ord(letter) > 0x3000 for letter in say(text))
 
 
 @pytest.mark.parametrize("language", ["en", "tlh", "", "../zh", "zh.po"])

@@ -7,6 +7,7 @@ file, while the usual tools (Poedit, Babel) still edit them.
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
@@ -15,6 +16,11 @@ Translate = Callable[[str], str]
 _ENTRY = re.compile(
     r'^msgid (?P<source>"(?:.*)"(?:\n".*")*)\nmsgstr (?P<target>"(?:.*)"(?:\n".*")*)', re.MULTILINE
 )
+
+_GAP = re.compile(r"\{(\w+)\}")
+_SENTENCE = "what"
+"""A gap of this name holds a message of the catalogue itself."""
+_DEEPEST = 4
 
 
 @lru_cache
@@ -27,6 +33,67 @@ def catalogue(package: str, language: str) -> Translate:
     """
     messages = _read(package, language) if language in languages(package) else {}
     return lambda text: messages.get(text) or text
+
+
+@lru_cache
+def sentences(package: str, language: str) -> Translate:
+    """How a sentence reads in a language whose gaps were filled by others: a task, a library.
+
+    A message of the catalogue is known by what stands between its gaps; of several that fit, the
+    one that says most itself. What stood in a gap is carried over as it is, in {what} it is a
+    sentence again. What no message fits stays as it is, whole.
+
+    Args:
+        package: As of `catalogue`.
+        language: As of `catalogue`.
+    """
+    known = _read(package, language) if language in languages(package) else {}
+    said = [_Said.of(*entry) for entry in known.items() if all(entry)]
+    said.sort(key=lambda each: -sum(map(len, each.between)))
+
+    def say(text: str, depth: int = _DEEPEST) -> str | None:
+        for each in said if depth else ():
+            if (found := each.filled(text)) is None:
+                continue
+            if _SENTENCE in found:
+                if (inner := say(found[_SENTENCE], depth - 1)) is None:
+                    continue
+                found[_SENTENCE] = inner
+            return _GAP.sub(lambda gap: found.get(gap[1], gap[0]), each.target)
+        return None
+
+    return lambda text: say(text) or text
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A message by what stands between its gaps, first and last included; see `sentences`."""
+
+    between: tuple[str, ...]
+    gaps: tuple[str, ...]
+    target: str
+
+    @staticmethod
+    def of(source: str, target: str) -> "_Said":
+        parts = _GAP.split(source)
+        return _Said(tuple(parts[::2]), tuple(parts[1::2]), target)
+
+    def filled(self, text: str) -> dict[str, str] | None:
+        """Gap to what stands in it; None where the text is another. Linear in the text."""
+        if not self.gaps:
+            return {} if text == self.between[0] else None
+        first, *middle, last = self.between
+        end = len(text) - len(last)
+        if not text.startswith(first) or not text.endswith(last) or end < len(first):
+            return None
+        at, found = len(first), list[str]()
+        for part in middle:
+            place = text.find(part, at, end)
+            if place < 0:
+                return None
+            found.append(text[at:place])
+            at = place + len(part)
+        return dict(zip(self.gaps, [*found, text[at:end]], strict=True))
 
 
 @lru_cache

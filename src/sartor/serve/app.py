@@ -41,6 +41,7 @@ from sartor.serve.settings import ServeSettings
 from sartor.serve.telling import tell
 from sartor.serve.traces import open_traces
 from sartor.serve.versions import Versions
+from sartor.serve.wording import worded_answers
 
 _RIGHT = {"new_label", "inputs", "text", *ANSWER_KEYS}
 """Of feedback, what says the right answer and the text: kept apart, checked."""
@@ -181,8 +182,10 @@ class Service:
     async def predict(self, request: Request) -> Response:
         body = parse(PredictBody, await request.body())
         about = About(body.user, body.segment, body.fallback)
-        found = await self._answering.answer(Exchange.of(request.scope), body.inputs, about)
-        said = {"outputs": found.outputs, "model": found.model, "request_id": found.request_id}
+        exchange = Exchange.of(request.scope)
+        found = await self._answering.answer(exchange, body.inputs, about)
+        outputs = worded_answers(found.outputs, exchange.language)
+        said = {"outputs": outputs, "model": found.model, "request_id": found.request_id}
         response = reply(said | found.personally)
         response.background = found.background
         return response
@@ -245,7 +248,7 @@ class Service:
         if isinstance(error, Busy):
             exchange.shed = error.where
         waiting_s = exchange.retry_after_s(self._versions.retry_after_s)
-        return refusal(error, request.url.path, waiting_s)
+        return refusal(error, request.url.path, waiting_s, exchange.language)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -256,7 +259,8 @@ class Service:
             fix=near_miss(asked, known),
             status=error.status_code,
         )
-        response = refusal(fault, request.url.path)
+        language = Exchange.of(request.scope).language
+        response = refusal(fault, request.url.path, language=language)
         response.headers.update(dict(error.headers or {}))
         return response
 
@@ -269,4 +273,5 @@ class Service:
                 status=500,
             ),
             request.url.path,
+            language=Exchange.of(request.scope).language,
         )

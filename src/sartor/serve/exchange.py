@@ -11,6 +11,7 @@ from sartor.serve.ids import is_sane, new_id
 from sartor.serve.limits import Bucket
 from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
+from sartor.serve.wording import language_of
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _KEY = "sartor.exchange"
@@ -33,6 +34,8 @@ class Exchange:
     method: str
     route: str
     right: Right
+    accepted: str = ""
+    """Languages that the client would read, as it sent them."""
     caller: Caller | None = None
     """Who asks, once they were let in."""
     bucket: Bucket | None = None
@@ -63,7 +66,8 @@ class Exchange:
         method = scope["method"]
         route, right = routes.find(method, scope["path"])
         known = method if method in _METHODS else "OTHER"
-        found = Exchange(given if sane else new_id(), not sane, known, route, right)
+        accepted = headers.get("accept-language", "")
+        found = Exchange(given if sane else new_id(), not sane, known, route, right, accepted)
         scope[_KEY] = found
         return found
 
@@ -80,6 +84,11 @@ class Exchange:
         """Headers of the reply, whatever it is."""
         found = [(b"x-request-id", self.id.encode("ascii"))]
         return found + self.bucket.headers if self.bucket else found
+
+    @property
+    def language(self) -> str:
+        """What the server says is said in it."""
+        return language_of(self.accepted)
 
     @property
     def tenant(self) -> str | None:

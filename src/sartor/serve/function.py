@@ -23,6 +23,7 @@ from sartor.serve.ids import is_sane, new_id
 from sartor.serve.runtime import Runtime, open_runtime
 from sartor.serve.settings import KEY_VARIABLE, ServeSettings
 from sartor.serve.telling import tell_alone
+from sartor.serve.wording import language_of, worded, worded_answers
 
 _PUBLIC = frozenset({"/healthz", "/readyz"})
 
@@ -104,12 +105,15 @@ class Function:
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",
         }
-        status = 200
+        status, language = 200, language_of(asked.headers.get("accept-language", ""))
         try:
             # An answer is never known by a client's own id: two clients may send the same one.
             content = self._routed(asked, id if id != given else new_id())
+            if "outputs" in content:
+                content["outputs"] = worded_answers(content["outputs"], language)
         except RequestError as error:
-            status, content = error.status, refusal(error)
+            status, content = error.status, refusal(error, language)
+            headers["content-language"] = language
             headers |= self._said_besides(error, asked.path)
         return Reply(status, headers, b"" if asked.method == "HEAD" else to_json(content))
 
@@ -180,6 +184,6 @@ class Function:
         return {**tell_alone(self.runtime), **nothing}
 
 
-def refusal(error: RequestError) -> dict[str, Any]:
-    """The body of a request that cannot be answered."""
-    return {"error": {"what": error.what, "fix": error.fix}}
+def refusal(error: RequestError, language: str = "en") -> dict[str, Any]:
+    """The body of a request that cannot be answered, its sentences in a language."""
+    return {"error": {"what": worded(error.what, language), "fix": worded(error.fix, language)}}

@@ -105,7 +105,8 @@ class Guard:
             waiting_s = 1
             if isinstance(error, Busy):
                 exchange.shed, waiting_s = error.where, error.retry_after_s
-            response = refusal(error, scope["path"], exchange.retry_after_s(waiting_s))
+            away_s = exchange.retry_after_s(waiting_s)
+            response = refusal(error, scope["path"], away_s, exchange.language)
             await response(scope, receive, send)
 
     async def _admit(self, exchange: Exchange, headers: dict[str, str]) -> None:

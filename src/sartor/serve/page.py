@@ -10,9 +10,9 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sartor.core.i18n import catalogue, languages, negotiate
+from sartor.core.i18n import catalogue, languages
+from sartor.serve.wording import PACKAGE, language_of
 
-_PACKAGE = "sartor.serve"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -21,10 +21,10 @@ _HEADERS = {"content-security-policy": _POLICY, "x-frame-options": "DENY"}
 
 
 async def index(request: Request) -> Response:
-    known = languages(_PACKAGE)
+    known = languages(PACKAGE)
     asked = request.query_params.get("lang", "").lower().partition("-")[0]
     accepted = request.headers.get("accept-language", "")
-    language = asked if asked in known else negotiate(accepted, known)
+    language = asked if asked in known else language_of(accepted)
     headers = {**_HEADERS, "vary": "accept-language", "content-language": language}
     return Response(_page(language), media_type="text/html", headers=headers)
 
@@ -50,13 +50,11 @@ def _page(language: str) -> str:
     # Only whoever opens the page pays for importing Jinja.
     from jinja2 import Environment, StrictUndefined
 
-    source = (files(_PACKAGE) / "templates" / "page.html").read_text("utf-8")
+    source = (files(PACKAGE) / "templates" / "page.html").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(source).render(
-        language=language, _=catalogue(_PACKAGE, language)
-    )
+    return environment.from_string(source).render(language=language, _=catalogue(PACKAGE, language))
 
 
 @lru_cache
 def _static(name: str) -> bytes:
-    return (files(_PACKAGE) / "static" / name).read_bytes()
+    return (files(PACKAGE) / "static" / name).read_bytes()

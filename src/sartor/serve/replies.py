@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from sartor.core.errors import RequestError
+from sartor.serve.wording import worded
 
 JSON = "application/json"
 _OPENAI = ("/v1/chat/completions", "/v1/models")
@@ -21,22 +22,27 @@ def reply(content: Any, status: int = 200) -> Response:
     return Response(to_json(content), status, media_type=JSON)
 
 
-def refusal(error: RequestError, path: str, retry_after_s: int = 1) -> Response:
+def refusal(
+    error: RequestError, path: str, retry_after_s: int = 1, language: str = "en"
+) -> Response:
     """The reply to a request that cannot be answered.
 
     Args:
         error: Its status becomes the reply's.
         path: As it was asked; decides the form.
         retry_after_s: Sent with 429 and 503.
+        language: Of its sentences; under /v2, where programs talk, they are English.
     """
     if path == "/v2" or path.startswith("/v2/"):
         status = 400 if error.status == 422 else error.status
         response = reply({"error": f"{error.what} Fix: {error.fix}"}, status)
     else:
-        told = {"what": error.what, "fix": error.fix}
+        what, fix = worded(error.what, language), worded(error.fix, language)
+        told = {"what": what, "fix": fix}
         if path in _OPENAI:
-            told |= {"message": f"{error.what} {error.fix}", "type": _kind(error.status)}
+            told |= {"message": f"{what} {fix}", "type": _kind(error.status)}
         response = reply({"error": told}, error.status)
+        response.headers["content-language"] = language
     if error.status in (429, 503):
         response.headers["retry-after"] = str(retry_after_s)
     if error.status == 401:

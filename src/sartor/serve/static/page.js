@@ -11,10 +11,16 @@ let replies = false;  // whether it replies to conversations, piece by piece
 let parts = [];  // of the correction: {start, end, label}, in code points as the API counts
 let fields = [{ name: "text", kind: "text", values: [] }];
 
-async function call(path, body) {
-  const headers = {};
+// The reasons that a reply gives stand on the page: they are asked for in its language.
+function headersSent() {
+  const headers = { "accept-language": document.documentElement.lang };
   const key = sessionStorage.getItem("sartor-key");
   if (key) headers.authorization = `Bearer ${key}`;
+  return headers;
+}
+
+async function call(path, body) {
+  const headers = headersSent();
   if (body) headers["content-type"] = "application/json";
   const reply = await fetch(path, {
     method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body),
@@ -366,9 +372,7 @@ function drawAnswer(output) {
 
 // A reply as it is written: what has come so far stands on the page, the rest is on its way.
 async function stream(text) {
-  const headers = { "content-type": "application/json" };
-  const key = sessionStorage.getItem("sartor-key");
-  if (key) headers.authorization = `Bearer ${key}`;
+  const headers = { ...headersSent(), "content-type": "application/json" };
   const body = JSON.stringify({ messages: messagesOf(text), stream: true });
   const reply = await fetch("/v1/chat/completions", { method: "POST", headers, body });
   $("key-form").hidden = reply.status !== 401;
