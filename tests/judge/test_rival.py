@@ -53,7 +53,9 @@ def test_lines_with_ids_may_come_in_any_order_and_with_rows_to_spare(tmp_path):
     [
         (['{"label": "a"'], "line 1: .*EOF"),
         ([{"label": "a"}, {"lable": "a"}], "line 2: label: Field required"),
-        ([{"label": 3}], "line 1: label"),
+        ([{"label": [3]}], "line 1: label"),
+        ([{"label": True}], "line 1: label: Input should be a valid string"),
+        ([{"label": 3}], "line 1: no label is called '3'"),
         (["[1, 2]"], "line 1: "),
         (['{"label": "a", "probabilities": {"a": NaN}}'], "line 1: "),
         ([{"label": "a", "probabilities": {"a": 1.5}}], r"line 1: probabilities\.a"),
@@ -61,6 +63,7 @@ def test_lines_with_ids_may_come_in_any_order_and_with_rows_to_spare(tmp_path):
         (['{"label": "\\ud800"}'], "line 1: "),
         ([{"label": "A"}], "no label is called 'A'"),
         ([{"label": "a", "probabilities": {"c": 1.0}}], "no label is called 'c'"),
+        ([{"label": "a", "probabilities": {"a": 0.9, "b": 0.9}}], "line 1: .* more than 1"),
         ([{"label": "a"}], "1 answers for 3 rows"),
         ([{"id": "row-0", "label": "a"}], r"no answer for 2 of 3 rows, e\.g\. 'row-1', 'row-2'"),
         ([{"id": "row-0", "label": "a"}] * 2, "line 2: id 'row-0' has been answered before"),

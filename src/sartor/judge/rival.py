@@ -8,17 +8,18 @@ parts of a context it is {"answer": "…"}, its words, "" for none.
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import DataError
 from sartor.core.forms import first_fault
 from sartor.core.near import near_miss
-from sartor.core.types import HAND_OFF, VALUE, Examples, TargetKind, answer_key
+from sartor.core.types import HAND_OFF, VALUE, Examples, TargetKind, answer_key, one_label
 from sartor.judge.alpha import two_sided
 from sartor.judge.api import Subject
 from sartor.judge.intervals import bootstrap
@@ -31,6 +32,10 @@ from sartor.tasks._target.spans import Spans
 _LINE_BYTES = 1_000_000
 _FILE_BYTES = 2_000_000_000
 _SHOWN = 5
+_MOST = 1e100
+"""Of a number: squares of larger ones leave the range of floats."""
+_SURE = 1.01
+"""What probabilities of one answer may add up to, with what rounding leaves."""
 _KEYS: dict[TargetKind, str] = {"text": "label"}
 """Where it is not the key of an answer."""
 _LABELS = '["refund", "late"]'
@@ -45,19 +50,30 @@ _EXAMPLES = {
 }
 
 
+def _named(value: Any) -> Any:
+    """A number that stands for a name, as a table's cell is read: 3 and 3.0 are "3"."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_Name = Annotated[str, BeforeValidator(_named)]
+_Number = Annotated[float, Field(ge=-_MOST, le=_MOST)]
+
+
 class _Line(BaseModel):
     """Other keys (the text, a cost, a model's name) are no business of the judge."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
-    id: str | int | None = None
-    label: str | None = None
-    labels: list[str] | None = None
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    documents: list[str] | None = None
-    outcome: str | None = None
+    id: _Name | None = None
+    label: _Name | None = None
+    labels: list[_Name] | None = None
+    value: _Number | None = None
+    low: _Number | None = None
+    high: _Number | None = None
+    documents: list[_Name] | None = None
+    outcome: _Name | None = None
     entities: list[Any] | None = None
     answer: str | None = None
     probabilities: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
@@ -103,15 +119,19 @@ def read_predictions(
     Raises:
         DataError: If a line is no such object, or the lines and the examples do not match.
     """
-    lines, key = list(_lines(path)), _KEYS.get(target, answer_key(target))
+    key = _KEYS.get(target, answer_key(target))
+    form = f'write e.g. {{"id": "7", "{key}": {_EXAMPLES[key]}}}.'
+    lines = list(_lines(path, form))
     for number, line in lines:
         if key not in line.model_fields_set:
-            raise DataError(
-                f"{path}, line {number:,}: {key}: Field required.",
-                fix=f'write e.g. {{"id": "7", "{key}": {_EXAMPLES[key]}}}.',
-            )
+            raise DataError(f"{path}, line {number:,}: {key}: Field required.", fix=form)
         if target != "text":  # of replies there is no list
             _known(path, number, line, outputs)
+        if one_label(target) and sum((line.probabilities or {}).values()) > _SURE:
+            raise DataError(
+                f"{path}, line {number:,}: the probabilities add up to more than 1.",
+                fix="give each label its share of 1, or leave the probabilities out.",
+            )
     with_id = [line for _, line in lines if line.id is not None]
     if with_id and len(with_id) < len(lines):
         raise DataError(
@@ -161,7 +181,13 @@ def _difference(criterion: Criterion, one: Subject, other: Subject, seed: int) -
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
+def _lines(path: Path, form: str) -> Iterator[tuple[int, _Line]]:
+    """The lines by their numbers.
+
+    Args:
+        path: Of the file.
+        form: How a line is written, for messages.
+    """
     try:
         size = path.stat().st_size
         if size > _FILE_BYTES:
@@ -173,27 +199,27 @@ def _lines(path: Path) -> Iterator[tuple[int, _Line]]:
             number = 0
             while raw := file.readline(_LINE_BYTES + 1):
                 number += 1
+                if number == 1:
+                    raw = raw.removeprefix(BOM_UTF8)
                 if len(raw) > _LINE_BYTES:
                     raise DataError(
                         f"{path}, line {number:,} is longer than {_LINE_BYTES:,} bytes.",
                         fix="write one JSON object a line.",
                     )
                 if raw.strip():
-                    yield number, _parsed(path, number, raw)
+                    yield number, _parsed(path, number, raw, form)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror}.", fix="check the path and its permissions."
         ) from error
 
 
-def _parsed(path: Path, number: int, raw: bytes) -> _Line:
+def _parsed(path: Path, number: int, raw: bytes, form: str) -> _Line:
     try:
         return _Line.model_validate_json(raw)
     except ValidationError as error:
-        raise DataError(
-            f"{path}, line {number:,}: {first_fault(error, '')}.",
-            fix='write e.g. {"id": "7", "label": "refund", "probabilities": {"refund": 0.9}}.',
-        ) from error
+        what = f"{path}, line {number:,}: {first_fault(error, '')}."
+        raise DataError(what, fix=f"{form} The file is JSON Lines in UTF-8.") from error
 
 
 def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None:
@@ -201,8 +227,9 @@ def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None
     for label in [line.label, *listed, *(line.probabilities or ())]:
         if label is not None and label not in outputs:
             raise DataError(
-                f"{path}, line {number:,}: no label is called {label!r}.",
-                fix=f"{near_miss(label, outputs)} Write null where the rival has no usable label.",
+                f"{path}, line {number:,}: no label is called {label!r:.80}.",
+                fix=f"{near_miss(label[:80], outputs)} Write null where the rival has no usable"
+                " label.",
             )
 
 
@@ -212,7 +239,7 @@ def _by_id(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples) -
         name = str(line.id)
         if name in found:
             raise DataError(
-                f"{path}, line {number:,}: id {name!r} has been answered before.",
+                f"{path}, line {number:,}: id {name!r:.80} has been answered before.",
                 fix="keep one line an id.",
             )
         found[name] = line
@@ -249,8 +276,8 @@ def _parts(
             raise DataError(f"{place}: {error.what}.", fix=f"{error.fix}.") from None
         if strange := next((span.label for span in spans if span.label not in outputs), None):
             raise DataError(
-                f"{path}, the answer to row {name}: no label is called {strange!r}.",
-                fix=near_miss(strange, outputs),
+                f"{path}, the answer to row {name}: no label is called {strange!r:.80}.",
+                fix=near_miss(strange[:80], outputs),
             )
         found.append({"entities": [span._asdict() for span in spans]})
     return found
