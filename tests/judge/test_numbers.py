@@ -68,8 +68,10 @@ def test_metrics_of_numbers_are_those_of_scikit_learn_and_scipy(pair):
     found = numbers(truth, said)
     assert value("mae", found) == pytest.approx(reference.mean_absolute_error(truth, said))
     assert value("rmse", found) == pytest.approx(reference.root_mean_squared_error(truth, said))
-    inside = np.abs(truth - said) <= 1.0
-    assert value("coverage", found) == pytest.approx(inside.mean(), abs=1.01 / len(truth))
+    # Ties may lie right at an end, where rounding decides.
+    off = np.abs(truth - said)
+    least, most = (off < 1 - 1e-6).mean(), (off < 1 + 1e-6).mean()
+    assert least - 1e-9 <= value("coverage", found) <= most + 1e-9
     assert value("interval_width", found) == pytest.approx(2.0, rel=1e-6)
     if truth.std() > 0:
         assert value("r2", found) == pytest.approx(
