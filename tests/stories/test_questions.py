@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sartor.models.loading import load_tokenizer
+from sartor.models.workload import workload
 from tests.stories.shop import Here, furnished, ran, refused, write_jsonl
 from tests.stories.test_feedback import serving
 
@@ -51,6 +53,29 @@ def open_shop(folder: Path, methods: str) -> Path:
     furnished(folder, NEED.replace("METHODS", methods))
     write_jsonl(folder / "asked.jsonl", asked(240))
     return folder
+
+
+def test_a_plan_opens_a_tokenizer_once_and_counts_the_same_texts_once(
+    tmp_path, here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    open_shop(tmp_path / "shop", "overlap, top_layers")
+    opened, counted = list[Path](), list[tuple[str, int]]()
+
+    def load(folder: Path):
+        opened.append(folder)
+        return load_tokenizer(folder)
+
+    def count(encoder, cache, texts, layer=None):
+        counted.append((str(layer), len(texts)))
+        return workload(encoder, cache, texts, layer)
+
+    monkeypatch.setattr("sartor.models.loading.load_tokenizer", load)
+    monkeypatch.setattr("sartor.search.setup.workload", count)
+    said = here("plan", "need.yaml", "--json")
+    assert said.status == 0, said.err
+    assert [rung["rung"] for rung in json.loads(said.out)["plan"]] == ["overlap", "top_layers"]
+    assert len(opened) == 1
+    assert len(counted) == len(set(counted)) == 4, "two splits, pooled and by token"
 
 
 def test_a_need_becomes_a_bundle_that_is_served_corrected_and_judged(tmp_path, here: Here):

@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from sartor.models.passes import Encoded, EncodeSettings, FrozenPass, Halves, In
 from sartor.models.precision import Precision
 from sartor.models.shelf import Shelf
 from sartor.models.states import TokenStates
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 __all__ = ["EncodeSettings", "TextEncoder"]
 
@@ -76,6 +80,14 @@ class TextEncoder:
     def max_length(self) -> int:
         """Tokens a text is cut at."""
         return self._pass.max_length
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """The backbone's, opened once, which cuts where a pass does; its settings stay as they are.
+
+        A large one takes a second to open.
+        """
+        return self._pass.tokenizer
 
     @property
     def precision(self) -> Precision:
@@ -192,7 +204,7 @@ class TextEncoder:
 
     def marks(self, texts: Sequence[Text]) -> Packed:
         """How many pieces of each text are read at each of its tokens; see `models.by_piece`."""
-        return tokenise_by_piece(self._pass.tokenizer, texts, self.backbone.prefix)[1]
+        return tokenise_by_piece(self.tokenizer, texts, self.backbone.prefix)[1]
 
     def _counted(self, layer: int) -> int:
         rows = self.backbone.layers + 1

@@ -7,7 +7,6 @@ from sartor.core.activations import Activations
 from sartor.core.hashing import text_digest
 from sartor.core.texts import Text, each_part
 from sartor.models.encode import TextEncoder
-from sartor.models.loading import tokenizer_of
 
 _SAMPLE = 2_000
 
@@ -29,9 +28,7 @@ def workload(
     prefix = encoder.backbone.prefix
     prefixed = [each_part(text, lambda part: prefix + part) for text in texts]
     step = max(1, len(prefixed) // _SAMPLE)
-    tokenizer = tokenizer_of(encoder.backbone)
-    tokenizer.enable_truncation(encoder.max_length)
-    lengths = [len(e.ids) for e in tokenizer.encode_batch_fast(prefixed[::step])]
+    lengths = [len(e.ids) for e in encoder.tokenizer.encode_batch_fast(prefixed[::step])]
     total = round(sum(lengths) * len(prefixed) / max(len(lengths), 1))
     space = encoder.space if layer is None else encoder.states_space(layer)
     listed = cache.listed(space, [text_digest(text) for text in prefixed])
@@ -49,7 +46,6 @@ def share_cut(encoder: TextEncoder, texts: Sequence[str]) -> float:
     sample = texts[:: max(1, len(texts) // _SAMPLE)]
     if not sample:
         return 0.0
-    tokenizer = tokenizer_of(encoder.backbone)
-    tokenizer.enable_truncation(encoder.max_length)
-    encoded = tokenizer.encode_batch_fast([encoder.backbone.prefix + text for text in sample])
+    prefix = encoder.backbone.prefix
+    encoded = encoder.tokenizer.encode_batch_fast([prefix + text for text in sample])
     return sum(bool(found.overflowing) for found in encoded) / len(sample)

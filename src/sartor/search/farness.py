@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from sartor.core.texts import flat
 from sartor.core.types import Backbone
 from sartor.models.encode import TextEncoder
-from sartor.models.loading import tokenizer_of
 from sartor.models.ranking.logme import logme, logme_of_labels
 from sartor.models.ranking.race import Entrant, Standing, explained, race
 from sartor.models.ranking.spectrum import spectrum
@@ -64,9 +63,8 @@ def why_far(backbone: Backbone, sample: Sample, encoder_for: EncoderFor, seed: i
 
 def unknown_share(encoder: TextEncoder, texts: Sequence[str]) -> float:
     """Share of the texts' tokens, special ones aside, that the tokenizer has no piece for."""
-    tokenizer = tokenizer_of(encoder.backbone)
+    tokenizer = encoder.tokenizer
     unknown = {tokenizer.token_to_id(name) for name in _UNKNOWN} - {None}
-    tokenizer.enable_truncation(encoder.max_length)
     encodings = tokenizer.encode_batch_fast(
         [text.encode("utf-8", "replace").decode() for text in texts], add_special_tokens=False
     )

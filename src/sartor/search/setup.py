@@ -194,8 +194,10 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
     sieve = Sieve(need.accept, attaches, book)
 
+    counted = partial(_work, (cache, states), rows, speed, {})
+
     def work(b: Backbone, layer: int | None = None) -> Work:
-        return _work((encoders[b.name], cache, states), rows, speed, layer)
+        return counted(encoders[b.name], layer)
 
     here = _prompting(local, desk, seen.languages, Rules(outputs, sieve, work))
     aim = Aim(
@@ -338,18 +340,24 @@ def _unread(need: Need, adapts: bool) -> list[str]:
 
 
 def _work(
-    place: tuple[TextEncoder, Activations, Activations],
+    place: tuple[Activations, Activations],
     rows: prepare.Prepared,
     gflops: float,
+    known: dict[tuple[str, int | None], Work],
+    encoder: TextEncoder,
     layer: int | None,
 ) -> Work:
-    encoder, pooled, states = place
+    """How much there is to compute with a backbone; found out once, which `known` keeps."""
+    asked = (encoder.backbone.name, layer)
     if not reads_text(rows.train.texts):
         return Work(0, 0, 0, gflops)
-    cache = pooled if layer is None else states
-    # Activations are pooled for each text alone; states are of all of a row's texts together.
-    read = flat if layer is None else list[Text]
-    train, uncached = workload(encoder, cache, read(rows.train.texts), layer)
-    validation, more = workload(encoder, cache, read(rows.validation.texts), layer)
-    each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
-    return Work(train, validation, uncached + more, gflops, each, states.max_bytes)
+    if asked not in known:
+        cache = place[0] if layer is None else place[1]
+        # Activations are pooled for each text alone; states are of all of a row's texts together.
+        read = flat if layer is None else list[Text]
+        train, uncached = workload(encoder, cache, read(rows.train.texts), layer)
+        validation, more = workload(encoder, cache, read(rows.validation.texts), layer)
+        each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
+        most = place[1].max_bytes
+        known[asked] = Work(train, validation, uncached + more, gflops, each, most)
+    return known[asked]
