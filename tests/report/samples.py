@@ -125,7 +125,7 @@ def full_result() -> dict[str, Any]:
                           "low": [0.66, 0.88, 0.91, 0.92], "high": [0.74, 0.93, 0.96, 0.98]}},
         ],
         "search": {
-            "why": "no rung has improved in 20 trials",
+            "why": "the last 10 trials gave no better chance",
             "by": "PED-ANOVA",
             "importances": [
                 {"rung": "lora", "backbone": "e5-small", "trials": 31,

@@ -33,7 +33,7 @@ def test_it_is_told_in_words_too_and_in_chinese():
     page = printed(full_result())
     assert "lora, e5-small (31 trials): lr 81 %, rank 12 %, epochs 7 %" in page
     assert "full, e5-small (3 trials): Too few trials to tell." in page
-    assert "Trials ended: no rung has improved in 20 trials." in page
+    assert "Trials ended: the last 10 trials gave no better chance." in page
     assert "0.850" in page, "a point of the learning curve"
     chinese = printed(full_result(), "zh")
     assert "31 次试验" in chinese

@@ -1,6 +1,7 @@
 """Beyond the portfolio: where trials go, when they end, and that a killed search ends the same."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from sartor.search.ladder import ENOUGH, Assessment, Climb, Limits, Rung, Scored
 from sartor.search.pruning import Bar
 from sartor.search.space import Space
 from sartor.search.study import Study
-from sartor.search.trials import PART, PATIENCE, Searched, Searcher, value_of
+from sartor.search.trials import PART, Searched, Searcher, value_of
 from sartor.tune.api import Real
 
 NONE = np.zeros((1, 2), np.float32)
+PATIENCE = Limits(None, None, lambda _, find: find()).patience
 SPACES = {
     "head": Space("text_classification", "head", {"C": Real(1e-4, 10.0, log=True)}),
     "lora": Space("text_classification", "lora", {"lr": Real(1e-4, 5e-3, log=True)}),
@@ -43,6 +45,8 @@ class Lab:
         rows: int = 1000,
     ) -> None:
         self.place, self.chances, self.fit_seconds = place, chances, fit_seconds
+        self.losses: Callable[[Candidate], np.ndarray | None] = lambda _: None
+        self.patience = PATIENCE
         self.now, self.facts, self.events = 0.0, dict[str, Any](), list[Event]()
         self.fitted: list[tuple[Candidate, float]] = []
         self.fail: Callable[[int], Exception | None] = lambda _: None
@@ -75,7 +79,9 @@ class Lab:
     def assess(self, candidate: Candidate, _: Scored) -> Assessment:
         chance = self.chances(candidate)
         loss = abs(np.log10(candidate.settings.get("lr", candidate.settings.get("C", 1))) + 3)
-        return Assessment({}, {"accuracy >= 0.8": chance}, chance, float(loss))
+        rows = self.losses(candidate)
+        mean = float(loss) if rows is None else float(rows.mean())
+        return Assessment({}, {"accuracy >= 0.8": chance}, chance, mean, rows)
 
     def rung(self, name: str, settings: Sequence[Mapping[str, Any]], *, together: bool) -> Rung:
         estimate = Estimate(Range(self.fit_seconds, 3), Range(100, 200), Range(1, 2))
@@ -109,6 +115,7 @@ class Lab:
 
         rungs = self.rungs()
         limits = Limits(self.seconds, None, lambda n, find: self.facts.setdefault(n, find()))
+        limits = replace(limits, patience=self.patience)
         searcher = Searcher(
             fit=self.fit,
             assess=self.assess,
@@ -171,7 +178,9 @@ def test_trials_stop_when_the_budget_ends(tmp_path: Path, monkeypatch: Any):
 def test_a_rung_that_stops_improving_gives_way_and_then_it_ends(tmp_path: Path, monkeypatch: Any):
     lab = Lab(tmp_path, monkeypatch, seconds=1e6)
     found = lab.search()
-    assert f"improved in {PATIENCE} trials" in found.why
+    assert found.why == f"the last {PATIENCE} trials of each rung gave no better chance"
+    (ended,) = [e for e in lab.events if isinstance(e, StageDone) and e.stage == "search"]
+    assert ended.summary == f"{len(trials(found))} trials · stopped: {found.why}"
     each = {r: [t for t in trials(found) if t.rung == r] for r in ("head", "lora")}
     assert len(each["head"]) >= PATIENCE
     assert len(each["lora"]) >= PATIENCE
@@ -179,6 +188,51 @@ def test_a_rung_that_stops_improving_gives_way_and_then_it_ends(tmp_path: Path, 
     best = best_of(lab.climbed(lab.rungs()).tried)
     assert best is not None
     assert first.rung == best.rung, "the rung that is best so far comes first"
+
+
+def few_gains(lab: Lab) -> None:
+    """Every trial is better than the one before, by less than its rows can tell."""
+    noise = np.random.default_rng(0).normal(0, 1, 400)
+    known: dict[str, np.ndarray] = {}
+
+    def losses(candidate: Candidate) -> np.ndarray:
+        # Its own luck with each row, and a thousandth better.
+        turn = len(known)
+        luck = 0.3 * np.roll(noise, turn)
+        return known.setdefault(candidate.key, 1.0 - 0.001 * turn + luck - luck.mean())
+
+    lab.losses = losses
+
+
+def test_gains_that_the_rows_cannot_tell_do_not_keep_a_search_going(
+    tmp_path: Path, monkeypatch: Any
+):
+    monkeypatch.setattr(
+        Lab, "rungs", lambda self: [self.rung("lora", [{"lr": 2e-3}], together=False)]
+    )
+    lab = Lab(tmp_path / "a", monkeypatch, seconds=100, chances=lambda _: 0.7)
+    few_gains(lab)
+    found = lab.search()
+    losses = [t.assessment.log_loss for t in trials(found) if t.assessment is not None]
+    assert losses == sorted(losses, reverse=True), "each is better than the last"
+    assert found.why == f"the last {PATIENCE} trials gave no better chance"
+    assert PATIENCE <= len(trials(found)) < 3 * PATIENCE, "though small steps add up to gains"
+
+    patient = Lab(tmp_path / "b", monkeypatch, seconds=100, chances=lambda _: 0.7)
+    few_gains(patient)
+    patient.patience = 2
+    assert len(trials(patient.search())) == 2, "the need says how many"
+
+
+def test_a_search_that_stopped_stops_again_where_it_is_resumed(tmp_path: Path, monkeypatch: Any):
+    lab = Lab(tmp_path, monkeypatch, seconds=1e6, chances=lambda _: 0.7)
+    first = lab.search()
+    fitted = len(lab.fitted)
+    again = lab.search()
+    assert names(again) == names(first)
+    assert again.why == first.why
+    asked = [c.key for c, _ in lab.fitted[fitted:]]
+    assert asked == [c.key for c, _ in lab.fitted[:fitted]], "found again, and none is new"
 
 
 def test_settings_that_did_well_before_are_tried_first(tmp_path: Path, monkeypatch: Any):

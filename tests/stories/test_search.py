@@ -31,12 +31,12 @@ def trials(found: dict) -> list[dict]:
 def test_trials_follow_the_portfolio_and_are_told_with_what_mattered(searched: Path):
     found = result(searched)
     asked = trials(found)
-    assert len(asked) >= 20
+    assert len(asked) >= 10
     assert [c["trial"] is None for c in found["candidates"]] == sorted(
         (c["trial"] is None for c in found["candidates"]), reverse=True
     )
-    assert len({c["settings"]["C"] for c in asked}) > 10
-    assert "improved in" in found["search"]["why"]
+    assert len({c["settings"]["C"] for c in asked}) > 6
+    assert found["search"]["why"] == "the last 10 trials gave no better chance"
     (importance,) = found["search"]["importances"]
     assert importance["rung"] == "head"
     assert sum(importance["shares"].values()) == pytest.approx(1)
@@ -61,7 +61,12 @@ def test_what_was_searched_is_shown_in_words_and_as_json(
     assert told["labels"][0]["criterion"] == "accuracy >= 0.999"
     said = here("search", "show")
     assert said.status == 0
-    for words in ("head, ./tiny ✓", "Trials ended: no rung has improved", " trials): ", "further"):
+    for words in (
+        "head, ./tiny ✓",
+        "Trials ended: the last 10 trials gave no better",
+        " trials): ",
+        "further",
+    ):
         assert words in said.out
     assert here("search", "show", "7").status == 2
 
@@ -107,7 +112,7 @@ def test_a_damaged_journal_is_put_aside_and_the_search_goes_on(searched: Path, t
     assert said.status == 1, said.err
     assert "put aside" in said.err
     assert journal.with_suffix(".damaged").exists()
-    assert len(trials(result(shop, 2))) >= 20
+    assert len(trials(result(shop, 2))) >= 10
 
 
 def test_without_a_budget_only_the_portfolio_is_tried(new_shop: Path, here: Here):

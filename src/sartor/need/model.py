@@ -184,6 +184,9 @@ class Budget(BaseModel):
     """Price of this machine, to show what a run costs."""
     requests: int | None = Field(default=None, ge=0)
     """Texts that a run may ask a language model about; a rung that would ask more is not tried."""
+    patience: int = Field(default=10, ge=1)
+    """Trials of a rung without a gain that validation rows can tell, after which the search leaves
+    it."""
 
 
 class Preferences(BaseModel):

@@ -49,7 +49,7 @@ def tables(result: Mapping[str, Any], language: str = "en") -> list[Table | str]
     _, metric = words.translate, short(told["metric"])
     parts: list[Table | str] = [_climbed(told, words)]
     if told["ended"]:
-        parts.append(_("Trials ended: {why}.").format(why=plain(told["ended"])))
+        parts.append(_("Trials ended: {why}.").format(why=words.remark(plain(told["ended"]))))
     if len(told["front"]) > 1:
         parts += [
             _("Unbeaten: no other row is at least as good, as small and as fast at once."),

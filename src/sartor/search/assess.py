@@ -138,21 +138,20 @@ class Held:
         subject = self.subject(examples, answers)
         chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
         scores = values(self.criteria, subject)
-        return Assessment(
-            decision, scores, chance.overall, self._log_loss(logits, answers, examples)
-        )
+        found = self._losses(logits, answers, examples)
+        return Assessment(decision, scores, chance.overall, float(found.mean()), found)
 
-    def _log_loss(
+    def _losses(
         self, logits: Floats, answers: Sequence[Mapping[str, Any]], examples: Examples
-    ) -> float:
-        """Mean, in nats, of what is answered; of numbers in units of the truth's deviation."""
+    ) -> NDArray[np.float64]:
+        """(rows,) nats, of what is answered; of numbers in units of the truth's deviation."""
         if self.task.roles.target_kind == "number":
-            return float(losses(logits, self.task.truth(examples, self.outputs)).mean())
+            return losses(logits, self.task.truth(examples, self.outputs))
         right = [
             self.task.likelihood(answer, target)
             for answer, target in zip(answers, examples.target, strict=True)
         ]
-        return float(-np.log(np.maximum(right, _LEAST)).mean())
+        return -np.log(np.maximum(right, _LEAST))
 
     def after(self, best: Tried) -> "Held":
         """What artefacts of the chosen candidate share: a rule that came from folds stays as it is.

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sartor.core.errors import DataError
 from sartor.core.events import CandidateTried, Emit, Note
 from sartor.core.protocols import Floats
@@ -74,12 +77,14 @@ class Assessment:
         scores: Criterion's text to validation value.
         chance: That all criteria are met on the test rows.
         log_loss: On validation rows, after calibration.
+        losses: (rows,) of which that is the mean; None where they are not known.
     """
 
     decision: Mapping[str, Any]
     scores: Mapping[str, float]
     chance: float
     log_loss: float
+    losses: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
 
 Factor = float | tuple[tuple[float, ...], ...]
@@ -167,11 +172,13 @@ class Limits:
         seconds: Wall time, None for no bound.
         memory_mb: Peak memory, None for no bound.
         replay: Records a decision that depends on the clock once, and returns it on resume.
+        patience: Trials of a rung without a gain after which a search leaves it.
     """
 
     seconds: float | None
     memory_mb: float | None
     replay: Callable[[str, Callable[[], Any]], Any]
+    patience: int = 10
 
 
 Fit = Callable[[Sequence[Sequence[Candidate]]], Sequence[Sequence[Scored | Exception]]]

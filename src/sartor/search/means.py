@@ -19,7 +19,7 @@ def limits_of(desk: Desk) -> Limits:
     budget = desk.need.budget
     seconds = None if budget.minutes is None else budget.minutes * 60 - finishing().low
     memory = None if budget.memory_gb is None else budget.memory_gb * 1000
-    return Limits(seconds, memory, desk.fact)
+    return Limits(seconds, memory, desk.fact, budget.patience)
 
 
 def tuner_of(desk: Desk, ready: Ready, deadline: float, facts: Facts) -> Tuner:

@@ -4,7 +4,8 @@ A trial is worth more than the next where its chance of meeting the need is a fi
 among equals where its log-loss is lower: the order by which the best candidate is chosen, as one
 number for the study to minimise. Where a fit takes long, it is tried on a third of the rows first
 and goes on only among the best third of those (successive halving). A fit that evaluates on its way
-ends where most earlier trials did better by then (see `pruning`).
+ends where most earlier trials did better by then (see `pruning`). A rung is left where its trials
+gain nothing that validation rows can tell (see `stopping`).
 
 What depends on the clock (which rung is next, when to stop) is decided once a run and replayed;
 what was asked stands in the journal. So a run that was killed ends like one that was not.
@@ -31,12 +32,11 @@ from sartor.search.ladder import (
     reason,
 )
 from sartor.search.pruning import NO_BAR, Bar, Curve, curve_of
+from sartor.search.stopping import gains, why_stopped
 from sartor.search.study import Past, Study
 
 PART = 1 / 3
 """Share of the training rows that a long fit is tried on first."""
-PATIENCE = 20
-"""Trials of a rung without a better one after which it is left."""
 _TOGETHER = 4
 """Heads asked for at a time: they share the reading of their features."""
 _REDRAWN = 8
@@ -94,6 +94,8 @@ class _Front:
     before: list[Past]
     """Trials of this run that ended before it was killed, to be gone through again."""
     tried: list[Tried]
+    mark: Assessment
+    """Of the best one at the last gain."""
     misses: int = 0
     asked: int = 0
 
@@ -153,14 +155,14 @@ class Searcher:
                 break
             tried += self._step(fronts[found["rung"]], found, best_of(tried))
             steps += 1
-            best = best_of(tried)
-            if best and best.assessment and best.assessment.chance >= ENOUGH:
+            if (best := best_of(tried)) and _chance(best) >= ENOUGH:
                 found = {"why": "enough"}
                 break
         best = best_of(tried)
         reached = best is not None and _chance(best) >= ENOUGH
         asked = sum(front.asked for front in fronts.values())
-        self.emit(StageDone("search", f"{asked} trials · {found['why']}"))
+        stopped = "" if reached else "stopped: "
+        self.emit(StageDone("search", f"{asked} trials · {stopped}{found['why']}"))
         return Searched(
             Climb(tuple(tried), best, reached),
             found["why"],
@@ -175,7 +177,7 @@ class Searcher:
             tried = [t for t in climb.tried if t.candidate.key in keys and t.state != "skipped"]
             best = best_of(tried)
             opened = self.studies(rung) if best is not None else None
-            if best is None or opened is None:
+            if best is None or best.assessment is None or opened is None:
                 continue
             study, wanted = opened
             if stopped := study.recover():
@@ -191,14 +193,14 @@ class Searcher:
             aside = ("portfolio", "refused")
             before = [p for p in study.mine() if not any(p.notes.get(name) for name in aside)]
             base = best.candidate.settings
-            fronts.append(_Front(rung, study, wanted, base, before, tried))
+            fronts.append(_Front(rung, study, wanted, base, before, tried, best.assessment))
         return fronts
 
     def _decide(self, fronts: Sequence[_Front]) -> dict[str, Any]:
         """Which rung is next, how many trials of it, and whether on part of the rows first."""
-        patient = [front for front in fronts if front.misses < PATIENCE]
+        patient = [front for front in fronts if front.misses < self.limits.patience]
         if not patient:
-            return {"why": f"no rung has improved in {PATIENCE} trials"}
+            return {"why": why_stopped(self.limits.patience, len(fronts))}
         assert self.limits.seconds is not None
         left = self.limits.seconds - (time.monotonic() - self.started)
         for front in sorted(patient, key=_promise):
@@ -214,7 +216,6 @@ class Searcher:
     def _step(self, front: _Front, how: Mapping[str, Any], best: Tried | None) -> list[Tried]:
         began = time.monotonic()
         asked: list[tuple[int, Candidate]] = []
-        found: list[Tried] = []
         again: list[Past] = []
         for _ in range(how["count"]):
             if front.before:
@@ -222,7 +223,7 @@ class Searcher:
             else:
                 asked.append(self._asked(front))
         front.asked += how["count"]
-        found += [self._replayed(front, past) for past in again]
+        found = [self._replayed(front, past) for past in again]
         if asked:
             found += self._done(front, asked, halved=bool(how["halved"]))
         front.tried += found
@@ -341,11 +342,11 @@ class Searcher:
         self, front: _Front, found: Sequence[Tried], best: Tried | None, seconds: float
     ) -> None:
         """A line where there is a new best; else only that it goes on."""
-        earlier = [t for t in front.tried if not _among(t, found)]
-        improved = _among(best_of([*earlier, *found]), found)
-        front.misses = 0 if improved else front.misses + len(found)
+        front.misses += len(found)
+        if gains(top := _top(front), front.mark):
+            front.misses, front.mark = 0, top
         now = best_of([*([best] if best else []), *found])
-        if now is not None and now.assessment is not None and _among(now, found):
+        if now is not None and now.assessment is not None and any(now is t for t in found):
             scores = dict(now.assessment.scores)
             self.emit(CandidateTried(now.candidate.label(), scores, _chance(now), seconds))
         self.emit(StageProgress("search", front.asked, 0, front.name))
@@ -356,21 +357,21 @@ def _each(front: _Front) -> int:
     return _TOGETHER if front.rung.together else 1
 
 
-def _among(one: Tried | None, found: Sequence[Tried]) -> bool:
-    return any(one is each for each in found)
-
-
 def value_of(assessment: Assessment) -> float:
     """What a study minimises: orders candidates as `best_of` does."""
     loss = assessment.log_loss
     return -likely(assessment.chance) + loss / (1 + loss)
 
 
-def _promise(front: _Front) -> tuple[float, str]:
+def _top(front: _Front) -> Assessment:
     best = best_of(front.tried)
     assert best is not None
     assert best.assessment is not None
-    return value_of(best.assessment), front.name
+    return best.assessment
+
+
+def _promise(front: _Front) -> tuple[float, str]:
+    return value_of(_top(front)), front.name
 
 
 def _notes(tried: Tried) -> dict[str, Any]:
