@@ -160,9 +160,8 @@ class Searcher:
                 break
         best = best_of(tried)
         reached = best is not None and _chance(best) >= ENOUGH
-        asked = sum(front.asked for front in fronts.values())
-        stopped = "" if reached else "stopped: "
-        self.emit(StageDone("search", f"{asked} trials · {stopped}{found['why']}"))
+        asked = f"{sum(front.asked for front in fronts.values())} trials · "
+        self.emit(StageDone("search", asked + ("" if reached else "stopped: ") + found["why"]))
         return Searched(
             Climb(tuple(tried), best, reached),
             found["why"],
