@@ -37,7 +37,7 @@ def test_a_search_without_a_finished_trial_is_refused():
 @pytest.mark.parametrize(("ours", "counts"), [(0.796, True), (0.790, False)])
 def test_a_faster_search_counts_only_with_the_peers_score(ours, counts):
     peer = Trace(seconds=800.0, test=0.8, soonest=400.0, trials=32)
-    lines = summary(peer, [Found(100.0, 120.0, ours, [])] * 5)
+    lines = summary(peer, [Found(100.0, 120.0, ours, [], "head")] * 5)
     ratios = [line for line in lines if line.unit == "times"]
     assert [line.value for line in ratios] == [8.0, 4.0]
     assert all(("does not count" in line.what) != counts for line in ratios)

@@ -187,4 +187,4 @@ def test_the_page_shows_what_a_learner_can_and_what_to_take_next(
         assert browser.run("document.getElementById('feedback').hidden"), "no answer corrects it"
         browser.run("document.getElementById('text-skill').value = 'zz'")
         browser.run("document.getElementById('send').click()")
-        browser.until(f"({shown('reason')} || {{}}).innerText?.includes('no skill is called')")
+        browser.until(f"({shown('reason')} || {{}}).innerText?.includes('没有名为')")

@@ -32,9 +32,8 @@ def test_trials_follow_the_portfolio_and_are_told_with_what_mattered(searched: P
     found = result(searched)
     asked = trials(found)
     assert len(asked) >= 10
-    assert [c["trial"] is None for c in found["candidates"]] == sorted(
-        (c["trial"] is None for c in found["candidates"]), reverse=True
-    )
+    first = [c["trial"] is None for c in found["candidates"] if c["rung"] == "head"]
+    assert first == sorted(first, reverse=True)
     assert len({c["settings"]["C"] for c in asked}) > 6
     assert found["search"]["why"] == "the last 10 trials gave no better chance"
     (importance,) = found["search"]["importances"]
@@ -50,9 +49,9 @@ def test_what_was_searched_is_shown_in_words_and_as_json(
     here.folder = searched
     told = json.loads(here("search", "show", "--json").out)
     found = result(searched)
-    (rung,) = told["ladder"]
+    rung = told["ladder"][0]
     assert (rung["rung"], rung["backbone"]) == ("head", "./tiny")
-    assert rung["candidates"] == len(found["candidates"])
+    assert rung["candidates"] == sum(c["rung"] == "head" for c in found["candidates"])
     assert rung["trials"] == len(trials(found))
     assert rung["chosen"]
     assert told["ended"] == found["search"]["why"]
