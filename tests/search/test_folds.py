@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sartor.core.events import silent
 from sartor.core.types import Candidate, Examples
 from sartor.search.assess import Held
-from sartor.search.folds import FEW, FOLDS, both, deal
+from sartor.search.folds import FEW, FOLDS, both, deal, few
 from sartor.search.ladder import Parts, Scored, Tried
 from sartor.search.product import Workshop
 from sartor.tasks.text_classification.spec import TextClassification
@@ -38,7 +38,7 @@ VALIDATION = rows(["a", "b"] * 6)
 
 @given(st.lists(st.sampled_from("abc"), min_size=20, max_size=80))
 def test_labels_are_spread_evenly_and_every_row_is_held_out_once(labels):
-    found = deal(rows(labels), VALIDATION)
+    found = deal(rows(labels))
     if found is None:
         assert len(set(labels)) == 1 or min(Counter(labels).values()) == 1
         return
@@ -52,7 +52,7 @@ def test_near_duplicates_and_groups_are_held_out_together():
     texts = [" ".join(np.random.default_rng(n).choice(WORDS, 12)) for n in range(40)]
     texts[7] = texts[3] + "!"
     groups = [f"customer {n % 13}" if n < 26 else "" for n in range(40)]
-    found = deal(rows(["a", "b"] * 20, texts=texts, groups=groups), VALIDATION, "customer")
+    found = deal(rows(["a", "b"] * 20, texts=texts, groups=groups), "customer")
     assert found is not None
     for name in set(groups) - {""}:
         of = [n for n in range(40) if groups[n] == name]
@@ -64,7 +64,7 @@ def test_near_duplicates_and_groups_are_held_out_together():
 
 def test_a_row_is_answered_only_by_fits_that_did_not_see_it():
     train = rows(["a", "b", "c"] * 9)
-    found = deal(train, VALIDATION)
+    found = deal(train)
     assert found is not None
     seen = []
 
@@ -82,22 +82,33 @@ def test_a_row_is_answered_only_by_fits_that_did_not_see_it():
 
 
 @pytest.mark.parametrize(
-    ("train", "validation", "group"),
+    ("train", "validation"),
     [
-        (rows(["a", "b"] * 20), rows(["a", "b"] * (FEW // 2)), ""),
-        (rows(["a", "b"] * 501), VALIDATION, ""),
-        (rows(["a"] * 39 + ["b"]), VALIDATION, ""),
-        (rows(["a", "b"] * 20, groups=["one"] * 40), VALIDATION, "customer"),
+        (rows(["a", "b"] * 20), rows(["a", "b"] * (FEW // 2))),
+        (rows(["a", "b"] * 501), VALIDATION),
     ],
-    ids=["enough validation rows", "too many rows", "one row of a label", "one group"],
+    ids=["enough validation rows", "too many rows"],
 )
-def test_where_folds_would_not_help_or_not_hold_there_are_none(train, validation, group):
-    assert deal(train, validation, group) is None
+def test_folds_choose_only_where_rows_are_few(train, validation):
+    assert few(rows(["a", "b"] * 20), VALIDATION)
+    assert not few(train, validation)
+
+
+@pytest.mark.parametrize(
+    ("train", "group"),
+    [
+        (rows(["a"] * 39 + ["b"]), ""),
+        (rows(["a", "b"] * 20, groups=["one"] * 40), "customer"),
+    ],
+    ids=["one row of a label", "one group"],
+)
+def test_where_folds_would_not_hold_there_are_none(train, group):
+    assert deal(train, group) is None
 
 
 def test_a_candidate_with_folds_is_judged_on_all_rows_and_its_rule_stays():
     train, validation = rows(["a", "b"] * 30), rows(["a", "b"] * 5)
-    folds = deal(train, validation)
+    folds = deal(train)
     assert folds is not None
     held = Held(
         TextClassification(), ("a", "b"), validation, tuple(criteria("accuracy >= 0.7")), 100,

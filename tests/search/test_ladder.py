@@ -13,7 +13,17 @@ from sartor.core.errors import Diverged
 from sartor.core.events import CandidateTried, Event, Note
 from sartor.core.types import Candidate
 from sartor.search.estimates import Estimate, Range
-from sartor.search.ladder import ENOUGH, Assessment, Climb, Climber, Limits, Rung, Scored
+from sartor.search.ladder import (
+    ENOUGH,
+    Again,
+    Assessment,
+    Climb,
+    Climber,
+    Limits,
+    Rung,
+    Scored,
+    once,
+)
 
 NONE = np.zeros((1, 2), np.float32)
 
@@ -30,6 +40,7 @@ def climb(
     limits: Limits | None = None,
     losses: Callable[[str, int], float] = lambda name, n: 0.5,
     workers: int = 1,
+    again: Again = once,
 ) -> tuple[Climb, list[Event]]:
     events: list[Event] = []
 
@@ -48,7 +59,7 @@ def climb(
         return Assessment({}, {"accuracy >= 0.8": chance}, chance, losses(candidate.method, n))
 
     limits = limits or Limits(None, None, lambda _, find: find())
-    climber = Climber(fit, assess, limits, events.append, workers=workers)
+    climber = Climber(fit, assess, limits, events.append, workers=workers, again=again)
     return climber.climb(rungs), events
 
 
@@ -188,3 +199,33 @@ def test_of_those_at_once_only_what_the_budget_allows_is_fitted():
 
     found, _ = climb([rung("lora", 4)], lambda *_: 0.3, Limits(9, None, replay), workers=3)
     assert names(found) == [("lora", 0, "tried"), ("lora", 1, "skipped")]
+
+
+def test_the_best_of_a_rung_is_looked_at_again_before_the_next_is_climbed():
+    """Whichever way it turns out, and then whoever is the best."""
+    looked: list[int] = []
+    firsts = (0.6, 0.9, 0.85, 0.2)
+
+    def again(of: dict[int, float]) -> Again:
+        def look(candidate: Candidate, found: Assessment) -> Assessment:
+            n = candidate.settings["n"]
+            if candidate.method != "head" or found.by_folds:
+                return found
+            looked.append(n)
+            return replace(found, chance=of[n], by_folds=True)
+
+        return look
+
+    rungs = [rung("head", 4, together=True), rung("lora", 1)]
+    chances = lambda name, n: firsts[n] if name == "head" else 0.3  # noqa: E731
+    worse, _ = climb(rungs, chances, again=again({1: 0.4, 2: 0.5}))
+    assert looked == [1, 2], "the first would not have been enough anyway"
+    assert not worse.reached
+    assert [t.assessment.chance for t in worse.tried if t.assessment] == [0.6, 0.4, 0.5, 0.2, 0.3]
+    looked.clear()
+    better, _ = climb(rungs, chances, again=again({0: 0.9, 1: 0.4, 2: 0.81}))
+    assert looked == [1, 2]
+    assert better.reached
+    assert better.best is not None
+    assert better.best.candidate.settings["n"] == 2
+    assert all(t.rung == "head" for t in better.tried)

@@ -19,9 +19,10 @@ from sartor.core.types import Candidate
 from sartor.search.executing import Crew
 from sartor.search.fitting import Bench, part_of
 from sartor.search.joining import seeds_of
-from sartor.search.ladder import EARLIER, Assessment, Climb, Climber, Limits, Rung, Scored
+from sartor.search.ladder import EARLIER, ENOUGH, Assessment, Climb, Climber, Limits, Rung, Scored
 from sartor.search.pruning import Bar
 from sartor.search.reusing import Reusing
+from sartor.search.second_look import second_look
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
@@ -108,6 +109,13 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
             return reusing.assess(candidate, scored)
         return held.assess(candidate, scored)
 
+    again = second_look(desk, ready, whole, crew)
+
+    def settled(candidate: Candidate, scored: Scored) -> Assessment:
+        found = held.assess(candidate, scored)
+        # Among many trials one passes by luck: it is looked at again before it ends the search.
+        return again(candidate, found) if found.chance >= ENOUGH else found
+
     climb = Climber(
         fit=first,
         assess=assess,
@@ -115,12 +123,13 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         emit=desk.emit,
         started=clock.began,
         workers=crew.workers,
+        again=again,
     ).climb(ready.setting.rungs)
     if climb.best is not None:
         say_climbed(desk, climb)
     searched = Searcher(
         fit=fit,
-        assess=held.assess,
+        assess=settled,
         studies=lambda rung: _study_of(rung, desk, ready, owner),
         limits=_sparing(clock, climb) if desk.need.prefer.ensemble else clock.limits,
         emit=desk.emit,

@@ -25,7 +25,7 @@ FOLDS = 5
 FEW = 50
 """Validation rows below which an accuracy is known to worse than about seven points."""
 _MOST = 1_000
-"""Training rows beyond which folds would cost more than they tell."""
+"""Training rows beyond which every candidate by folds would cost more than it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +60,26 @@ class Folds:
         return under(pieces)[np.argsort(np.argsort(self.fold, kind="stable"))]
 
 
-def deal(train: Examples, validation: Examples, group: str = "") -> Folds | None:
+def few(train: Examples, validation: Examples) -> bool:
+    """Whether validation rows are too few to choose by, and training rows not too many for folds.
+
+    Args:
+        train: Rows to learn from.
+        validation: Rows that would choose.
+    """
+    return len(validation) < FEW and len(train) <= _MOST
+
+
+def deal(train: Examples, group: str = "") -> Folds | None:
     """Folds with each label spread evenly, near duplicates and groups together; the same each time.
 
-    None where the validation rows are enough, or the training rows too many, or so alike or so
-    grouped that some fold would leave a single label to learn from.
+    None where the rows are so alike or so grouped that some fold would leave a single label to
+    learn from.
 
     Args:
         train: With targets.
-        validation: Likewise.
         group: Name of the group column under `extra`; empty for none.
     """
-    if len(validation) >= FEW or len(train) > _MOST:
-        return None
     groups = train.extra[group] if group else ()
     clusters = row_clusters(list(train.inputs.values()))
     members: dict[int, list[int]] = defaultdict(list)

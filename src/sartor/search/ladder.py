@@ -7,7 +7,7 @@ one with the lower log-loss. A candidate that fails is recorded, explained and s
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -78,6 +78,7 @@ class Assessment:
         chance: That all criteria are met on the test rows.
         log_loss: On validation rows, after calibration.
         losses: (rows,) of which that is the mean; None where they are not known.
+        by_folds: Whether the chance is of the training rows as well: see `second_look`.
     """
 
     decision: Mapping[str, Any]
@@ -85,6 +86,16 @@ class Assessment:
     chance: float
     log_loss: float
     losses: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    by_folds: bool = False
+
+
+Again = Callable[[Candidate, Assessment], Assessment]
+"""What is said of a candidate when it is looked at once more; the same where there is no need."""
+
+
+def once(_: Candidate, found: Assessment) -> Assessment:
+    """An `Again` that leaves it at the first look."""
+    return found
 
 
 Factor = float | tuple[tuple[float, ...], ...]
@@ -198,6 +209,7 @@ class Climber:
         started: When the budget began to run.
         workers: Groups of one rung that are fitted at once. What comes after the one that is
             enough is passed over, so their number does not decide the outcome.
+        again: A second look at the best of a group.
     """
 
     fit: Fit
@@ -206,6 +218,7 @@ class Climber:
     emit: Emit
     started: float = field(default_factory=time.monotonic)
     workers: int = 1
+    again: Again = once
 
     def climb(self, rungs: Sequence[Rung]) -> Climb:
         """Try the rungs in order until one is good enough."""
@@ -261,6 +274,7 @@ class Climber:
             spent = max(seconds, result.seconds)
             why = cut_by_budget(result)
             found.append(Tried(rung.name, candidate, "tried", why, spent, result, assessment))
+        found = self._looked_at(found)
         if best := best_of(found):
             assert best.assessment is not None
             self.emit(
@@ -273,6 +287,19 @@ class Climber:
                 )
             )
         return found
+
+    def _looked_at(self, found: list[Tried]) -> list[Tried]:
+        """The best looked at again; where it then is no longer, the next that would be enough."""
+        while True:
+            best = best_of(found)
+            if best is None or best.assessment is None:
+                return found
+            again = self.again(best.candidate, best.assessment)
+            if again is best.assessment:
+                return found
+            found = [replace(t, assessment=again) if t is best else t for t in found]
+            if not _is_enough(best_of(found)):
+                return found
 
     def _too_dear(self, rung: Rung, group: Sequence[Candidate], spent: float) -> str:
         """Why the group does not fit the budget, or nothing; decided once a run.

@@ -30,7 +30,7 @@ from sartor.search.documents import refuse_too_many, sources_of
 from sartor.search.earlier import Asked, Former, formers, look, placed
 from sartor.search.estimates import Work
 from sartor.search.feasible import Dropped, Sieve, refuse_empty
-from sartor.search.folds import FOLDS, deal
+from sartor.search.folds import FOLDS, deal, few
 from sartor.search.indexing import tell_of_cells
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
@@ -137,9 +137,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         held,
         group=group_of(need),
         # Folds are of heads on cached activations; of moments they would learn from later ones.
-        folds=None
-        if items or locates(need.task)
-        else deal(rows.train, rows.validation, need.data.group or ""),
+        folds=deal(rows.train, need.data.group or "")
+        if few(rows.train, rows.validation) and not (items or locates(need.task))
+        else None,
     )
     if held.folds is not None:
         emit(

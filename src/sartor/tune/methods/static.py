@@ -12,12 +12,14 @@ that answers in microseconds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -58,6 +60,10 @@ class Static:
     """Largest principal directions to drop."""
     keep: Annotated[int, Ge(0)] = 0
     """Principal directions to keep after that; 0 for all."""
+
+    @property
+    def closed(self) -> bool:
+        return True
 
     def attach(self, model: nn.Module) -> None:
         open_tensors(model, is_head)
@@ -123,32 +129,38 @@ class _Words:
         train: Token ids of each training text; of pairs those of the first texts, then those of the
             second.
         validation: The same of the validation texts.
-        names: Every token of the vocabulary, by id.
+        tokenizer: That read them.
         counts: (vocabulary,) occurrences in the training texts.
         special: (vocabulary,) whether every text has the token, such as [CLS].
     """
 
     train: Sequence[Packed]
     validation: Sequence[Packed]
-    names: Sequence[str]
+    tokenizer: Tokenizer
     counts: NDArray[np.int64]
     special: NDArray[np.bool_]
 
     @staticmethod
     def of(frozen: Frozen) -> "_Words":
-        tokenizer = tokenizer_of(frozen.backbone)
-        tokenizer.enable_truncation(frozen.source.max_length)
-
+        tokenizer = _reader(frozen.backbone, frozen.source.max_length)
         prefix = frozen.backbone.prefix
         train, held = (
             [tokenise(tokenizer, side, prefix) for side in zip(*map(parts_of, texts), strict=True)]
             for texts in (frozen.train, frozen.validation)
         )
         size = tokenizer.get_vocab_size()
-        names = [tokenizer.id_to_token(i) or "" for i in range(size)]
         counts = np.sum([np.bincount(side.flat, minlength=size) for side in train], axis=0)
         special = np.isin(np.arange(size), tokenizer.encode("").ids)
-        return _Words(train, held, names, counts, special)
+        return _Words(train, held, tokenizer, counts, special)
+
+
+@lru_cache(maxsize=2)
+def _reader(backbone: Backbone, longest: int) -> Tokenizer:
+    """Not to be changed: folds and trials share it, since one of many languages takes long to
+    open."""
+    tokenizer = tokenizer_of(backbone)
+    tokenizer.enable_truncation(longest)
+    return tokenizer
 
 
 def _fit_alike(frozen: Frozen, words: _Words, points: Sequence[Point]) -> list[ClosedFit]:
@@ -157,17 +169,20 @@ def _fit_alike(frozen: Frozen, words: _Words, points: Sequence[Point]) -> list[C
     vectors, counted = _vectors(frozen, words, points[0])
     if method.sif:
         shares = words.counts / max(int(words.counts.sum()), 1)
-        vectors *= (method.sif / (method.sif + shares)).astype(np.float32)[:, None]
+        vectors = vectors * (method.sif / (method.sif + shares)).astype(np.float32)[:, None]
     train, held = (
         [_mean(vectors, counted, side) for side in rows] for rows in (words.train, words.validation)
     )
-    directions = _directions(train[0] if len(train) == 1 else np.concatenate(train), method)
+    if method.remove or method.keep:
+        directions = _directions(train[0] if len(train) == 1 else np.concatenate(train), method)
+        vectors = vectors @ directions
+        train, held = ([side @ directions for side in rows] for rows in (train, held))
     symmetric = bool(getattr(frozen.rows, "symmetric", False))
 
     def features(sides: Sequence[Floats]) -> Floats:
         if len(sides) == 1:
-            return sides[0] @ directions
-        one, other = (side @ directions for side in sides)
+            return sides[0]
+        one, other = sides
         return np.concatenate(compared(one, other, symmetric), axis=1)
 
     data = HeadData(
@@ -177,7 +192,7 @@ def _fit_alike(frozen: Frozen, words: _Words, points: Sequence[Point]) -> list[C
         outputs=len(frozen.outputs),
     )
     grid = [HeadSetting((0,), p.method.strength, p.weights) for p in points]
-    table, fits = (vectors @ directions, counted), fit_heads(data, grid)
+    table, fits = (vectors, counted), fit_heads(data, grid)
     if frozen.pairs:
         return [_closed_pair(fit, table, symmetric) for fit in fits]
     return [_closed(fit, table) for fit in fits]
@@ -188,14 +203,15 @@ def _vectors(frozen: Frozen, words: _Words, point: Point) -> tuple[Floats, NDArr
     if point.method.vectors == "table":
         encoder = load_encoder(frozen.backbone, 0)
         embedding: Any = encoder.get_input_embeddings()
-        table: Floats = embedding.weight.detach().numpy().copy()
         # The tokenizer may hold words that the weights lack, and the weights padding.
-        table = table[: len(words.names)]
-        lacking = np.zeros((len(words.names) - len(table), table.shape[1]), np.float32)
-        known = (np.arange(len(words.names)) < len(table)) & ~words.special
-        return np.concatenate([table, lacking]), known
+        size = len(words.counts)
+        table: Floats = embedding.weight.detach().numpy()[:size]
+        known = (np.arange(size) < len(table)) & ~words.special
+        if lacking := size - len(table):
+            table = np.concatenate([table, np.zeros((lacking, table.shape[1]), np.float32)])
+        return table, known
     known = (words.counts > 0) & ~words.special
-    alone = [_bare(words.names[int(i)]) for i in np.flatnonzero(known)]
+    alone = [_bare(words.tokenizer.id_to_token(i) or "") for i in np.flatnonzero(known).tolist()]
     found = frozen.source.features(alone, point.layers)
     vectors = np.zeros((len(known), found.shape[1] // len(point.layers)), np.float32)
     vectors[known] = found.reshape(len(alone), len(point.layers), -1).mean(1)
@@ -221,8 +237,6 @@ def _mean(vectors: Floats, counted: NDArray[np.bool_], rows: Packed) -> Floats:
 def _directions(features: Floats, method: Static) -> Floats:
     """(width, directions): what of the features is read."""
     width = features.shape[1]
-    if not method.remove and not method.keep:
-        return np.eye(width, dtype=np.float32)
     centred = features - features.mean(0)
     _, basis = np.linalg.eigh((centred.T @ centred).astype(np.float64))
     falling = basis[:, ::-1].astype(np.float32)

@@ -1,0 +1,108 @@
+"""A second look: what the training rows say of a head whose chance is too near to decide by.
+
+A few hundred validation rows leave a chance uncertain, and the best of a dozen settings looks a
+little better on them than it is. Each training row can be answered by a head that was fitted
+without it (see `folds`): on cached activations that takes seconds, where the next rung takes
+minutes, and the chance is then of several times as many rows. It alone is taken anew, whichever way
+it turns out. Rule, scores and what ships are those of the first look.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from sartor.core.events import Emit, Note
+from sartor.core.types import Candidate
+from sartor.search.assess import Held
+from sartor.search.executing import Crew
+from sartor.search.fitting import Bench
+from sartor.search.folds import Folds, deal
+from sartor.search.ladder import EARLIER, Again, Assessment, Scored, once
+from sartor.search.recommending import reads_histories
+from sartor.search.setup import Desk, Ready
+from sartor.search.suiting import by_piece, locates
+from sartor.tune.api import METHODS
+
+NEAR = (0.5, 0.95)
+"""Chances between which more rows may turn the decision to climb on."""
+_MOST_ROWS = 20_000
+"""Training rows beyond which there are validation rows enough."""
+_MOST_WORK = 200_000
+"""Training rows times outputs up to which five heads are a matter of seconds."""
+
+Fit = Callable[[Bench, Sequence[Sequence[Candidate]]], Sequence[Sequence[Scored | Exception]]]
+"""See `Crew.fit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """Judges a head by the training rows as well.
+
+    Args:
+        bench: Rows, and who fits on them.
+        held: How candidates are assessed.
+        fit: Fits groups of candidates.
+        emit: Told what came of it.
+        dealt: The training rows by fold; None where they cannot be dealt.
+    """
+
+    bench: Bench
+    held: Held
+    fit: Fit
+    emit: Emit
+    dealt: Callable[[], Folds | None] = field(repr=False)
+
+    def __call__(self, candidate: Candidate, found: Assessment) -> Assessment:
+        """The assessment with a chance that more rows stand behind; the same where that would
+        decide nothing, or the fit owes its end to the validation rows.
+
+        Args:
+            candidate: That was assessed.
+            found: What validation rows say of it.
+        """
+        if found.by_folds or not NEAR[0] <= found.chance < NEAR[1] or not self._suits(candidate):
+            return found
+        if (folds := self.dealt()) is None:
+            return found
+        ((scored,),) = self.fit(replace(self.bench, folds=folds), [[candidate]])
+        if isinstance(scored, Exception) or scored.folds is None:
+            return found
+        wider = replace(self.held, folds=folds).assess(candidate, scored)
+        self.emit(
+            Note(
+                f"{candidate.label()}: chance of meeting the need {found.chance:.0%} by"
+                f" {len(self.bench.validation):,} validation rows, {wider.chance:.0%} with the"
+                f" {len(folds.train):,} training rows, each answered by a fit that did not see it."
+            )
+        )
+        return replace(found, chance=wider.chance, by_folds=True)
+
+    def _suits(self, candidate: Candidate) -> bool:
+        if candidate.method == EARLIER:
+            return False
+        method: Any = METHODS.get(candidate.method)
+        return method.reads == "activations" and self.bench.tuner.closed(candidate)
+
+
+def second_look(desk: Desk, ready: Ready, bench: Bench, crew: Crew) -> Again:
+    """The second look of a run.
+
+    Args:
+        desk: What the run works with.
+        ready: Rows by role.
+        bench: Rows, and who fits on them.
+        crew: Where fits are made.
+    """
+    held, task, train = ready.setting.held, desk.need.task, ready.setting.rows.train
+    many = len(train) > _MOST_ROWS or len(train) * len(held.outputs) > _MOST_WORK
+    # Where rows are few all heads are judged by folds anyway. Of moments folds would learn from
+    # later ones, and of pieces of texts five heads take as long as the rung above.
+    if held.folds or many or reads_histories(task) or locates(task) or by_piece(task):
+        return once
+
+    @cache
+    def dealt() -> Folds | None:
+        return deal(train, desk.need.data.group or "")
+
+    return SecondLook(bench, held, crew.fit, desk.emit, dealt)

@@ -1,0 +1,104 @@
+"""A second look: by rows that the fit did not see, and only where it may decide something."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sartor.core.errors import Diverged
+from sartor.core.types import Candidate, Examples
+from sartor.search.assess import Held
+from sartor.search.fitting import Bench
+from sartor.search.folds import Folds, deal
+from sartor.search.ladder import EARLIER, Assessment, Scored
+from sartor.search.second_look import NEAR, SecondLook
+from sartor.tasks.text_classification.spec import TextClassification
+from tests.judge.rows import criteria
+
+ONE = Candidate("tiny", "0" * 64, "head", {}, 0)
+OUTPUTS = ("a", "b")
+
+
+def rows(count: int) -> Examples:
+    names = tuple(f"row {n}" for n in range(count))
+    return Examples(names, {"text": names}, tuple("ab"[n % 2] for n in range(count)), {})
+
+
+TRAIN, VALIDATION = rows(600), rows(60)
+
+
+def logits(examples: Examples, right: float) -> Any:
+    """So large a share of the rows answered rightly."""
+    signs = np.where(np.array(examples.target) == "b", 2.0, -2.0)
+    signs[round(right * len(examples)) :] *= -1
+    return np.stack([-signs, signs], 1).astype(np.float32)
+
+
+class Looks:
+    """A second look at a head that answers so large a share of the rows of each kind."""
+
+    def __init__(self, by_folds: float, by_validation: float = 0.85) -> None:
+        self.shares = by_folds, by_validation
+        self.said: list[Any] = []
+        self.fitted: list[Candidate] = []
+        self.result: Exception | None = None
+        self.closed = True
+        self.folds: Folds | None = deal(TRAIN)
+        self.held = Held(
+            TextClassification(), OUTPUTS, VALIDATION, tuple(criteria("accuracy >= 0.8")), 1_000
+        )
+
+    def fit(self, bench: Bench, groups: Any) -> Any:
+        (group,) = groups
+        self.fitted += group
+        assert bench.folds is self.folds
+        train, validation = (
+            logits(examples, share)
+            for examples, share in zip((TRAIN, VALIDATION), self.shares, strict=True)
+        )
+        return [[self.result or Scored(validation, train, 0.0, folds=train)]]
+
+    @property
+    def look(self) -> SecondLook:
+        tuner: Any = SimpleNamespace(closed=lambda _: self.closed)
+        bench = Bench(tuner, TRAIN, VALIDATION)
+        return SecondLook(bench, self.held, self.fit, self.said.append, lambda: self.folds)
+
+    def first(self) -> Assessment:
+        answered = logits(VALIDATION, self.shares[1])
+        found = self.held.assess(ONE, Scored(answered, answered, 0.0))
+        return replace(found, chance=0.6)
+
+
+@pytest.mark.parametrize(("by_folds", "sure"), [(0.9, True), (0.78, False)])
+def test_more_rows_make_the_chance_surer_whichever_way_it_goes(by_folds: float, sure: bool):
+    looks = Looks(by_folds)
+    first = looks.first()
+    found = looks.look(ONE, first)
+    assert found.chance > 0.97 if sure else found.chance < 0.3
+    assert replace(found, chance=first.chance, by_folds=False) == first, "it alone is anew"
+    (note,) = looks.said
+    assert "60% by 60 validation rows" in note.text
+    assert f"{found.chance:.0%} with the 600 training rows" in note.text
+    assert looks.look(ONE, found) is found, "and once"
+
+
+def test_it_is_left_where_it_can_decide_nothing_or_knows_no_better():
+    looks = Looks(0.9)
+    first = looks.first()
+    for chance in (NEAR[0] - 0.01, NEAR[1], 1.0):
+        far = replace(first, chance=chance)
+        assert looks.look(ONE, far) is far
+    for method in ("lora", "top_layers", EARLIER):
+        assert looks.look(replace(ONE, method=method), first) is first
+    looks.closed = False
+    assert looks.look(ONE, first) is first, "its fit ended when the validation rows said so"
+    looks.closed, dealt, looks.folds = True, looks.folds, None
+    assert looks.look(ONE, first) is first
+    assert not looks.fitted
+    looks.folds, looks.result = dealt, Diverged("No.", fix="none.")
+    assert looks.look(ONE, first) is first
+    assert looks.fitted == [ONE]
+    assert not looks.said
