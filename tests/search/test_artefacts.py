@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sartor.bundle import Bundle, Manifest, open_bundle, record_verdicts, write_bundle
+from sartor.core.events import silent
 from sartor.core.types import Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
@@ -76,11 +77,12 @@ def artefact(
 ) -> Artefact:
     verdicts = (Verdict(unmet, size, size, size, 0, "unmet"),) if unmet else ()
     bundle = written(place / name)
-    return Artefact(name, bundle, parity, size, verdicts, chance, {}, cast("Any", ANSWERS))
+    answers = cast("Any", ANSWERS)
+    return Artefact(name, bundle, parity, size, verdicts, chance, {}, answers)
 
 
 def picked(made: Maker, *artefacts: Artefact) -> tuple[str, dict[str, str]]:
-    everything, best = made._cheapest(artefacts)
+    everything, best = made._cheapest(artefacts, silent)
     return best.name, {a.name: a.why for a in everything}
 
 
@@ -113,6 +115,24 @@ def test_where_none_holds_parity_counts_before_size(tmp_path: Path):
     large = artefact(tmp_path, "onnx", 88, unmet="size_mb <= 10")
     broken = artefact(tmp_path, "int8", 9, parity=WORSE)
     assert picked(made, large, broken)[0] == "onnx"
+
+
+def test_a_student_that_may_meet_the_need_goes_before_what_cannot(tmp_path: Path):
+    clock = Timed(onnx=50.0, int8=40.0, student=1.0, slow=30.0)
+    made = maker(tmp_path, clock, "latency_p95_ms <= 20")
+    whole = artefact(tmp_path, "onnx", 88, unmet="size_mb <= 10")
+    student, slow = (
+        replace(artefact(tmp_path, name, size, parity=WORSE, chance=chance), trained=True)
+        for name, size, chance in (("student", 4, 0.4), ("slow", 2, 0.9))
+    )
+    assert picked(made, whole, slow, student)[0] == "student"
+    assert clock.asked == ["slow", "student"]
+    hopeless = replace(student, chance=0.0)
+    assert picked(made, whole, hopeless)[0] == "onnx", "it cannot meet the need either"
+    small = artefact(tmp_path, "int8", 9)
+    assert picked(maker(tmp_path, Timed(int8=2.0), "latency_p95_ms <= 20"), whole, small, student)[
+        0
+    ] == ("int8"), "what answers like the fitted model goes first"
 
 
 def test_a_smaller_one_that_is_too_slow_loses_and_only_candidates_are_timed(tmp_path: Path):

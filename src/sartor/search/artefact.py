@@ -26,6 +26,7 @@ class Artefact:
         chance: That all criteria are met on the test rows, size and latency as measured.
         scores: Criterion's text to validation value; that of a speed only where it was timed.
         answers: On the validation rows.
+        trained: Whether a compressor trained it: it is a model of its own then.
         why: Why it was not kept; empty for the one that was.
     """
 
@@ -37,6 +38,7 @@ class Artefact:
     chance: float
     scores: Mapping[str, float]
     answers: tuple[Mapping[str, Any], ...]
+    trained: bool = False
     why: str = ""
 
     @property
@@ -53,6 +55,20 @@ def holds(artefact: Artefact, best: float) -> bool:
     """Whether it may ship, next to the best chance that there is."""
     unmet = any(v.state == "unmet" for v in artefact.verdicts)
     return artefact.parity.holds and not unmet and artefact.chance >= least(best)
+
+
+def may_meet(artefact: Artefact) -> bool:
+    """Whether it may meet the need, as the fitted model in another form or as one of its own."""
+    met = artefact.chance > 0 and not any(v.state == "unmet" for v in artefact.verdicts)
+    return met and (artefact.parity.holds or artefact.trained)
+
+
+def instead(artefact: Artefact) -> str:
+    """That it goes before forms that answer like the fitted model, in words."""
+    return (
+        "No form that answers like the fitted model is small and fast enough for the need."
+        f" {artefact.name} was trained, is, and is judged by itself: {artefact.parity.sentence()}."
+    )
 
 
 def least(best: float) -> float:
@@ -73,7 +89,7 @@ def refused(artefact: Artefact, kept: Artefact) -> Artefact:
         why = f"parity: {artefact.parity.sentence()}"
     elif failed is not None:
         why = f"{failed.criterion} is unmet: {failed.value:.4g}"
-    elif artefact.chance < least(kept.chance):
+    elif artefact.chance < least(kept.chance) or not kept.parity.holds:
         why = f"chance of meeting the need {artefact.chance:.0%}, kept one {kept.chance:.0%}"
     else:
         why = f"{kept.name} is smaller and holds too"

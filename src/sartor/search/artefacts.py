@@ -26,12 +26,20 @@ from sartor.judge.verdicts import judge
 from sartor.llm.translated import ENCODER
 from sartor.need.verdict import Verdict
 from sartor.search.answering import answers_to, right_ones
-from sartor.search.artefact import Artefact, failures, holds, refused, short
+from sartor.search.artefact import (
+    Artefact,
+    failures,
+    holds,
+    instead,
+    may_meet,
+    refused,
+    short,
+)
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.changed import compared
-from sartor.search.ladder import Assessment
+from sartor.search.ladder import Assessment, likely
 from sartor.search.product import FLOAT, Product
 from sartor.search.publishing import publish
 from sartor.serve import runtime
@@ -112,7 +120,7 @@ class Maker:
             name = PROMPT if product.form == FLOAT else product.form
             content = product.content(stage(name, product.write))
             made = [self._measure(name, content, before)]
-        made, best = self._cheapest(made)
+        made, best = self._cheapest(made, emit)
         kept = replace(best, bundle=publish(best.bundle, self.bundles, self.need_text))
         sizes = " → ".join(f"{a.name} {short(a.size_mb)}" for a in made)
         emit(StageDone("shrink", f"{sizes} MB · kept {kept.name}: {kept.parity.sentence()}"))
@@ -155,7 +163,8 @@ class Maker:
             name, found = title(chain, product.form), form(chain)
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
             content = {**_content(found), **product.beside}
-            return maker._measure(name, content, held_against, fit_of(chain))
+            made = maker._measure(name, content, held_against, fit_of(chain))
+            return replace(made, trained=any(COMPRESSORS.get(each)().trains for each in chain))
 
         first = make(())
         held_against = held_against or first.answers
@@ -301,12 +310,14 @@ class Maker:
             lineage["earlier"] = {"id": told.id, "name": told.name}
         return lineage
 
-    def _cheapest(self, made: Sequence[Artefact]) -> tuple[list[Artefact], Artefact]:
+    def _cheapest(self, made: Sequence[Artefact], emit: Emit) -> tuple[list[Artefact], Artefact]:
         """Time artefacts from the smallest up until one holds; the least bad where none does.
 
         Timing starts fresh processes and takes seconds, so the larger ones are left alone then.
+        Where nothing that answers like the fitted model can meet the need, one that was trained to
+        be small and may meet it goes before one that cannot: it is judged by itself.
         """
-        best = max(artefact.chance for artefact in made)
+        best = max((a.chance for a in made if a.parity.holds), default=1.0)
         timed = {a.name: a for a in made}
         for artefact in sorted(made, key=lambda a: a.size_mb):
             if not holds(artefact, best):
@@ -314,6 +325,14 @@ class Maker:
             timed[artefact.name] = self._timed(artefact)
             if holds(timed[artefact.name], best):
                 return list(timed.values()), timed[artefact.name]
+        if not any(a.parity.holds and may_meet(a) for a in timed.values()):
+            for artefact in sorted(made, key=lambda a: (-likely(a.chance), a.size_mb)):
+                if not may_meet(artefact):
+                    continue
+                timed[artefact.name] = self._timed(artefact)
+                if may_meet(timed[artefact.name]):
+                    emit(Note(instead(timed[artefact.name]), "warning"))
+                    return list(timed.values()), timed[artefact.name]
         whole = made[0]
         if whole is timed[whole.name]:
             timed[whole.name] = self._timed(whole)
