@@ -5,7 +5,7 @@ import csv
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,13 +92,22 @@ class Closed:
         writer.close()
 
 
-async def open_loop(port: int, asked: list[bytes], rate: float, seconds: float) -> list[Sent]:
-    """Send so many a second whatever becomes of them; Poisson arrivals, by a fixed seed.
+async def open_loop(
+    port: int, asked: Sequence[bytes], rate: float, seconds: float, seed: int = 0
+) -> list[Sent]:
+    """Send so many a second whatever becomes of them; Poisson arrivals.
 
     A request takes a free connection or opens one. Its time counts from when it was due, so what a
     slow server, or a slow client, makes it wait is in it.
+
+    Args:
+        port: Of the server.
+        asked: Whole requests, sent in their order and over again.
+        rate: Requests a second.
+        seconds: For which requests are sent.
+        seed: Of the arrivals.
     """
-    gaps = np.random.default_rng(0).exponential(1 / rate, int(rate * seconds))
+    gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
     free: list[Reader] = []
     limit = asyncio.Semaphore(MOST_CONNECTIONS)
     sent: list[Sent] = []

@@ -59,11 +59,14 @@ class Side:
         return post("/predict", {"text": text})
 
     def label(self, body: bytes) -> str:
-        """What the reply to `request` answers."""
+        """What the reply to `request` holds most probable, whatever rule then decides."""
         reply = json.loads(body)
         if self.name == "infinity":
             return str(max(reply["data"][0], key=lambda one: one["score"])["label"])
-        return str(reply["outputs"][0]["best"] if self.name == OURS else reply["label"])
+        if self.name == OURS:
+            probabilities: dict[str, float] = reply["outputs"][0]["probabilities"]
+            return max(probabilities, key=probabilities.__getitem__)
+        return str(reply["label"])
 
 
 def usable(pythons: Sequence[str]) -> dict[str, str]:
