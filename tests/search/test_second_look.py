@@ -12,8 +12,8 @@ from sartor.core.types import Candidate, Examples
 from sartor.search.assess import Held
 from sartor.search.fitting import Bench
 from sartor.search.folds import Folds, deal
-from sartor.search.ladder import EARLIER, Assessment, Scored
-from sartor.search.second_look import NEAR, SecondLook
+from sartor.search.ladder import EARLIER, Assessment, Climb, Scored, Tried
+from sartor.search.second_look import NEAR, SecondLook, chosen
 from sartor.tasks.text_classification.spec import TextClassification
 from tests.judge.rows import criteria
 
@@ -102,3 +102,31 @@ def test_it_is_left_where_it_can_decide_nothing_or_knows_no_better():
     assert looks.look(ONE, first) is first
     assert looks.fitted == [ONE]
     assert not looks.said
+
+
+def test_who_is_best_at_last_is_one_that_was_looked_at_again():
+    """Of heads that were lucky on the validation rows, and of one that was not."""
+    truly = {1: 0.05, 2: 0.3, 3: 0.25}
+    looked: list[int] = []
+
+    def again(candidate: Candidate, found: Assessment) -> Assessment:
+        n = candidate.settings["n"]
+        if found.by_folds or n not in truly:
+            return found
+        looked.append(n)
+        return replace(found, chance=truly[n], by_folds=True)
+
+    def tried(n: int, chance: float, loss: float) -> Tried:
+        candidate = replace(ONE, settings={"n": n})
+        return Tried("head", candidate, "tried", assessment=Assessment({}, {}, chance, loss))
+
+    some = tried(1, 0.7, 0.4), tried(2, 0.5, 0.5), tried(3, 0.1, 0.6), tried(4, 0.2, 0.45)
+    found = chosen(Climb(some, some[0], False), again)
+    assert looked == [1, 2]
+    assert found.best is not None
+    assert found.best.candidate.settings["n"] == 2, "which is likelier than the others still"
+    assert [t.assessment.chance for t in found.tried if t.assessment] == [0.05, 0.3, 0.1, 0.2]
+    reached = Climb(some, some[0], True)
+    assert chosen(reached, again) is reached
+    last = Climb(some[3:], some[3], False)
+    assert chosen(last, again) is last

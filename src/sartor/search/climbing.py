@@ -22,7 +22,7 @@ from sartor.search.joining import seeds_of
 from sartor.search.ladder import EARLIER, ENOUGH, Assessment, Climb, Climber, Limits, Rung, Scored
 from sartor.search.pruning import Bar
 from sartor.search.reusing import Reusing
-from sartor.search.second_look import second_look
+from sartor.search.second_look import chosen, second_look
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
@@ -138,9 +138,10 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         workers=crew.workers,
         ruled_out=ready.ruled_out,
     ).search(climb, [rung for rung in ready.setting.rungs if rung.name != EARLIER])
-    if searched.climb.best is not climb.best:
-        say_climbed(desk, searched.climb)
-    return searched
+    ended = chosen(searched.climb, again)
+    if ended.best is not climb.best:
+        say_climbed(desk, ended)
+    return replace(searched, climb=ended)
 
 
 def _sparing(clock: Clock, climb: Climb) -> Limits:

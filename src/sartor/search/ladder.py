@@ -238,14 +238,14 @@ class Climber:
                     made = self._assessed(rung, group, found, each)
                     tried += made
                     stoppers += made if rung.stops else []
-                    if _is_enough(best := best_of(stoppers)):
+                    if is_enough(best := best_of(stoppers)):
                         return Climb(tuple(tried), best, True)
                 if why:
                     tried.append(Tried(rung.name, some[len(going)][0], "skipped", why))
                     self.emit(Note(f"{rung.name} skipped: {why}"))
                     break
         best = best_of(tried)
-        return Climb(tuple(tried), best, _is_enough(best))
+        return Climb(tuple(tried), best, is_enough(best))
 
     def _affordable(
         self, rung: Rung, groups: Sequence[Sequence[Candidate]], spent: float
@@ -298,7 +298,7 @@ class Climber:
             if again is best.assessment:
                 return found
             found = [replace(t, assessment=again) if t is best else t for t in found]
-            if not _is_enough(best_of(found)):
+            if not is_enough(best_of(found)):
                 return found
 
     def _too_dear(self, rung: Rung, group: Sequence[Candidate], spent: float) -> str:
@@ -325,7 +325,8 @@ class Climber:
         return str(self.limits.replay(f"budget {group[0].key[:16]}", decide))
 
 
-def _is_enough(tried: Tried | None) -> bool:
+def is_enough(tried: Tried | None) -> bool:
+    """Whether a climb may end with it."""
     found = tried.assessment if tried else None
     return found is not None and found.chance >= ENOUGH
 

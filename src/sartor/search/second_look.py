@@ -18,14 +18,25 @@ from sartor.search.assess import Held
 from sartor.search.executing import Crew
 from sartor.search.fitting import Bench
 from sartor.search.folds import Folds, deal
-from sartor.search.ladder import EARLIER, Again, Assessment, Scored, once
+from sartor.search.ladder import (
+    EARLIER,
+    Again,
+    Assessment,
+    Climb,
+    Scored,
+    best_of,
+    is_enough,
+    once,
+)
 from sartor.search.recommending import reads_histories
 from sartor.search.setup import Desk, Ready
 from sartor.search.suiting import by_piece, locates
 from sartor.tune.api import METHODS
 
-NEAR = (0.5, 0.95)
-"""Chances between which more rows may turn the decision to climb on."""
+NEAR = (0.1, 0.95)
+"""Chances between which more rows may turn the decision to climb on, or what is chosen at last."""
+_LOOKS = 5
+"""Candidates that are looked at again before one is chosen, at most."""
 _MOST_ROWS = 20_000
 """Training rows beyond which there are validation rows enough."""
 _MOST_WORK = 200_000
@@ -83,6 +94,28 @@ class SecondLook:
             return False
         method: Any = METHODS.get(candidate.method)
         return method.reads == "activations" and self.bench.tuner.closed(candidate)
+
+
+def chosen(climb: Climb, again: Again) -> Climb:
+    """The climb, its best looked at again, and where that then is another one, that as well.
+
+    Args:
+        climb: As it ended.
+        again: A second look.
+    """
+    tried = climb.tried
+    for _ in range(0 if climb.reached else _LOOKS):
+        best = best_of(tried)
+        if best is None or best.assessment is None:
+            break
+        found = again(best.candidate, best.assessment)
+        if found is best.assessment:
+            break
+        tried = tuple(replace(t, assessment=found) if t is best else t for t in tried)
+    if tried is climb.tried:
+        return climb
+    best = best_of(tried)
+    return Climb(tried, best, is_enough(best))
 
 
 def second_look(desk: Desk, ready: Ready, bench: Bench, crew: Crew) -> Again:
