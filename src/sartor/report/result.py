@@ -117,13 +117,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What one candidate scored on validation rows; `chance` is of "all met" on the test rows."""
+    """What one candidate scored on validation rows; `chance` is of "all met" on the test rows, by
+    training rows as well where it says `by_folds`."""
 
     rung: Word = ""
     backbone: Word = ""
     label: Word = ""
     scores: dict[Word, float] = field(default_factory=dict[str, float])
     chance: float | None = None
+    by_folds: bool = False
     seconds: float | None = None
     latency_ms: float | None = None
     size_mb: float | None = None

@@ -93,7 +93,10 @@ def _ladder(found: Result, metric: str) -> list[dict[str, Any]]:
     ladder: list[dict[str, Any]] = []
     for (rung, backbone), candidates in rungs.items():
         counts = Counter(candidate.state for candidate in candidates)
-        best = max(candidates, key=lambda c: (c.chosen, c.chance or 0.0, c.scores.get(metric, 0.0)))
+        best = max(
+            candidates,
+            key=lambda c: (c.chosen, c.by_folds, c.chance or 0.0, c.scores.get(metric, 0.0)),
+        )
         ladder.append(
             {
                 "rung": rung,

@@ -275,7 +275,9 @@ class Climber:
             why = cut_by_budget(result)
             found.append(Tried(rung.name, candidate, "tried", why, spent, result, assessment))
         found = self._looked_at(found)
-        if best := best_of(found):
+        # What was looked at twice is known better than what was not.
+        sure = [t for t in found if t.assessment is not None and t.assessment.by_folds]
+        if best := best_of(sure or found):
             assert best.assessment is not None
             self.emit(
                 CandidateTried(

@@ -280,6 +280,7 @@ def _candidate(tried: Tried, climb: Climb) -> dict[str, Any]:
         "label": tried.candidate.label(),
         "scores": dict(assessment.scores) if assessment else {},
         "chance": assessment.chance if assessment else None,
+        "by_folds": assessment is not None and assessment.by_folds,
         "seconds": tried.seconds,
         "history": [dict(h) for h in tried.scored.history] if tried.scored else [],
         "chosen": tried is climb.best,
