@@ -1,6 +1,6 @@
-"""Every benchmark in turn, the quick ones first, then the page.
+"""Every benchmark in turn, the quick ones of each group first, then the page.
 
-    python -m benchmarks [NAME ...]
+    python -m benchmarks [serving] [training] [tasks] [NAME ...]
 
 Each runs with its defaults, or with the shorter ones given here; run by itself
 (`python -m benchmarks.NAME --help`) it has its own, and says in its own words how long it takes:
@@ -19,60 +19,80 @@ from benchmarks._harness import ROOT, arguments
 
 SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "first_answer": (),
-        "serving_load": (),
-        "serving_overhead": (),
-        "serving_peers": (),
-        "cost_prediction": (),
-        "offline_throughput": (),
-        "soak": (),
-        "kill9_training": (),
-        "feedback_durability": (),
-        "install_size": (),
-        "functions": (),
-        "targets_alike": (),
-        "kill9_run": (),
-        "top_layers": ("--rows", "400"),
-        "lora_speed": (),
         "replies_speed": ("--rounds", "1"),
-        "pooled_masks": (),
-        "backbone_ranking": (),
-        "label_forecast": (),
-        "label_heads": (),
-        "scores": (),
-        "answers": (),
-        "base_sizes": (),
-        "tables": (),
-        "recommending": (),
-        "mastery": (),
-        "memory": (),
-        "examples_time": (),
-        "search_time": (),
-        "few_rows": (),
-        "ablation": (),
-        "joining": (),
-        "compressors": (),
-        "students": (),
-        "adapters": (),
+        "top_layers": ("--rows", "400"),
         "personal_gain": ("--plain", "20"),
-        "throughput": (),
         "score_time": ("--seeds", "3", "--peer-seeds", "1"),
         "entities": ("--seeds", "1", "--methods", "head"),
         "cross_lingual": ("--tasks", "intents"),
         "questions": ("--seeds", "1", "--methods", "top_layers"),
     }
 )
-"""Benchmarks in their order, with what keeps them short."""
-NAMES = tuple(SHORT)
+"""What keeps a benchmark short."""
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "serving": (
+            "first_answer",
+            "serving_load",
+            "serving_overhead",
+            "serving_peers",
+            "cost_prediction",
+            "feedback_durability",
+            "install_size",
+            "functions",
+            "targets_alike",
+            "offline_throughput",
+            "compressors",
+            "adapters",
+            "soak",
+            "students",
+            "personal_gain",
+        ),
+        "training": (
+            "kill9_training",
+            "kill9_run",
+            "top_layers",
+            "lora_speed",
+            "pooled_masks",
+            "backbone_ranking",
+            "label_forecast",
+            "memory",
+            "examples_time",
+            "search_time",
+            "few_rows",
+            "ablation",
+            "joining",
+            "throughput",
+            "score_time",
+        ),
+        "tasks": (
+            "label_heads",
+            "tables",
+            "recommending",
+            "mastery",
+            "base_sizes",
+            "scores",
+            "replies_speed",
+            "answers",
+            "entities",
+            "cross_lingual",
+            "questions",
+        ),
+    }
+)
+"""Benchmarks in their order, the quick ones of each group first."""
+NAMES = tuple(name for names in GROUPS.values() for name in names)
 
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("names", nargs="*", help=f"among {', '.join(NAMES)}; default: all")
-    names = parser.parse_args().names or list(NAMES)
-    if unknown := [name for name in names if name not in NAMES]:
-        parser.error(f"no benchmark is called {unknown[0]!r}: choose among {', '.join(NAMES)}")
-    failed = [name for name in names if _run(name, SHORT[name])]
+    known = ", ".join([*GROUPS, *NAMES])
+    parser.add_argument("names", nargs="*", help=f"among {known}; default: all")
+    asked = parser.parse_args().names or list(GROUPS)
+    if unknown := [name for name in asked if name not in {*GROUPS, *NAMES}]:
+        parser.error(f"no benchmark is called {unknown[0]!r}: choose among {known}")
+    names = [name for each in asked for name in GROUPS.get(each, (each,))]
+    failed = [name for name in names if _run(name, SHORT.get(name, ()))]
     _run("page")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import page
 from benchmarks.__main__ import NAMES, SHORT
 from benchmarks._harness import ROOT, Interval, Line, _portable, gate, median_ratio, paired
+from benchmarks.serving_peers import RATES, Window, between, held
 
 FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py") if path.stem != "page")
@@ -16,6 +17,7 @@ SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py") if path.stem != "
 
 def test_every_script_that_measures_is_run_with_the_others():
     assert sorted(NAMES) == SCRIPTS
+    assert set(SHORT) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -25,7 +27,7 @@ def test_a_script_says_what_it_measures_and_how_to_run_it(name):
     assert f"python -m benchmarks.{name}" in text
 
 
-@pytest.mark.parametrize("name", [name for name, options in SHORT.items() if options])
+@pytest.mark.parametrize("name", SHORT)
 def test_options_that_keep_a_benchmark_short_are_options_it_has(name):
     text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
     for option in SHORT[name]:
@@ -86,3 +88,17 @@ def test_a_committed_result_names_no_path_of_the_machine_it_was_measured_on():
 )
 def test_a_result_names_a_place_in_a_workspace_or_only_a_name(given, shown):
     assert _portable(given) == shown
+
+
+def test_a_rate_is_held_up_to_where_one_in_a_hundred_is_late():
+    def rounds(*windows: tuple[float, int, int]) -> list[list[Window]]:
+        return [[Window(rate, sent, (late, 0), 1.0, 1.0) for rate, sent, late in windows]]
+
+    assert held(rounds((10, 100, 0), (20, 200, 0), (40, 400, 12)), 0) == pytest.approx(20 + 20 / 3)
+    assert held(rounds((10, 100, 2), (20, 200, 4)), 0) == 0.0
+    assert held(rounds((10, 100, 0), (20, 200, 0)), 0) == 20.0, "as high as was asked"
+    lucky = rounds((10, 100, 2), (20, 400, 1), (40, 400, 40))
+    assert 20 < held(lucky, 0) < 40, "shares do not fall as rates rise: 3 of 500 up to 20"
+    assert held(rounds((10, 100, 9)), 1) == 10.0, "each limit has its own"
+    fast, slow = rounds((10, 100, 0), (20, 200, 0)) * 2, rounds((10, 100, 5)) * 2
+    assert between(fast, slow, 0).middle == 20 / RATES[0], "who holds nothing holds the lowest"
