@@ -66,7 +66,7 @@ class SecondLook:
 
     def __call__(self, candidate: Candidate, found: Assessment) -> Assessment:
         """The assessment with a chance that more rows stand behind; the same where that would
-        decide nothing, or the fit owes its end to the validation rows.
+        decide nothing, or take long.
 
         Args:
             candidate: That was assessed.
@@ -93,7 +93,7 @@ class SecondLook:
         if candidate.method == EARLIER:
             return False
         method: Any = METHODS.get(candidate.method)
-        return method.reads == "activations" and self.bench.tuner.closed(candidate)
+        return method.reads == "activations"
 
 
 def chosen(climb: Climb, again: Again) -> Climb:
