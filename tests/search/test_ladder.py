@@ -222,6 +222,8 @@ def test_the_best_of_a_rung_is_looked_at_again_before_the_next_is_climbed():
     assert looked == [1, 2], "the first would not have been enough anyway"
     assert not worse.reached
     assert [t.assessment.chance for t in worse.tried if t.assessment] == [0.6, 0.4, 0.5, 0.2, 0.3]
+    assert worse.best is not None
+    assert worse.best.candidate.settings["n"] == 2, "0.6 is by validation rows alone"
     looked.clear()
     better, _ = climb(rungs, chances, again=again({0: 0.9, 1: 0.4, 2: 0.81}))
     assert looked == [1, 2]

@@ -112,16 +112,26 @@ def test_who_is_best_at_last_is_one_that_was_looked_at_again():
         looked.append(n)
         return replace(found, chance=truly[n], by_folds=True)
 
-    def tried(n: int, chance: float, loss: float) -> Tried:
-        candidate = replace(ONE, settings={"n": n})
-        return Tried("head", candidate, "tried", assessment=Assessment({}, {}, chance, loss))
+    def tried(n: int, chance: float, loss: float, method: str = "head") -> Tried:
+        candidate = replace(ONE, method=method, settings={"n": n})
+        return Tried(method, candidate, "tried", assessment=Assessment({}, {}, chance, loss))
+
+    def best(climb: Climb) -> Any:
+        assert climb.best is not None
+        return climb.best.candidate.settings["n"]
 
     some = tried(1, 0.7, 0.4), tried(2, 0.5, 0.5), tried(3, 0.1, 0.6), tried(4, 0.2, 0.45)
     found = chosen(Climb(some, some[0], False), again)
     assert looked == [1, 2]
-    assert found.best is not None
-    assert found.best.candidate.settings["n"] == 2, "which is likelier than the others still"
+    assert best(found) == 2, "which is likelier than the others still"
     assert [t.assessment.chance for t in found.tried if t.assessment] == [0.05, 0.3, 0.1, 0.2]
+    looked.clear()
+    truly |= dict.fromkeys(range(10, 18), 0.02)
+    many = tuple(tried(n, 0.7, n / 100) for n in range(10, 18))
+    assert best(chosen(Climb(many, many[0], False), again)) == 10, "lucky, as all of them are"
+    assert looked == [10, 11, 12, 13, 14], "the others no longer count"
+    other = (*some, tried(6, 0.45, 0.3, "full"))
+    assert best(chosen(Climb(other, other[0], False), again)) == 6, "which never is"
     reached = Climb(some, some[0], True)
     assert chosen(reached, again) is reached
     last = Climb(some[3:], some[3], False)

@@ -22,7 +22,7 @@ from sartor.search.joining import seeds_of
 from sartor.search.ladder import EARLIER, ENOUGH, Assessment, Climb, Climber, Limits, Rung, Scored
 from sartor.search.pruning import Bar
 from sartor.search.reusing import Reusing
-from sartor.search.second_look import chosen, second_look
+from sartor.search.second_look import chosen, quietly, second_look
 from sartor.search.setup import Desk, Ready
 from sartor.search.space import Space
 from sartor.search.study import Study
@@ -110,11 +110,12 @@ def climb_and_search(desk: Desk, ready: Ready, hands: Hands, clock: Clock, owner
         return held.assess(candidate, scored)
 
     again = second_look(desk, ready, whole, crew)
+    unsaid = quietly(again)
 
     def settled(candidate: Candidate, scored: Scored) -> Assessment:
         found = held.assess(candidate, scored)
         # Among many trials one passes by luck: it is looked at again before it ends the search.
-        return again(candidate, found) if found.chance >= ENOUGH else found
+        return unsaid(candidate, found) if found.chance >= ENOUGH else found
 
     climb = Climber(
         fit=first,

@@ -275,9 +275,7 @@ class Climber:
             why = cut_by_budget(result)
             found.append(Tried(rung.name, candidate, "tried", why, spent, result, assessment))
         found = self._looked_at(found)
-        # What was looked at twice is known better than what was not.
-        sure = [t for t in found if t.assessment is not None and t.assessment.by_folds]
-        if best := best_of(sure or found):
+        if best := best_of(found):
             assert best.assessment is not None
             self.emit(
                 CandidateTried(
@@ -293,14 +291,14 @@ class Climber:
     def _looked_at(self, found: list[Tried]) -> list[Tried]:
         """The best looked at again; where it then is no longer, the next that would be enough."""
         while True:
-            best = best_of(found)
+            best = luckiest(found)
             if best is None or best.assessment is None:
                 return found
             again = self.again(best.candidate, best.assessment)
             if again is best.assessment:
                 return found
             found = [replace(t, assessment=again) if t is best else t for t in found]
-            if not is_enough(best_of(found)):
+            if not is_enough(luckiest(found)):
                 return found
 
     def _too_dear(self, rung: Rung, group: Sequence[Candidate], spent: float) -> str:
@@ -353,7 +351,17 @@ def likely(chance: float) -> int:
 
 
 def best_of(tried: Sequence[Tried]) -> Tried | None:
-    """The candidate with the best chance; None where none was assessed."""
+    """The candidate with the best chance; None where none was assessed.
+
+    Of a method that was looked at again, what was not does not count: on validation rows alone it
+    seems better than what is known of the others.
+    """
+    sure = {t.candidate.method for t in tried if _looked_at_again(t)}
+    return luckiest([t for t in tried if t.candidate.method not in sure or _looked_at_again(t)])
+
+
+def luckiest(tried: Sequence[Tried]) -> Tried | None:
+    """The same by what is known of each, if only by validation rows."""
     ready = [t for t in tried if t.assessment is not None]
 
     def rank(t: Tried) -> tuple[bool, float, float]:
@@ -363,3 +371,7 @@ def best_of(tried: Sequence[Tried]) -> Tried | None:
         return chance >= ENOUGH, likely(chance), -t.assessment.log_loss
 
     return max(ready, key=rank, default=None)
+
+
+def _looked_at_again(tried: Tried) -> bool:
+    return tried.assessment is not None and tried.assessment.by_folds

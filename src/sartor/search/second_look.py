@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from sartor.core.events import Emit, Note
+from sartor.core.events import Emit, Note, silent
 from sartor.core.types import Candidate
 from sartor.search.assess import Held
 from sartor.search.executing import Crew
@@ -26,6 +26,7 @@ from sartor.search.ladder import (
     Scored,
     best_of,
     is_enough,
+    luckiest,
     once,
 )
 from sartor.search.recommending import reads_histories
@@ -105,7 +106,7 @@ def chosen(climb: Climb, again: Again) -> Climb:
     """
     tried = climb.tried
     for _ in range(0 if climb.reached else _LOOKS):
-        best = best_of(tried)
+        best = luckiest(tried)
         if best is None or best.assessment is None:
             break
         found = again(best.candidate, best.assessment)
@@ -116,6 +117,11 @@ def chosen(climb: Climb, again: Again) -> Climb:
         return climb
     best = best_of(tried)
     return Climb(tried, best, is_enough(best))
+
+
+def quietly(again: Again) -> Again:
+    """The same look, of which nothing is said: a search takes many."""
+    return replace(again, emit=silent) if isinstance(again, SecondLook) else again
 
 
 def second_look(desk: Desk, ready: Ready, bench: Bench, crew: Crew) -> Again:

@@ -29,6 +29,7 @@ from sartor.search.ladder import (
     best_of,
     cut_by_budget,
     likely,
+    luckiest,
     reason,
 )
 from sartor.search.pruning import NO_BAR, Bar, Curve, curve_of
@@ -233,8 +234,7 @@ class Searcher:
         self, front: _Front, asked: Sequence[tuple[int, Candidate]], *, halved: bool
     ) -> list[Tried]:
         """What came of the trials. They are told in the order in which they were asked for: what a
-        kill leaves in the journal is then the beginning of what would have stood there.
-        """
+        kill leaves in the journal is then the beginning of what would have stood there."""
         began = time.monotonic()
         ended: dict[int, Scored | Exception | None] = {}
         if halved:
@@ -363,7 +363,7 @@ def value_of(assessment: Assessment) -> float:
 
 
 def _top(front: _Front) -> Assessment:
-    best = best_of(front.tried)
+    best = luckiest(front.tried)
     assert best is not None
     assert best.assessment is not None
     return best.assessment
