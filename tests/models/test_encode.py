@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from sartor.core.activations import Activations
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.events import StageDone, StageProgress, StageStarted
 from sartor.models.encode import EncodeSettings, TextEncoder
-from sartor.models.loading import load_text_backbone
-from sartor.models.passes import batches
+from sartor.models.forward import Forward
+from sartor.models.loading import load_encoder, load_text_backbone
+from sartor.models.passes import Wanted, batches, lots
 from sartor.models.precision import Precision, probe
 
 FP32 = Precision("float32")
@@ -64,6 +66,40 @@ def test_a_texts_numbers_do_not_depend_on_the_texts_beside_it_or_on_the_threads(
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_array_equal(together[:12], apart)
+
+
+def test_batches_that_a_gpu_computes_together_give_what_each_gives_alone(tiny):
+    forward = Forward(load_encoder(tiny, tiny.layers), FP32)
+    draw = np.random.default_rng(0)
+    lot = [draw.integers(5, 90, shape) for shape in [(2, 3), (1, 4), (3, 9)]]
+    wanted = Wanted(pooled=True, layers=(1, tiny.layers), separator=7)
+    for ids, (pooled, states) in zip(lot, forward(lot, wanted), strict=True):
+        ((alone, states_alone),) = forward([ids], wanted)
+        np.testing.assert_allclose(pooled, alone, atol=1e-5)
+        for found, expected in zip(states, states_alone, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_texts_come_in_their_order_where_batches_are_computed_together(tiny, monkeypatch):
+    alone = encoder(tiny).encode(TEXTS)
+    monkeypatch.setattr(Forward, "together", 24)
+    np.testing.assert_allclose(encoder(tiny).encode(TEXTS), alone, atol=2e-3)
+
+
+def test_a_lot_holds_neighbours_in_length_within_its_bound():
+    lengths = np.random.default_rng(0).integers(1, 60, 400)
+    groups = batches(lengths.tolist(), 100)
+    found = lots(lengths, groups, 256)
+    assert sorted(i for lot in found for group in lot for i in group) == list(range(400))
+    spans = []
+    for lot in found:
+        each = np.concatenate([lengths[group] for group in lot])
+        assert len(each) * each.max() <= 256
+        spans.append((each.min(), each.max()))
+    spans.sort()
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
+    assert len(found) < len(groups) / 2
+    assert [len(lot) for lot in lots(lengths, groups, 0)] == [1] * len(groups)
 
 
 def test_only_what_is_missing_is_encoded_and_progress_says_so(tiny, tmp_path):

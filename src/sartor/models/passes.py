@@ -1,12 +1,13 @@
 """Passes of texts through the frozen encoder: tokenise, group by length, compute, round.
 
-Texts of equal length share a batch, so nothing is spent on padding, and a batch holds a bounded
+Texts of equal length share a batch, so a CPU spends nothing on padding, and a batch holds a bounded
 number of tokens. Only the layers that somebody reads are run.
 """
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -130,15 +131,20 @@ class FrozenPass:
         forward = self.load(wanted)
         for start in range(0, len(texts), self.settings.window):
             ids = self._tokenise(texts[start : start + self.settings.window])
-            groups = batches(_lengths(ids).tolist(), self.settings.batch_tokens)
+            lengths = _lengths(ids)
+            groups = batches(lengths.tolist(), self.settings.batch_tokens)
+            shared = lots(lengths, groups, forward.together)
             # A tokenizer without special tokens makes nothing of an empty text: token 0 stands in.
             stacked = [
-                np.stack([ids[i] if len(ids[i]) else _NOTHING for i in group]).astype(np.int64)
-                for group in groups
+                [
+                    np.stack([ids[i] if len(ids[i]) else _NOTHING for i in group]).astype(np.int64)
+                    for group in lot
+                ]
+                for lot in shared
             ]
             # Closed with this pass, however it ends: it holds torch's thread count.
             with closing(forward.each(stacked, wanted)) as results:
-                for group, (pooled, states) in zip(groups, results, strict=True):
+                for group, (pooled, states) in zip(chain(*shared), results, strict=True):
                     halves = None if pooled is None else self._halve(pooled)
                     yield start + group, Encoded(halves, tuple(map(self._halve, states)))
 
@@ -185,6 +191,34 @@ def batches(lengths: Sequence[int], most_tokens: int) -> list[Indices]:
         ]
     order = np.random.default_rng(0).permutation(len(groups))
     return [groups[i] for i in order]
+
+
+def lots(
+    lengths: NDArray[np.int64], groups: Sequence[Indices], most_tokens: int
+) -> list[list[Indices]]:
+    """Batches that are computed together, padded to the longest among them.
+
+    Args:
+        lengths: (texts,) tokens of each.
+        groups: From `batches`.
+        most_tokens: Bound on tokens in a lot, padding among them; 0 where each batch is a lot.
+
+    Returns:
+        Neighbours in length, in lots whose order is shuffled, always alike; or one in each, in the
+        order given.
+    """
+    found: list[list[Indices]] = []
+    if not most_tokens:
+        return [[group] for group in groups]
+    rows = 0
+    for group in sorted(groups, key=lambda group: int(lengths[group[0]])):
+        rows += len(group)
+        if not found or rows * lengths[group[0]] > most_tokens:
+            found.append([])
+            rows = len(group)
+        found[-1].append(group)
+    order = np.random.default_rng(0).permutation(len(found))
+    return [found[i] for i in order]
 
 
 def _lengths(ids: Packed) -> NDArray[np.int64]:

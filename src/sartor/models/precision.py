@@ -1,7 +1,8 @@
 """Whether bfloat16 is faster than float32 on this machine: measured, since it cannot be looked up.
 
 A CPU without bfloat16 instructions emulates them, up to a hundred times slower; one with them gains
-1.5 to 2 times. The probe times the matrix product that an encoder spends most of its time in.
+1.5 to 2 times. The probe times the matrix product that an encoder spends most of its time in. A GPU
+says of itself whether it has them; how fast the CPU is is still of use, since bundles serve there.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ class Precision:
     """The arithmetic to encode and train in, and what the choice rests on.
 
     Args:
-        dtype: "bfloat16" where it measured at least 15 % faster, else "float32".
-        fp32_gflops: Measured, 10⁹ floating-point operations a second; 0 when not measured.
+        dtype: "bfloat16" where it measured at least 15 % faster, or the GPU has it; else "float32".
+        fp32_gflops: The CPU's, measured, 10⁹ floating-point operations a second; 0 when not.
         bf16_gflops: Likewise.
     """
 
@@ -50,4 +51,7 @@ def probe(rounds: int = 12) -> Precision:
                 best[dtype] = min(best[dtype], perf_counter() - began)
     operations = 2 * _ROWS * _IN * _OUT / 1e9
     fp32, bf16 = (operations / best[dtype] for dtype in (torch.float32, torch.bfloat16))
-    return Precision("bfloat16" if bf16 >= _LEAST_GAIN * fp32 else "float32", fp32, bf16)
+    narrow = bf16 >= _LEAST_GAIN * fp32
+    if torch.cuda.is_available():
+        narrow = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Precision("bfloat16" if narrow else "float32", fp32, bf16)
