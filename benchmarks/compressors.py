@@ -47,6 +47,7 @@ from sartor.models.catalogue import find_backbone
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.precision import probe
 from sartor.serve.graph import Graph
+from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
@@ -314,7 +315,8 @@ def _seconds(forward: Forward, batches: Sequence[tuple[Ids, Ids]]) -> list[float
 
 
 def _graph(form: Form, prefix: str, outputs: int, threads: int) -> Graph:
-    return Graph(Session.open(form.graph, threads), _tokenizer(form), prefix, outputs)
+    reader = Reader(_tokenizer(form), None, prefix, None, LONGEST, 0)
+    return Graph(Session.open(form.graph, threads), reader, outputs)
 
 
 def _tokenizer(form: Form) -> Tokenizer:

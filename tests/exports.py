@@ -10,7 +10,7 @@ compressor that trains or chooses otherwise has other weights, or another archit
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import signature
 from pathlib import Path
@@ -29,10 +29,11 @@ from transformers import PreTrainedConfig
 from sartor.core.durable import write_durably
 from sartor.core.hashing import digest, file_sha256
 from sartor.shrink import export
+from sartor.shrink.joined import OUTPUT
 from sartor.tasks._encoder.files import plain_config
 
 Exporter = Callable[[Path, str], bytes]
-ANEW = export._exported
+ANEW = export.traced
 Weights = Mapping[str, NDArray[Any]]
 _FEW = 64
 """Numbers of a constant that an architecture may hold beside its weights."""
@@ -65,7 +66,7 @@ def filled_in(common: Path) -> Iterator[None]:
     place = common / "architectures"
     place.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_exported", Filling(place))
+        patch.setattr(export, "traced", Filling(place))
         yield
 
 
@@ -79,7 +80,9 @@ class Filling:
     def __init__(self, place: Path, anew: Callable[[nn.Module], onnx.ModelProto] = ANEW) -> None:
         self.place, self.anew = place, anew
 
-    def __call__(self, model: nn.Module) -> onnx.ModelProto:
+    def __call__(self, model: nn.Module, outputs: Sequence[str] = (OUTPUT,)) -> onnx.ModelProto:
+        if list(outputs) != [OUTPUT]:
+            return ANEW(model, outputs)
         weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
         graph, places = (self.place / f"{architecture(model)}{end}" for end in (".onnx", ".json"))
         if not places.is_file():

@@ -22,7 +22,7 @@ from tests.tiny import make_tiny_bert
 def filled_in() -> Iterator[None]:
     """Here each export is made."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_exported", ANEW)
+        patch.setattr(export, "traced", ANEW)
         yield
 
 

@@ -23,6 +23,7 @@ from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Form
 from sartor.shrink.cascade import cascade_graphs
 from sartor.shrink.export import to_onnx
 from sartor.shrink.merge import merge_graphs
+from sartor.shrink.together import Together
 from sartor.tune.api import METHODS, asks
 from sartor.tune.fit import Tuner
 from sartor.tune.settings import read_settings
@@ -46,6 +47,7 @@ class Product:
         form: What a graph is: `FLOAT`, or an earlier bundle's, which stays as it is.
         fit: Folder of the one fit that it is, whose graph was exported; None of anything else.
         beside: Further content files, as they are.
+        exported: Whether `write` exports the fit.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Product:
     form: str = FLOAT
     fit: Path | None = None
     beside: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    exported: bool = False
 
     def written(self, folder: Path) -> Form:
         """The form whose graph `write` left in `folder`."""
@@ -130,9 +133,19 @@ class Workshop:
             return self._of_folder(self._key(tried), self.soup([t for _, t in tried.parts.members]))
         parts = tried.parts
         members = [(self.product(member), scale) for scale, member in parts.members]
+        fits = [p.fit for p, _ in members if p.exported and p.fit is not None]
+        together = Together(fits, self._task)
+
+        def exporting(product: Product) -> Callable[[Path], None]:
+            fit = product.fit
+            if not product.exported or fit is None:
+                return product.write
+            return lambda to: together.write(fit, to / GRAPH)
 
         def write(to: Path) -> None:
-            graphs = [(self.artefact(p, "onnx", p.write) / GRAPH, scale) for p, scale in members]
+            graphs = [
+                (self.artefact(p, FLOAT, exporting(p)) / GRAPH, scale) for p, scale in members
+            ]
             if parts.kind == "cascade":
                 cheap, dear = graphs
                 cascade_graphs(cheap, dear, parts.threshold, to / GRAPH)
@@ -191,7 +204,7 @@ class Workshop:
         def write(to: Path) -> None:
             to_onnx(folder, self._task, to / GRAPH)
 
-        return Product(key, folder / TOKENIZER, write, fit=folder)
+        return Product(key, folder / TOKENIZER, write, fit=folder, exported=True)
 
     def _key(self, tried: Tried) -> str:
         if tried.parts is None:

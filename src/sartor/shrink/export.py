@@ -8,7 +8,7 @@ arrays: see `trees` and `recommender`.
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from inspect import signature
@@ -25,6 +25,7 @@ from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 from sartor.core.texts import COLUMNS
 from sartor.shrink.graphs import drop_unread
+from sartor.shrink.joined import OUTPUT
 from sartor.shrink.recommender import recommender_graph
 from sartor.shrink.trees import trees_graph
 from sartor.tasks.mastery.model import Tracer
@@ -52,15 +53,29 @@ def to_onnx(folder: Path, task: str, target: Path) -> None:
 
 def exported(folder: Path, task: str) -> bytes:
     """The file that `to_onnx` writes; the same model gives the same bytes."""
-    training = import_module(f"sartor.tasks.{task}.train")
-    # What lies beside a graph is not in it.
-    model = getattr(training, "served", _whole)(training.load(folder))
+    model = served(folder, task)
     if isinstance(model, TreesClassifier):
         graph = trees_graph(model, OPSET)
     elif isinstance(model, Recommender):
         graph = recommender_graph(model, OPSET)
     else:
-        graph = _exported(model)
+        graph = traced(model)
+    return finished(graph, folder).SerializeToString(deterministic=True)
+
+
+def served(folder: Path, task: str) -> torch.nn.Module:
+    """The part of a fitted model that its graph computes."""
+    training = import_module(f"sartor.tasks.{task}.train")
+    # What lies beside a graph is not in it.
+    return getattr(training, "served", _whole)(training.load(folder))
+
+
+def finished(graph: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """A graph as it ships: checked, with weights as they are read, and no trace of this machine.
+
+    Raises:
+        ModelError: If it does not pass the ONNX checker.
+    """
     try:
         onnx.checker.check_model(graph)
     except onnx.checker.ValidationError as error:
@@ -70,10 +85,16 @@ def exported(folder: Path, task: str) -> bytes:
         ) from error
     _fold_transposes(graph.graph)
     _without_traces(graph)
-    return graph.SerializeToString(deterministic=True)
+    return graph
 
 
-def _exported(model: torch.nn.Module) -> onnx.ModelProto:
+def traced(model: torch.nn.Module, outputs: Sequence[str] = (OUTPUT,)) -> onnx.ModelProto:
+    """What torch's exporter makes of a model.
+
+    Args:
+        model: Its `forward` names the inputs.
+        outputs: Names of what it returns.
+    """
     names = list(signature(model.forward).parameters)
     batch, example, shapes = torch.export.Dim("batch"), list[torch.Tensor](), list[Any]()
     # Ids and mask of each text; the example's lengths differ, or one would be taken for the other.
@@ -89,7 +110,7 @@ def _exported(model: torch.nn.Module) -> onnx.ModelProto:
             tuple(example),
             dynamo=True,
             input_names=names,
-            output_names=["logits"],
+            output_names=list(outputs),
             dynamic_shapes=tuple(shapes),
             opset_version=OPSET,
             verbose=False,

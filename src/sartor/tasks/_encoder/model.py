@@ -87,16 +87,25 @@ class TextClassifier(nn.Module):
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(batch, len(layers) * width): the head's input; by piece that of each token."""
-        attention_mask = real_tokens(attention_mask) if self.by_piece else attention_mask
+        if not self.by_piece:
+            return torch.cat(self.means(input_ids, attention_mask), dim=-1)
+        inputs, depth = self._inputs(input_ids, real_tokens(attention_mask))
+        return each_token(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
+
+    def means(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        """(batch, width) of each layer that is read: its mean over the text's tokens."""
+        inputs, depth = self._inputs(input_ids, attention_mask)
+        return means(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
+
+    def _inputs(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[dict[str, Tensor], int]:
+        """The encoder's keyword arguments, and its depth."""
         mask = attention_mask
         if self.virtual:
             mask = nn.functional.pad(attention_mask, (self.virtual, 0), value=1)
         inputs = {"input_ids": input_ids, "attention_mask": mask}
         if self.separator is not None:
             inputs["token_type_ids"] = segments(input_ids, self.separator)
-        depth = self.encoder.config.num_hidden_layers
-        read = each_token if self.by_piece else pooled
-        return read(self.encoder, inputs, self.layers, depth, virtual=self.virtual)
+        return inputs, self.encoder.config.num_hidden_layers
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, config.json (the encoder's) and classifier.json."""
@@ -218,9 +227,21 @@ def pooled(
         depth: Where only the last is read, the others are not kept.
         virtual: Tokens at the front that are not the text's; they are in the mask, not in the mean.
     """
+    return torch.cat(means(encoder, inputs, layers, depth, virtual=virtual), dim=-1)
+
+
+def means(
+    encoder: nn.Module,
+    inputs: Mapping[str, Tensor],
+    layers: Sequence[int],
+    depth: int,
+    *,
+    virtual: int = 0,
+) -> list[Tensor]:
+    """(batch, width) of each layer, as `pooled` lays them side by side."""
     mask = inputs["attention_mask"][:, virtual:]
     states = _states(encoder, inputs, layers, depth)
-    return torch.cat([mean_over_tokens(state[:, virtual:], mask) for state in states], dim=-1)
+    return [mean_over_tokens(state[:, virtual:], mask) for state in states]
 
 
 def each_token(
