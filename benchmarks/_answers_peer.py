@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """A bi-encoder as sentence-transformers' documentation trains one.
 
     python benchmarks/_answers_peer.py MODEL FILES.json SEED EPOCHS

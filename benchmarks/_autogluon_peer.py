@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """AutoGluon-Multimodal with its defaults, as its documentation shows it, on a backbone of ours.
 
     python benchmarks/_autogluon_peer.py MODEL TRAIN.csv TEST.csv SEED
@@ -20,7 +21,7 @@ _KEPT = ["text", "label"]
 
 
 def read(path: str) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False)[_KEPT]
+    return pd.read_csv(path, dtype=str, keep_default_na=False)[_KEPT]  # pyright: ignore[reportReturnType]
 
 
 def main() -> None:

@@ -1,3 +1,4 @@
+# pyright: reportFunctionMemberAccess=false
 """Rows that are histories, split as a run splits them, and what our methods make of them."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """LitServe's server; a module of its own, since its workers import the class by name."""
 
 import litserve

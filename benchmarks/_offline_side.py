@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """One side of `offline_throughput` in a process of its own: texts in, labels out.
 
     python _offline_side.py KIND MODEL TOKENIZER TEXTS THREADS LONGEST

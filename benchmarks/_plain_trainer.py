@@ -56,7 +56,7 @@ def main() -> None:
         "learning_rate": 1e-4 if tuned else 2e-5,
         "seed": int(seed),
     }
-    with trained(model, tokenizer, train_rows, how) as trainer:
+    with trained(model, tokenizer, train_rows, how) as trainer:  # pyright: ignore[reportArgumentType]
         fitted = time.perf_counter() - began
         logits = trainer.predict(test_rows).predictions  # type: ignore[arg-type]
     answers = [names[index] for index in np.asarray(logits).argmax(1)]

@@ -59,13 +59,13 @@ def by_trainer(
     rows = Dataset.from_dict({"text": texts, "label": labels}).map(encode, batched=True)
     test = Dataset.from_dict({"text": asked}).map(encode, batched=True)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=levels or 1)
-    how = {
+    how = {  # pyright: ignore[reportAssignmentType]
         "num_train_epochs": 3,
         "per_device_train_batch_size": 32,
         "learning_rate": 2e-5,
         "seed": seed,
     }
-    with trained(model, tokenizer, rows, how) as trainer:
+    with trained(model, tokenizer, rows, how) as trainer:  # pyright: ignore[reportArgumentType]
         logits = np.asarray(trainer.predict(test).predictions)  # type: ignore[arg-type]
     return logits.argmax(1) if levels else logits[:, 0] * deviation + mean
 

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """SetFit with its defaults, as its documentation shows it.
 
     python benchmarks/_setfit_peer.py MODEL TRAIN.csv TEST.csv SEED

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """trl's SFTTrainer on texts and replies, in a Python that has it.
 
     python benchmarks/_trl_side.py MODEL ROWS.jsonl STEPS SEED plain|packing|lean

@@ -216,7 +216,7 @@ class Draw:
         """The best single head by rows that it was fitted without, training rows among them."""
         began = time.perf_counter()
         grid = _grid(len(self.train.names))
-        dealt = deal(self.train.examples(), self.held.examples())
+        dealt = deal(self.train.examples())
         if dealt is None:
             raise SystemExit("too few rows, or too alike, for folds")
         held, test = self._logits(grid)

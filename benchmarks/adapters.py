@@ -191,7 +191,7 @@ class Peer:
             target_modules=r"encoder\..*\.(query|key|value|dense)",
             inference_mode=True,
         )
-        self.model = get_peft_model(classifier.encoder, self.config).eval()
+        self.model = get_peft_model(classifier.encoder, self.config).eval()  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def have(self, name: str) -> None:
         if name not in self.loaded:
@@ -220,7 +220,7 @@ class Peer:
             found = self.model(input_ids=ids, attention_mask=mask, adapter_names=list(users))
             weight = mask[..., None].float()
             pooled = (found.last_hidden_state * weight).sum(1) / weight.sum(1)
-            return self.head(pooled).numpy()
+            return self.head(pooled).numpy()  # pyright: ignore[reportCallIssue]
 
 
 def drawn(
@@ -228,7 +228,7 @@ def drawn(
 ) -> list[tuple[list[str], list[str]]]:
     """Batches of different texts and different users."""
     draw = np.random.default_rng(seed)
-    return [
+    return [  # pyright: ignore[reportReturnType]
         (
             [texts[at] for at in draw.choice(len(texts), size, replace=False)],
             [user(at) for at in draw.choice(users, size, replace=False)],

@@ -1,3 +1,4 @@
+# pyright: reportFunctionMemberAccess=false
 """The right document of a base: our rungs against BM25 and sentence-transformers.
 
     python -m benchmarks.answers [--epochs 3] [--peer PYTHON]
@@ -214,7 +215,7 @@ def _searched() -> tuple[str, Interval]:
     for _ in range(30):
         query = draw.normal(size=(1, 384)).astype(np.float32)
         began = time.perf_counter()
-        task.decode(similar(query / np.linalg.norm(query), vectors), names, {})
+        task.decode(similar(query / np.linalg.norm(query), vectors), names, {})  # pyright: ignore[reportArgumentType]
         took.append(1000 * (time.perf_counter() - began))
     return f"Exact search among {MOST_DOCUMENTS:,} documents and decoding", median_of(took[5:])
 

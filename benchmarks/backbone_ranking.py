@@ -208,7 +208,7 @@ def _single_scores(
     scores: dict[str, dict[str, float]] = {}
     for backbone in candidates:
         every = range(1, backbone.layers + 1)
-        found = contest.encoder_for(backbone).features(sample.texts, every)
+        found = contest.encoder_for(backbone).features(sample.texts, every)  # pyright: ignore[reportArgumentType]
         layers = found.reshape(len(sample.texts), backbone.layers, backbone.width)
         mean, last = layers.mean(1), np.ascontiguousarray(layers[:, -1])
         for name, value in {

@@ -144,7 +144,7 @@ def _fitted(name: str, place: Path) -> tuple[Form, Bench, Examples]:
         prefix=backbone.prefix,
         train=train,
         validation=held,
-        answers=answers,
+        answers=answers,  # pyright: ignore[reportArgumentType]
         retrain=None,
         seed=0,
         emit=silent,

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false, reportFunctionMemberAccess=false
 """Few rows: what batches give that are small enough for a few hundred rows to be steps enough.
 
     python -m benchmarks.few_rows [--rounds 3] [--rows 300] [--tasks reviews intents] [--methods …]
@@ -135,7 +136,7 @@ class Round:
         tokenizer.enable_truncation(LONGEST)
         prefix = json.loads((folder / "text.json").read_text(encoding="utf-8"))["prefix"]
         pad = model.encoder.config.pad_token_id or 0
-        tokens = Tokens(tokenise(tokenizer, rows.texts, prefix), pad)
+        tokens = Tokens(tokenise(tokenizer, rows.texts, prefix), pad)  # pyright: ignore[reportArgumentType]
         return score(model, tokens, bf16=self.tuner.options.bf16)
 
     def _accuracy(self, logits: Floats) -> float:

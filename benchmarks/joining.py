@@ -1,3 +1,4 @@
+# pyright: reportFunctionMemberAccess=false
 """Joining candidates: what an ensemble, a stack and a cascade give, and what a cascade costs.
 
     python -m benchmarks.joining [--splits 4] [--texts 200]

@@ -1,3 +1,4 @@
+# pyright: reportFunctionMemberAccess=false
 """Texts a second offline: our bundles beside torch, ONNX Runtime's own int8 and OpenVINO's.
 
     python -m benchmarks.offline_throughput [BUNDLE] [--rounds 5] [--texts 400]

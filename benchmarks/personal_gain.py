@@ -88,7 +88,7 @@ class Bench:
         return features, features @ self.head.weight.T + self.head.bias
 
     def best(self, logits: Floats) -> list[str]:
-        return [self.outputs[place] for place in logits.argmax(1)]
+        return [self.outputs[place] for place in logits.argmax(1)]  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def prepared(world: World) -> Bench:
 def habits(bench: Bench) -> list[Kind]:
     labels, frequent = bench.world.labels, np.argsort(-np.bincount(bench.world.labels))
     some = bench.world.features[bench.stream]
-    subjects = KMeans(_SUBJECTS, n_init=1, random_state=0).fit(some)
+    subjects = KMeans(_SUBJECTS, n_init=1, random_state=0).fit(some)  # pyright: ignore[reportArgumentType]
     subject = subjects.predict(bench.world.features)
 
     def merges(draw: np.random.Generator) -> Habit:
@@ -241,7 +241,7 @@ def spoken(
         # Unlike any other's: texts that nearly repeat one another would be left out.
         text = f"{row} {hashlib.sha256(str(row).encode()).hexdigest()}"
         said = bench.outputs[label] if says else None
-        rows.append(Row(str(row), 0, text, bench.outputs[answer], said, True, _WHEN))
+        rows.append(Row(str(row), 0, text, bench.outputs[answer], said, True, _WHEN))  # pyright: ignore[reportArgumentType]
     return rows
 
 

@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """Numbers and levels: a need's run against what people write, in score and in time.
 
     python -m benchmarks.scores [--rows 1000] [--seeds 3] [--peer-seeds 1] [--methods head]

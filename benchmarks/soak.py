@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 """A served deployment under load for minutes: swaps, rollbacks, memory, then far too much load.
 
     python -m benchmarks.soak [BUNDLE] [--minutes 3] [--cycles 5] [--clients 8] [--overload 20]

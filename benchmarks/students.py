@@ -1,3 +1,4 @@
+# pyright: reportFunctionMemberAccess=false
 """Compressors that train: size, time of single texts and accuracy of each, beside the whole model.
 
     python -m benchmarks.students [--rows 1500] [--cut 256] [--work FOLDER] [--only NAME ...]
@@ -154,7 +155,7 @@ class Shop:
             self.backbone.prefix,
             self.train,
             self.held,
-            self.answers,
+            self.answers,  # pyright: ignore[reportArgumentType]
             retrain,
             0,
             silent,
@@ -172,7 +173,7 @@ class Shop:
     def answers(self, form: Form, texts: Sequence[str]) -> Floats:
         """(texts, outputs) logits, text by text."""
         session = _session(form)
-        return np.concatenate([session.run(None, fed)[0] for fed in self.tokenised(form, texts)])
+        return np.concatenate([session.run(None, fed)[0] for fed in self.tokenised(form, texts)])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def right(self, logits: Floats) -> np.ndarray:
         """(test rows,) whether the answer is the label."""

@@ -175,7 +175,8 @@ def theirs(of: tuple[Examples, list[int]], tested: Examples, kinds: dict[str, An
         )
 
     model = HistGradientBoostingClassifier(
-        categorical_features=[name in known for name in kinds], random_state=0
+        categorical_features=[name in known for name in kinds],  # pyright: ignore[reportArgumentType]
+        random_state=0,
     )
     model.fit(read(cells_of(train.texts)), np.array(train.target) == "bad")
     chance = model.predict_proba(read(cells_of(tested.texts)))[:, 1]

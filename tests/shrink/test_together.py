@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from torch.onnx import OnnxExporterError
 
 from sartor.models.catalogue import find_backbone
 from sartor.models.loading import load_text_backbone
@@ -96,6 +97,18 @@ def test_fits_that_read_in_different_ways_are_exported_apart(
     assert tracings == []
     ids, mask = batch(7, 30)
     assert not np.allclose(logits(made["plain"], ids, mask), logits(made["pair"], ids, mask))
+
+
+def test_what_cannot_be_traced_together_is_exported_apart(
+    graphs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refusing(model: nn.Module, outputs: list[str]) -> onnx.ModelProto:
+        raise OnnxExporterError("an operator that is not known")
+
+    monkeypatch.setattr(together, "traced", refusing)
+    made = written([graphs[name].with_suffix("") for name in ("top", "both")], tmp_path / "one")
+    for name, path in made.items():
+        assert path.read_bytes() == graphs[name].read_bytes()
 
 
 def test_a_head_whose_answers_would_change_is_left_out(graphs: dict[str, Path]):

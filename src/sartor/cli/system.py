@@ -31,9 +31,13 @@ def doctor(workspace: Where = HERE, json: Json = False) -> None:
         "missing": {tier: names for tier, names in missing.items() if names},
     }
     if not missing["train"]:
+        import torch
+
         from sartor.models.precision import probe
 
         speed = probe()
+        gpu = torch.cuda.is_available()
+        found["gpu"] = torch.cuda.get_device_name() if gpu else "none that torch can use"
         found["precision"] = speed.dtype
         found["gflops"] = round(max(speed.fp32_gflops, speed.bf16_gflops))
     from sartor.models.catalogue import list_starters

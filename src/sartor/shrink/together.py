@@ -14,6 +14,7 @@ from typing import cast
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.onnx import OnnxExporterError
 
 from sartor.core.durable import write_durably
 from sartor.shrink.export import finished, served, to_onnx, traced
@@ -85,6 +86,8 @@ class Together:
     folders: Sequence[Path]
     task: str
     _traced: dict[Path, tuple[onnx.ModelProto, str]] | None = field(default=None, init=False)
+    _written: set[Path] = field(default_factory=set[Path], init=False)
+    _apart: set[Path] = field(default_factory=set[Path], init=False)
 
     def write(self, folder: Path, target: Path) -> None:
         """Write the graph of one of them, as `export.to_onnx` does.
@@ -92,13 +95,18 @@ class Together:
         Raises:
             ModelError: As `export.to_onnx`.
         """
-        if self._traced is None:
+        if self._traced is None and folder not in self._apart:
             self._traced = self._trace()
-        if folder in self._traced:
-            graph = _alone(*self._traced[folder])
-            write_durably(target, graph.SerializeToString(deterministic=True))
-        else:
+            self._apart = {path for path in self.folders if path not in self._traced}
+        if self._traced is None or folder in self._apart:
             to_onnx(folder, self.task, target)
+            return
+        graph = _alone(*self._traced[folder])
+        write_durably(target, graph.SerializeToString(deterministic=True))
+        self._written.add(folder)
+        if self._traced.keys() <= self._written:
+            # An encoder's weights: whoever asks again has it traced again, in the same way.
+            self._traced = None
 
     def _trace(self) -> dict[Path, tuple[onnx.ModelProto, str]]:
         found: dict[Path, tuple[onnx.ModelProto, str]] = {}
@@ -111,7 +119,10 @@ class Together:
                 continue
             members = [first, *taken]
             names = [f"{OUTPUT}_{i}" for i in range(len(members))]
-            graph = finished(traced(heads.eval(), names), first)
+            try:
+                graph = finished(traced(heads.eval(), names), first)
+            except OnnxExporterError:
+                continue  # Each by itself may do, or says what is wrong.
             found |= {path: (graph, name) for path, name in zip(members, names, strict=True)}
         return found
 

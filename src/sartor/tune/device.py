@@ -29,7 +29,8 @@ def accelerator() -> Accelerator:
     The state of accelerate is the process's: after a stock Trainer with bf16 it would refuse "no",
     and convert what we have converted.
     """
-    found = Accelerator()
+    # Without this, accelerate would take Apple's GPU, on which nothing here was ever seen to work.
+    found = Accelerator(cpu=not torch.cuda.is_available())
     found.native_amp = False
     found.scaler = None
     return found
