@@ -166,7 +166,7 @@ def _ours(case: Case, folder: Path, seed: int, methods: list[str]) -> dict[str, 
     began = time.perf_counter()
     outcome = json.loads(_run(["-c", SARTOR, "run", "need.yaml", "--json"], folder, (0, 1)))
     seconds = time.perf_counter() - began
-    bundle = runtime.load(outcome["bundle"], unreleased="allow")
+    bundle = runtime.load(folder / outcome["bundle"], unreleased="allow")
     with (folder / "test.csv").open(encoding="utf-8", newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)]
     said = [
