@@ -61,6 +61,16 @@ def test_heads_on_one_encoder_are_traced_once_and_answer_as_by_themselves(
     assert all(made[name].read_bytes() == again[name].read_bytes() for name in NAMES)
 
 
+def test_one_that_is_lacking_after_a_kill_is_written_as_it_was(
+    graphs: dict[str, Path], tmp_path: Path
+):
+    folders = [graphs[name].with_suffix("") for name in NAMES]
+    before = written(folders, tmp_path / "one")
+    for folder in folders:
+        Together(folders, TASK).write(folder, tmp_path / "again.onnx")
+        assert (tmp_path / "again.onnx").read_bytes() == before[folder.name].read_bytes()
+
+
 def test_graphs_that_were_traced_together_share_one_encoder_with_one_that_was_not(
     graphs: dict[str, Path], tmp_path: Path
 ):
