@@ -171,11 +171,18 @@ def test_a_miscalibrated_model_is_noticed():
     assert 0.15 < low < 0.25 < high
 
 
-def test_six_processes_enclose_the_median_of_all():
+@pytest.mark.parametrize("processes", [6, 7, 12])
+def test_processes_enclose_the_median_of_all(processes: int):
     rng = np.random.default_rng(9)
-    ends = [spread(rng.gamma(2, 5, 6)) for _ in range(4000)]
+    ends = [spread(rng.gamma(2, 5, processes)) for _ in range(4000)]
     median = np.median(rng.gamma(2, 5, 200_000))
-    assert coverage([low <= median <= high for low, high in ends]) >= 0.955
+    assert coverage([low <= median <= high for low, high in ends]) >= 0.945
+
+
+def test_two_slow_processes_in_twelve_do_not_reach_the_interval():
+    assert spread(np.array([*range(10), 90.0, 95.0])) == (2, 9)
+    assert spread(np.array([*range(5), 90.0])) == (0, 90)
+    assert spread(np.array([3.0])) == (3, 3)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_nearly_so():

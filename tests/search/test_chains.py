@@ -110,6 +110,15 @@ def test_a_form_that_breaks_parity_is_made_known_but_not_built_upon():
     assert not [c for c in chains if "trim_vocabulary" in c and len(c) > 3]
 
 
+def test_training_for_eight_bits_waits_until_eight_bits_lose_something():
+    quick = Shop("latency_p95_ms <= 0.01")
+    quick.go()
+    assert "quantise_aware" not in quick.offered, "the same graph, which is not fast enough"
+    lossy = Shop("latency_p95_ms <= 0.01", breaks=["int8_dynamic"])
+    lossy.go()
+    assert "quantise_aware" in lossy.offered
+
+
 def test_it_ends_as_soon_as_the_criteria_hold():
     shop = Shop("latency_p95_ms <= 0.5", "size_mb <= 5", refuses=["prune_ffn"])
     last = shop.go()[-1]

@@ -171,7 +171,8 @@ def test_a_bundle_answers_with_the_first_install_tier_alone(bundle: Bundle):
 
 
 def test_latency_is_measured_in_fresh_processes(bundle: Bundle):
-    found = measure(bundle.folder, ["money back", "tax"], Load(requests=5, threads=1, processes=2))
+    load = Load(requests=5, threads=1, processes=2, doubled=False)
+    found = measure(bundle.folder, ["money back", "tax"], load)
     assert found.shape == (2, 5)
     assert (found > 0).all()
     assert (found < 5_000).all()

@@ -85,7 +85,7 @@ def compress(
     while waiting and (lacking := forms.lacking(best)):
         name = waiting.pop(0)
         chain = with_one_more(best, name)
-        if not lacking & set(_of(name).eases) or chain in forms.made:
+        if not lacking & set(_of(name).eases) or chain in forms.made or forms.spares(name):
             continue
         if not (chain := forms.attempt(chain, name)):
             idle.add(name)
@@ -154,6 +154,12 @@ class _Forms(Generic[_Form]):
         state = {verdict.criterion: verdict.state for verdict in self.made[chain].verdicts}
         unmet = [c for c in self._asked if state.get(c.text) != "met"]
         return {"speed" if timed(criterion) else "size" for criterion in unmet}
+
+    def spares(self, name: str) -> bool:
+        """Whether the loss that a compressor makes up for was not there: then it is no faster and
+        no smaller, and has to be trained."""
+        regained = getattr(_of(name), "regains", "")
+        return any(regained in chain and form.holds_parity for chain, form in self.made.items())
 
     def _time(self, chain: Chain) -> None:
         self.made[chain] = self._clock(self.made[chain])

@@ -1,7 +1,8 @@
 """Latency and throughput of the bundle in the serving runtime.
 
-Each of six fresh processes gives one figure; the value is their median, the interval their range
-(see `intervals.spread`). It holds for the machine and the conditions it was taken under.
+Each of six fresh processes gives one figure, or of twelve where one was slowed down; the value is
+their median (see `intervals.spread` for the interval). It holds for the machine and the conditions
+it was taken under.
 """
 
 from collections.abc import Callable, Mapping, Sequence

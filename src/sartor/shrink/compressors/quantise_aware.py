@@ -27,6 +27,8 @@ class QuantiseAware:
     eases: ClassVar[tuple[Eased, ...]] = ("size", "speed")
     trains: ClassVar[bool] = True
     place: ClassVar[Place] = "weights"
+    regains: ClassVar[str] = "int8_dynamic"
+    """What it makes up the loss of: where that keeps parity, this is the same graph, trained."""
 
     epochs: Annotated[int, Ge(1), Le(1000)] = 2
     """Passes over the training rows."""
