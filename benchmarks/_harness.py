@@ -28,6 +28,14 @@ RESULTS = Path(__file__).parent / "results"
 DEMO = ROOT / "examples" / "reviews" / "need.yaml"
 LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "scikit-learn")
 DRAWS = 2_000
+_DECISIVE = {
+    "avx2": "AVX2",
+    "asimd": "NEON",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "VNNI",
+    "avx512_bf16": "BF16",
+    "amx_tile": "AMX",
+}
 _SYMBOL = {"times": "×"}
 
 
@@ -95,6 +103,7 @@ def machine() -> dict[str, Any]:
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
+        "instructions": _instructions(),
         "cores": len(os.sched_getaffinity(0)),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "system": platform.platform(),
@@ -282,6 +291,13 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.machine()
+
+
+def _instructions() -> list[str]:
+    """Those that decide how fast matrix products are; none where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    words = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set[str]()
+    return [shown for flag, shown in _DECISIVE.items() if flag in words]
 
 
 def _version(name: str) -> str:

@@ -63,6 +63,7 @@ def _section(name: str, result: dict[str, Any]) -> str:
     ]
     load = ", ".join(str(value) for value in facts["load_average"])
     versions = ", ".join(f"{library} {v}" for library, v in facts["versions"].items())
+    able = f" with {' and '.join(facts['instructions'])}" if facts.get("instructions") else ""
     took = f"took {facts['seconds'] / 60:,.1f} min; " if "seconds" in facts else ""
     return "\n".join(
         [
@@ -73,7 +74,7 @@ def _section(name: str, result: dict[str, Any]) -> str:
             *rows,
             "",
             f"`{facts['command']}`, {facts['when'][:10]}, commit {facts['commit'] or 'unknown'}: "
-            f"{facts['processor']}, {facts['cores']} cores, load at the start {load}; "
+            f"{facts['processor']}{able}, {facts['cores']} cores, load at the start {load}; "
             f"{took}Python {facts['python']}, {versions}.",
             "",
         ]

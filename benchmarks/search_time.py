@@ -189,8 +189,9 @@ def recorded(sides: Sides, facts: dict[str, Any], any_machine: bool) -> dict[str
     trace = json.loads(TRACE.read_text(encoding="utf-8"))
     if trace["rows"] != sides.fingerprint():
         raise SystemExit(f"the trace is of other rows: {again}")
-    for what in ("processor", "cores"):
-        if trace["machine"][what] != facts[what] and not any_machine:
+    for what in ("processor", "cores", "instructions"):
+        # Older traces do not say which instructions there were.
+        if trace["machine"].get(what, facts[what]) != facts[what] and not any_machine:
             raise SystemExit(
                 f"the trace has {what} {trace['machine'][what]!r} and this machine has "
                 f"{facts[what]!r}: {again}, or take it all the same with --any-machine"

@@ -18,6 +18,22 @@ from sartor.models.precision import Precision, probe
 from sartor.search.turns import turn
 from sartor.serve.runtime import cores
 
+_CPUINFO = Path("/proc/cpuinfo")
+_TELLING = ("model name", "flags", "Features")
+
+
+def processor(cpuinfo: Path = _CPUINFO) -> str:
+    """What the processor is and which instructions it has, as far as the system tells.
+
+    Machines of one name are not one machine: a rented one wakes up on another processor.
+    """
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:  # there is no such file outside Linux
+        return platform.processor()
+    told = (line for line in lines if line.partition(":")[0].strip() in _TELLING)
+    return "\n".join(dict.fromkeys(told)) or platform.processor()
+
 
 def precision(place: Workspace, measure: Callable[[], Precision] = probe) -> Precision:
     """The arithmetic to compute in: measured when this workspace first meets this machine.
@@ -27,7 +43,7 @@ def precision(place: Workspace, measure: Callable[[], Precision] = probe) -> Pre
         measure: How it is found.
     """
     file = place.folder / "machine.json"
-    key = digest(platform.node(), platform.machine(), cores(), versions("torch"))[:16]
+    key = digest(platform.node(), processor(), cores(), versions("torch"))[:16]
     with turn(place.folder / "machine.lock", lambda: None):
         known = _read(file)
         if key not in known:
