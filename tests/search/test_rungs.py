@@ -77,15 +77,27 @@ def test_a_rung_on_states_asks_for_the_layer_below_what_it_trains():
 
     def work(backbone: Backbone, layer: int | None) -> Work:
         asked.append((backbone.name, layer))
-        return Work(1_000_000, 100_000, 0 if layer == 4 else 1_100_000, 100.0)
+        return Work(1_000_000, 100_000, 0 if layer == 3 else 1_100_000, 100.0)
 
     (cached,), _ = build_rungs([backbone("a", 6)], ["top_layers"], AIM, work)
     (fresh,), _ = build_rungs([backbone("b", 12)], ["top_layers"], AIM, work)
 
-    assert asked == [("a", None), ("a", 4), ("b", None), ("b", 10)]
-    assert cached.candidates[0].settings["top"] == 2
+    assert asked == [("a", None), ("a", 3), ("b", None), ("b", 9)]
+    assert cached.candidates[0].settings["top"] == 3
     assert cached.estimate.disk_mb == fresh.estimate.disk_mb > 0
     assert cached.estimate.seconds.low < fresh.estimate.seconds.low
+
+
+def test_half_of_the_tokens_is_priced_as_half_and_where_each_counts_as_all():
+    def seconds(task: str) -> float:
+        aim = Aim(task, 7)
+        work = Work(1_000_000, 0, 0, 100.0)
+        ((rung,), _) = build_rungs([backbone("a", 6)], ["top_layers"], aim, lambda *_: work)
+        return rung.estimate.seconds.low
+
+    start = 4.0
+    whole, some = seconds("token_classification") - start, seconds("text_classification") - start
+    assert some == pytest.approx(whole / 2)
 
 
 def test_settings_that_train_more_layers_than_there_are_are_left_out():
@@ -140,7 +152,7 @@ def test_batches_stay_where_rows_are_enough_or_unknown_or_the_settings_name_them
 def test_states_are_kept_ahead_where_a_rung_reads_few_of_them_after_another_has_encoded():
     a, flat = backbone("a", 6), backbone("b", 1)
     found = rungs_of(a, methods=["head", "top_layers"])
-    assert states_ahead(found, "text_classification", {"a": a}) == {"a": 4}
+    assert states_ahead(found, "text_classification", {"a": a}) == {"a": 3}
     assert states_ahead(found[:1], "text_classification", {"a": a}) == {}
     assert states_ahead(found[::-1], "text_classification", {"a": a}) == {}, "nobody encodes before"
     assert states_ahead(found, "text_pair", {"a": a}) == {}

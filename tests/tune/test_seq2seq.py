@@ -122,7 +122,7 @@ def test_a_fit_leaves_what_it_writes_of_the_validation_rows(tmp_path, bart, meth
 def test_every_kind_learns_in_half_the_bits_too(tmp_path, kind):
     folder = make_tiny_seq2seq(tmp_path / "model", kind)
     backbone = find_backbone(str(folder), kind="seq2seq")
-    learning = candidate(backbone, "full", epochs=2, lr=5e-3, beams=1, batch_rows=8)
+    learning = candidate(backbone, "full", epochs=8, lr=3e-3, beams=1, batch_rows=8)
     found = tuner_in(tmp_path / "fits", backbone, bf16=True)(learning, TRAIN, HELD, silent)
     losses = [step["validation_log_loss"] for step in found.history]
     assert losses[-1] < losses[0]

@@ -1,5 +1,6 @@
 """Fits that read cached states: one encoding, the same result whatever the cache holds."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from sartor.core.activations import Activations
 from sartor.core.errors import NothingToTune, SettingError
 from sartor.core.events import Event, Note, StageDone, StageProgress
-from sartor.core.types import Backbone, Candidate
+from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import load_text_backbone
 from sartor.models.precision import Precision
@@ -19,7 +20,9 @@ from sartor.tasks.text_classification.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.loop import score
-from sartor.tune.stated import States
+from sartor.tune.methods.full import Full
+from sartor.tune.methods.top_layers import TopLayers
+from sartor.tune.stated import SomeStates, States, share_read
 from tests.tune.killed import hashes, reviews, tiny_backbone
 
 OUTPUTS = ["great", "other"]
@@ -47,11 +50,16 @@ def encoder(backbone: Backbone, cache: Path | None, room: int = 1 << 30, emit=No
     )
 
 
-def fit(source: TextEncoder, work: Path, emit=None, **settings):
+def long(rows: Examples) -> Examples:
+    """The rows with texts of some fifty tokens, of which a step reads a half."""
+    return replace(rows, inputs={"text": tuple(f"{text} " * 6 for text in rows.texts)})
+
+
+def fit(source: TextEncoder, work: Path, emit=None, rows=(TRAIN, HELD), **settings):
     options = TuneOptions(max_length=64, checkpoint_steps=2)
     tuner = Tuner({"tiny": source.backbone}, lambda _: source, work, OUTPUTS, options)
     candidate = Candidate("tiny", "0" * 64, "top_layers", {**SETTINGS, **settings}, seed=1)
-    return tuner(candidate, TRAIN, HELD, emit or (lambda event: None))
+    return tuner(candidate, *rows, emit or (lambda event: None))
 
 
 def test_each_text_is_encoded_once_for_all_epochs_settings_and_runs(backbone, tmp_path):
@@ -88,18 +96,20 @@ def test_the_result_has_the_same_bytes_whatever_the_cache_has_room_for(backbone,
     assert any("encoded again in every epoch" in e.text for e in notes if isinstance(e, Note))
 
 
-def test_a_fit_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(backbone, tmp_path):
-    straight = fit(encoder(backbone, tmp_path / "cache"), tmp_path / "a")
+@pytest.mark.parametrize("form", [lambda rows: rows, long], ids=["short", "long"])
+def test_a_fit_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(form, backbone, tmp_path):
+    rows = form(TRAIN), form(HELD)
+    straight = fit(encoder(backbone, tmp_path / "cache"), tmp_path / "a", rows=rows)
 
     def stop(event: Event) -> None:
         if isinstance(event, StageProgress) and event.stage == "tune" and event.done >= 7:
             raise Stopped
 
     with pytest.raises(Stopped):
-        fit(encoder(backbone, tmp_path / "cache"), tmp_path / "b", emit=stop)
+        fit(encoder(backbone, tmp_path / "cache"), tmp_path / "b", emit=stop, rows=rows)
     notes: list[Event] = []
     # Meanwhile the cache was lost.
-    resumed = fit(encoder(backbone, None), tmp_path / "b", emit=notes.append)
+    resumed = fit(encoder(backbone, None), tmp_path / "b", emit=notes.append, rows=rows)
 
     assert any("Resuming at step 6" in e.text for e in notes if isinstance(e, Note))
     assert hashes(resumed.folder) == hashes(straight.folder)
@@ -129,6 +139,50 @@ def test_rows_read_from_states_are_padded_float32_with_their_mask(backbone, tmp_
     for i, one in enumerate(raw):
         np.testing.assert_array_equal(states[i, : len(one)].numpy(), one.astype(np.float32))
         assert not states[i, len(one) :].any()
+
+
+def test_a_step_reads_half_of_a_long_text_anew_each_time_and_short_ones_whole(backbone, tmp_path):
+    texts = ["good " * 40, "bad"]
+    with encoder(backbone, tmp_path / "cache").states(texts, 1) as found:
+        rows = States(found)
+        some = SomeStates(rows, 0.5)
+        whole, _ = rows.batch(np.array([0, 1]))
+        (first, mask), (second, _) = some.batch(np.array([0, 1])), some.batch(np.array([0, 1]))
+        lengths = rows.lengths()
+    assert mask.sum(1).tolist() == [math.ceil(lengths[0] / 2), lengths[1]]
+    assert some.lengths().tolist() == lengths.tolist(), "as many steps as with all tokens"
+    assert not torch.equal(first[0], second[0])
+    assert torch.equal(first[1, : lengths[1]], whole[1, : lengths[1]])
+    places = [int((whole[0] == token).all(1).nonzero()[0]) for token in first[0, : mask[0].sum()]]
+    assert places == sorted(set(places)), "each once, in the order of the text"
+
+
+def test_half_of_the_tokens_is_the_default_and_what_trained_on_them_answers_of_all(
+    backbone, tmp_path
+):
+    rows, source = (long(TRAIN), long(HELD)), encoder(backbone, tmp_path / "cache")
+    plain = fit(source, tmp_path / "a", rows=rows)
+    assert hashes(plain.folder) == hashes(
+        fit(source, tmp_path / "b", rows=rows, token_share=0.5).folder
+    )
+    whole = fit(source, tmp_path / "c", rows=rows, token_share=1.0)
+    assert hashes(whole.folder) != hashes(plain.folder)
+    _, tokenizer = load_text_backbone(backbone)
+    tokenizer.enable_truncation(64)
+    tokens = Tokens([e.ids for e in tokenizer.encode_batch(list(rows[1].texts))], 0)
+    answered = score(load(plain.folder), tokens)
+    np.testing.assert_allclose(plain.validation_logits, answered, atol=2e-2)
+    right = np.array([OUTPUTS.index(label) for label in rows[1].target])
+    assert (answered.argmax(1) == right).mean() > 0.7
+
+
+@pytest.mark.parametrize(("asked", "read"), [(None, 1.0), (1.0, 1.0)])
+def test_where_each_token_counts_all_are_read(asked, read):
+    assert share_read(TopLayers(token_share=asked), whole=True) == read
+    with pytest.raises(SettingError, match=r"token_share=0\.5, but each token counts here"):
+        share_read(TopLayers(token_share=0.5), whole=True)
+    assert share_read(TopLayers(), whole=False) == 0.5
+    assert share_read(Full(), whole=False) == 1.0
 
 
 def test_states_and_tokens_of_a_tuned_model_agree_up_to_the_caches_rounding(backbone, tmp_path):

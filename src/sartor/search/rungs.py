@@ -29,6 +29,7 @@ from sartor.tune.api import (
 from sartor.tune.attachable import why_not
 from sartor.tune.inputs import input_of
 from sartor.tune.settings import Settings, read_settings
+from sartor.tune.stated import share_read
 from sartor.tune.teaching import Teaches
 
 LEAST_STEPS = 100
@@ -227,7 +228,7 @@ def build_rungs(
                 # The reason of the one that came nearest.
                 dropped += [refused[min(refused)]] if refused else []
                 continue
-            epochs = [_passes(c.settings, aim.rows) for c in kept]
+            epochs = [_passes(c, aim) for c in kept]
             if (frozen_layers := _below(kept[0].settings, name, aim.task, backbone)) is not None:
                 amount = work(backbone, frozen_layers)
             found = estimate(backbone, method.reads, max(epochs), amount, frozen=frozen_layers or 0)
@@ -283,12 +284,14 @@ def _settings(candidate: Candidate, task: str) -> Settings:
     return read_settings(candidate.settings, task=task, method=candidate.method)
 
 
-def _passes(settings: Mapping[str, Any], rows: int) -> float:
-    """Over the training rows, at most."""
+def _passes(candidate: Candidate, aim: Aim) -> float:
+    """Over the tokens of the training rows, at most."""
+    settings, rows, method = candidate.settings, aim.rows, _settings(candidate, aim.task).method
+    whole = reads_pairs(aim.task) or by_piece(aim.task)
     epochs, steps = int(settings.get("epochs", 1)), int(settings.get("max_steps", 0))
     # An epoch ends short of a whole batch; rows that are not known bound nothing.
     most = steps * int(settings.get("batch_rows", 0)) / rows if rows else 0.0
-    return min(epochs, most) if most else epochs
+    return share_read(method, whole=whole) * (min(epochs, most) if most else epochs)
 
 
 def _alone(method: str) -> bool:

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from sartor.core.likelihood import fitting
 from sartor.core.types import Examples
@@ -25,7 +24,7 @@ from sartor.tune.job import Job, Result
 from sartor.tune.loop import Recipe, Rows, Watch, score, train
 from sartor.tune.scoring import log_loss, score_sample
 from sartor.tune.solving import SolvesHead, begins_with, solve_head
-from sartor.tune.stated import StateSource, upper_part
+from sartor.tune.stated import StateSource, Trainee, upper_part
 from sartor.tune.teaching import Teaches, teaching
 
 
@@ -65,35 +64,36 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
     if isinstance(job.settings.task, Teaches):
         labels, objective = teaching(job, (model, tokenizer), source, truth[0])
     weights = torch.from_numpy(task.weights(truth[0], len(job.outputs)))
-    with _trainee(job, model, tokens, source) as (trainee, inputs, depth):
+    with _trainee(job, model, tokens, source) as trainee:
         recipe = Recipe(
             loop=loop,
             seed=job.candidate.seed,
             loss=lambda logits, truth: task.loss(
                 logits, truth, weights.to(logits.device), loop.label_smoothing
             ),
-            rate=lambda name: method.rate(name, depth),
+            rate=lambda name: method.rate(name, trainee.depth),
             bf16=bf16,
             method=method,
             pretrained=pretrained,
             objective=objective,
         )
-        rows, held = Rows(inputs[0], labels), Rows(inputs[1], truth[1])
-        trained = train(trainee, (rows, held), recipe, watch)
+        rows, held = Rows(trainee.learnt, labels), Rows(trainee.held, truth[1])
+        trained = train(trainee.model, (rows, held), recipe, watch)
         history = list(trained.history)
         findings = method.findings(model) if isinstance(method, Finds) else {}
         method.fold(model)
         task.close(model)
         model.cpu().eval()
-        trainee.cpu().eval()
-        with computing(trainee):
+        trainee.model.cpu().eval()
+        with computing(trainee.model):
             if isinstance(method, SolvesHead):
                 solve_head(model, tokens[0], truth[0], (tuple(weights.tolist()), method.C))
             # In float32: these logits stand for the model that is exported. What was trained on
             # states reads them here too, as a head reads its activations: rounded as the cache
             # rounds, and without another pass through the layers that did not change.
-            held_out = score(trainee, inputs[1])
-            sample = score_sample(trainee, inputs[0], (job.candidate.seed, scored), bf16=bf16)
+            held_out = score(trainee.model, trainee.held)
+            drawn = (job.candidate.seed, scored)
+            sample = score_sample(trainee.model, trainee.train, drawn, bf16=bf16)
     held_out, sample = fitting(held_out, truth[1]), fitting(sample, truth[0])
     if isinstance(method, SolvesHead):
         history[-1] |= {"validation_log_loss": log_loss(held_out, truth[1])}
@@ -111,14 +111,13 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
 @contextmanager
 def _trainee(
     job: Job, model: TextClassifier, tokens: tuple[Inputs, Inputs], source: StateSource
-) -> Iterator[tuple[nn.Module, tuple[Inputs, Inputs], int]]:
-    """What the loop trains, what it reads (training and validation rows), and its layers."""
+) -> Iterator[Trainee]:
     # A document passes through all layers: texts must come the same way.
     if job.settings.method.reads == "states" and not isinstance(job.settings.task, Teaches):
-        with upper_part(job, model, source) as (upper, states):
-            yield upper, states, upper.depth
+        with upper_part(job, model, source) as found:
+            yield found
     else:
-        yield model, tokens, max(model.layers)
+        yield Trainee(model, max(model.layers), tokens[0], tokens[0], tokens[1])
 
 
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:

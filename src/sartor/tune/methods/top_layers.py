@@ -3,9 +3,11 @@
 lr(layer l of L) = lr · layer_decay^(L − l) for the upper k layers, 0 below
 
 The lower part is run once a text, not once an epoch: its states are cached, and training reads
-them. They come without dropout, which acts in the trained layers only.
+them. They come without dropout, which acts in the trained layers only. A step reads some of a
+text's tokens: each state knows of the others already, and the head reads their mean.
 Frozen lower layers cost little: Lee et al. 2019, https://arxiv.org/abs/1911.03090
 Caching what they compute: Liu et al. 2021, https://arxiv.org/abs/2102.01386
+Some of the tokens, at random: Liu et al. 2022, https://arxiv.org/abs/2208.07220
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +50,9 @@ class TopLayers:
     """Peak learning rate of the head, which starts without pretraining."""
     layer_decay: Annotated[float, Gt(0), Le(1)] = 0.9
     """Factor on the learning rate from each layer to the one below it."""
+    token_share: Annotated[float, Gt(0), Le(1)] | None = None
+    """Share of a text's tokens that a step reads, drawn anew each time, at least sixteen. None: a
+    half, and all where the answers are about pieces of a text or a row is two texts."""
 
     def attach(self, model: nn.Module) -> None:
         depth = 1 + max((layer_of(name) for name, _ in model.named_parameters()), default=-1)
@@ -86,9 +91,10 @@ class TopLayers:
     @staticmethod
     def portfolio() -> Sequence[Mapping[str, Any]]:
         # On 1,500 reviews the second half of three epochs gained nothing, and one layer too little.
+        # Three layers on half of the tokens beat two on all, in less time: decision 78.
         return [
-            {"top": 2, "lr": 3e-4, "epochs": 2},
             {"top": 3, "lr": 3e-4, "epochs": 2},
+            {"top": 2, "lr": 3e-4, "epochs": 2},
             {"top": 2, "lr": 5e-4, "epochs": 3},
             {"top": 1, "lr": 5e-4, "epochs": 3},
         ]
