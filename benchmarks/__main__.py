@@ -70,7 +70,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "memory",
             "score_time",
         ),
-        "choices": ("joining", "examples_time", "pooled_masks", "few_rows"),
+        "choices": ("joining", "examples_time", "pooled_masks", "token_share", "few_rows"),
         "faults": ("feedback_durability", "kill9_training", "kill9_run", "soak"),
         "tasks": (
             "label_heads",
