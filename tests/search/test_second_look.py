@@ -76,11 +76,23 @@ def test_more_rows_make_the_chance_surer_whichever_way_it_goes(by_folds: float, 
     first = looks.first()
     found = looks.look(ONE, first)
     assert found.chance > 0.97 if sure else found.chance < 0.3
-    assert replace(found, chance=first.chance, by_folds=False) == first, "it alone is anew"
+    assert (found.log_loss, found.losses is first.losses) == (first.log_loss, True)
     (note,) = looks.said
     assert "60% by 60 validation rows" in note.text
     assert f"{found.chance:.0%} with the 600 training rows" in note.text
     assert looks.look(ONE, found) is found, "and once"
+
+
+def test_the_rule_that_the_chance_is_of_is_the_one_that_ships():
+    looks = Looks(0.9, by_validation=1.0)
+    found = looks.look(ONE, first := looks.first())
+    assert found.decision["temperature"] > 2 * first.decision["temperature"], "fewer are right"
+    assert found.scores == first.scores, "a temperature changes no answer"
+    answered = logits(VALIDATION, 1.0)
+    best = Tried("head", ONE, "tried", scored=Scored(answered, answered, 0.0), assessment=found)
+    assert looks.held.after(best).settle(answered) == found.decision
+    unlooked = replace(best, assessment=first)
+    assert looks.held.after(unlooked).settle(answered) == first.decision
 
 
 def test_it_is_left_where_it_can_decide_nothing_or_knows_no_better():

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from scipy.stats import beta
 
 from sartor.core.likelihood import fit_temperature
 from sartor.need.grammar import parse_criterion
 from sartor.tasks._decision.abstaining import pick_threshold
 from sartor.tasks._decision.logits import softmax
+from sartor.tasks._decision.margins import counted
 from sartor.tasks.text_classification.settling import fit_weights
 
 OUTPUTS = ["refund", "invoice", "other"]
@@ -148,6 +150,41 @@ def test_a_label_without_rows_or_answers_breaks_nothing():
     weights = fit_weights(softmax(logits), truth, OUTPUTS, asked)
     assert np.isfinite(weights).all()
     assert (weights > 0).all()
+
+
+def test_a_rule_chosen_on_many_rows_keeps_the_margin_that_few_test_rows_need():
+    """Four thousand rows know a recall to a point; a test set of two hundred does not prove it."""
+    logits, truth = drawn(0, 4000)
+    chances = softmax(logits)
+    asked = [parse_criterion("recall[label=refund] >= 0.8")]
+    fresh, labels = drawn(1, 20_000)
+    fresh, random = softmax(fresh), np.random.default_rng(0)
+
+    def proven(weights) -> float:
+        right = (fresh * weights).argmax(1)[labels == 0] == 0
+        hits = random.binomial(70, right.mean(), 2000)
+        return float((beta.ppf(0.025, np.maximum(hits, 1), 71 - hits) >= 0.8).mean())
+
+    many = fit_weights(chances, truth, OUTPUTS, asked)
+    few = fit_weights(chances, truth, OUTPUTS, asked, counted(4000, 200))
+    assert proven(few) > 0.9
+    assert proven(many) < 0.5
+    assert counted(4000, 0) == counted(4000, 4000) == counted(4000, 9000) == 1.0
+
+
+def test_an_abstention_threshold_chosen_on_many_rows_does_too():
+    random = np.random.default_rng(0)
+    fresh, right = answers(random, 200_000)
+    confidence, known = answers(random, 20_000)
+    tested = []
+    for count in (1.0, counted(20_000, 500)):
+        threshold = pick_threshold(confidence, known, 0.92, 0.3, count)
+        rows = random.integers(0, len(fresh), (2000, 500))
+        answered = fresh[rows] >= threshold
+        hits, n = (answered & right[rows]).sum(1), answered.sum(1)
+        low = beta.ppf(0.025, hits, n - hits + 1)
+        tested.append(float((low >= 0.92).mean()))
+    assert tested[0] < 0.3 < 0.8 < tested[1]
 
 
 def answers(random: np.random.Generator, rows: int):

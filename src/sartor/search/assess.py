@@ -126,14 +126,17 @@ class Held:
 
     def settle(self, logits: Floats) -> dict[str, Any]:
         """The decision rule fitted on the validation rows, unless there is one that stays."""
+        return self._settled(logits, self.validation)
+
+    def _settled(self, logits: Floats, examples: Examples) -> dict[str, Any]:
         if self.decision is not None:
             return dict(self.decision)
-        return self.task.settle(logits, self.validation, self.outputs, self.criteria)
+        return self.task.settle(logits, examples, self.outputs, self.criteria, self.test_size)
 
     def assess(self, _: Candidate, scored: Scored, known: Sequence[Verdict] = ()) -> Assessment:
         """Judge a candidate's logits on the rows that it did not learn from."""
         examples, logits = self._evidence(scored)
-        decision = self.task.settle(logits, examples, self.outputs, self.criteria)
+        decision = self._settled(logits, examples)
         answers = self.task.decode(logits, self.outputs, decision, examples.texts)
         subject = self.subject(examples, answers)
         chance = chance_of_met(self.criteria, subject, self.test_size, known=known, seed=self.seed)
@@ -158,7 +161,9 @@ class Held:
 
         On a graph's own answers to training rows it could not be settled again.
         """
-        if best.scored is None or best.scored.folds is None or best.assessment is None:
+        if best.scored is None or best.assessment is None:
+            return self
+        if best.scored.folds is None and not best.assessment.by_folds:
             return self
         return replace(self, decision=best.assessment.decision)
 

@@ -3,8 +3,8 @@
 A few hundred validation rows leave a chance uncertain, and the best of a dozen settings looks a
 little better on them than it is. Each training row can be answered by a head that was fitted
 without it (see `folds`): on cached activations that takes seconds, where the next rung takes
-minutes, and the chance is then of several times as many rows. It alone is taken anew, whichever way
-it turns out. Rule, scores and what ships are those of the first look.
+minutes, and the chance is then of several times as many rows. So is the decision rule, with which
+it ships: a chance is of a rule, and more rows tell a better one.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,8 +66,8 @@ class SecondLook:
     dealt: Callable[[], Folds | None] = field(repr=False)
 
     def __call__(self, candidate: Candidate, found: Assessment) -> Assessment:
-        """The assessment with a chance that more rows stand behind; the same where that would
-        decide nothing, or take long.
+        """The assessment with a chance and a rule that more rows stand behind, whichever way it
+        turns out; the same where that would decide nothing, or take long.
 
         Args:
             candidate: That was assessed.
@@ -88,7 +88,12 @@ class SecondLook:
                 f" {len(folds.train):,} training rows, each answered by a fit that did not see it."
             )
         )
-        return replace(found, chance=wider.chance, by_folds=True)
+        ruled = replace(self.held, decision=wider.decision)
+        scores = ruled.assess(candidate, replace(scored, folds=None)).scores
+        # The loss stays: it orders candidates, and few of them are looked at twice.
+        return replace(
+            found, decision=wider.decision, scores=scores, chance=wider.chance, by_folds=True
+        )
 
     def _suits(self, candidate: Candidate) -> bool:
         if candidate.method == EARLIER:

@@ -215,8 +215,16 @@ class Task(Protocol):
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Choose the decision rule on validation rows, towards the criteria.
+
+        Args:
+            logits: Of the rows.
+            examples: Validation rows with their targets.
+            outputs: Names of the model's outputs.
+            criteria: Of the need.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Returns:
             JSON values, stored in the bundle and handed to `decode`.

@@ -104,13 +104,17 @@ def check_sure_answers_are_right(sample: Sample) -> None:
 
 
 def check_settling_is_repeated(sample: Sample) -> None:
-    """The same rows give the same decision, in JSON values that survive a round trip."""
+    """The same rows give the same decision, in JSON values that survive a round trip; that more
+    test rows are to come changes nothing, and that fewer are may."""
     task, outputs = sample.made()
     logits = doubtful_logits(task, sample.examples, outputs)
     criteria = (Criterion("accuracy >= 0.5", "accuracy", ">=", 0.5),)
     one = task.settle(logits, sample.examples, outputs, criteria)
     two = task.settle(logits.copy(), sample.examples, outputs, criteria)
     assert one == two
+    assert one == task.settle(logits, sample.examples, outputs, criteria, len(logits) + 1)
+    fewer = task.settle(logits, sample.examples, outputs, criteria, 1)
+    assert fewer.keys() == one.keys()
     again = json.loads(json.dumps(one, allow_nan=False))
     assert task.decode(logits, outputs, again, sample.examples.texts) == task.decode(
         logits, outputs, one, sample.examples.texts

@@ -15,13 +15,29 @@ ENOUGH = 4.0
 """Standard errors: 2 to be proven on test rows, 2 for both samples' luck."""
 
 
+def counted(rows: int, test_rows: int) -> float:
+    """What a row counts as in a margin: less than one where a rule is chosen on more rows than it
+    will be proven on, or the margin would be too small for those.
+
+    Args:
+        rows: That it is chosen on.
+        test_rows: That it will be proven on; 0 for as many.
+    """
+    return min(1.0, test_rows / max(rows, 1)) if test_rows else 1.0
+
+
 def movable(criteria: Sequence[Criterion], metrics: Collection[str]) -> list[Criterion]:
     """Those that a rule is chosen by: on all rows, of such a metric, and against no baseline."""
     return [c for c in criteria if c.metric in metrics and not c.relative_to and c.where is None]
 
 
 def share_error(share: float | Doubles, n: float | Doubles) -> Doubles:
-    """The standard error of a share of n rows; as large as half a row where all are alike."""
+    """The standard error of a share of n rows; as large as half a row where all are alike.
+
+    Args:
+        share: Of the rows, 0 to 1.
+        n: Rows times what each is `counted` as.
+    """
     rows = np.maximum(n, 1)
     return np.maximum(np.sqrt(share * (1 - share) / rows), 0.5 / rows)
 

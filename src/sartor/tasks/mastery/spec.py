@@ -81,6 +81,7 @@ class Mastery:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit the temperature, and what an answer brings, on validation rows.
 

@@ -101,6 +101,7 @@ def fit_thresholds(
     truth: Truth,
     outputs: Sequence[str],
     criteria: Sequence[Criterion],
+    count: float = 1.0,
 ) -> Doubles:
     """(outputs,) thresholds that satisfy the criteria with margin, at the best macro F1.
 
@@ -112,6 +113,7 @@ def fit_thresholds(
         truth: (rows, outputs), 1 where the row has the label.
         outputs: Names of the labels.
         criteria: Those about slices or a baseline move nothing.
+        count: What a row counts as; see `counted`.
     """
     y = np.asarray(truth) > 0
     wanted = movable(criteria, _MOVED)
@@ -123,7 +125,7 @@ def fit_thresholds(
         before = found.copy()
         for k in range(len(outputs)):
             options = state.options(k)
-            worth = _worth(options, wanted, outputs)
+            worth = _worth(options, wanted, outputs, count)
             # The last key counts first; of equals the mildest, which stands first, is kept.
             best = int(np.lexsort((np.arange(len(_GRID)), -worth[1], -worth[0]))[0])
             found[k] = _GRID[best]
@@ -217,7 +219,7 @@ _MOVED = frozenset(
 
 
 def _worth(
-    counts: _Counts, wanted: Sequence[Criterion], outputs: Sequence[str]
+    counts: _Counts, wanted: Sequence[Criterion], outputs: Sequence[str], count: float
 ) -> tuple[Doubles, Doubles]:
     """(options,) sums of capped margins in standard errors, and (options,) macro F1."""
     total = np.zeros(len(counts.whole))
@@ -225,7 +227,7 @@ def _worth(
         if (measured := _measured(criterion, counts, outputs)) is None:
             continue
         value, n = measured
-        total += margin(criterion, value, share_error(value, n))
+        total += margin(criterion, value, share_error(value, n * count))
     each = _f1(counts.hits, counts.said, counts.true)
     return total.round(9), each.mean(1).round(9)
 

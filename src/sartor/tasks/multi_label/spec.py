@@ -22,6 +22,7 @@ from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, finite, refuse_broken, shown, whole_rows
+from sartor.tasks._decision.margins import counted
 from sartor.tasks._target.label_set import LabelSet
 from sartor.tasks._target.outputs import told_apart
 from sartor.tasks._target.right_ones import places_of
@@ -70,6 +71,7 @@ class MultiLabel:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit slope and offsets, then a threshold a label, on validation rows.
 
@@ -79,6 +81,7 @@ class MultiLabel:
             outputs: Names of the labels in the order of the logits.
             criteria: Those about precision, recall, F1, whole sets and Hamming loss move
                 thresholds.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a logit is not a finite number.
@@ -87,7 +90,9 @@ class MultiLabel:
         refuse_broken(logits)
         truth = self.truth(examples, outputs)
         fitted = calibrate(logits, truth)
-        thresholds = fit_thresholds(fitted.probabilities(logits), truth, outputs, criteria)
+        count = counted(len(truth), test_rows)
+        shares = fitted.probabilities(logits)
+        thresholds = fit_thresholds(shares, truth, outputs, criteria, count)
         return {
             "slope": float(fitted.slope),
             "offsets": dict(zip(outputs, fitted.offsets.tolist(), strict=True)),

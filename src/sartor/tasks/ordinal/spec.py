@@ -61,10 +61,11 @@ class Ordinal(TextClassification):
         truth: NDArray[np.intp],
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        count: float,
     ) -> dict[str, Any]:
         """Weights where a criterion asks about one level; else what the order calls for."""
         if any(c.metric in _BY_LABEL and c.label(outputs) is not None for c in criteria):
-            weights = TextClassification.rule(self, probabilities, truth, outputs, criteria)
+            weights = TextClassification.rule(self, probabilities, truth, outputs, criteria, count)
             return {"rule": "mode", **weights}
         return settled(probabilities, truth, criteria)
 

@@ -27,6 +27,7 @@ from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.abstaining import asked_threshold, unsure
 from sartor.tasks._decision.logits import shown, whole_rows
+from sartor.tasks._decision.margins import counted
 from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
 from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of
@@ -81,6 +82,7 @@ class Product:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Choose on validation rows below which confidence a row is left to a person.
 
@@ -92,6 +94,7 @@ class Product:
             examples: Validation rows with their outcomes.
             outputs: The outcomes in the order of the logits.
             criteria: Those on the automation rate move the threshold.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a confidence is not a finite number.
@@ -105,7 +108,8 @@ class Product:
             )
         truth, confidence = self.truth(examples, outputs), scores.max(1)
         right = hits(scores, truth) & (confidence > 0)
-        threshold = asked_threshold(confidence, right, criteria)
+        count = counted(len(right), test_rows)
+        threshold = asked_threshold(confidence, right, criteria, count)
         if threshold is None:
             some = confidence > 0  # a person answers the others, whatever the threshold
             person = truth.max((1, 2)) < 0

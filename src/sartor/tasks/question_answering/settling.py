@@ -59,6 +59,7 @@ def settled(
     rows: Sequence[tuple[str, Sequence[Passage]]],
     truth: Truth,
     criteria: Sequence[Criterion],
+    count: float = 1.0,
 ) -> Rule:
     """The rule that satisfies the criteria with margin, at the best F1.
 
@@ -67,6 +68,7 @@ def settled(
         rows: The context and the right answers of each.
         truth: Of them, see `core.likelihood`.
         criteria: Those about slices or a baseline move nothing.
+        count: What a row counts as; see `counted`.
     """
     lengths = [len(pieces(right.text)) for _, answers in rows for right in answers]
     longest = max(LONGEST, int(_ROOM * max(lengths, default=0)))
@@ -78,7 +80,7 @@ def settled(
     best, found = (-np.inf, -np.inf), 0.0
     for none in _offsets(worth.gap):
         said = worth.gap > none
-        total = sum(_margin(each, _VALUES[each.metric](worth, said)) for each in wanted)
+        total = sum(_margin(each, _VALUES[each.metric](worth, said), count) for each in wanted)
         value = round(total, 9), round(float(_VALUES["f1"](worth, said).mean()), 9)
         if value > best:
             best, found = value, none
@@ -108,9 +110,10 @@ def _offsets(gap: Doubles) -> list[float]:
     return [0.0, *sorted(between[places.astype(int)].tolist(), key=abs)]
 
 
-def _margin(criterion: Criterion, values: Doubles) -> float:
+def _margin(criterion: Criterion, values: Doubles, count: float) -> float:
     """Of a criterion on the mean of values; nothing where there are no such rows."""
     if not len(values):
         return 0.0
-    error = max(float(values.std()) / len(values) ** 0.5, 0.5 / len(values))
+    rows = len(values) * count
+    error = max(float(values.std()) / rows**0.5, 0.5 / rows)
     return float(margin(criterion, float(values.mean()), error))

@@ -22,6 +22,7 @@ from sartor.core.windows import LEAD
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown, whole_rows
+from sartor.tasks._decision.margins import counted
 from sartor.tasks._target.passages import Passages
 from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks.question_answering.choosing import Choice, Part, Rule, choose
@@ -89,6 +90,7 @@ class QuestionAnswering:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit the temperature, then how readily no answer is given.
 
@@ -97,6 +99,7 @@ class QuestionAnswering:
             examples: Validation rows with their right answers.
             outputs: Of the model.
             criteria: Those about exact match, F1 and rows without an answer move the second.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a logit is not a finite number.
@@ -105,7 +108,8 @@ class QuestionAnswering:
         refuse_broken(logits)
         contexts = [parts_of(text)[-1] for text in examples.texts]
         rows = list(zip(contexts, examples.target, strict=True))
-        return settled(logits, rows, self.truth(examples, outputs), criteria).as_decision()
+        count = counted(len(rows), test_rows)
+        return settled(logits, rows, self.truth(examples, outputs), criteria, count).as_decision()
 
     def decode(
         self,

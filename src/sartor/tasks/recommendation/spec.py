@@ -41,12 +41,14 @@ class Recommendation(Retrieval):
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """As `Retrieval.settle`; `repeats` says whether rows chose what they had chosen before."""
         repeats = chosen_again(examples)
         open_to = _masked(logits, examples.texts, outputs, repeats)
         # Spelt out: with slots, `super()` would look in the class that the decorator replaced.
-        return {**Retrieval.settle(self, open_to, examples, outputs, criteria), "repeats": repeats}
+        rule = Retrieval.settle(self, open_to, examples, outputs, criteria, test_rows)
+        return {**rule, "repeats": repeats}
 
     def decode(
         self,

@@ -35,6 +35,7 @@ from sartor.tasks._decision.logits import (
     softmax,
     whole_rows,
 )
+from sartor.tasks._decision.margins import counted
 from sartor.tasks._target.outputs import all_named
 from sartor.tasks._target.right_ones import right_ones
 from sartor.tasks._target.schema import SHARE, TEXT, list_of, object_of, or_null
@@ -89,6 +90,7 @@ class Retrieval:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit temperature, sureness and the threshold on validation rows.
 
@@ -101,6 +103,7 @@ class Retrieval:
             outputs: Ids of the documents in the order of the logits.
             criteria: Those on the automation rate move the threshold; ranks say how many documents
                 an answer must list.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a logit is not a finite number.
@@ -114,7 +117,7 @@ class Retrieval:
         sure = sureness(signs(scores, temperature), weights)
         right = hits(scores, truth)
         unanswered = bool((truth < 0).all((1, 2)).any())
-        threshold = asked_threshold(sure, right, criteria)
+        threshold = asked_threshold(sure, right, criteria, counted(len(right), test_rows))
         if threshold is None:
             threshold = 0.5 if unanswered else 0.0
         return {

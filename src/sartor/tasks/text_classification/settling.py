@@ -14,12 +14,20 @@ def fit_weights(
     truth: NDArray[np.intp],
     outputs: Sequence[str],
     criteria: Sequence[Criterion],
+    count: float = 1.0,
 ) -> NDArray[np.float64]:
     """Class weights that satisfy the per-label criteria with margin, at the least accuracy lost.
 
     Coordinate search over the labels that a criterion names; a label nobody asks about keeps
     weight 1. Every criterion counts by its margin in standard errors, up to a margin beyond which
     more is not worth accuracy.
+
+    Args:
+        probabilities: (rows, classes).
+        truth: (rows,) class indices.
+        outputs: Class names.
+        criteria: Of the need.
+        count: What a row counts as; see `counted`.
 
     Returns:
         (classes,) positive weights.
@@ -39,7 +47,7 @@ def fit_weights(
             for value in grid:
                 weights[index] = value
                 best = (probabilities * weights).argmax(1)
-                scored.append(_worth(best, truth, outputs, wanted))
+                scored.append(_worth(best, truth, outputs, wanted, count))
             weights[index] = grid[max(range(len(grid)), key=lambda i: scored[i])]
         if np.array_equal(before, weights):
             break
@@ -59,6 +67,7 @@ def _worth(
     truth: NDArray[np.intp],
     outputs: Sequence[str],
     wanted: Sequence[Criterion],
+    count: float,
 ) -> tuple[float, float]:
     """(sum of capped margins in standard errors, accuracy): larger is better."""
     total = 0.0
@@ -68,21 +77,23 @@ def _worth(
         elif (index := _class_of(criterion, outputs)) is None:
             continue
         elif criterion.metric == "expected_cost":
-            total += _saved(criterion, best == index, truth == index)
+            total += _saved(criterion, best == index, truth == index, count)
             continue
         else:
             rows = (truth if criterion.metric == "recall" else best) == index
             hit = best == truth
         n = int(rows.sum())
         value = float(hit[rows].mean()) if n else 0.0
-        total += float(margin(criterion, value, share_error(value, n)))
+        total += float(margin(criterion, value, share_error(value, n * count)))
     return round(total, 9), float((best == truth).mean())
 
 
-def _saved(criterion: Criterion, said: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
+def _saved(
+    criterion: Criterion, said: NDArray[np.bool_], true: NDArray[np.bool_], count: float
+) -> float:
     """Margin of the mean cost below what is asked."""
     paid = costs(said, true, costs_of(criterion))
-    error = max(float(paid.std()) / max(len(paid), 1) ** 0.5, 1e-9)
+    error = max(float(paid.std()) / max(len(paid) * count, 1) ** 0.5, 1e-9)
     return float(margin(criterion, float(paid.mean()), error))
 
 

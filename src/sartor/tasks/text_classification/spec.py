@@ -29,6 +29,7 @@ from sartor.tasks._decision.logits import (
     softmax,
     whole_rows,
 )
+from sartor.tasks._decision.margins import counted
 from sartor.tasks._target.one_label import OneLabel
 from sartor.tasks._target.outputs import told_apart
 from sartor.tasks._target.right_ones import places_of
@@ -72,6 +73,7 @@ class TextClassification:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit temperature, class weights and the abstention threshold on validation rows.
 
@@ -80,6 +82,7 @@ class TextClassification:
             examples: Validation rows with their labels.
             outputs: Class names in the order of the logits.
             criteria: Only those about labels, precision, recall and automation move anything.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a logit is not a finite number.
@@ -94,10 +97,11 @@ class TextClassification:
         truth = places_of(examples.target, outputs)
         temperature = fit_temperature(logits, truth)
         probabilities = softmax(np.asarray(logits, np.float64) / temperature)
-        rule = self.rule(probabilities, truth, outputs, criteria)
+        count = counted(len(truth), test_rows)
+        rule = self.rule(probabilities, truth, outputs, criteria, count)
         best = self.chosen(probabilities, outputs, rule)
         confidence = probabilities[np.arange(len(best)), best]
-        threshold = asked_threshold(confidence, best == truth, criteria) or 0.0
+        threshold = asked_threshold(confidence, best == truth, criteria, count) or 0.0
         return {"temperature": float(temperature), **rule, "abstain_below": threshold}
 
     def rule(
@@ -106,6 +110,7 @@ class TextClassification:
         truth: NDArray[np.intp],
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        count: float,
     ) -> dict[str, Any]:
         """What of the decision says which label is best, fitted on validation rows: JSON values.
 
@@ -114,8 +119,9 @@ class TextClassification:
             truth: (rows,) class indices.
             outputs: Class names.
             criteria: Of the need.
+            count: See `counted`.
         """
-        weights = fit_weights(probabilities, truth, outputs, criteria)
+        weights = fit_weights(probabilities, truth, outputs, criteria, count)
         return {"weights": {name: float(w) for name, w in zip(outputs, weights, strict=True)}}
 
     def chosen(

@@ -67,6 +67,7 @@ class TextGeneration:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Nothing is to be chosen.
 

@@ -75,6 +75,7 @@ class TextRegression:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit the width of the intervals on validation rows.
 
@@ -83,6 +84,7 @@ class TextRegression:
             examples: Validation rows with their numbers.
             outputs: The one.
             criteria: One on `coverage` says how often the truth should lie inside.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a logit is not a finite number.
@@ -90,7 +92,7 @@ class TextRegression:
         refuse_broken(logits)
         said = np.asarray(logits, np.float64)[:, 0]
         errors = np.sort(np.abs(said - np.array(examples.target, np.float64)))
-        wanted = coverage_of(criteria, len(errors))
+        wanted = coverage_of(criteria, min(len(errors), test_rows or len(errors)))
         # Of too few rows none is far enough: then the farthest there is stands in, and says so.
         place = min(math.ceil((len(errors) + 1) * wanted), len(errors))
         reached = min(wanted, place / (len(errors) + 1)) if len(errors) else 0.0
@@ -164,7 +166,7 @@ def coverage_of(criteria: Sequence[Criterion], rows: int) -> float:
 
     Args:
         criteria: Of the need.
-        rows: Validation rows, which tell it to a standard error.
+        rows: Validation or test rows, the fewer, which tell it to a standard error.
     """
     asked = [c.threshold for c in criteria if c.metric == "coverage" and c.wants_more]
     asked = [share for share in asked if 0 < share < 1]

@@ -55,7 +55,11 @@ _MOVED = frozenset({*_RATIOS, *(f"{name}_micro" for name in _RATIOS)})
 
 
 def settled(
-    logits: Floats, truth: Truth, labels: Sequence[str], criteria: Sequence[Criterion]
+    logits: Floats,
+    truth: Truth,
+    labels: Sequence[str],
+    criteria: Sequence[Criterion],
+    count: float = 1.0,
 ) -> Rule:
     """The rule that satisfies the criteria with margin, at the best F1.
 
@@ -64,6 +68,7 @@ def settled(
         truth: (rows, pieces).
         labels: In the order of the outputs.
         criteria: Those about slices or a baseline move nothing.
+        count: What a row counts as; see `counted`.
     """
     temperature = fit_temperature(logits, truth)
     if not len(truth):
@@ -78,7 +83,7 @@ def settled(
     best, found = (-np.inf, -np.inf), 0.0
     for outside in _GRID:
         counts = _counted(best_tags(log_shares(logits[some], temperature, outside)), truth, gold)
-        total = sum(_margin(criterion, chosen, counts) for criterion, chosen in wanted)
+        total = sum(_margin(criterion, chosen, counts, count) for criterion, chosen in wanted)
         f1, _ = _RATIOS["f1"](*counts.sums(range(len(labels))))
         worth = round(total, 9), round(f1, 9)
         if worth > best:
@@ -94,11 +99,11 @@ def _labels(criterion: Criterion, labels: Sequence[str]) -> list[int] | None:
     return [labels.index(label)] if label in labels else None
 
 
-def _margin(criterion: Criterion, labels: Sequence[int], counts: Counts) -> float:
+def _margin(criterion: Criterion, labels: Sequence[int], counts: Counts, count: float) -> float:
     """Of the criterion, where the labels are counted together."""
     ratio = _RATIOS[criterion.metric.partition("_")[0]]
     value, n = ratio(*counts.sums(labels))
-    return float(margin(criterion, value, share_error(value, n)))
+    return float(margin(criterion, value, share_error(value, n * count)))
 
 
 def _counted(

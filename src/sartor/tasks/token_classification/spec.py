@@ -25,6 +25,7 @@ from sartor.core.types import Examples, Roles
 from sartor.need.criterion import Criterion
 from sartor.tasks import TASKS, Brief
 from sartor.tasks._decision.logits import BROKEN, refuse_broken, shown, whole_rows
+from sartor.tasks._decision.margins import counted
 from sartor.tasks._target.schema import PLACE, SHARE, TEXT, list_of, object_of, or_null
 from sartor.tasks._target.spans import Spans
 from sartor.tasks.token_classification.settling import settled
@@ -104,6 +105,7 @@ class TokenClassification:
         examples: Examples,
         outputs: Sequence[str],
         criteria: Sequence[Criterion],
+        test_rows: int = 0,
     ) -> dict[str, Any]:
         """Fit the temperature, then how readily a piece is taken to be outside.
 
@@ -112,6 +114,7 @@ class TokenClassification:
             examples: Validation rows with their labelled parts.
             outputs: Tags, in the order of the logits.
             criteria: Those about precision, recall and F1 of entities move the second.
+            test_rows: Rows that the criteria will be proven on; 0 for as many as these.
 
         Raises:
             Diverged: If a logit is not a finite number.
@@ -119,7 +122,8 @@ class TokenClassification:
         """
         refuse_broken(logits)
         truth = self.truth(examples, outputs)
-        rule = settled(widened(logits, truth.shape[1]), truth, labels_of(outputs), criteria)
+        wide, count = widened(logits, truth.shape[1]), counted(len(truth), test_rows)
+        rule = settled(wide, truth, labels_of(outputs), criteria, count)
         return {"temperature": rule.temperature, "outside": rule.outside}
 
     def decode(
