@@ -134,6 +134,7 @@ def test_a_candidate_with_folds_is_judged_on_all_rows_and_its_rule_stays():
     assert list(folded.assessment.scores.values()) == [pytest.approx(55 / 70)]
     assert folded.assessment.chance < alone.assessment.chance
     assert held.after(folded).settle(lucky) == folded.assessment.decision
+    assert held.after(folded).settle(lucky, trained=True) == folded.assessment.decision
     assert held.settle(lucky) != folded.assessment.decision, "the test would be vacuous"
     assert held.after(alone) is held
 

@@ -90,7 +90,9 @@ def test_the_rule_that_the_chance_is_of_is_the_one_that_ships():
     assert found.scores == first.scores, "a temperature changes no answer"
     answered = logits(VALIDATION, 1.0)
     best = Tried("head", ONE, "tried", scored=Scored(answered, answered, 0.0), assessment=found)
-    assert looks.held.after(best).settle(answered) == found.decision
+    after = looks.held.after(best)
+    assert after.settle(answered) == found.decision
+    assert after.settle(answered, trained=True) == first.decision, "its logits are others"
     unlooked = replace(best, assessment=first)
     assert looks.held.after(unlooked).settle(answered) == first.decision
 

@@ -163,8 +163,9 @@ class Maker:
             name, found = title(chain, product.form), form(chain)
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
             content = {**_content(found), **product.beside}
-            made = maker._measure(name, content, held_against, fit_of(chain))
-            return replace(made, trained=any(COMPRESSORS.get(each)().trains for each in chain))
+            trained = any(COMPRESSORS.get(each)().trains for each in chain)
+            made = maker._measure(name, content, held_against, fit_of(chain), trained=trained)
+            return replace(made, trained=trained)
 
         first = make(())
         held_against = held_against or first.answers
@@ -268,11 +269,13 @@ class Maker:
         content: Mapping[str, Path],
         before: Sequence[Mapping[str, Any]] | None,
         fit: Path | None = None,
+        *,
+        trained: bool = False,
     ) -> Artefact:
         held, texts = self.held, list(self.held.validation.texts)
         truth = right_ones(held.validation, held.task)
         logits = self._logits(content, texts, truth if self._written else None)
-        decision = held.settle(logits)
+        decision = held.settle(logits, trained=trained)
         manifest = self.manifest.model_copy(
             update={
                 "decision": decision,

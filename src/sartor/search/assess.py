@@ -41,6 +41,7 @@ class Held:
         seed: Of the simulated test sets.
         folds: Where validation rows are few; see `folds`.
         decision: A rule that is settled already and stays, or None.
+        anew: Whether a model that is trained once more gets a rule of its own all the same.
         costing: Measures and prices what a bundle takes, or None.
     """
 
@@ -54,6 +55,7 @@ class Held:
     seed: int = 0
     folds: Folds | None = None
     decision: Mapping[str, Any] | None = None
+    anew: bool = False
     costing: Costing | None = None
 
     @property
@@ -124,9 +126,16 @@ class Held:
             using=None if using is None else changed,
         )
 
-    def settle(self, logits: Floats) -> dict[str, Any]:
-        """The decision rule fitted on the validation rows, unless there is one that stays."""
-        return self._settled(logits, self.validation)
+    def settle(self, logits: Floats, *, trained: bool = False) -> dict[str, Any]:
+        """The decision rule fitted on the validation rows, unless there is one that stays.
+
+        Args:
+            logits: Of the validation rows.
+            trained: Whether they come from a model that was trained after it was chosen, whose
+                logits have a scale of their own.
+        """
+        held = replace(self, decision=None) if trained and self.anew else self
+        return held._settled(logits, self.validation)
 
     def _settled(self, logits: Floats, examples: Examples) -> dict[str, Any]:
         if self.decision is not None:
@@ -159,13 +168,14 @@ class Held:
     def after(self, best: Tried) -> "Held":
         """What artefacts of the chosen candidate share: a rule that came from folds stays as it is.
 
-        On a graph's own answers to training rows it could not be settled again.
+        On a graph's own answers to training rows it could not be settled again; where validation
+        rows would do, it is for a model that is trained once more.
         """
         if best.scored is None or best.assessment is None:
             return self
         if best.scored.folds is None and not best.assessment.by_folds:
             return self
-        return replace(self, decision=best.assessment.decision)
+        return replace(self, decision=best.assessment.decision, anew=best.scored.folds is None)
 
     def _evidence(self, scored: Scored) -> tuple[Examples, Floats]:
         if self.folds is None or scored.folds is None:

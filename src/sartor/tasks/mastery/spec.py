@@ -90,6 +90,7 @@ class Mastery:
             examples: Validation rows with their answers.
             outputs: Ids of the items in the order of the logits.
             criteria: None moves anything: every one is about chances, or about the likelier of two.
+            test_rows: Moves nothing.
 
         Raises:
             Diverged: If a logit is not a finite number.
