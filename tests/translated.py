@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sartor.bundle import Bundle, Preprocess, write_bundle
 from sartor.core.replies import Reply
-from sartor.core.types import Backbone, Examples
+from sartor.core.types import TARGET_TOKENIZER, Backbone, Examples
 from sartor.models.loading import load_seq2seq
 from sartor.shrink.seq2seq_graph import write_seq2seq
 from sartor.tune.seq2seq import Seq2Seq
@@ -32,7 +32,8 @@ def saved(
 ) -> tuple[Seq2Seq, Sides]:
     """The untuned model as a fit leaves it in `folder`."""
     sides, base = sides_of(backbone), load_seq2seq(backbone)
-    model = Seq2Seq(base, sides.file(base, longest, beams, penalty)).eval()
+    file = sides.file(base, longest, beams, penalty)
+    model = Seq2Seq(base, file, writer=sides.apart).eval()
     model.save(folder)
     sides.tokenizer.save(str(folder / "tokenizer.json"))
     return model, sides
@@ -44,5 +45,6 @@ def bundle_of(fit: Path, folder: Path) -> Bundle:
     manifest = draft(
         name="colours", task="translation", outputs=["reply"], preprocess=Preprocess(max_length=64)
     )
-    names = ("model.onnx", "encoder.onnx", "tokenizer.json", "translator.json")
+    names = ["model.onnx", "encoder.onnx", "tokenizer.json", "translator.json"]
+    names += [TARGET_TOKENIZER] if (fit / TARGET_TOKENIZER).is_file() else []
     return write_bundle(folder, manifest, {name: fit / name for name in names}, NEED)

@@ -11,7 +11,8 @@ from transformers import GenerationConfig
 
 from sartor.core.errors import ModelError, SettingError
 from sartor.models.catalogue import find_backbone
-from sartor.models.directed import describe_directed, directed, write_directed
+from sartor.models.directed import directed, write_directed
+from sartor.models.linked import describe_linked
 from sartor.models.loading import load_seq2seq
 from sartor.serve.opening import open_model
 from sartor.tune.sides import sides_of
@@ -39,7 +40,7 @@ def told(backbone, to: Path, languages, task="translation"):
     assert found is not None
     to.mkdir()
     write_directed(backbone, found, to)
-    return describe_directed(backbone, to)
+    return describe_linked(backbone, to)
 
 
 def ids_of(backbone, *tokens):
@@ -189,7 +190,7 @@ def test_a_model_of_one_pair_is_told_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("files", "what"),
     [
-        (("source.spm", "target.spm"), "reads with source.spm and writes with target.spm"),
+        (("source.spm", "target.spm"), r"has no vocab\.json: a model of two vocabularies"),
         (("sentencepiece.bpe.model", "vocab.json"), "no fast tokenizer"),
         ((), "has no tokenizer.json"),
     ],

@@ -36,6 +36,8 @@ ANSWER_KEYS = ("label", "labels", VALUE, "entities", "documents", "answer", "out
 """What `answer_key` may give."""
 HAND_OFF = "hand_off"
 """The outcome of a row that a person is to answer."""
+TARGET_TOKENIZER = "target_tokenizer.json"
+"""Beside tokenizer.json where a model cuts what it writes otherwise than what it reads."""
 
 
 def answer_key(kind: TargetKind) -> str:

@@ -15,18 +15,18 @@ Raffel et al. 2020, https://arxiv.org/abs/1910.10683
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sartor.core.errors import SettingError
 from sartor.core.near import near_miss
-from sartor.core.types import Backbone
-from sartor.models.folder import Label, describe, read_config, read_generation, weight_files
+from sartor.core.types import TARGET_TOKENIZER, Backbone
+from sartor.models.folder import read_config, read_generation
+from sartor.models.linked import link_model
 from sartor.models.loading import load_tokenizer
 from sartor.models.surround import SAMPLES, around
 
@@ -91,11 +91,9 @@ def write_directed(backbone: Backbone, told: Directed, to: Path) -> None:
         to: An empty folder.
     """
     folder = Path(backbone.path)
-    for file in (*weight_files(folder), folder / "model.safetensors.index.json"):
-        if file.is_file():
-            _link(file, to / file.name)
-    if (card := folder / "README.md").is_file():
-        shutil.copyfile(card, to / card.name)
+    link_model(folder, to)
+    if (writes := folder / TARGET_TOKENIZER).is_file():
+        shutil.copyfile(writes, to / TARGET_TOKENIZER)
     tokenizer = json.loads(load_tokenizer(folder).to_str())
     tokenizer["post_processor"] = _template(told)
     _write(to / "tokenizer.json", tokenizer)
@@ -106,19 +104,6 @@ def write_directed(backbone: Backbone, told: Directed, to: Path) -> None:
     _write(to / "config.json", config)
     generation = read_generation(folder) | dict(told.opening)
     _write(to / "generation_config.json", {k: v for k, v in generation.items() if v is not None})
-
-
-def describe_directed(backbone: Backbone, folder: Path) -> Backbone:
-    """The backbone that `write_directed` wrote."""
-    told = Label(
-        backbone.name,
-        "folder",
-        backbone.licence,
-        backbone.languages,
-        backbone.prefix,
-        backbone.passage,
-    )
-    return replace(describe(folder, told), source=backbone.source)
 
 
 def _by_words(
@@ -278,12 +263,3 @@ def _template(told: Directed) -> dict[str, Any]:
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     text = json.dumps(values, ensure_ascii=False, sort_keys=True)
     path.write_text(text, encoding="utf-8")
-
-
-def _link(file: Path, to: Path) -> None:
-    """The same file under another name; a pointer to it where the two lie on different disks."""
-    whole = file.resolve()
-    try:
-        os.link(whole, to)
-    except OSError:
-        to.symlink_to(whole)

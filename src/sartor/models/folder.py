@@ -17,11 +17,13 @@ from typing import Any, Literal
 
 from sartor.core.errors import ModelError
 from sartor.core.hashing import digest
-from sartor.core.types import Backbone
+from sartor.core.types import TARGET_TOKENIZER, Backbone
 from sartor.models.store import weights_sha256
 
 CONFIG_BYTES = 1 << 20
 TOKENIZER_BYTES = 128 << 20
+SOURCE, TARGET, NUMBERS = "source.spm", "target.spm", "vocab.json"
+"""In the place of tokenizer.json; see `models.two_vocabularies`."""
 _CARD_BYTES = 4 << 20
 _HEADER_BYTES = 64 << 20
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
@@ -75,7 +77,7 @@ def describe(folder: Path, label: Label) -> Backbone:
         config.get("is_encoder_decoder") or "decoder_layers" in config
     ):  # it decides what such a model writes
         config |= read_generation(folder)
-    require_tokenizer(folder)
+    reading = reading_files(folder)
     digests = [weights_sha256(file) for file in weights]
     card = _card(folder)
     prefix = _stored_prefix(folder, label.name) if label.prefix is None else label.prefix
@@ -86,7 +88,7 @@ def describe(folder: Path, label: Label) -> Backbone:
         path=str(folder),
         # Equal weights behind another tokenizer, prefix or configuration are another model: what
         # is kept of one must not be taken for the other's.
-        sha256=digest(digests, config, weights_sha256(folder / "tokenizer.json"), prefix),
+        sha256=digest(digests, config, *map(weights_sha256, reading), prefix),
         licence=label.licence or card.get("license", ["unknown"])[0],
         languages=label.languages or tuple(card.get("language", [])) or ("*",),
         parameters=count_parameters(weights),
@@ -101,6 +103,25 @@ def describe(folder: Path, label: Label) -> Backbone:
     )
 
 
+def reading_files(folder: Path) -> list[Path]:
+    """The files that say how a model reads and writes texts.
+
+    Raises:
+        ModelError: If they are not there, by what is in their place.
+    """
+    if has_two(folder):
+        return [folder / name for name in (SOURCE, TARGET, NUMBERS)]
+    require_tokenizer(folder)
+    writes = folder / TARGET_TOKENIZER
+    return [folder / "tokenizer.json", *([writes] if writes.is_file() else [])]
+
+
+def has_two(folder: Path) -> bool:
+    """Whether it reads with one SentencePiece file, writes with another, and has no more."""
+    whole = (folder / "tokenizer.json").is_file()
+    return not whole and all((folder / name).is_file() for name in (SOURCE, TARGET, NUMBERS))
+
+
 def require_tokenizer(folder: Path) -> None:
     """Refuse a folder without tokenizer.json, by what it has in its place.
 
@@ -109,12 +130,19 @@ def require_tokenizer(folder: Path) -> None:
     """
     if (folder / "tokenizer.json").is_file():
         return
-    if (folder / "source.spm").is_file() and (folder / "target.spm").is_file():
+    if has_two(folder):
         raise ModelError(
-            f"{folder} reads with source.spm and writes with target.spm, and one tokenizer.json"
-            " does both here: no file says the same as the two.",
-            fix="name a model of one vocabulary, of NLLB's, mBART's, M2M-100's or T5's kind, or"
-            " from_scratch.",
+            f"{folder} reads with {SOURCE} and writes with {TARGET}: it translates, and is no"
+            " encoder of texts.",
+            fix="name it in a need whose task is translation or summarization, or name another"
+            " model.",
+        )
+    lacking = [name for name in (SOURCE, TARGET, NUMBERS) if not (folder / name).is_file()]
+    if SOURCE not in lacking or TARGET not in lacking:
+        raise ModelError(
+            f"{folder} has no {' and no '.join(lacking)}: a model of two vocabularies needs"
+            f" {SOURCE}, {TARGET} and {NUMBERS}.",
+            fix="get the files from the model's source again.",
         )
     if (folder / "sentencepiece.bpe.model").is_file() and (folder / "vocab.json").is_file():
         raise ModelError(

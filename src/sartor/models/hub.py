@@ -8,22 +8,38 @@ from pathlib import Path
 
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.events import Emit, Note
-from sartor.models.folder import read_config, require_tokenizer
+from sartor.models.folder import read_config, reading_files
 
 _SMALL = (
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "generation_config.json",
-    # Only to say by name why a model without tokenizer.json cannot be used.
     "source.spm",
     "target.spm",
-    "sentencepiece.bpe.model",
     "vocab.json",
+    # Only to say by name why a model without tokenizer.json cannot be used.
+    "sentencepiece.bpe.model",
     "config_sentence_transformers.json",
     "README.md",
 )
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+
+
+def offline() -> bool:
+    """Whether the user forbids the network.
+
+    Raises:
+        MissingExtra: If huggingface_hub is not installed.
+    """
+    try:
+        from huggingface_hub import is_offline_mode
+    except ImportError as error:
+        raise MissingExtra(
+            f"Looking for a model needs huggingface_hub ({error}).",
+            fix="pip install 'sartor[train]'.",
+        ) from error
+    return is_offline_mode()
 
 
 def fetch(repo: str, revision: str | None, emit: Emit) -> Path:
@@ -50,7 +66,7 @@ def fetch(repo: str, revision: str | None, emit: Emit) -> Path:
             fix="choose a transformers model; its page lists config.json under Files.",
         )
     read_config(folder)
-    require_tokenizer(folder)
+    reading_files(folder)
     emit(Note(f"fetching {repo} from the hub, unless it is cached"))
     return _snapshot(repo, revision, _WEIGHTS)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.types import Backbone
 from sartor.models.by_piece import part_pieces
-from sartor.models.folder import TOKENIZER_BYTES, read_capped, read_config
+from sartor.models.folder import TOKENIZER_BYTES, read_capped, read_config, require_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -54,17 +54,27 @@ def tokenizer_of(backbone: Backbone) -> "Tokenizer":
     return part_pieces(found) if backbone.pieces else found
 
 
-def load_tokenizer(folder: Path) -> "Tokenizer":
-    """The tokenizer of a backbone folder; what it pads or cuts to is the caller's to say."""
+def load_tokenizer(folder: Path, name: str = "tokenizer.json") -> "Tokenizer":
+    """The tokenizer of a backbone folder; what it pads or cuts to is the caller's to say.
+
+    Args:
+        folder: Of the backbone.
+        name: Of the file in it.
+
+    Raises:
+        ModelError: If it is missing, too large, or no tokenizer.
+    """
     from tokenizers import Tokenizer
 
-    data = read_capped(folder / "tokenizer.json", TOKENIZER_BYTES)
+    require_tokenizer(folder)
+    file = folder / name
+    data = read_capped(file, TOKENIZER_BYTES)
     try:
         tokenizer = Tokenizer.from_str(data.decode())
     # tokenizers raises a bare Exception, whatever is wrong with the file.
     except Exception as error:
         raise ModelError(
-            f"{folder / 'tokenizer.json'} is not a tokenizer: {error}.",
+            f"{file} is not a tokenizer: {error}.",
             fix="get the file from the model's source again.",
         ) from error
     # Stored settings may cut at 128 tokens or pad every text to 128, as MiniLM's do.

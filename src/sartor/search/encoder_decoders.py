@@ -13,13 +13,15 @@ import polars as pl
 
 from sartor.core.errors import SettingError
 from sartor.core.hashing import digest, sources_sha256, versions
-from sartor.core.types import Backbone
+from sartor.core.types import TARGET_TOKENIZER, Backbone
 from sartor.data.prepare import Prepared
 from sartor.data.table import Columns
 from sartor.llm import translated
-from sartor.models.directed import describe_directed, directed, write_directed
-from sartor.models.folder import read_config
+from sartor.models.directed import directed, write_directed
+from sartor.models.folder import has_two, read_config
+from sartor.models.linked import describe_linked
 from sartor.models.scratch import NAME, describe_scratch, write_scratch
+from sartor.models.two_vocabularies import write_two
 from sartor.search.desk import Desk
 from sartor.search.estimates import Estimate
 from sartor.search.pairs_rows import check_pairs
@@ -50,7 +52,7 @@ class EncoderDecoders:
     def named(self, desk: Desk) -> list[Backbone]:
         names = [name for name in desk.need.prefer.backbones or () if name != NAME]
         found = allowed(desk, names, "seq2seq", "encoder-decoder")
-        return [_told(backbone, desk) for backbone in found]
+        return [_told(_in_two(backbone, desk), desk) for backbone in found]
 
     def look_through(
         self, frame: pl.DataFrame, columns: Columns, backbones: Sequence[Backbone], desk: Desk
@@ -98,12 +100,23 @@ class EncoderDecoders:
         return min(LONGEST_READ, backbone.max_length)
 
     def product(self, key: str, folder: Path) -> Product:
-        beside = {translated.FILE: folder / translated.FILE}
+        names = (translated.FILE, TARGET_TOKENIZER)
+        beside = {name: folder / name for name in names if (folder / name).is_file()}
 
         def write(to: Path) -> None:
             write_seq2seq(folder, to)
 
         return Product(key, folder / TOKENIZER, write, beside=beside)
+
+
+def _in_two(backbone: Backbone, desk: Desk) -> Backbone:
+    """The model, its two SentencePiece files as two tokenizers."""
+    if not has_two(Path(backbone.path)):
+        return backbone
+    code = sources_sha256("sartor.models.two_vocabularies")
+    key = digest(backbone.sha256, backbone.path, code, versions("tokenizers"))
+    folder = desk.place.stage("two", key, lambda to: write_two(backbone, to))
+    return describe_linked(backbone, folder)
 
 
 def _told(backbone: Backbone, desk: Desk) -> Backbone:
@@ -116,4 +129,4 @@ def _told(backbone: Backbone, desk: Desk) -> Backbone:
     code = sources_sha256("sartor.models.directed")
     key = digest(backbone.sha256, backbone.path, told.before, told.after, dict(told.opening), code)
     folder = desk.place.stage("directed", key, lambda to: write_directed(backbone, told, to))
-    return describe_directed(backbone, folder)
+    return describe_linked(backbone, folder)

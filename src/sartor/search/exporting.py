@@ -84,7 +84,7 @@ def _fit(bundle: Bundle, place: Workspace) -> Path:
     if runtime.writes(bundle):
         raise ModelError(
             f"{bundle.folder} replies in words, and only classifiers are exported.",
-            fix="serve it: /v1/chat/completions answers as OpenAI's clients ask.",
+            fix="serve it: `sartor serve` answers over HTTP and on its page.",
         )
     return fit_of(bundle, place)
 

@@ -79,7 +79,7 @@ def _changed(rows: _Rows, sides: Sides) -> list[str]:
         DataError: If it does not give one back at all.
     """
     changed = rows.those(lambda _, written: not sides.survives(written))
-    backs = {i: sides.text(sides.said(rows.written[i])) for i in changed}
+    backs = {i: sides.text(sides.written(rows.written[i])) for i in changed}
     lost = [i for i in changed if _letters(backs[i]) != _letters(rows.written[i])]
     if lost:
         first = lost[0]

@@ -84,7 +84,7 @@ def price_pairs(
     weights, sides = backbone.parameters, sides_of(backbone)
     some = range(0, len(rows.train), max(1, len(rows.train) // _SAMPLE))
     read = [len(sides.said(str(rows.train.texts[row]))) + 1 for row in some]
-    written = [len(sides.said(str(rows.train.target[row]))) + 1 for row in some]
+    written = [len(sides.written(str(rows.train.target[row]))) + 1 for row in some]
     own = (sum(read) + sum(written)) / len(read)
     held, beams = len(rows.validation), int(settings.get("beams", 4))
     tokens = held * (own + beams * sum(written) / len(written))

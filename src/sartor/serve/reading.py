@@ -142,13 +142,13 @@ class Reader:
         return [found.ids for found in encoded]
 
 
-def opened(bundle: Bundle) -> Tokenizer:
-    """The tokenizer of a bundle.
+def opened(bundle: Bundle, name: str = TOKENIZER) -> Tokenizer:
+    """A tokenizer of a bundle.
 
     Raises:
         BundleError: If it has none, or it is damaged.
     """
-    path = bundle.path(TOKENIZER)
+    path = bundle.path(name)
     try:
         return Tokenizer.from_file(str(path))
     # tokenizers raises a bare Exception, whatever is wrong with the file.

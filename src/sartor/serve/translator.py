@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from sartor.bundle import Bundle
 from sartor.core.protocols import Floats
 from sartor.core.replies import Said, as_numbers
+from sartor.core.types import TARGET_TOKENIZER
 from sartor.llm import translated
 from sartor.llm.translated import TranslatorFile
 from sartor.serve.beams import Beams, Ended
@@ -26,12 +27,14 @@ class Translator:
     Args:
         file: How texts are read, and when what is written ends.
         session: Runs the graphs.
-        tokenizer: Knows no control token.
+        tokenizer: Of what is read; knows no control token.
+        writer: Of what is written; the same where one does both.
     """
 
     file: TranslatorFile
     session: Seq2SeqSession
     tokenizer: Tokenizer
+    writer: Tokenizer
 
     def logits(self, texts: Sequence[Any]) -> Floats:
         return as_numbers(self._said([str(text) for text in texts]))
@@ -81,7 +84,8 @@ class Translator:
     def _likely(self, text: str, right: str) -> tuple[float, int]:
         """ln p of what is right, and its tokens, the closing one included."""
         file = self.file
-        ids = [*self._ids(right)[: file.max_new_tokens - 1], file.stop[0]]
+        found = self.writer.encode(right, add_special_tokens=False).ids
+        ids = [*found[: file.max_new_tokens - 1], file.stop[0]]
         read = self.session.read([file.read(self._ids(text))], file.pad)
         given = [*file.opening, *ids[:-1]]
         places = range(len(file.opening) - 1, len(given))
@@ -95,7 +99,7 @@ class Translator:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def _text(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode([token for token in ids if token not in self._silent])
+        return self.writer.decode([token for token in ids if token not in self._silent])
 
     @cached_property
     def _silent(self) -> frozenset[int]:
@@ -111,7 +115,14 @@ def open_translator(bundle: Bundle, threads: int) -> Translator:
     file = translated.read_translator(bundle.path(translated.FILE))
     paths = (bundle.path(translated.ENCODER), bundle.path(MODEL))
     session = Seq2SeqSession.open(*paths, threads, file.layers, (file.heads, file.size))
-    tokenizer = opened(bundle)
+    tokenizer = _whole(opened(bundle))
+    apart = TARGET_TOKENIZER in bundle.manifest.files
+    writer = _whole(opened(bundle, TARGET_TOKENIZER)) if apart else tokenizer
+    return Translator(file, session, tokenizer, writer)
+
+
+def _whole(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer, which pads and cuts nothing."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return Translator(file, session, tokenizer)
+    return tokenizer

@@ -17,6 +17,7 @@ from sartor.core.errors import SettingError
 from sartor.llm.prompt import Shown
 from sartor.models.chat_template import ChatTemplate
 from sartor.models.packed import printable
+from sartor.models.unreachable import guarded, hide
 from sartor.tasks._encoder.choices import Choices
 from sartor.tasks._encoder.prompted import Framed
 
@@ -68,9 +69,12 @@ class Question:
 def plain(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer that reads a text as text: no control token in it, and none added to it."""
     settings = json.loads(tokenizer.to_str())
+    control = {t["id"] for t in settings["added_tokens"] if t["special"]}
     settings["added_tokens"] = [t for t in settings["added_tokens"] if not t["special"]]
     settings["post_processor"] = None
-    return Tokenizer.from_str(json.dumps(settings))
+    hidden = hide(settings, control)
+    found = Tokenizer.from_str(json.dumps(hidden))
+    return found if hidden is settings else guarded(found)
 
 
 def frame(tokenizer: Tokenizer, template: ChatTemplate, question: Question) -> Framed:

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel
 
 from sartor.core.replies import Said
+from sartor.core.types import TARGET_TOKENIZER
 from sartor.llm.translated import FILE, TranslatorFile
 from sartor.models.loading import quiet
 from sartor.tune.batching import Budget, plan_in_order
@@ -41,14 +43,19 @@ class Seq2Seq(nn.Module):
         model: Taken over.
         file: How it reads and writes.
         smoothing: ε of the module.
+        writer: The tokenizer of what it writes, where that is not the one that reads.
     """
 
     def __init__(
-        self, model: PreTrainedModel, file: TranslatorFile, smoothing: float = 0.0
+        self,
+        model: PreTrainedModel,
+        file: TranslatorFile,
+        smoothing: float = 0.0,
+        writer: Tokenizer | None = None,
     ) -> None:
         super().__init__()
         self.model: Any = model
-        self.file, self.smoothing = file, smoothing
+        self.file, self.smoothing, self.writer = file, smoothing, writer
         for module in model.modules():
             # Positions that are computed are weights to transformers, and no gradient reaches them.
             if type(module).__name__.endswith("SinusoidalPositionalEmbedding"):
@@ -147,7 +154,7 @@ class Seq2Seq(nn.Module):
         return found
 
     def save(self, folder: Path) -> None:
-        """Write model.safetensors, config.json and translator.json."""
+        """Write model.safetensors, config.json, translator.json and the tokenizer that writes."""
         folder.mkdir(parents=True, exist_ok=True)
         body, head = getattr(self.model, "model", self.model), self.model.lm_head.weight
         left_out = ("shared.weight", "lm_head.weight")
@@ -172,3 +179,5 @@ class Seq2Seq(nn.Module):
         text = json.dumps(config, indent=1, sort_keys=True) + "\n"
         (folder / "config.json").write_text(text, encoding="utf-8")
         (folder / FILE).write_text(self.file.to_json(), encoding="utf-8")
+        if self.writer is not None:
+            self.writer.save(str(folder / TARGET_TOKENIZER))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sartor.core.errors import SettingError
-from sartor.core.types import Backbone, Examples
+from sartor.core.types import TARGET_TOKENIZER, Backbone, Examples
 from sartor.llm.translated import TranslatorFile
 from sartor.models.folder import read_config, read_generation
 from sartor.models.loading import load_tokenizer
@@ -41,6 +41,7 @@ class Sides:
     Args:
         name: Of the backbone.
         tokenizer: Reads texts; knows no control token.
+        writer: Cuts what is written, and spells it; the same where one does both.
         before: Token ids before a text.
         after: Token ids behind it.
         opening: What the decoder begins with.
@@ -52,6 +53,7 @@ class Sides:
 
     name: str
     tokenizer: Any
+    writer: Any
     before: tuple[int, ...]
     after: tuple[int, ...]
     opening: tuple[int, ...]
@@ -60,17 +62,26 @@ class Sides:
     silent: frozenset[int]
     positions: int
 
+    @property
+    def apart(self) -> Any:
+        """The tokenizer that writes, where another one reads; else None."""
+        return None if self.writer is self.tokenizer else self.writer
+
     def said(self, text: str) -> list[int]:
-        """Token ids of a text."""
+        """Token ids of a text that is read."""
         return self.tokenizer.encode(printable(text), add_special_tokens=False).ids
 
+    def written(self, text: str) -> list[int]:
+        """Token ids of a text that is to be written."""
+        return self.writer.encode(printable(text), add_special_tokens=False).ids
+
     def survives(self, text: str) -> bool:
-        """Whether the tokenizer gives a text back as it was."""
-        return self.text(self.said(text)).strip() == text.strip()
+        """Whether a text that is written comes back as it was."""
+        return self.text(self.written(text)).strip() == text.strip()
 
     def text(self, ids: Sequence[int]) -> str:
         """What token ids spell; control tokens spell nothing."""
-        return self.tokenizer.decode([token for token in ids if token not in self.silent])
+        return self.writer.decode([token for token in ids if token not in self.silent])
 
     @property
     def most_read(self) -> int:
@@ -121,6 +132,7 @@ def sides_of(backbone: Backbone) -> Sides:
     config = read_config(folder) | read_generation(folder)
     whole = load_tokenizer(folder)
     tokenizer = plain(whole)
+    apart = (folder / TARGET_TOKENIZER).is_file()
     before, after = around(backbone.name, whole, tokenizer)
     start, stop, pad = (
         config.get(key) for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id")
@@ -136,6 +148,7 @@ def sides_of(backbone: Backbone) -> Sides:
     return Sides(
         name=backbone.name,
         tokenizer=tokenizer,
+        writer=plain(load_tokenizer(folder, TARGET_TOKENIZER)) if apart else tokenizer,
         before=before,
         after=after,
         opening=(start, forced) if isinstance(forced, int) else (start,),
@@ -168,7 +181,7 @@ class Pairs:
         room = file.max_new_tokens - 1
         return Pairs(
             [file.read(sides.said(str(text))) for text in examples.texts],
-            [[*sides.said(str(each))[:room], sides.stop[0]] for each in examples.target],
+            [[*sides.written(str(each))[:room], sides.stop[0]] for each in examples.target],
             sides.opening,
             sides.pad,
         )

@@ -52,8 +52,9 @@ def opened(job: WritingJob, beams: int, penalty: float, smoothing: float = 0.0) 
         smoothing: See `Seq2Seq`.
     """
     sides, base = sides_of(job.backbone), load_seq2seq(job.backbone)
-    longest = max((len(sides.said(str(each))) for each in job.train.target), default=1)
-    return Seq2Seq(base, sides.file(base, longest, beams, penalty), smoothing)
+    longest = max((len(sides.written(str(each))) for each in job.train.target), default=1)
+    file = sides.file(base, longest, beams, penalty)
+    return Seq2Seq(base, file, smoothing, writer=sides.apart)
 
 
 def translated(job: WritingJob, model: Seq2Seq, sides: Sides) -> Result:
