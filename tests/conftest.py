@@ -16,6 +16,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if not os.environ.get("SARTOR_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
+# No test asks the network for a model that happens not to be installed.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 # A machine that is busy with something else takes longer over an example.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")

@@ -62,8 +62,8 @@ def find_backbone(
 
     Raises:
         UnknownName: If it is none of the three.
-        ModelError: If the model is missing, cannot be fetched, must not be loaded, has too few
-            layers, or is a starter of another kind.
+        ModelError: If the model is missing, cannot or may not be fetched, must not be loaded, has
+            too few layers, or is a starter of another kind.
     """
     whole, layers = split_name(name)
     if layers is None or ((root or Path()) / Path(name).expanduser()).is_dir():
@@ -75,7 +75,7 @@ def _find_whole(name: str, root: Path | None, emit: Emit, kind: Kind) -> Backbon
     starter = name.replace("-", "_").lower()
     if starter in STARTERS.names():
         _refuse_other(starter, kind)
-        return _from_starter(starter, _require_starter(starter))
+        return _from_starter(starter, _require_starter(starter, emit))
     folder = (root or Path()) / Path(name).expanduser()
     if folder.is_dir():
         return describe(folder.resolve(), Label(name, "folder"))
@@ -147,12 +147,20 @@ def _refuse_other(name: str, kind: Kind) -> None:
     )
 
 
-def _require_starter(name: str) -> Path:
+def _require_starter(name: str, emit: Emit) -> Path:
+    """Its folder, fetched as a hub model would be where it is not there yet."""
+    from sartor.models.hub import offline
+
     starter = STARTERS.get(name)()
     folder = starter.locate()
-    if folder is None:
-        raise ModelError(f"The starter {name} is not installed.", fix=starter.how)
-    return folder
+    if folder is not None:
+        return folder
+    if offline():
+        raise ModelError(
+            f"The starter {name} is not installed, and HF_HUB_OFFLINE forbids fetching it.",
+            fix=starter.how,
+        )
+    return starter.install(None, emit)
 
 
 def _from_starter(name: str, folder: Path) -> Backbone:

@@ -21,11 +21,13 @@ class Choice:
         name: For `find_backbone`.
         why: One sentence, shown to the user.
         caution: What limits it, e.g. that a better one is not installed; empty when nothing does.
+        better: The starter that would be picked if it were installed; empty when that is `name`.
     """
 
     name: str
     why: str
     caution: str = ""
+    better: str = ""
 
 
 def choose_starter(
@@ -73,6 +75,7 @@ def choose_starter(
         chosen.name,
         f"{chosen.name}, the best at hand for texts that are {shown}: {chosen.summary}.",
         f"{chosen.name} knows the language of {share:.0%} of these texts; {better}",
+        "" if chosen is best else best.name,
     )
 
 
