@@ -203,7 +203,11 @@ def _train(
     # Half as much again as was judged is a guess; a learning curve knows better.
     count = max(_LEAST, verdict.n // 2)
     values["n"] = f"{count:,}"
-    said = Phrase("Add about {n} {rows}: {criterion} stands at {value}.", values)
+    said = Phrase(
+        "Add {rows}, about {n} to begin with: {criterion} stands at {value}. How many it takes "
+        "is not known here.",
+        values,
+    )
     if verdict.state == "unproven" and _right_side(criterion, verdict):
         said = Phrase(
             "Add about {n} {rows}: {criterion} stands at {value}, too near the threshold for any "
