@@ -133,6 +133,28 @@ except ModelError as error:
     assert "HF_ENDPOINT" in done.stdout
 
 
+def test_a_hub_model_with_pickle_weights_only_is_refused_with_ways_to_safetensors(tiny, tmp_path):
+    snapshot = tmp_path / "hub" / "models--some--model" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    for name in ("config.json", "tokenizer.json"):
+        (snapshot / name).write_bytes((Path(tiny.path) / name).read_bytes())
+    code = """
+from sartor.core.errors import ModelError
+from sartor.models.catalogue import find_backbone
+try:
+    find_backbone("some/model")
+except ModelError as error:
+    print(error)
+"""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert "some/model has no model.safetensors" in done.stdout, done.stderr
+    assert "some/model@refs/pr/N" in done.stdout
+
+
 def test_digests_are_computed_once_and_again_when_the_file_changes(tmp_path, monkeypatch):
     file = tmp_path / "weights"
     file.write_bytes(b"one")

@@ -56,7 +56,7 @@ def fetch(repo: str, revision: str | None, emit: Emit) -> Path:
     Raises:
         ModelError: If the hub cannot be reached and the model is not cached, does not have it,
             or asks for a login; or if its configuration asks for custom code, or it has no
-            tokenizer.json.
+            tokenizer.json or no safetensors.
         MissingExtra: If huggingface_hub is not installed.
     """
     folder = _snapshot(repo, revision, _SMALL)
@@ -68,7 +68,16 @@ def fetch(repo: str, revision: str | None, emit: Emit) -> Path:
     read_config(folder)
     reading_files(folder)
     emit(Note(f"fetching {repo} from the hub, unless it is cached"))
-    return _snapshot(repo, revision, _WEIGHTS)
+    whole = _snapshot(repo, revision, _WEIGHTS)
+    if not any(whole.glob("model*.safetensors")):
+        raise ModelError(
+            f"The hub model {repo} has no model.safetensors; weights of other kinds can run code"
+            " when they are loaded, and are not fetched.",
+            fix=f"look on its page for a revision that has it and write {repo}@refs/pr/N; or"
+            " convert it once where you trust it, with from_pretrained and save_pretrained, and"
+            " name that folder.",
+        )
+    return whole
 
 
 def _snapshot(repo: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
