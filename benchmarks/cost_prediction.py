@@ -7,8 +7,8 @@ process that is asked half of the reviews, one after another and then eight at o
 `sartor serve --threads 1` took by /proc while it was sent the other half, over HTTP and with its
 store, each round in a process of its own: by one client and by eight in a closed loop, and by one
 that pauses 50 ms between requests. Lengths are mixed, as the reviews are. The last line is not
-predicted: the pausing client with as many threads as there are cores, which spin while they wait.
-Takes 3 minutes.
+predicted: the pausing client with as many threads as there are cores. Takes 3 minutes, and as long
+again where there is no bundle yet.
 """
 
 import asyncio

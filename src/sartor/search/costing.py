@@ -17,8 +17,7 @@ from sartor.serve.timing import Load
 
 _REQUESTS = 100
 THREADS = 1
-"""Of one forward pass. Further ones wait for work by spinning: what they take depends on how the
-requests come, and a seldom asked server of two threads was seen to take five times as much."""
+"""Of one forward pass: costs are those of a process for each vCPU."""
 
 Facts = Callable[[str, Callable[[], Any]], Any]
 """Name and how to find it, see `setup.Facts`."""

@@ -2,10 +2,9 @@
 
 Each process is a server as `sartor serve` runs it, with a store of its own, that one client asks
 over HTTP, one text a request, one request after another, and then eight at once, which are answered
-in batches: so reading the request, recording the
-answer and writing the reply are in what is measured. One thread runs a pass: further ones spin
-while they wait for work, so that what they take depends on how the requests come. The time is that
-of the whole process, user and system, between the first and the last request after a warm-up; the
+in batches: so reading the request, recording the answer and writing the reply are in what is
+measured. One thread runs a pass, as where a process is started for each vCPU. The time is that of
+the whole process, user and system, between the first and the last request after a warm-up; the
 memory is the most that was resident at once, loading included. Run as
 `python -m sartor.serve.using BUNDLE --store FILE`, this serves until its input ends; `measure` runs
 six of them, one after the other, and is the client.
