@@ -17,7 +17,7 @@ from typing import Any
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar
 from peft import LoraConfig
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import AutoConfig, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 WARM = 2
@@ -76,7 +76,10 @@ def main() -> None:
             disable_tqdm=True,
             **more,
         )
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer: Any = AutoTokenizer.from_pretrained(model)
+        if tokenizer.pad_token is None:  # a folder need not say it, and trl asks for it
+            end = AutoConfig.from_pretrained(model).eos_token_id
+            tokenizer.pad_token = tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
         trainer = SFTTrainer(
             model=model,
             args=config,

@@ -42,7 +42,7 @@ def hide(settings: dict[str, Any], ids: Collection[int]) -> dict[str, Any]:
         ids: Of the tokens.
     """
     model = settings["model"]
-    if model.get("type") != "Unigram":
+    if model.get("type") != "Unigram" or not ids:
         return settings
     vocabulary = [
         [unreachable(word), score] if at in ids else [word, score]
