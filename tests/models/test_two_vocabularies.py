@@ -11,7 +11,7 @@ import sentencepiece
 import torch
 import transformers
 
-from sartor.core.errors import ModelError
+from sartor.core.errors import BundleError, ModelError
 from sartor.core.types import TARGET_TOKENIZER
 from sartor.models.catalogue import find_backbone
 from sartor.models.directed import directed, write_directed
@@ -187,6 +187,14 @@ def test_the_likelihood_of_a_reference_is_counted_in_its_own_pieces(made, tmp_pa
     answers = runtime.decoded(served.scored(rows.texts, ["是", "删除"]))
     for answer, (log_p, tokens) in zip(answers, right, strict=True):
         assert answer["right"] == [pytest.approx(log_p, abs=1e-3), tokens]
+
+
+def test_a_bundle_says_that_another_tokenizer_writes(made, tmp_path):
+    model, _ = saved(tmp_path, made, beams=1)
+    assert model.file.format == 2
+    (tmp_path / TARGET_TOKENIZER).unlink()
+    with pytest.raises(BundleError, match=TARGET_TOKENIZER):
+        start(bundle_of(tmp_path, tmp_path / "bundle"), threads=1)
 
 
 def test_another_file_that_writes_is_another_model(marian):

@@ -15,7 +15,8 @@ from sartor.llm.written import Id
 
 FILE = "translator.json"
 ENCODER = "encoder.onnx"
-FORMAT = 1
+FORMAT = 2
+"""2 where another tokenizer writes than reads, which version 1 does not know; else 1."""
 
 
 class TranslatorFile(BaseModel):
@@ -23,7 +24,7 @@ class TranslatorFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: int = Field(default=FORMAT, ge=1, le=FORMAT)
+    format: int = Field(default=1, ge=1, le=FORMAT)
     before: list[Id] = Field(default_factory=list[Id], max_length=1_000)
     after: list[Id] = Field(default_factory=list[Id], max_length=1_000)
     opening: list[Id] = Field(min_length=1, max_length=16)
@@ -46,6 +47,11 @@ class TranslatorFile(BaseModel):
     heads: int = Field(ge=1, le=1_000)
     size: int = Field(ge=1, le=10_000)
     """Of a head."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether target_tokenizer.json writes."""
+        return self.format > 1
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"

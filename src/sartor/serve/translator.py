@@ -116,8 +116,7 @@ def open_translator(bundle: Bundle, threads: int) -> Translator:
     paths = (bundle.path(translated.ENCODER), bundle.path(MODEL))
     session = Seq2SeqSession.open(*paths, threads, file.layers, (file.heads, file.size))
     tokenizer = _whole(opened(bundle))
-    apart = TARGET_TOKENIZER in bundle.manifest.files
-    writer = _whole(opened(bundle, TARGET_TOKENIZER)) if apart else tokenizer
+    writer = _whole(opened(bundle, TARGET_TOKENIZER)) if file.apart else tokenizer
     return Translator(file, session, tokenizer, writer)
 
 

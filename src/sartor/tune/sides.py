@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sartor.core.errors import SettingError
 from sartor.core.types import TARGET_TOKENIZER, Backbone, Examples
-from sartor.llm.translated import TranslatorFile
+from sartor.llm.translated import FORMAT, TranslatorFile
 from sartor.models.folder import read_config, read_generation
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import printable
@@ -103,6 +103,7 @@ class Sides:
         """
         config = model.config
         return TranslatorFile(
+            format=1 if self.apart is None else FORMAT,
             before=list(self.before),
             after=list(self.after),
             opening=list(self.opening),
