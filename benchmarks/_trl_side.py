@@ -5,7 +5,8 @@
 
 Prints one JSON object: real tokens and seconds of the steps after the first two, and the loss of
 the last third. `plain` is its defaults in float32 with LoRA of rank 16 on all linear layers;
-`packing` sets `packing` besides, one sequence of 1,024 tokens a batch; `lean` leaves gradient checkpointing off, which costs a pass.
+`packing` sets `packing` besides, with one sequence of 1,024 tokens a batch; `lean` leaves gradient
+checkpointing off, which costs a pass.
 """
 
 import json
