@@ -10,6 +10,7 @@ import pytest
 import sentencepiece
 import torch
 import transformers
+from transformers.convert_slow_tokenizer import import_protobuf
 
 from sartor.core.errors import BundleError, ModelError
 from sartor.core.types import TARGET_TOKENIZER
@@ -203,8 +204,13 @@ def test_another_file_that_writes_is_another_model(marian):
     assert find_backbone(str(marian), kind="seq2seq").sha256 != before
 
 
-def damaged(folder, name, data):
-    (folder / name).write_bytes(data)
+def test_a_damaged_table_of_characters_is_named(marian, tmp_path):
+    proto = import_protobuf().ModelProto()
+    proto.ParseFromString((marian / "source.spm").read_bytes())
+    proto.normalizer_spec.precompiled_charsmap = b"\x00\x00\x00\x00"
+    (marian / "source.spm").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match=r"source\.spm has a damaged table"):
+        write_two(find_backbone(str(marian), kind="seq2seq"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ https://aclanthology.org/2020.eamt-1.61
 import json
 import re
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.types import TARGET_TOKENIZER, Backbone
+from sartor.models.characters import table_fault
 from sartor.models.folder import (
     NUMBERS,
     SOURCE,
@@ -101,6 +103,8 @@ def _tokenizer(file: Path, numbers: Mapping[str, int]) -> "Tokenizer":
 
     proto = _read(file)
     scores = {p.piece: p.score for p in proto.pieces if p.type == _NORMAL}
+    if not all(map(isfinite, scores.values())):
+        raise ModelError(f"{file} has a piece whose score is no number.", fix=_FIX)
     if numbers.keys().isdisjoint(scores):
         raise ModelError(f"{NUMBERS} numbers none of the pieces of {file}.", fix=_FIX)
     words = _words(numbers, scores)
@@ -108,6 +112,8 @@ def _tokenizer(file: Path, numbers: Mapping[str, int]) -> "Tokenizer":
     unigram = models.Unigram(words, numbers[_UNKNOWN], how.byte_fallback)
     found = Tokenizer(unigram)
     steps: list[Any] = []
+    if spec.precompiled_charsmap and (fault := table_fault(spec.precompiled_charsmap)):
+        raise ModelError(f"{file} has a damaged table of characters: {fault}.", fix=_FIX)
     try:
         if spec.precompiled_charsmap:
             steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
