@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, normalizers
 
 import sartor
 from sartor.bundle import Bundle, write_bundle
@@ -119,9 +120,21 @@ def test_one_flipped_bit_is_refused_by_file_name(bundle: Bundle):
         load(bundle.folder)
 
 
-def test_a_sealed_bundle_with_a_crafted_tokenizer_is_refused_by_its_file(bundle: Bundle, tmp_path):
+def leading_outside() -> str:
+    """A tokenizer that tokenizers reads without complaint, and that ends the process at a text."""
+    tokenizer = Tokenizer(models.BPE())
+    units = (0x1FFFFF << 10).to_bytes(4, "little") + bytes(1020)
+    table = len(units).to_bytes(4, "little") + units + b"a\0"
+    tokenizer.normalizer = normalizers.Precompiled(table)
+    return tokenizer.to_str()
+
+
+@pytest.mark.parametrize("crafted_file", ['{"model": {"type": "WordPiece"}}', leading_outside()])
+def test_a_sealed_bundle_with_a_crafted_tokenizer_is_refused_by_its_file(
+    bundle: Bundle, tmp_path, crafted_file
+):
     crafted = tmp_path / "tokenizer.json"
-    crafted.write_text('{"model": {"type": "WordPiece"}}')
+    crafted.write_text(crafted_file)
     parts = {"model.onnx": bundle.path("model.onnx"), "tokenizer.json": crafted}
     sealed = write_bundle(tmp_path / "crafted", bundle.manifest, parts, "name: tickets\n")
 

@@ -11,6 +11,7 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from sartor.core.characters import tokenizer_fault
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.types import Backbone
 from sartor.models.by_piece import part_pieces
@@ -19,6 +20,8 @@ from sartor.models.folder import TOKENIZER_BYTES, read_capped, read_config, requ
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedConfig, PreTrainedModel
+
+_AGAIN = "get the file from the model's source again."
 
 
 def load_text_backbone(backbone: Backbone) -> tuple["PreTrainedModel", "Tokenizer"]:
@@ -73,10 +76,9 @@ def load_tokenizer(folder: Path, name: str = "tokenizer.json") -> "Tokenizer":
         tokenizer = Tokenizer.from_str(data.decode())
     # tokenizers raises a bare Exception, whatever is wrong with the file.
     except Exception as error:
-        raise ModelError(
-            f"{file} is not a tokenizer: {error}.",
-            fix="get the file from the model's source again.",
-        ) from error
+        raise ModelError(f"{file} is not a tokenizer: {error}.", fix=_AGAIN) from error
+    if fault := tokenizer_fault(tokenizer):
+        raise ModelError(f"{file} is not a tokenizer: {fault}.", fix=_AGAIN)
     # Stored settings may cut at 128 tokens or pad every text to 128, as MiniLM's do.
     tokenizer.no_padding()
     tokenizer.no_truncation()

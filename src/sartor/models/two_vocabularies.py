@@ -21,9 +21,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from sartor.core.characters import table_fault
 from sartor.core.errors import MissingExtra, ModelError
 from sartor.core.types import TARGET_TOKENIZER, Backbone
-from sartor.models.characters import table_fault
 from sartor.models.folder import (
     NUMBERS,
     SOURCE,

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sartor.bundle import Bundle, Windows
+from sartor.core.characters import tokenizer_fault
 from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, each_part, parts_of
 from sartor.core.windows import window_starts
 
 TOKENIZER = "tokenizer.json"
+_AGAIN = "build the bundle again with `sartor run`."
 _PADS = ("[PAD]", "<pad>", "<|pad|>")
 
 
@@ -150,10 +152,10 @@ def opened(bundle: Bundle, name: str = TOKENIZER) -> Tokenizer:
     """
     path = bundle.path(name)
     try:
-        return Tokenizer.from_file(str(path))
+        found = Tokenizer.from_file(str(path))
     # tokenizers raises a bare Exception, whatever is wrong with the file.
     except Exception as error:
-        raise BundleError(
-            f"{path} is not a tokenizer: {error}.",
-            fix="build the bundle again with `sartor run`.",
-        ) from error
+        raise BundleError(f"{path} is not a tokenizer: {error}.", fix=_AGAIN) from error
+    if fault := tokenizer_fault(found):
+        raise BundleError(f"{path} is not a tokenizer: {fault}.", fix=_AGAIN)
+    return found

@@ -9,10 +9,33 @@ text ends there (8), a further shift (9) and an offset (10 to 30); of one with b
 is where a text begins.
 """
 
+import json
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _BLOCK = 256
 """A unit leads to any of so many, one for each byte that may follow."""
+
+
+def tokenizer_fault(tokenizer: "Tokenizer") -> str:
+    """Why a tokenizer of a file cannot be let near a text; "" where it can.
+
+    It is asked of what tokenizers made of the file, however that spells it.
+    """
+    normalizer = tokenizer.normalizer
+    steps: list[Any] = [json.loads(normalizer.__getstate__())] if normalizer else []
+    while steps:
+        step = steps.pop()
+        steps += step.get("normalizers", ())
+        table = step.get("precompiled_charsmap")
+        if table and (fault := table_fault(b64decode(table))):
+            return f"its table of characters is damaged: {fault}"
+    return ""
 
 
 def table_fault(table: bytes) -> str:

@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 import sentencepiece
-from tokenizers import normalizers
+from tokenizers import Tokenizer, models, normalizers
 from transformers.convert_slow_tokenizer import import_protobuf
 
-from sartor.models.characters import table_fault
+from sartor.core.characters import table_fault, tokenizer_fault
 
 RULES = ["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf"]
 
@@ -75,3 +75,18 @@ def test_what_is_not_refused_ends_no_process(seed):
         return
     read = normalizers.Precompiled(bytes(table))
     read.normalize_str("".join(map(chr, [*range(1, 0xD800), *range(0xE000, 0x11000)])))
+
+
+def tokenizer_with(*steps):
+    found = Tokenizer(models.BPE())
+    if steps:
+        found.normalizer = normalizers.Sequence([normalizers.Sequence([*steps])])
+    return Tokenizer.from_str(found.to_str())
+
+
+def test_a_table_is_found_among_the_steps_of_a_tokenizer():
+    good = normalizers.Precompiled(table_of("nmt_nfkc"))
+    bad = normalizers.Precompiled(with_units(lead_outside))
+    assert tokenizer_fault(tokenizer_with()) == ""
+    assert tokenizer_fault(tokenizer_with(normalizers.Lowercase(), good)) == ""
+    assert "leads outside" in tokenizer_fault(tokenizer_with(normalizers.NFC(), good, bad))
