@@ -39,6 +39,30 @@ def test_a_fresh_process_answers_with_nothing_else_installed(bundle: Bundle, tmp
     assert not {"sympy", "mpmath", "huggingface_hub", "rich", "typer", "google"} & set(modules)
 
 
+_LOADED = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import sartor
+print(json.dumps(sartor.load(sys.argv[1] + "/bundle").predict(json.loads(sys.argv[2]))))
+"""
+
+
+def test_what_lambda_gets_answers_in_process_as_well(bundle: Bundle, tmp_path: Path):
+    write("lambda", tmp_path / "shipped", Parcel.of(bundle))
+    package = lean_package(tmp_path / "shipped", tmp_path / "package")
+
+    asked = ["money back", "tax"]
+    ran = subprocess.run(
+        [*ALONE, "-W", "ignore", "-c", _LOADED, str(package), json.dumps(asked)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == sartor.load(bundle.folder).predict(asked)
+
+
 def test_the_pins_are_of_what_is_installed_here(bundle: Bundle):
     parcel = Parcel.of(bundle)
     found = lean_pins(parcel)
