@@ -40,7 +40,10 @@ VerifyKey = Annotated[
 Tenant = Annotated[str | None, typer.Option(help="Only what belongs to this tenant; default all.")]
 HERE = Path()
 EXTRAS = {
-    "server": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "jinja2", "prometheus_client"),
+    "server": (
+        *("fastapi", "uvicorn", "uvloop", "httptools", "sqlalchemy", "alembic", "jinja2"),
+        "prometheus_client",
+    ),
     "data": ("polars", "datasets", "sklearn", "scipy", "fastexcel", "babel", "charset_normalizer"),
     "train": (
         *("torch", "transformers", "peft", "accelerate", "onnx", "onnxscript", "safetensors"),

@@ -1,0 +1,79 @@
+"""HTTP/1.1 by httptools, with a bound on the head of a request: its size, and how long it takes.
+
+httptools takes a third of the time of h11, uvicorn's parser in plain Python, and bounds neither.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from asyncio.events import TimerHandle
+
+HEAD_BYTES = 65_536
+"""What may follow the first piece of a request, which has at most 256 KB, before its head ends."""
+HEAD_S = 30.0
+"""A client whose head is not there after this is cut off."""
+
+
+class BoundedHead(HttpToolsProtocol):
+    """A connection."""
+
+    _messages = 0
+    _held = 0
+    _complete = False
+    _limit: "TimerHandle | None" = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._settle()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._messages
+        super().data_received(data)
+        if self._complete or self.transport.is_closing():
+            return
+        if before == self._messages:
+            self._held += len(data)
+        if self._held > HEAD_BYTES:
+            self._refuse(431, "The headers are too long.", "send fewer or shorter ones.")
+        elif self._limit is None:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._messages += 1
+        self._held, self._complete = 0, False
+
+    def on_headers_complete(self) -> None:
+        self._complete = True
+        self._settle()
+        super().on_headers_complete()
+
+    def _wait(self) -> None:
+        self._limit = self.loop.call_later(HEAD_S, self._late)
+
+    def _settle(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+    def _late(self) -> None:
+        what = f"The request's headers did not arrive within {HEAD_S:.0f} s."
+        self._refuse(408, what, "send them faster.")
+
+    def _refuse(self, status: int, what: str, fix: str) -> None:
+        """Answer and hang up; where an earlier request is not answered yet, just hang up."""
+        self._settle()
+        if self.cycle is None or self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            body = to_json({"error": {"what": what, "fix": fix}})
+            length = str(len(body)).encode()
+            head = (STATUS_LINE[status], b"content-type: application/json\r\ncontent-length: ")
+            self.transport.write(b"".join((*head, length, b"\r\nconnection: close\r\n\r\n", body)))
+        self.transport.close()

@@ -1,0 +1,94 @@
+"""The head of a request is bounded in size and time, and pieces of any size are put together."""
+
+import json
+import re
+import socket
+import time
+from contextlib import closing
+
+import pytest
+
+from sartor.serve import heads
+from tests.serve.conftest import Running
+
+ASKED = json.dumps({"inputs": [{"text": "money back"}]}).encode()
+WHOLE = (
+    b"POST /v1/predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    b"content-length: " + str(len(ASKED)).encode() + b"\r\n\r\n" + ASKED
+)
+LAST = WHOLE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+
+
+def connected(running: Running) -> socket.socket:
+    url = running.client.base_url
+    found = socket.create_connection((url.host, url.port), timeout=30)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Everything until the server hangs up."""
+    found = b""
+    while piece := connection.recv(65_536):
+        found += piece
+    return found
+
+
+def test_a_request_may_come_a_byte_at_a_time(running: Running):
+    with closing(connected(running)) as connection:
+        for place in range(len(LAST)):
+            connection.sendall(LAST[place : place + 1])
+        reply = rest(connection)
+    assert reply.startswith(b"HTTP/1.1 200")
+    assert b'"label":"refund"' in reply
+
+
+def test_requests_that_come_together_are_answered_in_order(running: Running):
+    with closing(connected(running)) as connection:
+        second = WHOLE.replace(b"money back", b"bill  tax ")
+        connection.sendall(WHOLE + second + LAST)
+        reply = rest(connection)
+    assert re.findall(rb'"label":"(\w+)"', reply) == [b"refund", b"invoice", b"refund"]
+
+
+@pytest.mark.parametrize("line", [b"x-more: " + b"x" * 990 + b"\r\n", b"x" * 1_000])
+def test_headers_without_end_are_refused(running: Running, line: bytes):
+    with closing(connected(running)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        # The first piece is taken as it is; of what follows it, one byte too many.
+        time.sleep(0.2)
+        connection.sendall((line * 66)[: heads.HEAD_BYTES + 1])
+        reply = rest(connection)
+    assert reply.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["fix"]
+    assert running.predict("tax")["outputs"][0]["label"] == "invoice"
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"])
+def test_a_head_that_does_not_come_is_not_waited_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch, begun: bytes
+):
+    monkeypatch.setattr(heads, "HEAD_S", 0.2)
+    with closing(connected(running)) as connection:
+        connection.sendall(begun)
+        reply = rest(connection)
+    assert reply.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_second_head_has_its_own_time(running: Running, monkeypatch: pytest.MonkeyPatch):
+    with closing(connected(running)) as connection:
+        connection.sendall(WHOLE)
+        answered = b""
+        while not answered.endswith(b"}"):
+            answered += connection.recv(65_536)
+        monkeypatch.setattr(heads, "HEAD_S", 0.2)
+        connection.sendall(WHOLE[:30])
+        reply = rest(connection)
+    assert answered.startswith(b"HTTP/1.1 200")
+    assert reply.startswith(b"HTTP/1.1 408 ")
+
+
+def test_what_is_no_http_is_refused(running: Running):
+    with closing(connected(running)) as connection:
+        connection.sendall(b"\x16\x03\x01 not http\r\n\r\n")
+        assert rest(connection).startswith(b"HTTP/1.1 400 ")
