@@ -35,7 +35,15 @@ from benchmarks._peers import OURS, PEERS, Side, peer, running, usable
 from benchmarks._server import cpu_seconds
 
 TEXT = "Great value, arrived on time and works exactly as described in the listing."
-APPLICATION = "benchmarks.serving_overhead:application"
+SERVE = """
+import sys, uvicorn
+from benchmarks.serving_overhead import application
+from sartor.serve.heads import BoundedHead
+settings = {"loop": "uvloop", "http": BoundedHead, "log_config": None, "access_log": False}
+settings |= {"server_header": False, "ws": "none", "proxy_headers": False}
+uvicorn.run(application(), port=int(sys.argv[1]), **settings)
+"""
+"""As `sartor.serve.run` runs it."""
 GOALS = {"litserve": 5.0, "ray": 20.0, "fastapi": 1.5}
 WARM = 300
 Used = dict[tuple[str, int], list[float]]
@@ -73,8 +81,7 @@ def start(name: str, python: str, served: str) -> AbstractContextManager[Side]:
         return running(name, peer(name, python, "-", 1))
 
     def ours(port: int) -> list[str]:
-        options = ["--factory", "--port", str(port), "--log-level", "error", "--no-access-log"]
-        return [sys.executable, "-m", "uvicorn", *options, APPLICATION]
+        return [sys.executable, "-c", SERVE, str(port)]
 
     return running(name, ours, BENCH_BUNDLE=served)
 

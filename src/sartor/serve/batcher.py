@@ -29,6 +29,8 @@ from sartor.serve.room import Busy
 if TYPE_CHECKING:
     from sartor.serve.adapters.graph import Whose
 
+    _Ran = asyncio.Future[tuple[Sequence["Answer"], float]]
+
 Answer = dict[str, Any]
 
 
@@ -131,7 +133,7 @@ class Batcher:
         self._ahead = 0  # and of their next turns alone
         self._deferred: deque[_Job] = deque()
         self._put_off = 0  # characters of those
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[_Ran] = set()
         self._rate = pace.rate
         self._closing = False
         self._admission = Admission(max_wait_s, clock)
@@ -280,11 +282,8 @@ class Batcher:
         while self._free and (self._jobs or self._deferred):
             if not self._jobs:
                 self._recall()
-            parts = self._take()
             self._free -= 1
-            task = asyncio.create_task(self._run(parts))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._start(self._take())
 
     def _take(self) -> list[tuple[_Job, int]]:
         """The next batch as (job, row) pairs; jobs give a few rows each and queue up again."""
@@ -326,13 +325,18 @@ class Batcher:
         fit = sum(total <= most for total in accumulate(rows))
         return rows[: max(1, fit)]
 
-    async def _run(self, parts: list[tuple[_Job, int]]) -> None:
+    def _start(self, parts: list[tuple[_Job, int]]) -> None:
         texts = [job.texts[row] for job, row in parts]
         whose = [job.whose[row] if job.whose else None for job, row in parts]
         given = (texts, whose) if any(one is not None for one in whose) else (texts,)
-        loop = asyncio.get_running_loop()
-        ran = loop.run_in_executor(self._pool, partial(self._timed, *given))
-        await asyncio.wait({ran})
+        timed = partial(self._timed, *given)
+        ran = asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        self._running.add(ran)
+        # A task around each batch would take as long as a small model.
+        ran.add_done_callback(partial(self._ended, parts))
+
+    def _ended(self, parts: list[tuple[_Job, int]], ran: "_Ran") -> None:
+        self._running.discard(ran)
         error = ran.exception()
         if error is not None:
             self._fail(parts, error)
