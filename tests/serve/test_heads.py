@@ -64,15 +64,17 @@ def test_headers_without_end_are_refused(running: Running, line: bytes):
     assert running.predict("tax")["outputs"][0]["label"] == "invoice"
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"])
+@pytest.mark.parametrize(
+    ("begun", "answered"), [(b"", b""), (b"GET /healthz HTTP/1.1\r\nhost: a\r\n", b"HTTP/1.1 408 ")]
+)
 def test_a_head_that_does_not_come_is_not_waited_for(
-    running: Running, monkeypatch: pytest.MonkeyPatch, begun: bytes
+    running: Running, monkeypatch: pytest.MonkeyPatch, begun: bytes, answered: bytes
 ):
     monkeypatch.setattr(heads, "HEAD_S", 0.2)
     with closing(connected(running)) as connection:
         connection.sendall(begun)
         reply = rest(connection)
-    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert reply[:13] == answered
 
 
 def test_a_second_head_has_its_own_time(running: Running, monkeypatch: pytest.MonkeyPatch):

@@ -65,6 +65,10 @@ class BoundedHead(HttpToolsProtocol):
             self._limit = None
 
     def _late(self) -> None:
+        if not self._messages:
+            # A browser may connect before it has something to ask.
+            self.transport.close()
+            return
         what = f"The request's headers did not arrive within {HEAD_S:.0f} s."
         self._refuse(408, what, "send them faster.")
 
