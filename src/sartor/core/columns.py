@@ -50,6 +50,7 @@ from sartor.core.unfit import Unfit
 
 Kind = Literal["number", "category", "date", "items", "answers", "item", "skill"]
 """What a column holds; the last two say what is asked about, and become no numbers."""
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_ITEMS = 100_000
 """Items that are told apart."""
 MOST_VALUES = 50
@@ -373,5 +374,4 @@ def _skewness(values: Doubles) -> float:
 
 def kinds_in(inputs: Mapping[str, str]) -> dict[str, Kind]:
     """Those of a manifest's inputs that are columns, with what they hold."""
-    known: tuple[Kind, ...] = get_args(Kind)
-    return {name: kind for name, kind in inputs.items() if kind in known}
+    return {name: kind for name, kind in inputs.items() if kind in _KINDS}

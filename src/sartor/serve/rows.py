@@ -140,7 +140,6 @@ def check_conversation(text: Text, index: int) -> None:
 
 
 def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:
-    form = "{" + ", ".join(f'"{key}": "…"' for key in keys) + "}"
     if isinstance(row, str) and len(keys) == 1:
         return [row]
     if isinstance(row, tuple | list) and len(keys) > 1:
@@ -149,7 +148,7 @@ def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:
     if not isinstance(row, Mapping):
         what = "a text or a mapping" if len(keys) == 1 else f"{len(keys)} texts or a mapping"
         kind = type(cast("object", row)).__name__
-        raise wrong(f"Row {index} is {kind}, not {what}.", f"write {form}.")
+        raise wrong(f"Row {index} is {kind}, not {what}.", f"write {_form(keys)}.")
     given = cast("Mapping[object, object]", row)
     for name in given:
         if name not in keys:
@@ -159,8 +158,12 @@ def _parts(row: object, index: int, keys: Sequence[str]) -> list[str]:
             )
     for key in keys:
         if key not in given:
-            raise wrong(f"Row {index} lacks the key {key!r}.", f"write {form}.")
+            raise wrong(f"Row {index} lacks the key {key!r}.", f"write {_form(keys)}.")
     return [_string(given[key], index, key) for key in keys]
+
+
+def _form(keys: Sequence[str]) -> str:
+    return "{" + ", ".join(f'"{key}": "…"' for key in keys) + "}"
 
 
 def _of_sequence(row: Sequence[object], index: int, keys: Sequence[str]) -> list[str]:

@@ -212,7 +212,7 @@ class Runtime:
         """JSON Schema of an answer."""
         return self._task.schema(self.outputs)
 
-    @property
+    @cached_property
     def replies(self) -> "Replies | None":
         """The model where it replies to conversations, to be asked piece by piece; else None."""
         return cast("Replies", self.model) if replies(self.bundle) else None
@@ -222,7 +222,7 @@ class Runtime:
         """Whether any text may be an answer."""
         return writes(self.bundle)
 
-    @property
+    @cached_property
     def product(self) -> "Product | None":
         """The model where other bundles answer for it; else None."""
         return cast("Product", self.model) if composed(self.bundle) else None
