@@ -94,3 +94,39 @@ def test_what_is_no_http_is_refused(running: Running):
     with closing(connected(running)) as connection:
         connection.sendall(b"\x16\x03\x01 not http\r\n\r\n")
         assert rest(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        # As Java's HttpClient sends it with every request over plain HTTP.
+        b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",
+        b"Connection: keep-alive, upgrade\r\nUpgrade: websocket\r\nx-empty:\r\n",
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 100, 250])
+def test_an_offer_of_another_protocol_is_declined_and_the_body_read(
+    running: Running, offer: bytes, cut: int
+):
+    asked = WHOLE.replace(b"\r\n\r\n", b"\r\n" + offer + b"\r\n")
+    with closing(connected(running)) as connection:
+        connection.sendall(asked[:cut])
+        time.sleep(0.1)
+        connection.sendall(asked[cut:] + asked + LAST)
+        reply = rest(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", reply) == [b"200"] * 3
+    assert reply.count(b'"label":"refund"') == 3
+
+
+def test_an_offer_does_not_let_a_long_body_in(running: Running):
+    offer = b"\r\nconnection: upgrade\r\nupgrade: h2c\r\nconnection: close\r\n\r\n"
+    asked = WHOLE.partition(b"content-length")[0] + b"content-length: 9000000" + offer
+    with closing(connected(running)) as connection:
+        connection.sendall(asked)
+        assert rest(connection).startswith(b"HTTP/1.1 413 ")
+
+
+def test_connect_is_refused(running: Running):
+    with closing(connected(running)) as connection:
+        connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n")
+        assert rest(connection).startswith(b"HTTP/1.1 400 ")

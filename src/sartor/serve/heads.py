@@ -1,11 +1,14 @@
 """HTTP/1.1 by httptools, with a bound on the head of a request: its size, and how long it takes.
 
-httptools takes a third of the time of h11, uvicorn's parser in plain Python, and bounds neither.
+httptools takes a third of the time of h11, uvicorn's parser in plain Python, and bounds neither. It
+also stops reading where a client offers another protocol, as Java's does with HTTP/2 on every plain
+connection; such an offer may be ignored (RFC 9110, 7.8), and then the body has to be read.
 """
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -16,6 +19,7 @@ HEAD_BYTES = 65_536
 """What may follow the first piece of a request, which has at most 256 KB, before its head ends."""
 HEAD_S = 30.0
 """A client whose head is not there after this is cut off."""
+_OFFERS = (b"upgrade", b"http2-settings")
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -24,6 +28,7 @@ class BoundedHead(HttpToolsProtocol):
     _messages = 0
     _held = 0
     _complete = False
+    _offered = False
     _limit: "TimerHandle | None" = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -36,7 +41,14 @@ class BoundedHead(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         before = self._messages
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as stopped:
+            self._decline(data[stopped.args[0] :])
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
         if self._complete or self.transport.is_closing():
             return
         if before == self._messages:
@@ -52,9 +64,33 @@ class BoundedHead(HttpToolsProtocol):
         self._held, self._complete = 0, False
 
     def on_headers_complete(self) -> None:
-        self._complete = True
-        self._settle()
-        super().on_headers_complete()
+        self._offered = self.parser.should_upgrade()
+        if not self._offered:
+            self._complete = True
+            self._settle()
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._offered:
+            super().on_message_complete()
+
+    def _decline(self, rest: bytes) -> None:
+        """Read the request again without its offer, and then its body."""
+        if not any(name == b"upgrade" for name, _ in self.headers):
+            self.send_400_response("CONNECT is for proxies, and this is none.")
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                words = [word.strip() for word in value.split(b",")]
+                kept = b", ".join(word for word in words if word.lower() not in _OFFERS)
+                lines += [b"connection: " + kept] if kept else []
+            elif name not in _OFFERS:
+                lines.append(b"%b: %b" % (name, value))
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join((*lines, b"", rest)))
 
     def _wait(self) -> None:
         self._limit = self.loop.call_later(HEAD_S, self._late)
