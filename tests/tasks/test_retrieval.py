@@ -14,6 +14,7 @@ from sartor.core.types import Examples
 from sartor.need.grammar import parse_criterion
 from sartor.tasks import Unreadable, agrees
 from sartor.tasks._encoder.heads import Index, build_head
+from sartor.tasks.retrieval import train
 from sartor.tasks.retrieval.bm25 import WordIndex, terms
 from sartor.tasks.retrieval.index import (
     SCALE,
@@ -197,7 +198,7 @@ class _Rows:
     """Documents as the ids of rows of a table, for a model that looks vectors up."""
 
     def lengths(self):
-        return np.ones(5, np.int64)
+        return np.array([3, 1, 2, 1, 3])
 
     def batch(self, rows):
         ids = torch.from_numpy(np.asarray(rows))
@@ -219,7 +220,7 @@ def test_the_loss_tells_right_documents_from_those_of_the_batch_and_the_mined():
     queries = torch.tensor([[5], [6], [7]])
     # Row 0: documents 0 and 1 right, 3 mined. Row 1: 0 right, 4 mined. Row 2: none is right.
     labels = torch.tensor([[0, 1, -2 - 3], [0, -1, -2 - 4], [-1, -1, -1]])
-    lesson = InBatch(_Rows(), scale)
+    lesson = InBatch(_Rows(), _Rows().lengths(), scale)
     found = lesson.loss(model, (queries, torch.ones_like(queries)), labels)
     unit = nn.functional.normalize(model.table, dim=1).float()
     z = 5.0 * unit[[5, 6]] @ unit[[0, 1, 3, 4]].T
@@ -232,11 +233,25 @@ def test_the_loss_tells_right_documents_from_those_of_the_batch_and_the_mined():
     none.backward()
 
 
+def test_documents_that_are_read_in_groups_of_one_length_make_the_same_loss(monkeypatch):
+    queries = torch.tensor([[5], [6]])
+    labels = torch.tensor([[0, 1, -2 - 3], [2, -1, -2 - 4]])
+    found = []
+    for together in (24, 2):
+        monkeypatch.setattr(train, "_TOGETHER", together)
+        model, scale = _Table(), torch.tensor(1.0, dtype=torch.float64)
+        lesson = InBatch(_Rows(), _Rows().lengths(), scale)
+        loss = lesson.loss(model, (queries, torch.ones_like(queries)), labels)
+        loss.backward()
+        found.append((loss.detach(), model.table.grad))
+    torch.testing.assert_close(found[0], found[1])
+
+
 def test_the_gradient_of_the_loss_is_that_of_finite_differences():
     model, scale = _Table(), torch.tensor(1.0, dtype=torch.float64)
     queries = torch.tensor([[5], [6]])
     labels = torch.tensor([[0, -2 - 3], [1, -2 - 4]])
-    lesson = InBatch(_Rows(), scale)
+    lesson = InBatch(_Rows(), _Rows().lengths(), scale)
 
     def loss():
         return lesson.loss(model, (queries, torch.ones_like(queries)), labels)

@@ -34,6 +34,8 @@ __all__ = ["Retrieval", "Retriever", "load", "served"]
 
 _ROWS = 32
 """Documents that are encoded at a time."""
+_TOGETHER = 24
+"""Documents of nearly one length that a step reads at once: half of a batch of all is padding."""
 _SHRINKAGE = 0.1
 """Of the space that tuning starts in."""
 _NONE = -1
@@ -105,10 +107,12 @@ class InBatch:
 
     Args:
         passages: The documents.
+        lengths: (documents,) tokens of each.
         scale: Logarithm of s, a parameter of the model's.
     """
 
     passages: Passages
+    lengths: NDArray[np.int64]
     scale: Tensor
 
     def loss(self, model: nn.Module, inputs: tuple[Tensor, ...], labels: Tensor) -> Tensor:
@@ -126,9 +130,7 @@ class InBatch:
         queries = model(*inputs).float()
         if not len(columns):
             return queries.sum() * 0.0
-        batch = self.passages.batch(columns.cpu().numpy())
-        found = model(*(part.to(queries.device) for part in batch)).float()
-        logits = self.scale.exp() * (queries @ found.T)
+        logits = self.scale.exp() * (queries @ self._read(model, columns).T)
         told = (right.unsqueeze(2) == columns).any(1)
         rows = told.any(1)
         if not bool(rows.any()):
@@ -136,6 +138,16 @@ class InBatch:
         logits, told = logits[rows], told[rows]
         best = logits.masked_fill(~told, float("-inf")).logsumexp(1)
         return (logits.logsumexp(1) - best).mean()
+
+    def _read(self, model: nn.Module, documents: Tensor) -> Tensor:
+        """(documents, width), those of nearly one length read together."""
+        rows = documents.cpu().numpy()
+        order = np.argsort(self.lengths[rows], kind="stable")
+        parts: list[Tensor] = []
+        for start in range(0, len(order), _TOGETHER):
+            batch = self.passages.batch(rows[order[start : start + _TOGETHER]])
+            parts.append(model(*(part.to(documents.device) for part in batch)).float())
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(documents.device)]
 
 
 @TRAINERS.add
@@ -211,7 +223,7 @@ class Retrieval(OneText):
         rows, documents = (np.asarray((x - middle) @ project, np.float32) for x in seen)
         wrong = mined(rows, documents, right, self.negatives)
         labels = np.concatenate([right, np.where(wrong >= 0, -2 - wrong, _NONE)], 1)
-        return labels, InBatch(passages, model.head.log_scale)
+        return labels, InBatch(passages, passages.lengths(), model.head.log_scale)
 
 
 def mined(
