@@ -130,3 +130,13 @@ def test_connect_is_refused(running: Running):
     with closing(connected(running)) as connection:
         connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n")
         assert rest(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_thousands_of_offers_in_one_piece_are_declined_one_after_the_other(running: Running):
+    offer = (
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    )
+    with closing(connected(running)) as connection:
+        connection.sendall(offer * 2_000 + LAST)
+        reply = rest(connection)
+    assert reply.count(b"HTTP/1.1 200") == 2_001

@@ -43,9 +43,7 @@ class BoundedHead(HttpToolsProtocol):
         before = self._messages
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as stopped:
-            self._decline(data[stopped.args[0] :])
+            self._feed(data)
         except HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
@@ -74,11 +72,26 @@ class BoundedHead(HttpToolsProtocol):
         if not self._offered:
             super().on_message_complete()
 
-    def _decline(self, rest: bytes) -> None:
-        """Read the request again without its offer, and then its body."""
-        if not any(name == b"upgrade" for name, _ in self.headers):
-            self.send_400_response("CONNECT is for proxies, and this is none.")
-            return
+    def _feed(self, data: bytes) -> None:
+        """Give everything to the parser, requests that offer something without their offers."""
+        left = memoryview(data)
+        # One after the other: a piece may hold thousands of them.
+        while True:
+            try:
+                self.parser.feed_data(left)
+                return
+            except HttpParserUpgrade as stopped:
+                left = left[stopped.args[0] :]
+            if not any(name == b"upgrade" for name, _ in self.headers):
+                self.send_400_response("CONNECT is for proxies, and this is none.")
+                return
+            head = self._without_offer()
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(head)
+
+    def _without_offer(self) -> bytes:
+        """The head of the request, to be read again."""
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
         for name, value in self.headers:
@@ -88,9 +101,7 @@ class BoundedHead(HttpToolsProtocol):
                 lines += [b"connection: " + kept] if kept else []
             elif name not in _OFFERS:
                 lines.append(b"%b: %b" % (name, value))
-        self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.data_received(b"\r\n".join((*lines, b"", rest)))
+        return b"\r\n".join((*lines, b"", b""))
 
     def _wait(self) -> None:
         self._limit = self.loop.call_later(HEAD_S, self._late)
