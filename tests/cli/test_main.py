@@ -22,6 +22,30 @@ finally:
     loaded = [name for name in {heavy!r} if name in sys.modules]
     sys.stderr.write(json.dumps(loaded))
 """
+_STOPPED = """
+import os, signal, sys, time, weakref
+import sartor.cli.app
+from sartor.cli import main
+
+class Thing: ...
+
+def last(_):
+    os.kill(os.getpid(), signal.{name})
+    sum(range(100_000))
+    time.sleep(0)
+
+def app():
+    thing = Thing()
+    watched = weakref.ref(thing, last)
+    del thing
+    time.sleep(20)
+
+sartor.cli.app.app = app
+try:
+    main()
+except KeyboardInterrupt:
+    sys.stdout.write("stopped")
+"""
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 
 
@@ -107,3 +131,12 @@ def test_a_shell_can_complete_the_commands():
         check=False,
     )
     assert "_completion" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_stop_that_meets_a_callback_which_drops_errors_is_not_lost(name: str):
+    command = [sys.executable, "-c", _STOPPED.format(name=name)]
+    said = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "stopped", "")

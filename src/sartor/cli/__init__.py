@@ -4,21 +4,23 @@ Data goes to stdout, progress and errors to stderr. Exit status: 0 all criteria 
 unproven, 2 bad input or configuration, 130 interrupted.
 """
 
+import _thread
 import errno
 import signal
 import sys
+import threading
 
 from sartor.core.errors import Interrupted, MissingExtra, SartorError, WorkspaceError
 
 BAD_INPUT, INTERRUPTED = 2, 130
+_AGAIN_S = 0.05
 
 
 def main() -> None:
     """Entry point of the `sartor` command."""
     from sartor.cli.app import app
 
-    # A supervisor's SIGTERM stops a run as Ctrl-C does; `serve` puts its own handler in place.
-    signal.signal(signal.SIGTERM, _stop)
+    _hear_stops()
     try:
         app()
     except SartorError as error:
@@ -34,6 +36,26 @@ def main() -> None:
         )
     except OSError as error:
         _fail(_of_the_disk(error))
+
+
+def _hear_stops() -> None:
+    """SIGTERM, a supervisor's, stops a run as Ctrl-C does, and neither is lost.
+
+    `serve` puts its own handlers in place.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    told = sys.unraisablehook
+
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        # A stop that meets a weakref's callback or a `__del__` is printed and ignored by Python.
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            timer = threading.Timer(_AGAIN_S, _thread.interrupt_main)
+            timer.daemon = True
+            timer.start()
+        else:
+            told(lost)
+
+    sys.unraisablehook = again
 
 
 def _stop(*_: object) -> None:
