@@ -6,6 +6,9 @@ the two apart by time, and so does this: where within two intervals in a row muc
 computed, or where the queue is full, what may wait shrinks to half of a usual request's time, and a
 batch to one such time. Whoever is let in then waits for the batch that runs and goes with the next.
 
+Where three of four are refused, whom to let in may be chosen: who comes shortly before a worker is
+free waits the least, and keeps it as busy. What runs then counts as waiting does.
+
 Between the two, the bound halves in each interval in which something was refused, and grows back
 evenly over ten seconds without a refusal.
 
@@ -28,6 +31,8 @@ LEAST_USUAL_S = 0.005
 _GROWTH = 1.5
 """Work that comes over work that is done, from which on a queue is thought to grow."""
 _IN_A_ROW = 2
+_FLOOD = 3
+"""Refused for each that is let in, from which on there are enough to choose from."""
 _DEPTH = 0.25
 """Share of the whole bound that must wait before growth alone counts."""
 _SAMPLES, _FEW, _SHARE = 64, 16, 0.9
@@ -43,7 +48,12 @@ class _Interval:
     done: float = 0.0
     idle: bool = False
     """Whether nothing waited at some moment."""
-    refused: bool = False
+    accepted: int = 0
+    refused: int = 0
+
+    @property
+    def flooded(self) -> bool:
+        return self.refused > 0 and self.refused >= _FLOOD * self.accepted
 
 
 class Admission:
@@ -61,6 +71,7 @@ class Admission:
         self._most, self._clock = most_s, clock
         self._slack = 1.0
         self._growing = 0
+        self._flooded = False
         self._samples: deque[float] = deque(maxlen=_SAMPLES)
         self._usual = 0.0
         self._now = _Interval(clock())
@@ -69,6 +80,16 @@ class Admission:
     def tight(self) -> bool:
         """Whether less may wait than the server was told."""
         return self._slack < 1
+
+    @property
+    def interval_s(self) -> float:
+        """What happens is looked at after so long."""
+        return max(INTERVAL_S, self.usual_s)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether three of four were refused of late."""
+        return self._flooded and self._clock() - self._now.since < 2 * self.interval_s
 
     @property
     def usual_s(self) -> float:
@@ -97,6 +118,7 @@ class Admission:
         """
         self._move_on(waiting_s)
         self._now.offered += work
+        self._now.accepted += 1
 
     def refused(self, waiting_s: float) -> None:
         """Something found no room.
@@ -105,7 +127,7 @@ class Admission:
             waiting_s: As of `offered`.
         """
         self._move_on(waiting_s)
-        self._now.refused = True
+        self._now.refused += 1
 
     def idle(self) -> None:
         """Nothing waits."""
@@ -131,9 +153,9 @@ class Admission:
     def _move_on(self, waiting_s: float) -> None:
         now, ended = self._clock(), self._now
         long = now - ended.since
-        if long < max(INTERVAL_S, self.usual_s):
+        if long < self.interval_s:
             return
-        self._now = _Interval(now)
+        self._now, self._flooded = _Interval(now), self.tight and ended.flooded
         grew = not ended.idle and ended.offered > _GROWTH * ended.done
         self._growing = self._growing + 1 if grew else 0
         if math.isinf(self._most):

@@ -10,7 +10,6 @@ from starlette.background import BackgroundTask
 from sartor.core.errors import BundleError, RequestError, UnknownName
 from sartor.core.tables import now
 from sartor.serve.adapters.store import Loaded
-from sartor.serve.batcher import Answer, Timing
 from sartor.serve.caps import capped
 from sartor.serve.exchange import Exchange
 from sartor.serve.limits import charge
@@ -19,6 +18,7 @@ from sartor.serve.records import Recorder, Served
 from sartor.serve.runtime import Runtime
 from sartor.serve.settings import ServeSettings
 from sartor.serve.versions import Versions
+from sartor.serve.waiting import Answer, Timing
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ pays: where a worker computes texts one by one as fast as together, a long batch
 first of them wait for the last. Requests take turns, a few rows each, so that a large one does not
 hold up the small ones behind it. Work that could not start within `max_wait_s` at the present rate
 is refused instead of queued, and under more load than can be borne within much less (`admission`).
-What was let in before that came to light is deferred: it is computed when nothing newer waits, and
+What was let in before that came to light is deferred: it is computed when nothing newer comes, and
 refused once it has waited for `max_wait_s`.
 """
 
@@ -16,22 +16,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sartor.core.errors import RequestError
 from sartor.core.texts import Text, length_of
 from sartor.serve.admission import Admission
 from sartor.serve.room import Busy
+from sartor.serve.waiting import Answer, Deferred, Job, Timing
 
 if TYPE_CHECKING:
     from sartor.serve.adapters.graph import Whose
 
-    _Ran = asyncio.Future[tuple[Sequence["Answer"], float]]
-
-Answer = dict[str, Any]
+    _Ran = asyncio.Future[tuple[Sequence[Answer], float]]
 
 
 class Answers(Protocol):
@@ -59,30 +58,6 @@ _ROW_CHARS = 32
 _TURNS = 4
 """Requests that fit into a batch, however large they are, while the queue is kept short."""
 _SMOOTHING = 0.2
-
-
-@dataclass(slots=True)
-class Timing:
-    """When a request was asked, begun and done, in seconds of `time.perf_counter`."""
-
-    asked: float = 0.0
-    begun: float = 0.0
-    """When its first row was taken to be computed."""
-    done: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    texts: Sequence[Text]
-    done: "asyncio.Future[list[Answer]]"
-    timing: Timing
-    whose: "Whose" = ()
-    left: int = 0
-    """Characters of the rows that it has not given yet."""
-    taken: int = 0
-    turn: int = 0
-    """Characters that it gives to the next batch."""
-    answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +103,12 @@ class Batcher:
         self._answers, self._pace, self._max_wait = answers, pace, max_wait_s
         self._free = self._slots = pace.workers + pace.ahead
         self._pool = ThreadPoolExecutor(pace.workers, thread_name_prefix="sartor-batch")
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._waiting = 0  # characters of those
         self._ahead = 0  # and of their next turns alone
-        self._deferred: deque[_Job] = deque()
-        self._put_off = 0  # characters of those
-        self._running: set[_Ran] = set()
+        self._deferred = Deferred()
+        self._running: dict[_Ran, float] = {}  # and when each is to be done
+        self._again: asyncio.TimerHandle | None = None
         self._rate = pace.rate
         self._closing = False
         self._admission = Admission(max_wait_s, clock)
@@ -148,7 +123,7 @@ class Batcher:
     @property
     def waiting_s(self) -> float:
         """Seconds of work that wait, at the present rate."""
-        return self._seconds(self._waiting + self._put_off)
+        return self._seconds(self._waiting + self._deferred.chars)
 
     @property
     def allowed_s(self) -> float:
@@ -177,7 +152,7 @@ class Batcher:
             return []
         if self.full:
             raise self.refusal()
-        job = _Job(texts, asyncio.get_running_loop().create_future(), timing or Timing(), whose)
+        job = Job(texts, asyncio.get_running_loop().create_future(), timing or Timing(), whose)
         job.timing.asked = self._clock()
         job.left = sum(map(self._cost, texts))
         if self._free:
@@ -194,12 +169,23 @@ class Batcher:
     @property
     def full(self) -> bool:
         """Whether a request would be turned away now, whatever it asks."""
-        if math.isinf(self._max_wait) or not self._jobs:
+        if math.isinf(self._max_wait):
             return False
-        if self._waiting + self._put_off > _MOST_CHARS:
+        if self._admission.flooded:
+            return self._soonest_s + self._seconds(self._ahead) > self._admission.bound_s
+        if not self._jobs:
+            return False
+        if self._waiting + self._deferred.chars > _MOST_CHARS:
             return True
         waits = self._ahead if self._admission.tight else self._waiting
         return self._seconds(waits) > self._admission.bound_s
+
+    @property
+    def _soonest_s(self) -> float:
+        """Seconds until a worker is free, at the present rate."""
+        if self._free > self._pace.ahead:
+            return 0.0
+        return max(0.0, min(self._running.values(), default=0.0) - self._clock())
 
     def refusal(self) -> Busy:
         """What to tell a request that is turned away, which is counted."""
@@ -223,18 +209,20 @@ class Batcher:
     async def close(self) -> None:
         """Answer what was accepted, accept nothing more, and end the workers."""
         self._closing = True
-        while waiting := {job.done for job in (*self._jobs, *self._deferred)} | self._running:
+        while (
+            waiting := {job.done for job in (*self._jobs, *self._deferred)} | self._running.keys()
+        ):
             await asyncio.wait(waiting)
         self._pool.shutdown()
 
-    def _queue(self, job: _Job) -> None:
+    def _queue(self, job: Job) -> None:
         """Put a request, or what is left of it, at the end."""
         job.turn = sum(self._turn(job))
         self._jobs.append(job)
         self._ahead += job.turn
         self._waiting += job.left
 
-    def _unqueue(self, job: _Job) -> None:
+    def _unqueue(self, job: Job) -> None:
         self._ahead -= job.turn
         self._waiting -= job.left
 
@@ -249,7 +237,7 @@ class Batcher:
             return
         if self._seconds(self._ahead - self._jobs[-1].turn) <= bound:
             return
-        stay, leave, ahead = deque[_Job](), deque[_Job](), 0
+        stay, leave, ahead = deque[Job](), deque[Job](), 0
         for job in reversed(self._jobs):
             if job.taken or self._seconds(ahead) <= bound:
                 stay.appendleft(job)
@@ -257,37 +245,42 @@ class Batcher:
             else:
                 leave.appendleft(job)
                 self._unqueue(job)
-                self._put_off += job.left
         self._jobs = stay
-        self._deferred.extend(leave)
+        self._deferred.add(leave)
 
     def _recall(self) -> None:
         """Take back a batch of what was deferred, now that nothing newer waits."""
         while self._deferred and self._ahead < self._room:
-            job = self._deferred.popleft()
-            self._put_off -= job.left
-            self._queue(job)
+            self._queue(self._deferred.take())
 
     def _expire(self) -> None:
         """Refuse what was deferred and waited as long as anything may."""
-        last = self._clock() - self._max_wait
-        while self._deferred and self._deferred[0].timing.asked < last:
-            job = self._deferred.popleft()
-            self._put_off -= job.left
+        for job in self._deferred.older(self._clock() - self._max_wait):
             if not job.done.done():
                 job.done.set_exception(self._busy())
 
     def _dispatch(self) -> None:
         self._expire()
-        while self._free and (self._jobs or self._deferred):
-            if not self._jobs:
+        flooded = self._admission.flooded
+        while self._free > (self._pace.ahead if flooded else 0):
+            if not self._jobs and not flooded:
                 self._recall()
+            if not self._jobs:
+                break
             self._free -= 1
             self._start(self._take())
+        if flooded and self._deferred and not self._again:
+            # Nobody may come any more who would have it looked at again.
+            later = asyncio.get_running_loop().call_later
+            self._again = later(self._admission.interval_s, self._once_more)
 
-    def _take(self) -> list[tuple[_Job, int]]:
+    def _once_more(self) -> None:
+        self._again = None
+        self._dispatch()
+
+    def _take(self) -> list[tuple[Job, int]]:
         """The next batch as (job, row) pairs; jobs give a few rows each and queue up again."""
-        parts: list[tuple[_Job, int]] = []
+        parts: list[tuple[Job, int]] = []
         room = self._room
         while self._jobs and room > 0:
             job = self._jobs.popleft()
@@ -316,7 +309,7 @@ class Batcher:
             return BATCH_CHARS
         return max(1, min(BATCH_CHARS, int(self._rate * longest)))
 
-    def _turn(self, job: _Job) -> list[int]:
+    def _turn(self, job: Job) -> list[int]:
         """Characters of each row that a job gives to the next batch."""
         rows = [self._cost(text) for text in job.texts[job.taken : job.taken + _TURN_ROWS]]
         if not self._admission.tight:
@@ -325,18 +318,19 @@ class Batcher:
         fit = sum(total <= most for total in accumulate(rows))
         return rows[: max(1, fit)]
 
-    def _start(self, parts: list[tuple[_Job, int]]) -> None:
+    def _start(self, parts: list[tuple[Job, int]]) -> None:
         texts = [job.texts[row] for job, row in parts]
         whose = [job.whose[row] if job.whose else None for job, row in parts]
         given = (texts, whose) if any(one is not None for one in whose) else (texts,)
         timed = partial(self._timed, *given)
         ran = asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        self._running.add(ran)
+        work = sum(map(self._cost, texts))
+        self._running[ran] = self._clock() + (work / self._rate if self._rate else 0.0)
         # A task around each batch would take as long as a small model.
         ran.add_done_callback(partial(self._ended, parts))
 
-    def _ended(self, parts: list[tuple[_Job, int]], ran: "_Ran") -> None:
-        self._running.discard(ran)
+    def _ended(self, parts: list[tuple[Job, int]], ran: "_Ran") -> None:
+        del self._running[ran]
         error = ran.exception()
         if error is not None:
             self._fail(parts, error)
@@ -358,29 +352,28 @@ class Batcher:
         begun = self._clock()
         return self._answers(texts, *whose), begun
 
-    def _settle(self, job: _Job, row: int, answer: Answer) -> None:
+    def _settle(self, job: Job, row: int, answer: Answer) -> None:
         job.answers[row] = answer
         if len(job.answers) == len(job.texts) and not job.done.done():
             job.timing.done = self._clock()
             job.done.set_result([job.answers[row] for row in range(len(job.texts))])
 
-    def _fail(self, parts: list[tuple[_Job, int]], error: BaseException) -> None:
+    def _fail(self, parts: list[tuple[Job, int]], error: BaseException) -> None:
         for job, _ in parts:
             if not job.done.done():
                 job.done.set_exception(error)
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Job) -> None:
         """Take back the rows of a request that was given up before they were computed."""
         if job.taken == len(job.texts):
             return
         if job in self._jobs:
             self._jobs.remove(job)
             self._unqueue(job)
-        elif job in self._deferred:
-            self._deferred.remove(job)
-            self._put_off -= job.left
+        else:
+            self._deferred.forget(job)
 
-    def _measure(self, parts: Sequence[tuple[_Job, int]], seconds: float) -> None:
+    def _measure(self, parts: Sequence[tuple[Job, int]], seconds: float) -> None:
         work = sum(self._cost(job.texts[row]) for job, row in parts)
         found = work / max(seconds, 1e-6)
         self._rate += (found - self._rate) * (_SMOOTHING if self._rate else 1.0)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from sartor.serve.auth import Caller
-from sartor.serve.batcher import Timing
 from sartor.serve.ids import is_sane, new_id
 from sartor.serve.limits import Bucket
 from sartor.serve.room import Place
 from sartor.serve.routes import Right, Routes
+from sartor.serve.waiting import Timing
 from sartor.serve.wording import language_of
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})

@@ -22,7 +22,6 @@ from sartor.core.errors import RequestError
 from sartor.core.histories import left_out
 from sartor.core.near import near_miss
 from sartor.serve.answering import About, Answered, Answering
-from sartor.serve.batcher import Answer
 from sartor.serve.bodies import parse
 from sartor.serve.exchange import Exchange
 from sartor.serve.kinds import ENDS, offered
@@ -31,6 +30,7 @@ from sartor.serve.replies import reply
 from sartor.serve.routes import Endpoint
 from sartor.serve.runtime import Runtime, asks_llm
 from sartor.serve.versions import Lineup
+from sartor.serve.waiting import Answer
 
 _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"

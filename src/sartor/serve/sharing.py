@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sartor.core.texts import Text
-from sartor.serve.batcher import Answer, Batcher
+from sartor.serve.batcher import Batcher
+from sartor.serve.waiting import Answer
 
 if TYPE_CHECKING:
     from sartor.serve.adapters.graph import Whose

@@ -19,12 +19,12 @@ from starlette.background import BackgroundTask
 
 from sartor.core.errors import RequestError
 from sartor.core.texts import Text
-from sartor.serve.batcher import Answer
 from sartor.serve.cache import Cache
 from sartor.serve.figures import Figures
 from sartor.serve.giving_back import give_back
 from sartor.serve.runtime import Runtime
 from sartor.serve.shadow import Shadow
+from sartor.serve.waiting import Answer
 
 _POINTS = 1 << 64
 _SETTLE_S = 1.0
