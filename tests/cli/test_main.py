@@ -87,6 +87,27 @@ def test_help_loads_none_of_the_heavy_libraries(words: tuple[str, ...]):
     assert json.loads(said.stderr) == []
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_faults_of_a_need_are_told_before_what_trains_is_loaded(tmp_path: Path, command: str):
+    need = tmp_path / "need.yaml"
+    need.write_text(
+        "name: n\ntask: text_classification\ndata: {train: gone.csv, text: text, label: label}\n"
+        "accept: [acuracy >= 0.8]\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", _HELP.format(heavy=("torch", "transformers")), command, str(need)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert "line 4: 'acuracy >= 0.8': no metric is called 'acuracy'." in said.stderr
+    assert "did you mean 'accuracy'?" in said.stderr
+    assert json.loads(said.stderr.splitlines()[-1]) == []
+
+
 def test_every_command_of_the_reference_exists_and_the_other_way_round():
     rows = re.findall(r"^\| `sartor ([^`]+)` \|", DOCS.read_text(), re.M)
     documented = {re.match(r"[a-z ]*[a-z](?= |$)", row)[0] for row in rows}  # type: ignore[index]

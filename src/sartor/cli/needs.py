@@ -21,6 +21,7 @@ from sartor.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sartor.core.events import Emit
     from sartor.search.outcome import Outcome
 
 
@@ -62,13 +63,16 @@ def init(
 
 def plan(need: NeedFile, workspace: Where = HERE, json: Json = False, quiet: Quiet = False) -> None:
     """Show the ladder with predicted time, memory and size; nothing is trained."""
-    from sartor import pipeline
+    _look_at(need)
     from sartor.cli.drawing import drawing, write_json
     from sartor.core.workspace import Workspace
     from sartor.search.foresight import of_earlier
     from sartor.search.outcome import left_out, planned
 
     with drawing(quiet=quiet) as emit:
+        _begin(emit)
+        from sartor import pipeline
+
         ready = pipeline.plan(need, workspace=workspace, emit=emit)
     ladder, dropped = planned(ready.setting), left_out(ready.setting)
     labels = of_earlier(Workspace.open(workspace), ready.setting.need.name)
@@ -100,10 +104,13 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Take a need to its verdict and a bundle. Exit status 0 only if every criterion is met."""
-    from sartor import pipeline
+    _look_at(need)
     from sartor.cli.drawing import drawing
 
     with drawing(quiet=quiet) as emit:
+        _begin(emit)
+        from sartor import pipeline
+
         outcome = pipeline.run(
             need, methods=method, workspace=workspace, emit=emit, on=on or "local"
         )
@@ -118,10 +125,12 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run that was stopped."""
-    from sartor import pipeline
     from sartor.cli.drawing import drawing
 
     with drawing(quiet=quiet) as emit:
+        _begin(emit)
+        from sartor import pipeline
+
         outcome = pipeline.resume(run, workspace=workspace, emit=emit, on=on)
     _finish(outcome, workspace, json)
 
@@ -139,10 +148,12 @@ def shrink(
     quiet: Quiet = False,
 ) -> None:
     """Make a bundle smaller or faster, and judge what it became."""
-    from sartor import pipeline
     from sartor.cli.drawing import drawing
 
     with drawing(quiet=quiet) as emit:
+        _begin(emit)
+        from sartor import pipeline
+
         outcome = pipeline.shrink(bundle, to or (), need=need, workspace=workspace, emit=emit)
     _finish(outcome, workspace, json)
 
@@ -221,6 +232,20 @@ def report(
 
 
 COMMANDS = (init, plan, run, resume, shrink, judge, report)
+
+
+def _look_at(need: Path) -> None:
+    """Tell of a need's faults before what trains is loaded, which takes seconds."""
+    from sartor.search.sources import read_need
+
+    read_need(need)
+
+
+def _begin(emit: "Emit") -> None:
+    """What trains takes seconds to load: the first stage is shown meanwhile."""
+    from sartor.core.events import StageStarted
+
+    emit(StageStarted("read"))
 
 
 def _finish(outcome: "Outcome", workspace: Path, json: bool) -> None:

@@ -153,6 +153,32 @@ def bind(
     return bindings
 
 
+def refuse_unknown(criteria: Sequence[Criterion], *, file: str, target: TargetKind) -> None:
+    """Refuse metrics that do not exist for a task: known without its data.
+
+    Args:
+        criteria: Of the need.
+        file: See `bind`.
+        target: The form of the answers.
+
+    Raises:
+        NeedError: With every one.
+    """
+    if faults := [
+        _unknown(each, target) for each in criteria if check_of(each.metric, target) is None
+    ]:
+        raise NeedError(file, faults)
+
+
+def _unknown(criterion: Criterion, target: TargetKind) -> Fault:
+    known = metrics(target)
+    return Fault(
+        criterion.line,
+        f"{criterion.text!r}: no metric is called {criterion.metric!r}.",
+        near_miss(criterion.metric, known, most=len(known)),
+    )
+
+
 def _faults(
     criterion: Criterion,
     check: Check | None,
@@ -161,12 +187,7 @@ def _faults(
 ) -> Iterator[Fault]:
     columns = rows.columns
     if check is None:
-        known = metrics(rows.target)
-        yield Fault(
-            criterion.line,
-            f"{criterion.text!r}: no metric is called {criterion.metric!r}.",
-            near_miss(criterion.metric, known, most=len(known)),
-        )
+        yield _unknown(criterion, rows.target)
     elif fault := check.fault(criterion, outputs):
         yield fault
     if criterion.where is None:

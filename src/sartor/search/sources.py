@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sartor.judge.resolve import refuse_unknown
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.search.judging import roles_of
@@ -17,8 +18,14 @@ def read_need(source: NeedSource) -> tuple[Need, str, Path]:
     """(need, its text, folder its paths are relative to).
 
     Raises:
-        NeedError: With every fault.
+        NeedError: With every fault; of metrics that do not exist, where there is no other.
     """
+    need, text, root = _read(source)
+    refuse_unknown(need.accept, file=name_of(source), target=roles_of(need.task).target_kind)
+    return need, text, root
+
+
+def _read(source: NeedSource) -> tuple[Need, str, Path]:
     if isinstance(source, Need):
         source = source.as_mapping()
     if isinstance(source, Mapping):
