@@ -73,6 +73,15 @@ def replies(folder: Path, said: Mapping[str, str]) -> Bundle:
     return record_verdicts(made, [], released=True)
 
 
+def reader(folder: Path) -> Bundle:
+    """A bundle that is said to quote a context. Its graph knows labels: it is for its manifest."""
+    folder.mkdir(parents=True)
+    changed = {"name": "reader", "task": "question_answering", "outputs": ["start", "end"]}
+    changed["inputs"] = {"question": "text", "context": "text"}
+    manifest = manifest_of().model_copy(update=changed)
+    return write_bundle(folder / "bundle", manifest, write_parts(folder, 4.0), "name: reader\n")
+
+
 def product(
     folder: Path,
     bundles: Mapping[str, Bundle],

@@ -17,7 +17,7 @@ from sartor.search.composing import _fresh
 from sartor.search.judging import roles_of
 from sartor.search.parts import assembled
 from sartor.tasks import TASKS
-from tests.composed import BASE, answers, desk, intent, relevance, replies
+from tests.composed import BASE, answers, desk, intent, reader, relevance, replies
 from tests.serve.conftest import manifest_of, write_parts
 
 NEED = """name: desk
@@ -131,6 +131,12 @@ def test_a_bundle_in_the_place_of_another_is_refused_by_what_it_does(tmp_path: P
     assert "replies in words, which are no outcome" in refused(find=given["writer"])
     assert "is named under reply, and writes none" in refused(writer=label)
     assert "'find' finds none" in refused(find=label)
+    quotes = reader(tmp_path / "quotes")
+    assert "quotes what it reads, which is no outcome" in refused(order=quotes)
+    assembled(parse_need(WORDS, "n", roles_of), "n", found(**{**given, "writer": quotes}))
+    turned = parse_need(WORDS.replace("[history, order]", "[order, history]"), "n", roles_of)
+    with pytest.raises(NeedError, match="reads question, context, and the part reads order, h"):
+        assembled(turned, "n", found(**{**given, "writer": quotes}))
     assert "reads text, and the part reads text, find" in refused(order=label)
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sartor.bundle import open_bundle
+from sartor.bundle import Bundle, open_bundle, write_bundle
 from sartor.serve.runtime import load
-from tests.composed import answers, intent, replies
+from tests.composed import BASE, answers, intent, product, replies
 from tests.stories.shop import NEED as PART_NEED
 from tests.stories.shop import Here, open_shop, ran, refused, reviews
+from tests.stories.test_questions import open_shop as open_manual
 
 MEANT = {
     "refunds": ("money", "back"),
@@ -126,6 +127,53 @@ def test_words_are_judged_beside_the_outcomes_that_they_say(place: Path, here: H
     assert "in the words of writer" in bundle.path("README.md").read_text()
     (answer,) = load(bundle.folder, threads=1, unreleased="allow").predict(["money back"])
     assert answer["say"] == "It is on its way."
+
+
+def test_a_part_quotes_from_the_document_what_answers(place: Path, here: Here):
+    open_manual(place / "manual", "overlap")
+    more = (
+        "    reads: history\n"
+        "    then: {answer: answers, reply: reader}\n"
+        "  reader: {need: manual/need.yaml, reads: [text, answers]}\n"
+    )
+    text = NEED.replace("    reads: history\n", more)
+    text = text.replace("accept:\n", "accept:\n  - contains[part=reader] >= 0.1\n")
+    (place / "need.yaml").write_text(text)
+    rows = (place / "messages.csv").read_text().splitlines()
+    said = ["reader", *("within five days" if ",refunds," in row else "" for row in rows[1:])]
+    lines = [f"{row},{words}\n" for row, words in zip(rows, said, strict=True)]
+    (place / "messages.csv").write_text("".join(lines))
+    found = ran(here)
+    verdicts = {v["criterion"]: v for v in found["verdicts"]}
+    quoted, whole = verdicts["contains[part=reader] >= 0.1"], verdicts["end_to_end >= 0.6"]
+    assert 0 < quoted["n"] < whole["n"]
+    bundle = open_bundle(place / found["bundle"])
+    (answer,) = load(bundle.folder, threads=1, unreleased="allow").predict(["money back"])
+    step, document = answer["path"][-1], BASE[answer["outcome"]]
+    assert step["part"] == "reader"
+    assert answer["say"] == step["best"] == step["answer"]["answer"]
+    assert 0 < len(answer["say"]) < len(document)
+    assert document[step["answer"]["start"] : step["answer"]["end"]] == answer["say"]
+    silent = {**bundle_parts(bundle), "reader": never_sure(bundle.part("reader"), place / "silent")}
+    graph = bundle.manifest.decision["parts"].items()
+    told = {name: {k: v for k, v in part.items() if k != "bundle"} for name, part in graph}
+    other = product(place / "other", silent, told)
+    (answer,) = load(other.folder, threads=1).predict(["money back"])
+    assert answer["path"][-1]["answer"]["answer"] == ""
+    assert answer["say"] == document, "where no part of it answers, all of it is said"
+
+
+def bundle_parts(bundle: Bundle) -> dict[str, Bundle]:
+    return {name: bundle.part(name) for name in bundle.manifest.decision["parts"]}
+
+
+def never_sure(bundle: Bundle, folder: Path) -> Bundle:
+    """A reader that says of every context that it holds no answer."""
+    decision = {**bundle.manifest.decision, "none": 1e6}
+    manifest = bundle.manifest.model_copy(update={"decision": decision, "files": {}, "id": ""})
+    names = (name for name in bundle.manifest.files if name.startswith(("model", "tokenizer")))
+    files = {name: bundle.path(name) for name in names}
+    return write_bundle(folder, manifest, files, "name: manual\n")
 
 
 def test_what_a_product_has_no_use_for_is_refused_by_name(place: Path, here: Here):

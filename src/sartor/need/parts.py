@@ -94,7 +94,8 @@ class Case(BaseModel):
     answer: str | None = None
     """The part whose answer is the product's: this one, or one that every row here has passed."""
     reply: str | None = None
-    """Beside `answer`: the part that writes what is said of it, where a person does not answer."""
+    """Beside `answer`: the part that writes what is said of it, or quotes it, where a person does
+    not answer."""
     say: _Words | None = None
     """Words that stand for this part's answer, which is the product's."""
     hand_off: _Words | None = None

@@ -15,9 +15,12 @@ from sartor.serve.opening import asks_llm, composed, replies, writes
 from sartor.tasks import TASKS
 from sartor.tasks.retrieval.spec import shown_by
 
-_ANSWERS = ("label", "documents", "entities")
+_ANSWERS = ("label", "documents", "entities", "answer")
 """Keys of the answers that a part may find."""
-_OTHER = "name a bundle that answers with a label, documents, parts of the text, or a reply."
+_OTHER = (
+    "name a bundle that answers with a label, documents, parts of the text, a part of a context, or"
+    " a reply."
+)
 _Fault = tuple[str, str]
 """What a bundle does, and what to do about it."""
 
@@ -110,28 +113,40 @@ class Members:
         return f"answers with {key!r}, which no row can be judged by here", _OTHER
 
     def _role(self, name: str) -> _Fault | None:
-        """Those that write are named by a case, and no others are."""
-        named, does = name in writers(self.parts), replies(self.bundles[name])
+        """Those that say what was found are named by a case, and no others are."""
+        named, does = name in writers(self.parts), self._speaks(name)
         if does and not named:
+            words = replies(self.bundles[name])
             return (
-                "replies in words, which are no outcome",
+                "replies in words, which are no outcome"
+                if words
+                else "quotes what it reads, which is no outcome",
                 f"let no case go there; say it beside an answer: {{answer: …, reply: {name}}}.",
             )
         if named and not does:
             return (
                 "is named under reply, and writes none",
-                "name a bundle of text_generation there.",
+                "name a bundle of text_generation or of question_answering there.",
             )
         return None
+
+    def _speaks(self, name: str) -> bool:
+        """Whether it says what was found: in words of its own, or in those of what it reads."""
+        return replies(self.bundles[name]) or _key(self.bundles[name]) == "answer"
 
     def _reading(self, name: str) -> _Fault | None:
         """A bundle reads as many texts as its part names."""
         part, inputs = self.parts[name], self.bundles[name].manifest.inputs
         read = ", ".join(part.reads)
-        if replies(self.bundles[name]):
+        if self._speaks(name):
             said, *found = part.reads
-            if said in (TEXT, HISTORY) and not {TEXT, HISTORY} & {*found}:
+            quotes = not replies(self.bundles[name])
+            alone = said in (TEXT, HISTORY) and not {TEXT, HISTORY} & {*found}
+            if alone and (not quotes or len(found) == 1):
                 return None
+            if quotes:
+                fix = "name the question and what may answer it, e.g. reads: [text, answers]."
+                return f"reads {', '.join(inputs)}, and the part reads {read}", fix
             fix = "name what is replied to once and first, e.g. reads: [history, answers]."
             return f"replies to what was said, and the part reads {read}", fix
         if len(part.reads) == len(inputs) and {*inputs.values()} == {"text"}:

@@ -30,6 +30,8 @@ from sartor.serve.ways import Step, Way, asked_of, replied_to
 if TYPE_CHECKING:
     from sartor.serve.runtime import Runtime
 
+QUOTES = "answer"
+"""Key of the answers of a part that quotes what it reads."""
 _NO_CASE = "no case of the part {} holds"
 _SILENT = "the part {} does not answer"
 _Form: TypeAdapter[dict[str, Part]] = TypeAdapter(dict[str, Part])
@@ -123,11 +125,12 @@ class Product:
                 waiting.setdefault(way.reply, []).append(row)
         for name, rows in waiting.items():
             part, runtime = self.parts[name], self.runtimes[name]
-            asked = [replied_to(part, str(texts[row]), ways[row]) for row in rows]
+            put = _quoted if runtime.target == QUOTES else replied_to
+            asked = [put(part, str(texts[row]), ways[row]) for row in rows]
             for row, answer in zip(rows, runtime.answer(asked), strict=True):
                 step, way = _step(name, runtime, answer), ways[row]
                 way.steps.append(step)
-                if step.said is not None:  # where nothing is written, what was found speaks
+                if step.said:  # where nothing is written, what was found speaks
                     way.words = step.said
 
 
@@ -203,9 +206,17 @@ def _step(name: str, runtime: "Runtime", answer: Mapping[str, Any]) -> Step:
             name, answer["answer"], listed[0]["id"], brief.confidence, _words(listed), answer
         )
     words = brief.best
+    if runtime.target == QUOTES:
+        said = answer[QUOTES]
+        return Step(name, said, said or "", brief.confidence, (said or "",), answer)
     if runtime.target == "entities":
         words = ", ".join(str(one["text"]) for one in answer["entities"] or ())
     return Step(name, brief.label, brief.best, brief.confidence, (words,), answer)
+
+
+def _quoted(part: Part, text: str, way: Way) -> Text:
+    """The question, and what is read for a part of it that answers."""
+    return asked_of(part, text, way)[0]
 
 
 def _ranked(name: str, part: Part, way: Way, answers: Sequence[Mapping[str, Any]]) -> Step:

@@ -92,7 +92,7 @@ def asked_of(part: Part, text: str, way: Way) -> list[Text]:
     """What a part is asked about a row: one question, or one for each document that it ranks.
 
     Args:
-        part: That the row has reached; none that writes.
+        part: That the row has reached; none that writes words of its own.
         text: The row.
         way: So far.
     """
