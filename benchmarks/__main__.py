@@ -49,6 +49,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "serving_load",
             "serving_overhead",
             "serving_peers",
+            "serving_compressed",
             "cost_prediction",
             "install_size",
             "functions",
