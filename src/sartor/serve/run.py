@@ -15,6 +15,7 @@ from sartor.core.errors import SettingError
 from sartor.core.events import Emit, Note, silent
 from sartor.llm.asker import Asker
 from sartor.serve.following import open_live
+from sartor.serve.giving_back import few_arenas
 from sartor.serve.settings import KEY_VARIABLE, ServeSettings
 from sartor.serve.tls import check_tls
 from sartor.serve.traces import wanted
@@ -38,6 +39,7 @@ def serve(settings: ServeSettings, emit: Emit = silent) -> None:
         BundleError: If the bundle is damaged, or unreleased and not allowed.
         WorkspaceError: If the store cannot be used.
     """
+    few_arenas()
     server, listener = prepare(settings, emit)
     with listener, _quiet_signals():
         server.run(sockets=[listener])
