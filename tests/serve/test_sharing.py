@@ -161,6 +161,7 @@ def test_a_loop_that_ends_in_the_middle_of_a_batch_leaves_the_next_one_unharmed(
     slow: tuple[Runtime, Slow],
 ):
     runtime, model = slow
+    before = {*threading.enumerate()}  # other tests' servers may still run
 
     async def given_up():
         with pytest.raises(TimeoutError):
@@ -174,7 +175,8 @@ def test_a_loop_that_ends_in_the_middle_of_a_batch_leaves_the_next_one_unharmed(
 
     assert asyncio.run(story()) == "invoice"
     gc.collect()
-    left = [t for t in threading.enumerate() if t.name.startswith("sartor-batch")]
+    began = {*threading.enumerate()} - before
+    left = [thread for thread in began if thread.name.startswith("sartor-batch")]
     for thread in left:
         thread.join(10)
     assert not any(thread.is_alive() for thread in left)

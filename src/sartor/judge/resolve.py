@@ -154,19 +154,17 @@ def bind(
 
 
 def refuse_unknown(criteria: Sequence[Criterion], *, file: str, target: TargetKind) -> None:
-    """Refuse metrics that do not exist for a task: known without its data.
+    """Refuse metrics that no task has, before any data is read.
 
     Args:
         criteria: Of the need.
         file: See `bind`.
-        target: The form of the answers.
+        target: The form of the answers, whose metrics are offered instead.
 
     Raises:
         NeedError: With every one.
     """
-    if faults := [
-        _unknown(each, target) for each in criteria if check_of(each.metric, target) is None
-    ]:
+    if faults := [_unknown(each, target) for each in criteria if check_of(each.metric) is None]:
         raise NeedError(file, faults)
 
 

@@ -18,7 +18,7 @@ def read_need(source: NeedSource) -> tuple[Need, str, Path]:
     """(need, its text, folder its paths are relative to).
 
     Raises:
-        NeedError: With every fault; of metrics that do not exist, where there is no other.
+        NeedError: With every fault; of metrics that no task has, where there is no other.
     """
     need, text, root = _read(source)
     refuse_unknown(need.accept, file=name_of(source), target=roles_of(need.task).target_kind)
