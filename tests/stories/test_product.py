@@ -59,6 +59,14 @@ def messages(count: int) -> list[tuple[str, str, str]]:
     return rows
 
 
+def say_of_refunds(file: Path, column: str, words: str) -> None:
+    """A column that holds the words where the outcome is a refund, and nothing elsewhere."""
+    rows = file.read_text().splitlines()
+    said = [column, *(words if ",refunds," in row else "" for row in rows[1:])]
+    lines = [f"{row},{cell}\n" for row, cell in zip(rows, said, strict=True)]
+    file.write_text("".join(lines))
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     folder = tmp_path / "desk"
@@ -114,10 +122,7 @@ def test_words_are_judged_beside_the_outcomes_that_they_say(place: Path, here: H
     text = text.replace("accept:\n", "accept:\n  - rouge_l[part=writer] >= 0.5\n")
     (place / "need.yaml").write_text(text)
     replies(place / "three", {"money": "It is on its way.", "back": "It is on its way."})
-    rows = (place / "messages.csv").read_text().splitlines()
-    said = ["writer", *("It is on its way" if ",refunds," in row else "" for row in rows[1:])]
-    lines = [f"{row},{words}\n" for row, words in zip(rows, said, strict=True)]
-    (place / "messages.csv").write_text("".join(lines))
+    say_of_refunds(place / "messages.csv", "writer", "It is on its way")
     found = ran(here)
     verdicts = {v["criterion"]: v for v in found["verdicts"]}
     words, whole = verdicts["rouge_l[part=writer] >= 0.5"], verdicts["end_to_end >= 0.6"]
@@ -139,10 +144,7 @@ def test_a_part_quotes_from_the_document_what_answers(place: Path, here: Here):
     text = NEED.replace("    reads: history\n", more)
     text = text.replace("accept:\n", "accept:\n  - contains[part=reader] >= 0.1\n")
     (place / "need.yaml").write_text(text)
-    rows = (place / "messages.csv").read_text().splitlines()
-    said = ["reader", *("within five days" if ",refunds," in row else "" for row in rows[1:])]
-    lines = [f"{row},{words}\n" for row, words in zip(rows, said, strict=True)]
-    (place / "messages.csv").write_text("".join(lines))
+    say_of_refunds(place / "messages.csv", "reader", "within five days")
     found = ran(here)
     verdicts = {v["criterion"]: v for v in found["verdicts"]}
     quoted, whole = verdicts["contains[part=reader] >= 0.1"], verdicts["end_to_end >= 0.6"]
