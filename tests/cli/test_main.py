@@ -41,6 +41,8 @@ def app():
     time.sleep(20)
 
 sartor.cli.app.app = app
+if "{name}" == "SIGTERM":  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 try:
     main()
 except KeyboardInterrupt:

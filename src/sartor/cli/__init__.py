@@ -48,8 +48,9 @@ def _hear_stops() -> None:
 
     def again(lost: "sys.UnraisableHookArgs") -> None:
         # A stop that meets a weakref's callback or a `__del__` is printed and ignored by Python.
+        # It comes again as SIGTERM: in the background of a shell, SIGINT is ignored.
         if isinstance(lost.exc_value, KeyboardInterrupt):
-            timer = threading.Timer(_AGAIN_S, _thread.interrupt_main)
+            timer = threading.Timer(_AGAIN_S, _thread.interrupt_main, (signal.SIGTERM,))
             timer.daemon = True
             timer.start()
         else:
