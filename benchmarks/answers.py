@@ -11,6 +11,7 @@ reciprocal places; the peer has no use for those rows and its defaults are taken
 - *BM25*: shared words; nothing is learnt.
 - *untuned*: the encoder's last layer, averaged over tokens.
 - *nearest*: our first rung: layer and space are chosen.
+- *top_layers*: our encoder's upper half tuned on cached states, with the method's first settings.
 - *lora*, *full*: our encoder tuned, with the method's first settings, three epochs.
 - *one-epoch*: *full*, with one.
 - *sentence-transformers*: `_answers_peer.py`; `--peer` names a Python that has it.
@@ -25,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from benchmarks._harness import (
 )
 from numpy.typing import NDArray
 
+from sartor.core.activations import Activations
 from sartor.core.events import silent
 from sartor.core.types import Candidate, Examples
 from sartor.data import prepare
@@ -51,6 +54,7 @@ from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.need.file import load_need
 from sartor.search.documents import with_documents
 from sartor.search.judging import roles_of
+from sartor.search.rungs import settings_of
 from sartor.tasks import TASKS
 from sartor.tasks.retrieval.bm25 import WordIndex
 from sartor.tasks.retrieval.index import MOST_DOCUMENTS, similar
@@ -60,6 +64,7 @@ from sartor.tune.fit import TuneOptions, Tuner
 NEED = ROOT / "examples" / "answers" / "need.yaml"
 LENGTH = 256
 PEER = "sentence-transformers"
+TUNED = ("top_layers", "lora", "full")
 _ONE_EPOCH = {"lr": 1e-4, "epochs": 1}
 Order = NDArray[np.intp]
 
@@ -72,7 +77,7 @@ def main() -> None:
     parser.add_argument(
         "--sides",
         nargs="+",
-        default=["bm25", "untuned", "nearest", "lora", "full", "one-epoch", PEER],
+        default=["bm25", "untuned", "nearest", "top_layers", "lora", "full", "one-epoch", PEER],
     )
     options = parser.parse_args()
     world = World()
@@ -80,8 +85,7 @@ def main() -> None:
         "bm25": lambda: world.bm25(),
         "untuned": lambda: world.fitted("nearest", [{"layers": [-1]}]),
         "nearest": lambda: world.fitted("nearest", METHODS.get("nearest").portfolio()),
-        "lora": lambda: world.fitted("lora", METHODS.get("lora").portfolio()[:1]),
-        "full": lambda: world.fitted("full", METHODS.get("full").portfolio()[:1]),
+        **{name: partial(world.fitted, name, _first(name)) for name in TUNED},
         "one-epoch": lambda: world.fitted("full", [_ONE_EPOCH]),
         PEER: lambda: world.peer(options.peer, options.epochs),
     }
@@ -121,14 +125,18 @@ class World:
 
     def fitted(self, method: str, grid: Any) -> Order:
         """The order of the test rows by the candidate that does best on the validation rows."""
-        source = TextEncoder(self.backbone, None, settings=EncodeSettings(max_length=LENGTH))
         options = TuneOptions(task="retrieval", max_length=LENGTH, descriptions=self.words)
         backbone = self.backbone
         both = _both(self.rows.validation, self.rows.test)
         with tempfile.TemporaryDirectory() as work:
-            tuner = Tuner(
-                {backbone.name: backbone}, lambda _: source, Path(work), self.names, options
+            place = Path(work)
+            source = TextEncoder(
+                backbone,
+                Activations(place / "activations"),
+                states_cache=Activations(place / "states"),
+                settings=EncodeSettings(max_length=LENGTH),
             )
+            tuner = Tuner({backbone.name: backbone}, lambda _: source, place, self.names, options)
             candidates = [Candidate(backbone.name, backbone.sha256, method, s, 0) for s in grid]
             if METHODS.get(method).reads == "activations":
                 # What chooses is apart from what is scored; both are answered in one go.
@@ -193,6 +201,10 @@ def _both(one: Examples, other: Examples) -> Examples:
     return Examples(one.ids + other.ids, inputs, one.target + other.target)
 
 
+def _first(method: str) -> Sequence[Mapping[str, Any]]:
+    return settings_of(METHODS.get(method), "retrieval")[:1]
+
+
 def _mean(values: NDArray[np.float64]) -> Interval:
     return bootstrap([values], lambda parts: float(parts[0].mean()))
 
@@ -200,15 +212,16 @@ def _mean(values: NDArray[np.float64]) -> Interval:
 def _apart(found: dict[str, Any]) -> list[Line]:
     """Ours less the peers', row by row, and how much longer the peer that trains takes."""
     lines: list[Line] = []
-    ours = [name for name in ("nearest", "lora", "full") if name in found]
+    ours = [name for name in ("nearest", *TUNED) if name in found]
     best = max(ours, key=lambda name: np.mean(found[name]["scores"], 0)[1], default=None)
-    pairs = [(best, peer) for peer in ("bm25", "untuned", PEER)] + [("one-epoch", PEER)]
+    pairs = [(best, peer) for peer in ("bm25", "untuned", PEER)]
+    pairs += [(name, PEER) for name in ("top_layers", "one-epoch")]
     for name, peer in pairs:
         if name in found and peer in found:
             apart = np.array(found[name]["scores"]) - np.array(found[peer]["scores"])
             what = f"{name}, reciprocal place less"
             lines.append(Line.of(what, _mean(apart[:, 1]), "", against=peer))
-    for name in ("full", "one-epoch"):
+    for name in ("top_layers", "full", "one-epoch"):
         if name in found and PEER in found:
             ratio = found[PEER]["seconds"] / found[name]["seconds"]
             lines.append(Line(f"{name}: sooner", ratio, "times", against=PEER, goal="at least 1.5"))

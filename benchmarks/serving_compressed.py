@@ -104,7 +104,7 @@ def main() -> None:
                 start(name, python, str(served), laid, place / "none.db") as theirs,
             ):
                 rights = right(ours, told["test"], truth), right(theirs, told["test"], truth)
-                pair = measured((ours, theirs), texts, given.seconds, given.rounds)
+                pair = measured((ours, theirs), texts, given.seconds, range(given.rounds))
             lines += lines_of(PEERS[name], pair, rights)
             accuracy = [float(np.mean(each)) for each in rights]
             detail[name] = {**asdict(pair), "accuracy": accuracy}

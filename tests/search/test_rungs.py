@@ -9,6 +9,7 @@ from sartor.search.rungs import (
     FEWEST_ROWS,
     LEAST_STEPS,
     Aim,
+    Rung,
     build_rungs,
     method_order,
     paced,
@@ -100,6 +101,23 @@ def test_half_of_the_tokens_is_priced_as_half_and_where_each_counts_as_all():
     assert some == pytest.approx(whole / 2)
 
 
+def test_documents_are_priced_beside_the_rows_that_they_tell():
+    def rung(name: str, **documents: int) -> Rung:
+        work = Work(1_000_000, 0, 0, 100.0, **documents)
+        ((found,), _) = build_rungs(
+            [backbone("a", 6)], [name], Aim("retrieval", 7), lambda *_: work
+        )
+        return found
+
+    for name in ("top_layers", "lora"):
+        alone, told = rung(name), rung(name, told_tokens=2_000_000)
+        start = 4.0
+        ratio = (told.estimate.seconds.low - start) / (alone.estimate.seconds.low - start)
+        assert ratio == pytest.approx(3)
+    kept = rung("top_layers", passage_tokens=500_000).estimate.disk_mb
+    assert kept == pytest.approx(1.5 * rung("top_layers").estimate.disk_mb)
+
+
 def test_settings_that_train_more_layers_than_there_are_are_left_out():
     (rung,) = rungs_of(backbone("a", 1), methods=["top_layers"])
     assert {c.settings["top"] for c in rung.candidates} == {1}
@@ -155,6 +173,7 @@ def test_states_are_kept_ahead_where_a_rung_reads_few_of_them_after_another_has_
     assert states_ahead(found, "text_classification", {"a": a}) == {"a": 3}
     assert states_ahead(found[:1], "text_classification", {"a": a}) == {}
     assert states_ahead(found[::-1], "text_classification", {"a": a}) == {}, "nobody encodes before"
+    assert states_ahead(found, "retrieval", {"a": a}) == {"a": 3}, "documents are texts too"
     assert states_ahead(found, "text_pair", {"a": a}) == {}
     assert states_ahead(found, "token_classification", {"a": a}) == {}
     many = Work(10_000_000, 100, 1100, 100.0)

@@ -21,8 +21,9 @@ from sartor.search.rungs import settings_of
 from sartor.serve.runtime import load
 from sartor.shrink.export import to_onnx
 from sartor.tasks.question_answering.spec import QuestionAnswering
-from sartor.tune.api import METHODS, MindsContexts
+from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.minding import MindsContexts
 from sartor.tune.settings import read_settings
 from sartor.tune.soup import make_soup, read_soup
 from sartor.tune.windows import Windowed, room_of

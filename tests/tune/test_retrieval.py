@@ -3,18 +3,22 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sartor.bundle import Manifest, Preprocess, write_bundle
 from sartor.core.events import silent
 from sartor.core.likelihood import hits
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.encode import EncodeSettings, TextEncoder
+from sartor.models.loading import load_text_backbone, load_tokenizer
+from sartor.models.packed import tokenise
 from sartor.models.precision import Precision
 from sartor.search.documents import Indexing
-from sartor.search.rungs import method_order
+from sartor.search.rungs import method_order, settings_of
 from sartor.search.suiting import unfit
 from sartor.serve import runtime
 from sartor.serve.indexed import Indexed
@@ -23,7 +27,14 @@ from sartor.shrink.export import to_onnx
 from sartor.tasks import TASKS
 from sartor.tasks._encoder.heads import Index
 from sartor.tasks.retrieval.train import load
+from sartor.tune.api import METHODS
+from sartor.tune.batching import Tokens
 from sartor.tune.fit import TuneOptions, Tuner
+from sartor.tune.minding import MindsDocuments
+from sartor.tune.scoring import score
+from sartor.tune.settings import read_settings
+from sartor.tune.stated import SomeStates
+from sartor.tune.teaching import passages_a_row
 from tests.manifests import draft
 from tests.tiny import WORDS
 from tests.tune.killed import tiny_backbone
@@ -116,7 +127,42 @@ def test_tuning_does_better_than_the_untuned_encoder_it_started_from(tuner: Tune
     assert recall(tuned.validation_logits) > recall(untuned.validation_logits) + 0.05
 
 
-@pytest.mark.parametrize("name", ["within", pytest.param("lora", marks=pytest.mark.slow)])
+def test_the_upper_layers_learn_from_states_what_they_would_learn_from_tokens(tuner: Tuner):
+    loop = {**LOOP, "epochs": 1, "dropout": 0.0, "evaluations": 1}
+    told = replace(candidate("top_layers"), settings={"top": 2, "token_share": 1.0, **loop})
+    fitted = tuner(told, TRAIN, HELD, silent)
+    model = load(fitted.folder)
+    before = load_text_backbone(tuner.backbones["tiny"])[0]
+    words = model.encoder.get_input_embeddings().weight
+    torch.testing.assert_close(words, before.get_input_embeddings().weight)
+    # The whole model reads the tokens anew, documents and rows, and finds what the part found.
+    tokenizer = load_tokenizer(fitted.folder)
+    documents = Tokens(tokenise(tokenizer, list(DOCUMENTS.values()), ""), 0)
+    with torch.no_grad():
+        anew = model.head.embed(model.features(*documents.batch(np.arange(len(DOCUMENTS)))))
+    torch.testing.assert_close(anew, model.head.vectors, atol=2e-2, rtol=0)
+    found = score(model, Tokens(tokenise(tokenizer, HELD.texts, ""), 0))
+    np.testing.assert_allclose(found, fitted.validation_logits, atol=0.1)
+
+
+def test_a_step_reads_some_tokens_of_documents_too(tuner: Tuner, monkeypatch: pytest.MonkeyPatch):
+    read: list[int] = []
+    drawn = SomeStates.batch
+
+    def told(self: SomeStates, rows: Any) -> Any:
+        found = drawn(self, rows)
+        read.append(len(rows))
+        return found
+
+    monkeypatch.setattr(SomeStates, "batch", told)
+    short = {**LOOP, "epochs": 1, "max_steps": 1, "evaluations": 1}
+    tuner(replace(candidate("top_layers"), settings={"top": 1, **short}), TRAIN, HELD, silent)
+    assert len(read) > 1, "one batch of rows, and its documents"
+
+
+@pytest.mark.parametrize(
+    "name", ["within", "top_layers", pytest.param("lora", marks=pytest.mark.slow)]
+)
 def test_the_bundle_answers_as_the_fit_did(tuner: Tuner, tmp_path: Path, name: str):
     fitted = tuner(candidate(name), TRAIN, HELD, silent)
     to_onnx(fitted.folder, TASK, tmp_path / GRAPH)
@@ -154,6 +200,9 @@ def test_documents_have_their_own_prefix(backbone: Backbone):
     np.testing.assert_array_equal(
         source.passages(["order"], [1]), plain.features(["bad order"], [1])
     )
+    states = source.states(["order"], 1, passages=True), plain.states(["bad order"], 1)
+    (one,), (other,) = (found.read([0]) for found in states)
+    np.testing.assert_array_equal(one, other)
 
 
 def test_only_what_finds_documents_is_on_the_ladder():
@@ -164,3 +213,19 @@ def test_only_what_finds_documents_is_on_the_ladder():
     assert not {"head", "static", "zero_shot"} & set(rungs)
     assert "finds documents" in unfit("nearest", "text_classification")
     assert "by their words" in unfit("head", TASK)
+
+
+def test_a_row_is_told_by_its_document_and_by_negatives():
+    assert passages_a_row(TASK) == 3
+    assert passages_a_row("text_classification") == 0
+
+
+def test_settings_for_documents_are_valid_and_try_nothing_twice():
+    method = METHODS.get("top_layers")
+    assert isinstance(method, MindsDocuments)
+    first, second = method.document_portfolio()
+    assert first != second
+    for flat in (first, second):
+        read_settings(flat, task=TASK, method="top_layers")
+    assert settings_of(method, TASK) == [first, second]
+    assert settings_of(method, "text_classification") == method.portfolio()

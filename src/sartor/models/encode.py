@@ -134,7 +134,12 @@ class TextEncoder:
         return found.reshape(len(texts), len(layers) * self.backbone.width)
 
     def states(
-        self, texts: Sequence[Text], layer: int, separator: int | None = None
+        self,
+        texts: Sequence[Text],
+        layer: int,
+        separator: int | None = None,
+        *,
+        passages: bool = False,
     ) -> TokenStates:
         """The states of every token at one layer, computed where the cache lacks them.
 
@@ -145,11 +150,12 @@ class TextEncoder:
             texts: Without the backbone's prefix, which is added here; two are read as one sequence.
             layer: In [-(layers + 1), layers]; 0 is the embedding layer, -1 the last.
             separator: As of `Wanted`; the same for all texts that this backbone is asked for.
+            passages: With the backbone's prefix for documents instead.
 
         Raises:
             SettingError: If the layer does not exist.
         """
-        distinct, order = self._distinct(texts)
+        distinct, order = self._distinct(texts, self.backbone.passage if passages else None)
         wanted = Wanted(pooled=False, layers=(self._counted(layer),), separator=separator)
         cache = self._states_cache
 

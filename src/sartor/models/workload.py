@@ -12,7 +12,12 @@ _SAMPLE = 2_000
 
 
 def workload(
-    encoder: TextEncoder, cache: Activations, texts: Sequence[Text], layer: int | None = None
+    encoder: TextEncoder,
+    cache: Activations,
+    texts: Sequence[Text],
+    layer: int | None = None,
+    *,
+    passages: bool = False,
 ) -> tuple[int, int]:
     """(tokens in all texts, tokens of those that are not cached).
 
@@ -24,8 +29,9 @@ def workload(
         cache: Of pooled activations, or of token states.
         texts: Without the backbone's prefix.
         layer: Whose token states are looked for; None for pooled activations.
+        passages: Whether they are documents, which may have a prefix of their own.
     """
-    prefix = encoder.backbone.prefix
+    prefix = encoder.backbone.passage if passages else encoder.backbone.prefix
     prefixed = [each_part(text, lambda part: prefix + part) for text in texts]
     step = max(1, len(prefixed) // _SAMPLE)
     lengths = [len(e.ids) for e in encoder.tokenizer.encode_batch_fast(prefixed[::step])]

@@ -76,6 +76,8 @@ class Work:
         gflops: Probed speed of matrix products at the precision that will be used.
         text_tokens: In one text, on average; 0 where unknown.
         room: Bytes that the cache of token states may hold.
+        passage_tokens: In the documents that are the outputs, where they are documents.
+        told_tokens: Of documents that a pass over the training rows is told by.
     """
 
     train_tokens: int
@@ -84,6 +86,8 @@ class Work:
     gflops: float
     text_tokens: float = 0.0
     room: float = math.inf
+    passage_tokens: int = 0
+    told_tokens: int = 0
 
 
 def estimate(
@@ -100,17 +104,18 @@ def estimate(
     """
     layer = 12 * backbone.width**2
     weights, below = backbone.parameters, frozen / max(backbone.layers, 1)
-    trained = 3.0 * work.train_tokens + 2.0 * work.validation_tokens
+    learnt = work.train_tokens + work.told_tokens
+    read = work.validation_tokens + work.passage_tokens
+    trained = 3.0 * learnt + 2.0 * read
     disk = 0.0
     if reads == "activations":
         passes, memory = float(work.uncached_tokens), Range(4e-6 * weights, 8e-6 * weights)
     elif reads == "states":
-        held = 2.0 * backbone.width * (work.train_tokens + work.validation_tokens)
+        held = 2.0 * backbone.width * (work.train_tokens + read)
         again = max(0.0, 1 - work.room / max(held, 1.0))
         disk = min(held, work.room) / 1e6
-        read = work.train_tokens + 2.0 * work.validation_tokens
         # What is cached is encoded once; what there is no room for, whenever it is read.
-        encoded = (1 - again) * work.uncached_tokens + again * epochs * read
+        encoded = (1 - again) * work.uncached_tokens + again * epochs * (learnt + 2.0 * read)
         passes = below * encoded + (1 - below) * epochs * trained
         opened = layer * (backbone.layers - frozen)
         # The whole model, the lower layers once more, and moments and gradients of what is open.

@@ -17,9 +17,6 @@ from sartor.tune.api import (
     METHODS,
     Choosy,
     Labours,
-    MindsContexts,
-    MindsPairs,
-    MindsPieces,
     Reads,
     ReadsColumns,
     ReadsItems,
@@ -28,9 +25,10 @@ from sartor.tune.api import (
 )
 from sartor.tune.attachable import why_not
 from sartor.tune.inputs import input_of
+from sartor.tune.minding import MindsContexts, MindsDocuments, MindsPairs, MindsPieces
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.stated import share_read
-from sartor.tune.teaching import Teaches
+from sartor.tune.teaching import passages_a_row
 
 LEAST_STEPS = 100
 """Optimiser steps that a fit should have: after thirty it is hardly further than it began."""
@@ -85,6 +83,8 @@ def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
     plain: Any = method
     if isinstance(method, MindsContexts) and locates(task):
         return plain.context_portfolio()
+    if isinstance(method, MindsDocuments) and passages_a_row(task):
+        return plain.document_portfolio()
     if isinstance(method, MindsPieces) and by_piece(task):
         return plain.piece_portfolio()
     minds = isinstance(method, MindsPairs) and reads_pairs(task)
@@ -269,15 +269,11 @@ def states_ahead(
             encoded.add(first.backbone)
         elif reads == "states" and first.backbone in encoded and rung.estimate.disk_mb <= _FEW_MB:
             layer = _below(first.settings, rung.name, task, backbones[first.backbone])
-            # Of pieces, pairs and documents the states are read in another way than of texts.
-            alone = not (reads_pairs(task) or by_piece(task) or _teaches(first, task))
+            # Of pieces and pairs the states are read in another way than of texts.
+            alone = not (reads_pairs(task) or by_piece(task))
             if layer is not None and alone:
                 found.setdefault(first.backbone, layer)
     return found
-
-
-def _teaches(candidate: Candidate, task: str) -> bool:
-    return isinstance(_settings(candidate, task).task, Teaches)
 
 
 def _settings(candidate: Candidate, task: str) -> Settings:

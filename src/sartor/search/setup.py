@@ -51,6 +51,7 @@ from sartor.search.tabular import (
     words_of,
 )
 from sartor.tasks import TASKS
+from sartor.tune.teaching import passages_a_row
 
 MAX_LENGTH = 256
 """Tokens a text is cut to, in training and in serving."""
@@ -194,7 +195,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     attaches = obstacles(need.task, outputs, described, lambda *of: _remembered(desk.place, *of))
     sieve = Sieve(need.accept, attaches, book)
 
-    counted = partial(_work, (cache, states), rows, speed, {})
+    told = passages_a_row(need.task)
+    read = [described.get(name, name) for name in outputs] if told else []
+    counted = partial(_work, (cache, states), (rows, read, told), speed, {})
 
     def work(b: Backbone, layer: int | None = None) -> Work:
         return counted(encoders[b.name], layer)
@@ -341,13 +344,23 @@ def _unread(need: Need, adapts: bool) -> list[str]:
 
 def _work(
     place: tuple[Activations, Activations],
-    rows: prepare.Prepared,
+    data: tuple[prepare.Prepared, list[str], int],
     gflops: float,
     known: dict[tuple[str, int | None], Work],
     encoder: TextEncoder,
     layer: int | None,
 ) -> Work:
-    """How much there is to compute with a backbone; found out once, which `known` keeps."""
+    """How much there is to compute with a backbone; found out once, which `known` keeps.
+
+    Args:
+        place: The caches of pooled activations and of token states.
+        data: The rows; the documents that are the outputs, and how many of them a row is told by.
+        gflops: Probed speed of matrix products.
+        known: By backbone and layer.
+        encoder: Of the backbone.
+        layer: As of `build_rungs`.
+    """
+    rows, documents, told = data
     asked = (encoder.backbone.name, layer)
     if not reads_text(rows.train.texts):
         return Work(0, 0, 0, gflops)
@@ -357,7 +370,16 @@ def _work(
         read = flat if layer is None else list[Text]
         train, uncached = workload(encoder, cache, read(rows.train.texts), layer)
         validation, more = workload(encoder, cache, read(rows.validation.texts), layer)
+        passages, new = workload(encoder, cache, documents, layer, passages=True)
         each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
-        most = place[1].max_bytes
-        known[asked] = Work(train, validation, uncached + more, gflops, each, most)
+        known[asked] = Work(
+            train,
+            validation,
+            uncached + more + new,
+            gflops,
+            each,
+            place[1].max_bytes,
+            passages,
+            round(len(rows.train) * told * passages / max(len(documents), 1)),
+        )
     return known[asked]

@@ -8,7 +8,6 @@ from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
     Locates,
-    MindsPieces,
     OneLabelOnly,
     Ranks,
     Reads,
@@ -17,6 +16,7 @@ from sartor.tune.api import (
     ReadsNames,
 )
 from sartor.tune.inputs import input_of
+from sartor.tune.minding import MindsPieces
 
 
 @runtime_checkable

@@ -70,47 +70,12 @@ class Portfolio(Protocol):
 
 
 @runtime_checkable
-class MindsPairs(Protocol):
-    """A method that does otherwise, or nothing, where a row is two texts."""
-
-    @staticmethod
-    def pair_obstacle(outputs: Sequence[str]) -> str:
-        """Why it cannot be used on pairs with these labels, or ""."""
-        ...
-
-    @staticmethod
-    def pair_portfolio() -> Sequence[Mapping[str, Any]]:
-        """As `portfolio`, for pairs."""
-        ...
-
-
-@runtime_checkable
-class MindsPieces(Protocol):
-    """A method that does otherwise where the answers are about pieces of a text."""
-
-    @staticmethod
-    def piece_portfolio() -> Sequence[Mapping[str, Any]]:
-        """As `portfolio`, for pieces."""
-        ...
-
-
-@runtime_checkable
 class Closed(Protocol):
     """A method whose fit may owe nothing to held-out rows, so that it may be made on them too."""
 
     @property
     def closed(self) -> bool:
         """Whether nothing in the fit is chosen by them, as the step where it stops is."""
-        ...
-
-
-@runtime_checkable
-class MindsContexts(Protocol):
-    """A method that does otherwise where the answers are parts of a context."""
-
-    @staticmethod
-    def context_portfolio() -> Sequence[Mapping[str, Any]]:
-        """As `portfolio`, for contexts."""
         ...
 
 

@@ -14,7 +14,7 @@ from sartor.models.loading import load_text_backbone
 from sartor.models.packed import tokenise
 from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import Finds
-from sartor.tune.batching import Inputs, Tokens
+from sartor.tune.batching import Tokens
 from sartor.tune.closed import begin_solved
 from sartor.tune.device import computing
 from sartor.tune.dropout import set_dropout
@@ -25,7 +25,7 @@ from sartor.tune.loop import Recipe, Rows, Watch, score, train
 from sartor.tune.scoring import log_loss, score_sample
 from sartor.tune.solving import SolvesHead, begins_with, solve_head
 from sartor.tune.stated import StateSource, Trainee, upper_part
-from sartor.tune.teaching import Teaches, teaching
+from sartor.tune.teaching import Teaches, passages, teaching
 
 
 class Source(FeatureSource, StateSource, Protocol):
@@ -60,11 +60,11 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
             set_dropout(model, loop.dropout)
         task.open(model, truth[0], fresh=strength is None)
         method.attach(model)
-    labels, objective = truth[0], None
-    if isinstance(job.settings.task, Teaches):
-        labels, objective = teaching(job, (model, tokenizer), source, truth[0])
     weights = torch.from_numpy(task.weights(truth[0], len(job.outputs)))
-    with _trainee(job, model, tokens, source) as trainee:
+    with _trainee(job, (model, tokenizer), tokens, source) as trainee:
+        labels, objective = truth[0], None
+        if trainee.passages is not None:
+            labels, objective = teaching(job, trainee.model, trainee.passages, source)
         recipe = Recipe(
             loop=loop,
             seed=job.candidate.seed,
@@ -110,14 +110,21 @@ def fit_looped(job: Job, source: Source, watch: Watch, *, bf16: bool, scored: in
 
 @contextmanager
 def _trainee(
-    job: Job, model: TextClassifier, tokens: tuple[Inputs, Inputs], source: StateSource
+    job: Job,
+    opened: tuple[TextClassifier, Tokenizer],
+    tokens: tuple[Tokens, Tokens],
+    source: StateSource,
 ) -> Iterator[Trainee]:
-    # A document passes through all layers: texts must come the same way.
-    if job.settings.method.reads == "states" and not isinstance(job.settings.task, Teaches):
+    model, tokenizer = opened
+    if job.settings.method.reads == "states":
         with upper_part(job, model, source) as found:
             yield found
-    else:
-        yield Trainee(model, max(model.layers), tokens[0], tokens[0], tokens[1])
+        return
+    words = None
+    if isinstance(job.settings.task, Teaches):
+        told = passages(job, tokenizer, tokens[0].pad)
+        words = told, told
+    yield Trainee(model, max(model.layers), tokens[0], tokens[0], tokens[1], words)
 
 
 def _tokens(tokenizer: Tokenizer, job: Job, examples: Examples, pad: int) -> Tokens:

@@ -20,7 +20,8 @@ from sartor.tasks._encoder.model import TextClassifier
 from sartor.tune.api import ReadsStates
 from sartor.tune.batching import Inputs, add_marks, rounded
 from sartor.tune.job import Job
-from sartor.tune.upper import Upper
+from sartor.tune.teaching import Teaches, words_of
+from sartor.tune.upper import upper_of
 
 _SHARE, _FEWEST = 0.5, 16
 
@@ -44,9 +45,15 @@ class StateSource(Protocol):
         ...
 
     def states(
-        self, texts: Sequence[Text], layer: int, separator: int | None = None
+        self,
+        texts: Sequence[Text],
+        layer: int,
+        separator: int | None = None,
+        *,
+        passages: bool = False,
     ) -> TokenStates:
-        """(tokens, width) of each text, or of each row's texts in one sequence; to be closed."""
+        """(tokens, width) of each text, of each row's texts in one sequence, or of documents; to be
+        closed."""
         ...
 
     def marks(self, texts: Sequence[Text]) -> Packed:
@@ -120,6 +127,8 @@ class Trainee:
         learnt: Training rows as a step reads them.
         train: Training rows in full.
         held: Validation rows.
+        passages: The documents that are its outputs, as a step reads them and in full; None where
+            the outputs are no documents.
     """
 
     model: nn.Module
@@ -127,6 +136,7 @@ class Trainee:
     learnt: Inputs
     train: Inputs
     held: Inputs
+    passages: tuple[Inputs, Inputs] | None = None
 
 
 @contextmanager
@@ -153,7 +163,7 @@ def upper_part(job: Job, model: TextClassifier, source: StateSource) -> Iterator
         )
     share = share_read(method, whole=model.by_piece or model.separator is not None)
     below = method.below(model.layers)
-    upper = Upper(model, below)
+    upper = upper_of(model, below)
     with ExitStack() as stack:
         rows, held = (
             States(
@@ -162,8 +172,16 @@ def upper_part(job: Job, model: TextClassifier, source: StateSource) -> Iterator
             )
             for examples in (job.train, job.validation)
         )
-        some = SomeStates(rows, share) if share < 1 else rows
-        yield Trainee(upper, upper.depth, some, rows, held)
+        passages = None
+        if isinstance(job.settings.task, Teaches):
+            found = source.states(words_of(job), below, passages=True)
+            told = States(stack.enter_context(found))
+            passages = _some(told, share), told
+        yield Trainee(upper, upper.depth, _some(rows, share), rows, held, passages)
+
+
+def _some(states: States, share: float) -> Inputs:
+    return SomeStates(states, share) if share < 1 else states
 
 
 def share_read(method: object, *, whole: bool) -> float:

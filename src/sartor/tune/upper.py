@@ -18,6 +18,7 @@ from sartor.core.types import Backbone
 from sartor.models.loading import sketch_model
 from sartor.tasks._encoder.by_piece import at_pieces, real_tokens
 from sartor.tasks._encoder.model import TextClassifier, each_token, layer_stack, pooled
+from sartor.tasks._encoder.reading import Reading
 from sartor.tasks._encoder.segments import segments
 
 _TOLERANCE = 1e-4
@@ -66,6 +67,26 @@ class Upper(nn.Module):
         inputs = {"inputs_embeds": states, "attention_mask": mask}
         read = each_token if self.by_piece else pooled
         return read(self.encoder, inputs, self.layers, self.depth)
+
+
+class UpperReading(Reading, Upper):
+    """The upper part of a classifier whose outputs are documents: it reads their states too."""
+
+    def __init__(self, model: TextClassifier, below: int) -> None:
+        super().__init__(model, below)
+
+    def forward(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.answer(self.features(states, attention_mask))
+
+
+def upper_of(model: TextClassifier, below: int) -> Upper:
+    """The layers above `below` of any classifier.
+
+    Raises:
+        NothingToTune: If the architecture cannot be cut there with equal outputs.
+    """
+    kind = UpperReading if isinstance(model, Reading) else Upper
+    return kind(model, below)
 
 
 def check_cut(backbone: Backbone) -> None:

@@ -14,7 +14,7 @@ the batch and mined ones, https://arxiv.org/abs/2004.04906
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,12 +28,13 @@ from sartor.core.protocols import Floats
 from sartor.tasks import TRAINERS
 from sartor.tasks._encoder.model import TextClassifier, load
 from sartor.tasks._encoder.one_text import OneText
+from sartor.tasks._encoder.reading import Passages, Reading
 from sartor.tasks.retrieval.space import Metric, fit_space
 
 __all__ = ["Retrieval", "Retriever", "load", "served"]
 
 _ROWS = 32
-"""Documents that are encoded at a time."""
+"""Rows whose negatives are mined at a time."""
 _TOGETHER = 24
 """Documents of nearly one length that a step reads at once: half of a batch of all is padding."""
 _SHRINKAGE = 0.1
@@ -42,28 +43,8 @@ _NONE = -1
 """In a row of labels: no document."""
 
 
-class Passages(Protocol):
-    """Documents as token ids."""
-
-    def lengths(self) -> NDArray[np.int64]:
-        """(documents,) tokens."""
-        ...
-
-    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, ...]:
-        """Ids and mask, (rows, tokens)."""
-        ...
-
-
-class Retriever(TextClassifier):
-    """A text classifier whose outputs are documents, which it reads itself while it is tuned.
-
-    In training mode it answers with vectors, not with logits: see `InBatch`. Whenever it has been
-    trained, the documents are read again before it answers.
-    """
-
-    passages: Passages | None = None
-    """The documents; None once they are all told, or where there is nothing to tune."""
-    stale = False
+class Retriever(Reading, TextClassifier):
+    """A text classifier whose outputs are documents."""
 
     def __init__(
         self,
@@ -75,30 +56,7 @@ class Retriever(TextClassifier):
         super().__init__(encoder, outputs, layers, head)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (batch, documents); in training mode vectors (batch, width) of length 1."""
-        features = self.features(input_ids, attention_mask)
-        if self.training:
-            return self.head.embed(features)
-        if self.stale and self.passages is not None:
-            self.read_documents()
-        return self.head(features)
-
-    def train(self, mode: bool = True) -> "Retriever":
-        self.stale = self.stale or mode
-        return super().train(mode)
-
-    @torch.no_grad()
-    def read_documents(self) -> None:
-        """Set the documents' vectors to what the encoder makes of them now; in eval mode."""
-        assert self.passages is not None, "they are given before training"
-        order = np.argsort(self.passages.lengths(), kind="stable")
-        device = self.head.vectors.device
-        for start in range(0, len(order), _ROWS):
-            rows = order[start : start + _ROWS]
-            ids, mask = (part.to(device) for part in self.passages.batch(rows))
-            found = self.head.embed(self.features(ids, mask))
-            self.head.vectors[torch.from_numpy(rows).to(device)] = found
-        self.stale = False
+        return self.answer(self.features(input_ids, attention_mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +64,7 @@ class InBatch:
     """The loss above, for `tune.api.Objective`.
 
     Args:
-        passages: The documents.
+        passages: The documents, as a step reads them.
         lengths: (documents,) tokens of each.
         scale: Logarithm of s, a parameter of the model's.
     """
@@ -119,8 +77,8 @@ class InBatch:
         """Averaged over the rows that have a document; 0 where none has.
 
         Args:
-            model: A `Retriever` in training mode, which may be wrapped.
-            inputs: Ids and mask of the texts, (batch, tokens).
+            model: A `Reading` in training mode, which may be wrapped.
+            inputs: What it reads of the texts, (batch, tokens, …).
             labels: (batch, …) from `Retrieval.lesson`: documents that are right, and −2 − k for
                 document k that is a negative; −1 for nothing.
         """
@@ -167,6 +125,11 @@ class Retrieval(OneText):
     """Hard negatives a row: the documents that the untuned encoder ranks highest among those that
     are wrong. For methods that are descended on."""
 
+    @property
+    def told_by(self) -> int:
+        """Documents that each row is told by: its own, and the negatives."""
+        return 1 + self.negatives
+
     def weights(self, truth: NDArray[np.int64], outputs: int) -> NDArray[np.float32]:
         """(outputs,) ones: a document is no class that could be rare."""
         return np.ones(outputs, np.float32)
@@ -199,16 +162,16 @@ class Retrieval(OneText):
 
     def lesson(
         self,
-        model: Retriever,
-        passages: Passages,
+        model: Reading,
+        passages: tuple[Passages, Passages],
         seen: tuple[Floats, Floats],
         truth: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], InBatch]:
         """What the rows are taught by: labels with their negatives, and the loss that reads them.
 
         Args:
-            model: From `build`; it keeps the documents, to read them while it is tuned.
-            passages: The documents.
+            model: What is trained; it keeps the documents, to read them while it is tuned.
+            passages: The documents as a step reads them, and in full.
             seen: What the untuned encoder makes of the rows (rows, features) and of the documents
                 (documents, features).
             truth: (rows, 1, most), from the task.
@@ -219,11 +182,12 @@ class Retrieval(OneText):
         with torch.no_grad():
             model.head.centre.copy_(torch.from_numpy(middle))
             model.head.project.copy_(torch.from_numpy(project))
-        model.passages, model.stale = passages, True
+        learnt, model.passages = passages
+        model.stale = True
         rows, documents = (np.asarray((x - middle) @ project, np.float32) for x in seen)
         wrong = mined(rows, documents, right, self.negatives)
         labels = np.concatenate([right, np.where(wrong >= 0, -2 - wrong, _NONE)], 1)
-        return labels, InBatch(passages, passages.lengths(), model.head.log_scale)
+        return labels, InBatch(learnt, learnt.lengths(), model.head.log_scale)
 
 
 def mined(
