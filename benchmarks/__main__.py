@@ -39,6 +39,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "entities": ("--seeds", "1", "--methods", "head"),
         "cross_lingual": ("--tasks", "intents"),
         "questions": ("--seeds", "1", "--methods", "top_layers"),
+        "examples_served": ("--examples", "mastery", "credit", "topics", "mood", "opinions"),
     }
 )
 """What keeps a benchmark short."""
@@ -80,11 +81,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "mastery",
             "base_sizes",
             "scores",
+            "labels",
             "replies_speed",
             "answers",
             "entities",
             "cross_lingual",
             "questions",
+            "examples_served",
         ),
     }
 )

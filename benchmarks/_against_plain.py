@@ -9,7 +9,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,13 @@ class Run:
         scores: By name, 0 to 1.
         fit_seconds: To a fitted model.
         seconds: To the score.
+        answers: To the test rows, as the script prints them.
     """
 
     scores: Mapping[str, float]
     fit_seconds: float
     seconds: float
+    answers: Sequence[Any] = field(default=(), repr=False)
 
     def values(self) -> list[float]:
         """For the result file."""
@@ -97,7 +99,7 @@ class Race:
                 (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
             told, seconds = told_by(self._command(side, seed, folder, train))
             answers = told.get("answers") or self.answer(told["bundle"], test)
-        return Run(self.score(answers, test), told["fit_seconds"], seconds)
+        return Run(self.score(answers, test), told["fit_seconds"], seconds, answers)
 
     def _command(self, side: str, seed: int, folder: Path, train: list[Row]) -> list[str]:
         if side == PLAIN:

@@ -176,6 +176,8 @@ def test_english_gets_the_small_starter_and_chinese_the_multilingual_one():
     assert chosen.name == "e5_small"
     assert "100% zh-CN" in chosen.why
     assert choose_starter({}, starters=all_there).name == "minilm"
+    few = choose_starter({"en": 0.997, "es": 0.003}, starters=all_there)
+    assert "the texts are 100% en: " in few.why, "a language of none of the texts is not named"
 
 
 def test_a_better_starter_that_is_missing_or_not_allowed_is_said():

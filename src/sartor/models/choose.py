@@ -11,6 +11,8 @@ from sartor.core.errors import ModelError
 from sartor.models.catalogue import StarterState, list_starters
 
 _ENOUGH = 0.9
+_SEEN = 0.005
+"""Share of the texts from which on a language is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,5 +117,7 @@ def _shares(languages: Mapping[str, float]) -> str:
     total = sum(languages.values())
     if not total:
         return "of unknown language"
-    largest = sorted(languages.items(), key=lambda item: -item[1])[:3]
+    # Of nearly every text in one language a few words are taken for another: 0 % says nothing.
+    seen = {code: p for code, p in languages.items() if p / total >= _SEEN}
+    largest = sorted(seen.items(), key=lambda item: -item[1])[:3]
     return ", ".join(f"{p / total:.0%} {code or 'unknown'}" for code, p in largest)
