@@ -173,7 +173,7 @@ def lines_of(example: str, told: Mapping[str, Any], served: Mapping[str, Any]) -
     name = f"{example.replace('_', ' ')} ({load_need(file, roles_of).task.replace('_', ' ')})"
     one, many = served["clients_1"], served[f"clients_{CLIENTS}"]
     met = sum(state == "met" for state in told["criteria"].values())
-    state = f"{told['state']}, {met} of {len(told['criteria'])} criteria met"
+    state = f"{met} of {len(told['criteria'])} criteria met"
     return [
         Line(f"{name}: exec to verdict; {state}", told["seconds"], "s"),
         Line(f"{name}: an answer, one client, median", one["p50_ms"], "ms"),
