@@ -72,9 +72,6 @@ class Upper(nn.Module):
 class UpperReading(Reading, Upper):
     """The upper part of a classifier whose outputs are documents: it reads their states too."""
 
-    def __init__(self, model: TextClassifier, below: int) -> None:
-        super().__init__(model, below)
-
     def forward(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         return self.answer(self.features(states, attention_mask))
 

@@ -1,6 +1,6 @@
 "use strict";
 // What the page shows of a product: the conversation so far, and how its last answer came about.
-// Loaded before page.js, whose $, said and KINDS it shares.
+// Loaded before page.js, whose $, said, KINDS and drawMarked it shares.
 
 const MOST_TURNS = 40;  // messages that go along with a new one
 const MOST_OFFERED = 200;  // outcomes that a correction lists besides those of the answer
@@ -58,7 +58,25 @@ function drawStep(step) {
 // What a part wrote is the answer itself, and stands there as words.
 const understood = (output) => output.path.filter((step) => !("tokens" in step.answer));
 
+// Where a part quoted from a document: its words, and the place in them, in code points.
+function placeQuoted({ path }) {
+  const quoting = path.find(({ answer }) => answer.answer && answer.end > answer.start);
+  if (!quoting) return null;
+  const { answer: words, start: told } = quoting.answer;
+  const found = path.flatMap(({ answer }) => answer.documents || [])
+    .find(({ text }) => text && text.includes(words));
+  if (!found) return null;
+  // Of several documents that were read one below the other only the first begins where it is told.
+  const size = [...words].length;
+  const stands = [...found.text].slice(told, told + size).join("") === words;
+  const start = stands ? told : [...found.text.slice(0, found.text.indexOf(words))].length;
+  return { text: found.text, part: { start, end: start + size, label: "" } };
+}
+
 function drawOutcome(output) {
+  const quoted = placeQuoted(output);
+  if (quoted) drawMarked(quoted.text, [quoted.part]);
+  else $("marked").hidden = true;
   $("understood").replaceChildren(...understood(output).flatMap(drawStep));
   $("understood").hidden = false;
   const documents = output.path.flatMap((step) => step.answer.documents || []);

@@ -12,7 +12,6 @@ van den Oord et al. 2018, https://arxiv.org/abs/1807.03748; Karpukhin et al. 202
 the batch and mined ones, https://arxiv.org/abs/2004.04906
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -45,15 +44,6 @@ _NONE = -1
 
 class Retriever(Reading, TextClassifier):
     """A text classifier whose outputs are documents."""
-
-    def __init__(
-        self,
-        encoder: PreTrainedModel,
-        outputs: int,
-        layers: Sequence[int],
-        head: Mapping[str, Any],
-    ) -> None:
-        super().__init__(encoder, outputs, layers, head)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.answer(self.features(input_ids, attention_mask))
