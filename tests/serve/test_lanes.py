@@ -7,8 +7,9 @@ import pytest
 
 from sartor.bundle import Bundle
 from sartor.serve import graph, lanes
+from sartor.serve.gains import SHORT, Gains
 from sartor.serve.graph import Graph
-from sartor.serve.lanes import OPENING, SHORT, Lanes
+from sartor.serve.lanes import OPENING, Lanes
 from sartor.serve.runtime import Runtime, load
 from sartor.serve.session import Session
 
@@ -57,7 +58,53 @@ def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
     assert ran_in(1, OPENING) is shared, "one has nothing to run beside"
     assert ran_in(2, 1) is opened._single, "small calls add up"
     assert ran_in(1, SHORT + 1) is shared, "a long text alone has all threads"
-    assert ran_in(1, SHORT) is opened._single, "a second thread does nothing for a short one"
+    assert ran_in(1, SHORT) is opened._single, "of a short one it is measured, one thread first"
+
+
+def test_what_a_second_thread_gains_decides(bundle: Bundle):
+    shared = shared_of(bundle)
+
+    def asked(seconds: dict[bool, float], times: int) -> list[bool]:
+        """Whether each of some short calls shared its pass, which takes so long."""
+        opened, used = two_of(bundle), list[bool]()
+        opened.run(shared, range(2), OPENING, lambda session, batch: None)
+
+        def forward(session: Session, batch: int) -> None:
+            used.append(session is shared)
+            threading.Event().wait(seconds[session is shared])
+
+        for _ in range(times):
+            opened.run(shared, range(1), SHORT // 2, forward)
+        return used
+
+    found = asked({True: 0.002, False: 0.02}, 12)
+    assert found == [False] * 4 + [True] * 8, "both are tried, then the quicker one"
+    found = asked({True: 0.02, False: 0.002}, 12)
+    assert found == [False] * 4 + [True] * 4 + [False] * 4
+
+
+def test_a_gain_is_learnt_by_size_and_tried_again():
+    gains = Gains()
+    for _ in range(4):
+        gains.took(True, 100, 0.9)
+        gains.took(False, 100, 1.0)
+        gains.took(True, 10, 0.98)
+        gains.took(False, 10, 1.0)
+    shares = [gains.shares(100) for _ in range(100)]
+    assert shares.count(False) == 2, "the other kind, once in fifty"
+    assert [gains.shares(10) for _ in range(49)] == [False] * 49, "2 % are not worth all cores"
+    assert gains.shares(1_000), "of what was not measured a long pass is shared"
+    for _ in range(20):
+        gains.took(True, 100, 2.0)
+    assert not gains.shares(100), "the machine changed"
+
+
+def test_the_first_passes_of_a_session_are_not_what_it_takes():
+    gains = Gains()
+    for cold, warm in ((9.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0)):
+        gains.took(True, 40, cold)
+        gains.took(False, 40, 2 * warm)
+    assert gains.shares(40)
 
 
 def test_calls_that_overlap_share_the_lanes(bundle: Bundle):

@@ -2,27 +2,27 @@
 
 Threads that share one forward pass wait for one another at the end of every operator; those that
 each have a pass of their own never do, and get through up to twice as much. A long text alone is
-answered sooner by threads that share, a short one is not. So there are two sessions, and the second
-one, with its own copy of the weights, is opened only when it would have saved by now what opening
-it costs, and where memory allows.
+answered sooner by threads that share; of a short one the processor decides, and it is measured (see
+`gains`). So there are two sessions, and the second one, with its own copy of the weights, is opened
+only when it would have saved by now what opening it costs, and where memory allows.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import TypeVar
 
 from sartor.core.errors import BundleError
 from sartor.core.hashing import file_sha256
 from sartor.serve.cores import free_memory
+from sartor.serve.gains import Gains
 from sartor.serve.session import Session
 
 OPENING = 4_096
 """Tokens that could have run side by side by which opening the second session has paid for itself:
 what is spent for nothing, should no more come, is then no more than what was lost by waiting."""
-SHORT = 64
-"""Tokens of a pass up to which a second thread gains nothing."""
 _COPIES = 3
 """Weights that must fit into free memory: as read, as packed for the processor, and to spare."""
 _T = TypeVar("_T")
@@ -41,7 +41,9 @@ class Lanes:
         self._path, self._sha256, self._threads = path, sha256, threads
         self._single: Session | None = None
         self._calls = 0
+        self._begun = 0
         self._missed = 0
+        self._gains = Gains()
         self._lock = Lock()
 
     def run(
@@ -65,25 +67,33 @@ class Lanes:
         """
         with self._lock:
             self._calls += 1
-            lanes = self._threads // self._calls
+            self._begun += 1
+            lanes, begun = self._threads // self._calls, self._begun
         try:
             session = self._chosen(len(batches), tokens, lanes) or shared
             if session is not shared and min(lanes, len(batches)) > 1:
                 _side_by_side(session, batches, forward, lanes)
             else:
+                started = perf_counter()
                 for batch in reversed(batches):
                     forward(session, batch)
+                # Undisturbed: threads that share had the machine, one thread had a core.
+                alone = lanes == self._threads and self._begun == begun
+                if len(batches) == 1 and (alone or (session is not shared and lanes)):
+                    self._gains.took(session is shared, tokens, perf_counter() - started)
         finally:
             with self._lock:
                 self._calls -= 1
 
     def _chosen(self, batches: int, tokens: int, lanes: int) -> Session | None:
-        """The session of single threads where as many passes run as there are lanes, or where the
-        batches are short; None for the other."""
+        """The session of single threads where as many passes run as there are lanes, or where one
+        thread answers the batches as soon; None for the other."""
         if self._threads < 2:
             return None
         if batches < lanes:
-            return self._single if tokens <= batches * SHORT else None
+            if self._single is None or self._gains.shares(tokens // max(batches, 1)):
+                return None
+            return self._single
         with self._lock:
             if self._single is None:
                 self._missed += tokens
