@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sartor.serve.cores import cores, free_memory
+from sartor.bundle import Bundle
+from sartor.serve.cores import apart, cores, free_memory, keeping_to
+from sartor.serve.session import Session
 
 
 def machine(root: Path, siblings: dict[int, str]) -> None:
@@ -90,3 +92,44 @@ def test_free_memory_is_what_the_machine_and_the_container_leave(tmp_path: Path)
 
 def test_this_machine_has_some():
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_each_thread_of_a_pass_has_cores_of_its_own(tmp_path: Path, allowed):
+    allowed(0, 1)
+    assert apart(2, tmp_path) == [[0], [1]]
+    assert apart(1, tmp_path) == []
+    assert apart(3, tmp_path) == [], "more threads than cores"
+    machine(tmp_path, {0: "0,4", 1: "1,5", 2: "2,6", 3: "3,7", 4: "0,4", 5: "1,5"})
+    machine(tmp_path, {6: "2,6", 7: "3,7"})
+    allowed(*range(8))
+    assert apart(4, tmp_path) == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert apart(2, tmp_path) == [[0, 4, 1, 5], [2, 6, 3, 7]], "half of the machine each"
+    allowed(2, 3, 6, 7)
+    assert apart(2, tmp_path) == [[2, 6], [3, 7]]
+
+
+def test_where_threads_cannot_be_placed_they_run_anywhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert apart(2) == []
+    with keeping_to([]):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_the_threads_of_a_pass_keep_to_their_cores_and_the_caller_for_its_time(bundle: Bundle):
+    places = apart(2)
+    if not places:
+        pytest.skip("one core")
+    tasks, mine = set(os.listdir("/proc/self/task")), os.sched_getaffinity(0)
+    session = Session.open(bundle.path("model.onnx"), 2)
+    found = [os.sched_getaffinity(int(task)) for task in {*os.listdir("/proc/self/task")} - tasks]
+    assert set(places[1]) in found
+    assert (list(session.caller), session.outputs) == (places[0], 3)
+    with keeping_to(session.caller):
+        assert os.sched_getaffinity(0) == set(places[0])
+    with pytest.raises(KeyError), keeping_to(session.caller):
+        raise KeyError
+    assert os.sched_getaffinity(0) == mine
+    with keeping_to([max(mine) + 1]):
+        assert os.sched_getaffinity(0) == mine, "what it may not use, it does not"
+    assert Session.open(bundle.path("model.onnx"), 1).caller == []

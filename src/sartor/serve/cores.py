@@ -5,7 +5,9 @@ speed. A container's quota is time: threads beyond it are stopped in the middle 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 
@@ -20,6 +22,52 @@ def cores(root: Path = Path("/")) -> int:
     except AttributeError:  # macOS has no affinity
         allowed = os.cpu_count() or 1
     return max(1, min([allowed, *_quotas(root)]))
+
+
+def apart(threads: int, root: Path = Path("/")) -> list[list[int]]:
+    """Processors for each of the threads that share a pass, its caller first.
+
+    The physical cores that the process may use, dealt out evenly, so that no two of a pass are
+    given one core. Empty where nothing is shared, where it cannot be told, or where there are fewer
+    cores than threads.
+
+    Args:
+        threads: Of a pass.
+        root: Where `proc` and `sys` lie.
+    """
+    try:
+        allowed = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has no affinity
+        return []
+    kept: dict[str, list[int]] = {}
+    for cpu in allowed:
+        kept.setdefault(_siblings(cpu, root), []).append(cpu)
+    found = list(kept.values())
+    if not 1 < threads <= len(found):
+        return []
+    ends = [len(found) * each // threads for each in range(threads + 1)]
+    dealt = [found[low:high] for low, high in pairwise(ends)]
+    return [[cpu for core in group for cpu in core] for group in dealt]
+
+
+@contextmanager
+def keeping_to(processors: Collection[int]) -> Generator[None]:
+    """Run a block of the calling thread on some processors; where it may not, as before.
+
+    Args:
+        processors: Those; none for as before.
+    """
+    before: set[int] = os.sched_getaffinity(0) if processors else set()
+    kept = before.intersection(processors)
+    if kept and kept != before:
+        with suppress(OSError):
+            os.sched_setaffinity(0, kept)
+    try:
+        yield
+    finally:
+        if kept and kept != before:
+            with suppress(OSError):
+                os.sched_setaffinity(0, before)
 
 
 def free_memory(root: Path = Path("/")) -> int | None:

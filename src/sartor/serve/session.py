@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore
 
 from sartor.core.errors import BundleError
 from sartor.core.protocols import Floats
+from sartor.serve.cores import apart, keeping_to
 
 _CANNOT_RUN = (
     state.Fail,
@@ -32,7 +33,7 @@ _PIECES = 3
 
 
 def inference(path: Path, threads: int) -> ort.InferenceSession:
-    """ONNX Runtime's session of a graph.
+    """ONNX Runtime's session of a graph, its threads on cores of their own.
 
     Args:
         path: The graph.
@@ -47,6 +48,11 @@ def inference(path: Path, threads: int) -> ort.InferenceSession:
     # Threads that spin for their next piece of work take the core from whoever has some: the
     # event loop, another worker, another process. Decision 23 has the figures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A thread that rests is woken where its waker runs, and of two on one core neither gains:
+    # decision 86. ONNX Runtime counts processors from 1.
+    if places := apart(threads)[1:]:
+        named = ";".join(",".join(str(cpu + 1) for cpu in group) for group in places)
+        options.add_session_config_entry("session.intra_op_thread_affinities", named)
     options.log_severity_level = 3
     _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
@@ -81,6 +87,8 @@ class Session:
     _session: ort.InferenceSession
     also: Sequence[str] = ()
     """Inputs beside the token ids."""
+    caller: Sequence[int] = ()
+    """Processors that the caller keeps to while others share its pass; none for any."""
 
     @property
     def apart(self) -> bool:
@@ -116,7 +124,8 @@ class Session:
                 f"{path} asks for the input {odd[0]!r}, which this runtime does not make.",
                 fix="build the bundle again with `sartor run`.",
             )
-        return Session([name for name in names if name in _GIVEN], session, also)
+        first = next(iter(apart(threads)), [])
+        return Session([name for name in names if name in _GIVEN], session, also, first)
 
     def run(self, *tokens: NDArray[np.int64]) -> Floats:
         """
@@ -128,7 +137,8 @@ class Session:
             (batch, outputs) logits, or (batch, sequence, outputs).
         """
         given = dict(zip(_GIVEN, tokens, strict=False))
-        found = self._session.run(None, {name: given[name] for name in self.inputs})
+        with keeping_to(self.caller):
+            found = self._session.run(None, {name: given[name] for name in self.inputs})
         return np.asarray(found[0], np.float32)
 
     def all(
@@ -143,4 +153,6 @@ class Session:
         """
         given = {"input_ids": ids, "attention_mask": mask}
         feeds = {name: given[name] for name in self.inputs} | dict(more)
-        return [np.asarray(one, np.float32) for one in self._session.run(None, feeds)]
+        with keeping_to(self.caller):
+            found = self._session.run(None, feeds)
+        return [np.asarray(one, np.float32) for one in found]
