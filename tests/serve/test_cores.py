@@ -1,6 +1,8 @@
 """Threads are counted as the machine can use them: physical cores, within affinity and quota."""
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,9 +124,21 @@ def test_the_threads_of_a_pass_keep_to_their_cores_and_the_caller_for_its_time(b
         pytest.skip("one core")
     tasks, mine = set(os.listdir("/proc/self/task")), os.sched_getaffinity(0)
     session = Session.open(bundle.path("model.onnx"), 2)
-    found = [os.sched_getaffinity(int(task)) for task in {*os.listdir("/proc/self/task")} - tasks]
-    assert set(places[1]) in found
     assert (list(session.caller), session.outputs) == (places[0], 3)
+
+    def placed() -> bool:
+        """Whether a thread that was started for the session keeps to its share."""
+        for task in {*os.listdir("/proc/self/task")} - tasks:
+            with suppress(ProcessLookupError):  # one of the test runner's, which has ended
+                if os.sched_getaffinity(int(task)) == set(places[1]):
+                    return True
+        return False
+
+    # A thread places itself, when it first runs.
+    until = time.monotonic() + 20
+    while not placed() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert placed()
     with keeping_to(session.caller):
         assert os.sched_getaffinity(0) == set(places[0])
     with pytest.raises(KeyError), keeping_to(session.caller):

@@ -370,7 +370,9 @@ def _work(
         read = flat if layer is None else list[Text]
         train, uncached = workload(encoder, cache, read(rows.train.texts), layer)
         validation, more = workload(encoder, cache, read(rows.validation.texts), layer)
-        passages, new = workload(encoder, cache, documents, layer, passages=True)
+        passages, new = 0, 0
+        if documents:
+            passages, new = workload(encoder, cache, documents, layer, passages=True)
         each = (train + validation) / max(len(rows.train) + len(rows.validation), 1)
         known[asked] = Work(
             train,
