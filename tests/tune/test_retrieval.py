@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from sartor.bundle import Manifest, Preprocess, write_bundle
-from sartor.core.events import silent
+from sartor.core.activations import Activations
+from sartor.core.events import Emit, Event, StageProgress, silent
 from sartor.core.likelihood import hits
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.models.encode import EncodeSettings, TextEncoder
@@ -229,3 +230,29 @@ def test_settings_for_documents_are_valid_and_try_nothing_twice():
         read_settings(flat, task=TASK, method="top_layers")
     assert settings_of(method, TASK) == [first, second]
     assert settings_of(method, "text_classification") == method.portfolio()
+
+
+def test_a_fit_that_was_stopped_between_steps_ends_with_the_same_bytes(
+    backbone: Backbone, tmp_path: Path
+):
+    def fitted(work: Path, emit: Emit) -> bytes:
+        settings = EncodeSettings(max_length=LENGTH)
+        source = TextEncoder(
+            backbone,
+            Activations(work / "activations"),
+            states_cache=Activations(work / "states"),
+            precision=Precision(),
+            settings=settings,
+        )
+        options = TuneOptions(task=TASK, max_length=LENGTH, descriptions=DOCUMENTS)
+        tuner = Tuner({"tiny": backbone}, lambda _: source, work, OUTPUTS, options)
+        folder = tuner(candidate("top_layers"), TRAIN, HELD, emit).folder
+        return (folder / "model.safetensors").read_bytes()
+
+    def stops(event: Event) -> None:
+        if isinstance(event, StageProgress) and event.stage != "encode" and event.done >= 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "stopped", stops)
+    assert fitted(tmp_path / "stopped", silent) == fitted(tmp_path / "whole", silent)
