@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sartor.bundle import Bundle, Preprocess, write_bundle
 from sartor.core.replies import Reply
-from sartor.core.types import TARGET_TOKENIZER, Backbone, Examples
+from sartor.core.types import PUBLISHED, TARGET_TOKENIZER, Backbone, Examples
 from sartor.models.loading import load_seq2seq
 from sartor.shrink.seq2seq_graph import write_seq2seq
 from sartor.tune.seq2seq import Seq2Seq
@@ -36,6 +36,7 @@ def saved(
     model = Seq2Seq(base, file, writer=sides.apart).eval()
     model.save(folder)
     sides.tokenizer.save(str(folder / "tokenizer.json"))
+    sides.published.save(folder / PUBLISHED)
     return model, sides
 
 

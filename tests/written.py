@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sartor.bundle import Bundle, Preprocess, write_bundle
 from sartor.core.replies import Reply
-from sartor.core.types import Backbone, Candidate, Examples
+from sartor.core.types import PUBLISHED, Backbone, Candidate, Examples
 from sartor.models.loading import load_language_model
 from sartor.shrink.decoder_graph import write_decoder
 from sartor.tune.decoder import Decoder
@@ -39,6 +39,7 @@ def saved(folder: Path, backbone: Backbone, shown: Sequence[int] = ()) -> tuple[
     model.file = reading.file
     model.save(folder)
     reading.says.tokenizer.save(str(folder / "tokenizer.json"))
+    reading.says.published.save(folder / PUBLISHED)
     return model, reading
 
 

@@ -149,5 +149,18 @@ def refused(said: Said, *words: str) -> None:
         assert word in told or word in said.err, f"{word!r} is not in: {said.err}"
 
 
+def exported(here: Here, bundle: str) -> Path:
+    """The folder that `sartor bundle export` writes of a bundle; it answers as the bundle does."""
+    said = here("bundle", "export", bundle, "--transformers", "exported", "--json")
+    assert said.status == 0, said.err
+    told = json.loads(said.out)
+    assert 0 <= told["difference"] < 0.2
+    folder = here.folder / told["folder"]
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    return folder
+
+
 def bundle_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, ran, refused, write_table
+from tests.stories.shop import Here, exported, ran, refused, write_table
 from tests.stories.test_feedback import serving
 from tests.tiny import WORDS, make_tiny_bert
 
@@ -71,6 +71,7 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
     assert manifest["need"]["data"]["label_descriptions"] == {}
     assert len(manifest["outputs"]) == 30
 
+    assert (exported(here, outcome["bundle"]) / "modules.json").is_file()
     words = dict(read(place / "base.csv"))
     question = " ".join(words["d3"].split()[:7])
     line = f"sartor serve {shlex.quote(str(bundle))} --unreleased --store-texts"

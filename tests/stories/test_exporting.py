@@ -12,7 +12,7 @@ from sartor.core.errors import ModelError, SettingError
 from sartor.core.workspace import Workspace
 from sartor.search.exporting import export_pretrained
 from sartor.serve.runtime import start
-from sartor.shrink.pretrained import logits_of
+from sartor.shrink.stocks.classifier import logits_of
 from sartor.tasks._decision.logits import softmax
 from tests.stories.shop import Here, copy_of, open_shop, reviews
 
@@ -46,7 +46,7 @@ def test_an_exported_bundle_answers_as_the_bundle_and_says_its_rule(
     found = export_pretrained(bundle.folder, tmp_path / "out", Workspace.open(shop))
     temperature = bundle.manifest.decision["temperature"]
     ours = softmax(start(bundle).logits(TEXTS) / temperature)
-    theirs = softmax(logits_of(tmp_path / "out", bundle.manifest.task, TEXTS) / temperature)
+    theirs = softmax(logits_of(tmp_path / "out", TEXTS) / temperature)
     assert (ours.argmax(1) != ours[0].argmax()).any(), "all texts get one answer: nothing is shown"
     assert np.abs(ours - theirs).max() < 0.1  # the bundle is in 8 bits
     assert found.difference < 0.1

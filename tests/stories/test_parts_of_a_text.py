@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, furnished, ran, refused, write_jsonl
+from tests.stories.shop import Here, exported, furnished, ran, refused, write_jsonl
 from tests.stories.test_feedback import serving
 
 WORDS = {"refund": "topic", "invoice": "topic", "good": "mood", "awful": "mood", "退款": "topic"}
@@ -124,6 +124,8 @@ def test_a_method_of_the_ladder_learns_parts(method, tmp_path, here: Here):
     tried = [c for c in report["candidates"] if c["state"] == "tried"]
     assert tried, report["candidates"]
     assert tried[0]["scores"]["f1_micro >= 0.05"] > 0.15
+    folder = exported(here, json.loads(said.out)["bundle"])
+    assert "BertForTokenClassification" in (folder / "config.json").read_text()
 
 
 def test_methods_that_answer_about_whole_texts_are_left_out_of_the_plan(tmp_path, here: Here):

@@ -8,7 +8,7 @@ import pytest
 from sartor.bundle import open_bundle
 from sartor.models.catalogue import find_backbone
 from sartor.serve.runtime import load
-from tests.stories.shop import Here, ran, refused
+from tests.stories.shop import Here, exported, ran, refused
 from tests.tiny import make_tiny_llama
 from tests.written import rows
 
@@ -87,6 +87,22 @@ def test_a_tuned_model_is_judged_compressed_and_served(place: Path, here: Here):
     assert said.status in (0, 1), said.err
     judged = {v["criterion"]: v for v in json.loads(said.out)["verdicts"]}
     assert judged["perplexity <= 300"]["n"] == 1
+
+
+def test_a_tuned_model_goes_on_in_stock_libraries_and_others_say_why_not(place: Path, here: Here):
+    (place / "need.yaml").write_text(need("lora", 0.9, 300))
+    folder = exported(here, ran(here)["bundle"])
+    card = (folder / "README.md").read_text()
+    assert "LlamaForCausalLM" in card
+    assert "pipeline_tag: text-generation" in card
+    assert "apply_chat_template" in card
+    (place / "need.yaml").write_text(need("nearest"))
+    said = here("bundle", "export", ran(here)["bundle"], "--transformers", "other")
+    refused(said, "looks replies up (nearest)", "--method lora")
+    (place / "need.yaml").write_text(need("prompted"))
+    said = here("bundle", "export", ran(here)["bundle"], "--transformers", "other")
+    refused(said, "shown examples before each conversation (prompted)")
+    assert not (place / "other").exists()
 
 
 def test_a_run_that_is_repeated_ends_with_the_same_bundle(place: Path, here: Here):

@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 from sartor.bundle import open_bundle
 from sartor.models.packed import tokenise
 from sartor.serve.runtime import start
+from sartor.shrink.stocks._predict import Model
 from sartor.tasks.text_regression.spec import TextRegression
 from sartor.tasks.text_regression.train import load
 from sartor.tune.batching import Tokens
 from sartor.tune.scoring import score
-from tests.stories.shop import Here, furnished, ran, refused, write_table
+from tests.stories.shop import Here, exported, furnished, ran, refused, write_table
 from tests.stories.test_feedback import serving
 
 _FILL = ("the", "a", "is", "was", "very", "this", "that", "and", "it", "my", "price", "please")
@@ -149,6 +150,9 @@ def test_what_is_served_is_what_was_fitted(tmp_path, here: Here):
     for one, other in zip(wanted, found, strict=True):
         assert one["value"] == pytest.approx(other["value"], abs=1.5)
         assert one["high"] - one["low"] == pytest.approx(other["high"] - other["low"], abs=0.01)
+    told = Model(exported(here, outcome["bundle"])).predict(texts)
+    for one, other in zip(wanted, told, strict=True):
+        assert {name: one[name] for name in other} == pytest.approx(other, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.shop import Here, furnished, ran, refused, write_table
+from sartor.serve.runtime import load
+from sartor.shrink.stocks._predict import Model
+from tests.stories.shop import Here, exported, furnished, ran, refused, write_table
 from tests.stories.test_feedback import serving
 
 WORDS = {
@@ -135,6 +137,11 @@ def test_a_method_of_the_ladder_learns_several_labels(method, tmp_path, here: He
     if method not in ("zero_shot",):
         losses = [h["validation_log_loss"] for h in tried[0]["history"]]
         assert losses[-1] < 0.69
+    folder = exported(here, json.loads(said.out)["bundle"])
+    (told,) = Model(folder).predict(["the order is late"])
+    served = load(shop / json.loads(said.out)["bundle"], unreleased="allow")
+    (ours,) = served.predict(["the order is late"])
+    assert told["probabilities"] == pytest.approx(ours["probabilities"], abs=0.1)
 
 
 def test_methods_of_one_label_are_refused_when_planning(tmp_path, here: Here):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from tokenizers import normalizers
+from transformers import AutoTokenizer
 
 from sartor.bundle import open_bundle
 from sartor.models import scratch
 from sartor.serve.runtime import load
-from tests.stories.shop import Here, ran, refused
+from tests.stories.shop import Here, exported, ran, refused
 from tests.tiny import byte_tokenizer, make_tiny_seq2seq, tiny_tokenizer
 from tests.translated import pairs
 
@@ -89,6 +90,7 @@ def test_a_model_learnt_from_nothing_is_judged_compressed_and_served(place: Path
     judged = {v["criterion"]: v for v in json.loads(said.out)["verdicts"]}
     assert judged["chrf >= 99"]["n"] >= 1  # what it learnt from is left out
     assert ran(here)["bundle"] == found["bundle"]
+    assert "AutoModelForSeq2SeqLM" in (exported(here, found["bundle"]) / "README.md").read_text()
 
 
 def test_a_pretrained_model_sums_up_as_it_came_or_tuned(place: Path, here: Here):
@@ -125,6 +127,13 @@ def test_a_model_of_many_languages_is_told_which(place: Path, here: Here):
     ids = [byte_tokenizer().get_vocab_size() + at for at in range(3)]
     assert (file["before"], file["opening"]) == ([ids[0]], [1, ids[1]])
     assert ids[2] in file["silent"], "another language could be written"
+    folder = exported(here, str(bundle.folder))
+    told = json.loads((folder / "generation_config.json").read_text())
+    assert (told["decoder_start_token_id"], told["forced_bos_token_id"]) == (1, ids[1])
+    assert ids[2] in told["suppress_tokens"]
+    assert ids[1] not in told["suppress_tokens"]
+    reads = AutoTokenizer.from_pretrained(folder)
+    assert reads("a")["input_ids"][0] == ids[0]
     other = spoken.replace("{}", "{from: en, to: zh}").replace("translation", "summarization")
     (place / "need.yaml").write_text(other)
     refused(here("plan", "need.yaml"), "data.languages", "summarization translates nothing")

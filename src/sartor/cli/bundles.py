@@ -144,8 +144,8 @@ def export(
 ) -> None:
     """Write the model that a bundle was made of as a folder that transformers loads.
 
-    Its weights lie in the workspace that made it; sentence-transformers loads the folder too where
-    the model reads its top layer alone.
+    Its weights lie in the workspace that made it. Its README.md says which class loads it, and what
+    the bundle does besides.
     """
     from sartor.cli.drawing import write_json
     from sartor.core.workspace import Workspace

@@ -38,6 +38,9 @@ HAND_OFF = "hand_off"
 """The outcome of a row that a person is to answer."""
 TARGET_TOKENIZER = "target_tokenizer.json"
 """Beside tokenizer.json where a model cuts what it writes otherwise than what it reads."""
+PUBLISHED = "published"
+"""Folder in the fit of a model that writes: tokenizers and chat template as they were published,
+control tokens included."""
 
 
 def answer_key(kind: TargetKind) -> str:

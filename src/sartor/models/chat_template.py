@@ -14,7 +14,7 @@ from sartor.core.errors import ModelError
 from sartor.models.folder import read_capped
 
 _MOST_BYTES = 1 << 20
-_FILE, _SETTINGS = "chat_template.jinja", "tokenizer_config.json"
+TEMPLATE, SETTINGS = "chat_template.jinja", "tokenizer_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,12 @@ class ChatTemplate:
     text: str
     tokens: Mapping[str, str]
 
-    def written(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def written(self, messages: Sequence[Mapping[str, str]], *, begins: bool = False) -> str:
         """The conversation as the model reads it.
 
         Args:
             messages: Each with its role ("system", "user" or "assistant") and content.
+            begins: Whether to go on to where the next reply begins, where the template says so.
 
         Raises:
             ModelError: If the template refuses them or is broken.
@@ -46,6 +47,7 @@ class ChatTemplate:
             found = render(
                 [[dict(message) for message in messages]],
                 chat_template=self.text,
+                add_generation_prompt=begins,
                 **self.tokens,
             )
         except (TemplateError, TypeError, ValueError, LookupError) as error:
@@ -63,18 +65,18 @@ def read_template(folder: Path) -> ChatTemplate | None:
         ModelError: If a file is too large or damaged.
     """
     settings: Any = {}
-    if (folder / _SETTINGS).is_file():
+    if (folder / SETTINGS).is_file():
         try:
-            settings = json.loads(read_capped(folder / _SETTINGS, _MOST_BYTES))
+            settings = json.loads(read_capped(folder / SETTINGS, _MOST_BYTES))
         except (ValueError, RecursionError) as error:
             raise ModelError(
-                f"{folder / _SETTINGS} is not JSON: {error}.",
+                f"{folder / SETTINGS} is not JSON: {error}.",
                 fix="get the file from the model's source again.",
             ) from error
     settings = settings if isinstance(settings, dict) else {}
     text: Any = settings.get("chat_template")
-    if (folder / _FILE).is_file():
-        text = read_capped(folder / _FILE, _MOST_BYTES).decode("utf-8", "replace")
+    if (folder / TEMPLATE).is_file():
+        text = read_capped(folder / TEMPLATE, _MOST_BYTES).decode("utf-8", "replace")
     if not isinstance(text, str) or not text.strip():
         return None
     tokens = {key: settings.get(key) for key in ("bos_token", "eos_token", "pad_token")}

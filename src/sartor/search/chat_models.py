@@ -70,4 +70,4 @@ class ChatModels:
         def write(to: Path) -> None:
             write_decoder(folder, to / GRAPH)
 
-        return Product(key, folder / TOKENIZER, write, beside=beside)
+        return Product(key, folder / TOKENIZER, write, fit=folder, beside=beside)

@@ -106,7 +106,7 @@ class EncoderDecoders:
         def write(to: Path) -> None:
             write_seq2seq(folder, to)
 
-        return Product(key, folder / TOKENIZER, write, beside=beside)
+        return Product(key, folder / TOKENIZER, write, fit=folder, beside=beside)
 
 
 def _in_two(backbone: Backbone, desk: Desk) -> Backbone:

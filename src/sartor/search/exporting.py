@@ -11,12 +11,18 @@ from pathlib import Path
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.durable import staged_folder
 from sartor.core.errors import ModelError, SettingError
+from sartor.core.replies import as_said
 from sartor.core.workspace import Workspace
-from sartor.search.origin import MADE_UP, difference, fit_of
+from sartor.llm import nearest
+from sartor.search.documents import PASSAGE, finds_documents
+from sartor.search.origin import MADE_UP, close_enough, fit_of
 from sartor.serve import runtime
+from sartor.serve.indexed import embed
 from sartor.serve.opening import composed
-from sartor.shrink.pretrained import Told, logits_of, write_pretrained
-from sartor.tasks import TASKS
+from sartor.shrink.stock import Answered, Told, Usage, stock_of
+
+_WRITTEN = 4
+"""Texts that are asked of a model that writes: each takes a second or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Exported:
     Args:
         folder: Where.
         sentence_transformers: Whether that library loads it too.
-        difference: Largest one of a probability, before weights and abstention, on made-up texts.
+        difference: Largest one of a probability, before any decision rule, on made-up texts.
     """
 
     folder: Path
@@ -50,99 +56,85 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
         MissingExtra: Without `sartor[train]`.
     """
     bundle = open_bundle(folder, verify_key=key_asked(None))
-    if composed(bundle):
-        raise ModelError(
-            f"{folder} is a product of several models.",
-            fix="export the bundle of one of its parts.",
-        )
+    _refuse(bundle)
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
-    fit, manifest = _fit(bundle, place), bundle.manifest
-    TASKS.get(manifest.task)
-    told = Told(
-        manifest.task,
-        tuple(manifest.outputs),
-        manifest.decision,
-        manifest.preprocess.prefix,
-        manifest.preprocess.max_length,
-    )
+    stock, told, fit = stock_of(bundle.manifest.task), _told(bundle), fit_of(bundle, place)
     with staged_folder(to) as staging:
-        modules = write_pretrained(fit, told, staging)
-        apart = difference(bundle, logits_of(staging, manifest.task, list(MADE_UP)))
-        card = _card(bundle, apart, modules=modules)
-        (staging / "README.md").write_text(card, encoding="utf-8")
-    return Exported(to, modules, apart)
+        usage = stock.write(fit, told, staging)
+        apart = close_enough(bundle, stock.apart(staging, told, _answered(bundle)))
+        (staging / "README.md").write_text(_card(bundle, apart, usage), encoding="utf-8")
+    return Exported(to, usage.library == "sentence-transformers", apart)
 
 
-def _fit(bundle: Bundle, place: Workspace) -> Path:
-    """The fit that the bundle was made of, where its model is a classifier."""
+def _refuse(bundle: Bundle) -> None:
+    """What has no weights of its own."""
+    if composed(bundle):
+        raise ModelError(
+            f"{bundle.folder} is a product of several models.",
+            fix="export the bundle of one of its parts.",
+        )
     if runtime.asks_llm(bundle):
         raise ModelError(
             f"{bundle.folder} holds a prompt: a language model behind a URL answers (prompted).",
             fix="there are no weights to export; take the prompt from its prompt.json.",
         )
-    if runtime.writes(bundle):
+    if nearest.FILE in bundle.manifest.files:
         raise ModelError(
-            f"{bundle.folder} replies in words, and only classifiers are exported.",
-            fix="serve it: `sartor serve` answers over HTTP and on its page.",
+            f"{bundle.folder} looks replies up (nearest), and has no weights.",
+            fix="serve it, or run the need with --method lora.",
         )
-    return fit_of(bundle, place)
 
 
-def _card(bundle: Bundle, apart: float, *, modules: bool) -> str:
+def _told(bundle: Bundle) -> Told:
+    manifest = bundle.manifest
+    read = manifest.preprocess
+    return Told(
+        task=manifest.task,
+        outputs=tuple(manifest.outputs),
+        decision=manifest.decision,
+        prefix=read.prefix,
+        passage=str(manifest.lineage.get(PASSAGE) or ""),
+        max_length=read.max_length,
+        windows=read.windows is not None,
+    )
+
+
+def _answered(bundle: Bundle) -> Answered:
+    """What the bundle says of made-up texts."""
+    if finds_documents(bundle.manifest.task):
+        return Answered(MADE_UP, embed(bundle, MADE_UP, bundle.manifest.preprocess.prefix))
+    served = runtime.start(bundle)
+    if not served.writes:
+        return Answered(MADE_UP, served.logits(MADE_UP))
+    texts = MADE_UP[:_WRITTEN]
+    found = [as_said(row) for row in served.logits(texts)]
+    written = [said.text if said else "" for said in found]
+    return Answered(texts, served.scored(texts, written), written)
+
+
+def _card(bundle: Bundle, apart: float, usage: Usage) -> str:
     manifest = bundle.manifest
     licence = str(manifest.lineage.get("backbone_licence") or "").lower()
-    head = ["---", "pipeline_tag: text-classification"]
-    head += [f"library_name: {'sentence-transformers' if modules else 'transformers'}"]
+    head = ["---", f"pipeline_tag: {usage.pipeline}", f"library_name: {usage.library}"]
     head += [f"license: {licence}"] if re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", licence) else []
-    rule, read = manifest.decision, manifest.preprocess
-    weights = {k: v for k, v in rule.get("weights", {}).items() if v != 1}
-    lines = [
-        *head,
-        "---",
-        "",
-        "The weights, in float32, of the model that the bundle below was made of"
-        f" (`{manifest.id[:12]}`). On made-up texts its probabilities lie within"
-        f" {apart:.2g} of the bundle's. What the verdicts say was measured on the bundle.",
-        "",
-        "## Use",
-        "",
-        "```sh",
-        'python predict.py "a text"   # needs torch and transformers; answers by the rule below',
-        "```",
-        "",
-        "```python",
-        "from transformers import AutoModel, AutoTokenizer",
-        "",
-        "encoder = AutoModel.from_pretrained(folder)  # the head is in head.safetensors",
-        "```",
-        "",
-    ]
-    if modules:
-        lines += [
-            "```python",
-            "from sentence_transformers import SentenceTransformer",
+    return "\n".join(
+        [
+            *head,
+            "---",
             "",
-            "logits = SentenceTransformer(folder).encode(texts)  # (texts, labels)",
-            "```",
+            "The weights, in float32, of the model that the bundle below was made of"
+            f" (`{manifest.id[:12]}`). On made-up texts its probabilities lie within"
+            f" {apart:.2g} of the bundle's. What the verdicts say was measured on the bundle.",
+            "",
+            "## Use",
+            "",
+            usage.text.rstrip(),
+            "",
+            bundle.path("README.md")
+            .read_text(encoding="utf-8")
+            .partition("\n## Use\n")[0]
+            .rstrip(),
             "",
         ]
-    lines += [
-        "There is no `AutoModelForSequenceClassification` for it: those read one token through a"
-        " pooler, and this reads the mean over the tokens.",
-        "",
-        "## Decision rule",
-        "",
-        "No library applies it by itself; `predict.py` does.",
-        "",
-        f"- p = softmax(logits / {rule.get('temperature', 1.0):.6g})",
-        f"- best = the label with the largest weight · p; weights {weights or 'are all 1'}",
-        f"- no label where p of best is below {rule.get('abstain_below', 0.0):.6g}",
-        f"- `{read.prefix}` is put before every text" if read.prefix else "- no prefix",
-        f"- texts are cut after {read.max_length:,} tokens"
-        + (", where the bundle reads on in windows" if read.windows else ""),
-        "",
-        bundle.path("README.md").read_text(encoding="utf-8").partition("\n## Use\n")[0].rstrip(),
-        "",
-    ]
-    return "\n".join(lines)
+    )

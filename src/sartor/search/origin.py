@@ -78,6 +78,15 @@ def difference(bundle: Bundle, theirs: Floats) -> float:
     temperature = float(bundle.manifest.decision.get("temperature", 1.0))
     ours = runtime.start(bundle).logits(MADE_UP)
     found = float(np.abs(softmax(ours / temperature) - softmax(theirs / temperature)).max())
+    return close_enough(bundle, found)
+
+
+def close_enough(bundle: Bundle, found: float) -> float:
+    """The largest difference of a probability between a bundle and its fit, where it is small.
+
+    Raises:
+        ModelError: If they are not of one model.
+    """
     if not found <= TOLERANCE:
         raise ModelError(
             f"The fit of {bundle.folder} does not answer as it does: a probability differs by"

@@ -16,6 +16,7 @@ from sartor.models.chat_template import ChatTemplate, read_template
 from sartor.models.loading import load_tokenizer
 from sartor.models.packed import printable
 from sartor.tune.framing import plain
+from sartor.tune.published import Published
 
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 """Private characters: no template writes them."""
@@ -42,6 +43,7 @@ class Conversing:
                 f"{backbone.name} is no chat model: its folder has no chat template.", fix=_FIX
             )
         self.whole = load_tokenizer(folder)
+        self.published = Published(self.whole, template=template)
         self.tokenizer = plain(self.whole)
         """Reads what is said: it knows no control token."""
         alone = _pieces(template, _ROLES)

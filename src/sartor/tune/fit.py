@@ -24,7 +24,7 @@ from sartor.core.durable import staged_folder
 from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted, Floats
-from sartor.core.types import Backbone, Candidate, Examples
+from sartor.core.types import PUBLISHED, Backbone, Candidate, Examples
 from sartor.tune.again import Again, Lesson, fit_again
 from sartor.tune.api import ClosedForm
 from sartor.tune.checkpoint import Checkpoints
@@ -349,6 +349,8 @@ class Tuner:
         with staged_folder(done) as folder:
             cast("Any", outcome.model).save(folder)
             outcome.tokenizer.save(str(folder / "tokenizer.json"))
+            if outcome.published is not None:
+                outcome.published.save(folder / PUBLISHED)
             save_file(
                 {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in logits.items()},
                 folder / _LOGITS,

@@ -12,6 +12,7 @@ from sartor.core.likelihood import Truth
 from sartor.core.protocols import Floats
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.tasks import TASKS
+from sartor.tune.published import Published
 from sartor.tune.settings import Settings
 
 
@@ -64,6 +65,7 @@ class Result:
         history: One mapping an evaluation; empty for closed forms.
         cut: Steps after which the clock cut the fit; None if it is whole.
         findings: JSON values: what the method learnt besides the weights.
+        published: How a model that writes was published to read; None of any other.
     """
 
     model: nn.Module
@@ -73,3 +75,4 @@ class Result:
     history: Sequence[dict[str, Any]] = field(default=())
     cut: int | None = None
     findings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    published: Published | None = None

@@ -25,6 +25,7 @@ from sartor.models.packed import printable
 from sartor.models.surround import around
 from sartor.tune.batching import rounded
 from sartor.tune.framing import plain
+from sartor.tune.published import Published
 
 LONGEST_READ = 512
 """Tokens of a text, where the model could read more."""
@@ -49,6 +50,7 @@ class Sides:
         pad: Fills shorter rows up.
         silent: Control tokens.
         positions: Tokens that the model can read, or write.
+        published: Its tokenizers with their control tokens.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Sides:
     pad: int
     silent: frozenset[int]
     positions: int
+    published: Published
 
     @property
     def apart(self) -> Any:
@@ -134,6 +137,7 @@ def sides_of(backbone: Backbone) -> Sides:
     whole = load_tokenizer(folder)
     tokenizer = plain(whole)
     apart = (folder / TARGET_TOKENIZER).is_file()
+    spells = load_tokenizer(folder, TARGET_TOKENIZER) if apart else None
     before, after = around(backbone.name, whole, tokenizer)
     start, stop, pad = (
         config.get(key) for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id")
@@ -149,7 +153,7 @@ def sides_of(backbone: Backbone) -> Sides:
     return Sides(
         name=backbone.name,
         tokenizer=tokenizer,
-        writer=plain(load_tokenizer(folder, TARGET_TOKENIZER)) if apart else tokenizer,
+        writer=tokenizer if spells is None else plain(spells),
         before=before,
         after=after,
         opening=(start, forced) if isinstance(forced, int) else (start,),
@@ -157,6 +161,7 @@ def sides_of(backbone: Backbone) -> Sides:
         pad=pad,
         silent=frozenset({*specials, pad, *stops}),
         positions=backbone.max_length,
+        published=Published(whole, spells),
     )
 
 

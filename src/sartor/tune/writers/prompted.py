@@ -59,7 +59,14 @@ def replied(job: WritingJob, model: Decoder, reading: Reading) -> Result:
         replace(each, right_log_p=log_p, right_tokens=tokens)
         for each, (log_p, tokens) in zip(said, right, strict=True)
     ]
-    return Result(model, reading.says.tokenizer, as_numbers(whole), unscored(job.train))
+    says = reading.says
+    return Result(
+        model,
+        says.tokenizer,
+        as_numbers(whole),
+        unscored(job.train),
+        published=says.published,
+    )
 
 
 def _drawn(train: Examples, count: int, seed: int) -> list[int]:

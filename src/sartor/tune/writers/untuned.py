@@ -67,4 +67,10 @@ def translated(job: WritingJob, model: Seq2Seq, sides: Sides) -> Result:
         replace(each, right_log_p=log_p, right_tokens=tokens)
         for each, (log_p, tokens) in zip(said, right, strict=True)
     ]
-    return Result(model, sides.tokenizer, as_numbers(whole), unscored(job.train))
+    return Result(
+        model,
+        sides.tokenizer,
+        as_numbers(whole),
+        unscored(job.train),
+        published=sides.published,
+    )

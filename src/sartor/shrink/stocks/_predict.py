@@ -25,7 +25,7 @@ class Model:
 
     @torch.inference_mode()
     def logits(self, texts: list[str]) -> Tensor:
-        """(texts, labels), before the decision rule."""
+        """(texts, outputs), before the decision rule."""
         about = self.about
         read = self.tokenizer(
             [about["prefix"] + text for text in texts],
@@ -62,13 +62,17 @@ class Model:
         return x
 
     def predict(self, texts: list[str]) -> list[dict]:
-        """label (None where it is less sure than `abstain_below`), best, probabilities."""
+        """label (None where it is less sure than `abstain_below`), best, probabilities; of several
+        labels labels and probabilities; of a number value, low and high."""
+        answer = {"labels": self._labels, "number": self._number}
+        return answer.get(self.about["answers"], self._label)(self.logits(texts).double())
+
+    def _label(self, logits: Tensor) -> list[dict]:
         rule, names = self.about["decision"], self.about["outputs"]
-        chances = (self.logits(texts).double() / rule["temperature"]).softmax(-1)
-        weights = torch.tensor([rule["weights"].get(name, 1.0) for name in names])
+        chances = (logits / rule.get("temperature", 1.0)).softmax(-1)
         answers = []
-        for row, best in zip(chances, (chances * weights).argmax(-1).tolist(), strict=True):
-            sure = row[best] >= rule["abstain_below"]
+        for row, best in zip(chances, self._best(chances).tolist(), strict=True):
+            sure = row[best] >= rule.get("abstain_below", 0.0)
             answers.append(
                 {
                     "label": names[best] if sure else None,
@@ -77,6 +81,38 @@ class Model:
                 }
             )
         return answers
+
+    def _best(self, chances: Tensor) -> Tensor:
+        rule, names = self.about["decision"], self.about["outputs"]
+        how = rule.get("rule", "mode")
+        if how == "mode":
+            weights = torch.tensor([rule.get("weights", {}).get(name, 1.0) for name in names])
+            return (chances * weights).argmax(-1)
+        if how == "median":
+            reached = chances.cumsum(-1) >= 0.5
+            reached[:, -1] = True
+            return reached.int().argmax(-1)
+        place = chances @ torch.arange(len(names), dtype=chances.dtype)
+        if how == "mean":
+            return (place + 0.5).floor().clamp(0, len(names) - 1).long()
+        return torch.searchsorted(torch.tensor(rule["cuts"], dtype=place.dtype), place, right=True)
+
+    def _labels(self, logits: Tensor) -> list[dict]:
+        rule, names = self.about["decision"], self.about["outputs"]
+        offsets, least = rule.get("offsets", {}), rule.get("thresholds", {})
+        shift = torch.tensor([offsets.get(name, 0.0) for name in names], dtype=logits.dtype)
+        chances = torch.sigmoid(rule.get("slope", 1.0) * logits + shift)
+        answers = []
+        for row in chances.tolist():
+            stated = dict(zip(names, row, strict=True))
+            given = [name for name, chance in stated.items() if chance >= least.get(name, 0.5)]
+            answers.append({"labels": given, "probabilities": stated})
+        return answers
+
+    def _number(self, logits: Tensor) -> list[dict]:
+        half = self.about["decision"].get("half_width", 0.0)
+        values = logits[:, 0].tolist()
+        return [{"value": value, "low": value - half, "high": value + half} for value in values]
 
 
 if __name__ == "__main__":

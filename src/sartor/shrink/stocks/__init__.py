@@ -1,0 +1,1 @@
+"""One file a kind of folder that stock libraries load; see `shrink.stock`."""
