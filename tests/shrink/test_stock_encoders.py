@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import pipeline
+from transformers import AutoTokenizer, pipeline
 
 from sartor.core.errors import ModelError
 from sartor.core.pieces import pieces
@@ -102,6 +102,12 @@ def test_the_stock_pipeline_finds_the_tags(tmp_path: Path, tagger: TextClassifie
     told = {each["start"]: each["entity"] for each in found if each["start"] in starts}
     assert told == {start: tag for start, tag in starts.items() if tag != "O"}
     assert told, "no part was found: nothing is shown"
+    # What the card tells to do: the tag of a piece is that of its first token.
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "out")
+    read = tokenizer(PARTS.prefix + text, return_offsets_mapping=True)
+    words, begun = read.word_ids(), [start for start, _ in read["offset_mapping"]]
+    firsts = [at for at, word in enumerate(words) if word is not None and word not in words[:at]]
+    assert [begun[at] for at in firsts if begun[at] >= len(PARTS.prefix)] == [*starts]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_tuned_model_goes_on_in_stock_libraries_and_others_say_why_not(place: 
     assert "apply_chat_template" in card
     (place / "need.yaml").write_text(need("nearest"))
     said = here("bundle", "export", ran(here)["bundle"], "--transformers", "other")
-    refused(said, "looks replies up (nearest)", "--method lora")
+    refused(said, "looks replies up (nearest)", "under prefer.methods")
     (place / "need.yaml").write_text(need("prompted"))
     said = here("bundle", "export", ran(here)["bundle"], "--transformers", "other")
     refused(said, "shown examples before each conversation (prompted)")

@@ -82,7 +82,7 @@ def _refuse(bundle: Bundle) -> None:
     if nearest.FILE in bundle.manifest.files:
         raise ModelError(
             f"{bundle.folder} looks replies up (nearest), and has no weights.",
-            fix="serve it, or run the need with --method lora.",
+            fix="serve it, or name a method that learns under prefer.methods.",
         )
 
 

@@ -128,8 +128,8 @@ def stock_of(task: str) -> Stock:
     if found is None:
         tasks = sorted(name for stock in known.values() for name in stock.tasks)
         raise ModelError(
-            f"Models of {task} cannot be exported: no stock library holds such a one.",
-            fix=f"serve the bundle itself; those of {', '.join(tasks)} can be.",
+            f"Models of {task} cannot be exported.",
+            fix=f"serve the bundle itself; what can be exported: {', '.join(tasks)}.",
         )
     return found()
 

@@ -38,20 +38,27 @@ from sartor.tasks._encoder.model import TextClassifier
 _INSTEAD = "lora, full or top_layers"
 _USE = """\
 ```python
-from transformers import pipeline
+from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-tags = pipeline("token-classification", model=folder, aggregation_strategy="first")
-print(tags("{prefix}a text"))
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForTokenClassification.from_pretrained(folder)
+read = tokenizer("{prefix}a text", return_offsets_mapping=True, return_tensors="pt")
+places, pieces = read.pop("offset_mapping")[0].tolist(), read.word_ids()
+best = model(**read).logits[0].argmax(-1).tolist()
+for at, piece in enumerate(pieces):
+    if piece is not None and piece not in pieces[:at]:
+        print(places[at], model.config.id2label[best[at]])
 ```
 
-{prefixed}Labels are tags, `O`, `B-…` and `I-…`, and in `config.json` as `id2label`. A token never
-stands in two pieces of a text (a word, a number, a character of a script without spaces, a mark of
-punctuation); the tag of a piece is that of its first token.
+{prefixed}A token never stands in two pieces of a text (a word, a number, a character of a script
+without spaces, a mark of punctuation), and the tag of a piece is that of its first token. The
+pipeline `token-classification` does that with `aggregation_strategy="first"` where spaces stand
+between words. In Chinese it takes a sentence for a word then; `"simple"` takes each token.
 
 ## What the bundle does besides
 
 - It takes the likeliest sequence of tags that is an answer, `I-…` only behind its own `B-…` or
-  `I-…`, and gives each part its probability; the pipeline takes each word by itself.
+  `I-…`, and gives each part its probability; here each piece is by itself.
 - p = softmax((logits + {outside:.6g} · [O]) / {temperature:.6g})
 - Texts are cut after {max_length:,} tokens{windows}.
 """
