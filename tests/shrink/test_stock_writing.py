@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    LlamaForCausalLM,
+)
 
 from sartor.core.errors import ModelError
 from sartor.core.replies import Said, as_numbers, as_said
@@ -59,6 +65,7 @@ def test_a_chat_model_replies_as_its_bundle(tmp_path: Path, llama: Any, capfd: A
     assert stock_of("text_generation").apart(tmp_path / "out", told("text_generation"), ours) < 1e-4
     assert capfd.readouterr() == ("", "")
     assert "LlamaForCausalLM" in usage.text
+    assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors"), "words twice"
     tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "out")
     model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     for text, said in zip(TEXTS, ours.written, strict=True):
@@ -78,6 +85,22 @@ def test_a_chat_model_replies_as_its_bundle(tmp_path: Path, llama: Any, capfd: A
             assert str(tmp_path).encode() not in path.read_bytes(), path.name
 
 
+def test_a_head_of_its_own_stays_one(tmp_path: Path, llama: Any):
+    folder = Path(llama.path)
+    config = AutoConfig.from_pretrained(folder)
+    config.tie_word_embeddings = False
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    written.saved(tmp_path / "fit", find_backbone(str(folder), kind="llm"))
+    served = start(written.bundle_of(tmp_path / "fit", tmp_path / "bundle"), threads=1)
+    exported(tmp_path / "fit", "text_generation", tmp_path / "out")
+    stock, ours = stock_of("text_generation"), answered(served)
+    assert stock.apart(tmp_path / "out", told("text_generation"), ours) < 1e-4
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    assert not torch.equal(tensors["lm_head.weight"], tensors["model.embed_tokens.weight"])
+
+
 def test_older_versions_find_the_base_of_positions_and_the_tokenizer(tmp_path: Path, llama: Any):
     folder = Path(llama.path)
     config = json.loads((folder / "config.json").read_text())
@@ -92,6 +115,7 @@ def test_older_versions_find_the_base_of_positions_and_the_tokenizer(tmp_path: P
     assert found["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
     named = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
     assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert named["model_input_names"] == ["input_ids", "attention_mask"], "generate takes no other"
     stock = stock_of("text_generation")
     assert stock.apart(tmp_path / "out", told("text_generation"), answered(served)) < 1e-4
 

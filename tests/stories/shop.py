@@ -159,6 +159,7 @@ def exported(here: Here, bundle: str) -> Path:
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= {
         path.name for path in folder.iterdir()
     }
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.rglob("*"))
     return folder
 
 

@@ -93,6 +93,17 @@ def staged_folder(final: Path) -> Generator[Path]:
             os.close(lock)
 
 
+def make_readable(folder: Path) -> None:
+    """Let everybody read what is in a folder, whatever the umask and whatever a library chose: an
+    image's user, or who serves a model, is not the one who wrote it."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+        else:
+            with path.open("rb") as file:
+                path.chmod(0o755 if file.read(2) == b"#!" else 0o644)
+
+
 def sweep(root: Path) -> list[Path]:
     """Remove the staging folders below `root` that no process is building any more.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.core.durable import staged_folder
+from sartor.core.durable import make_readable, staged_folder
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.replies import as_said
 from sartor.core.workspace import Workspace
@@ -64,6 +64,7 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
         usage = stock.write(fit, told, staging)
         apart = close_enough(bundle, stock.apart(staging, told, _answered(bundle)))
         (staging / "README.md").write_text(_card(bundle, apart, usage), encoding="utf-8")
+        make_readable(staging)  # safetensors writes for the owner alone
     return Exported(to, usage.library == "sentence-transformers", apart)
 
 

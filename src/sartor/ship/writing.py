@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.bundle.plain import alone
-from sartor.core.durable import disk_space, staged_folder, sweep_beside
+from sartor.core.durable import disk_space, make_readable, staged_folder, sweep_beside
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.hashing import file_sha256
 from sartor.llm.access import check_access
@@ -107,7 +107,7 @@ def ship(
                 head |= {"bundle": opened.manifest.id, "sartor": version("sartor"), "files": files}
                 listed = json.dumps(head, indent=1) + "\n"
                 (staging / LIST).write_text(listed, "utf-8")
-                _set_modes(staging)
+                make_readable(staging)
                 # Others may be writing here too: from now on until it has its name they wait.
                 changing.enter_context(alone(final.parent))
                 aside = _set_aside(final)
@@ -203,13 +203,3 @@ def _hashes(folder: Path) -> dict[str, str]:
     }
     found.pop(LIST, None)
     return dict(sorted(found.items()))
-
-
-def _set_modes(folder: Path) -> None:
-    """Readable by whoever serves, whatever the umask: an image's user is not the one who builds."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            path.chmod(0o755)
-        else:
-            with path.open("rb") as file:
-                path.chmod(0o755 if file.read(2) == b"#!" else 0o644)

@@ -165,7 +165,8 @@ def write_tokenizer(tokenizer: Any, folder: Path, **settings: Any) -> None:
         folder: To write to.
         settings: Of `PreTrainedTokenizerFast`.
     """
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings).save_pretrained(folder)
+    told = {"model_input_names": ["input_ids", "attention_mask"], **settings}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **told).save_pretrained(folder)
     path = folder / SETTINGS
     found = json.loads(path.read_text(encoding="utf-8"))
     # Version 5 names a class that version 4 does not have.
@@ -190,6 +191,5 @@ def write_encoder_tokenizer(fit: Path, max_length: int, folder: Path) -> None:
         tokenizer,
         folder,
         model_max_length=max_length,
-        model_input_names=["input_ids", "attention_mask"],
         **{role: name for role, name in known.items() if name is not None},
     )

@@ -107,11 +107,14 @@ class Chat:
         tensors = load_file(fit / "model.safetensors")
         with quiet():
             model: Any = from_plain(left.config, MODEL_FOR_CAUSAL_LM_MAPPING).eval()
-            head = tensors.pop(_HEAD, tensors["embed_tokens.weight"])
+            head = tensors.pop(_HEAD, None)
             body = {name: t for name, t in tensors.items() if name not in (INVERSE, SCALING)}
+            model.config.tie_word_embeddings = head is None
+            model.tie_weights()
             try:
                 model.base_model.load_state_dict(body)
-                model.get_output_embeddings().load_state_dict({"weight": head})
+                if head is not None:
+                    model.get_output_embeddings().load_state_dict({"weight": head})
             except RuntimeError as error:
                 raise ModelError(
                     f"{fit} does not hold a saved language model: {error}.", fix=again(fit)

@@ -83,7 +83,6 @@ class EncoderDecoder:
                 tokenizer,
                 to,
                 model_max_length=file.most_read,
-                model_input_names=["input_ids", "attention_mask"],
                 **{role: token for role, token in spelt.items() if token is not None},
             )
         spells = f'AutoTokenizer.from_pretrained(f"{{folder}}/{WRITER}")' if file.apart else "reads"
