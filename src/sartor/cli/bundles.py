@@ -140,6 +140,7 @@ def export(
         Path, typer.Option(help="New folder for weights and tokenizer, as transformers loads them.")
     ],
     workspace: Where = HERE,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Write the model that a bundle was made of as a folder that transformers loads.
@@ -147,11 +148,12 @@ def export(
     Its weights lie in the workspace that made it. Its README.md says which class loads it, and what
     the bundle does besides.
     """
-    from sartor.cli.drawing import write_json
+    from sartor.cli.drawing import drawing, write_json
     from sartor.core.workspace import Workspace
     from sartor.search.exporting import export_pretrained
 
-    found = export_pretrained(bundle, transformers, Workspace.open(workspace))
+    with drawing(quiet=quiet or json) as emit:
+        found = export_pretrained(bundle, transformers, Workspace.open(workspace), emit)
     if json:
         write_json(
             {

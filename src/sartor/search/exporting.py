@@ -11,6 +11,7 @@ from pathlib import Path
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.core.durable import make_readable, staged_folder
 from sartor.core.errors import ModelError, SettingError
+from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
 from sartor.core.replies import as_said
 from sartor.core.workspace import Workspace
 from sartor.llm import nearest
@@ -21,6 +22,8 @@ from sartor.serve.indexed import embed
 from sartor.serve.opening import composed
 from sartor.shrink.stock import Answered, Told, Usage, stock_of
 
+_STAGE = "export"
+_STEPS = ("weights and tokenizer", "the bundle's answers", "those of stock classes")
 _WRITTEN = 4
 """Texts that are asked of a model that writes: each takes a second or more."""
 
@@ -40,13 +43,14 @@ class Exported:
     difference: float
 
 
-def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
+def export_pretrained(folder: Path, to: Path, place: Workspace, emit: Emit = silent) -> Exported:
     """Write the model that a bundle was made of as a folder for stock libraries.
 
     Args:
         folder: The bundle.
         to: New folder.
         place: Workspace that made the bundle.
+        emit: Progress.
 
     Raises:
         BundleError: If the bundle is damaged.
@@ -60,11 +64,21 @@ def export_pretrained(folder: Path, to: Path, place: Workspace) -> Exported:
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     stock, told, fit = stock_of(bundle.manifest.task), _told(bundle), fit_of(bundle, place)
+    emit(StageStarted(_STAGE, len(_STEPS), "steps"))
+
+    def begin(step: int) -> None:
+        emit(StageProgress(_STAGE, step, len(_STEPS), _STEPS[step]))
+
     with staged_folder(to) as staging:
+        begin(0)
         usage = stock.write(fit, told, staging)
-        apart = close_enough(bundle, stock.apart(staging, told, _answered(bundle)))
+        begin(1)
+        answered = _answered(bundle)
+        begin(2)
+        apart = close_enough(bundle, stock.apart(staging, told, answered))
         (staging / "README.md").write_text(_card(bundle, apart, usage), encoding="utf-8")
         make_readable(staging)  # safetensors writes for the owner alone
+    emit(StageDone(_STAGE, f"within {apart:.2g} of the bundle's probabilities"))
     return Exported(to, usage.library == "sentence-transformers", apart)
 
 
