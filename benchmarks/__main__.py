@@ -82,6 +82,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "base_sizes",
             "scores",
             "labels",
+            "translations",
             "replies_speed",
             "answers",
             "entities",

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks._harness import Line, alternate, faster, spread, told_by
 
 from sartor.models.catalogue import find_backbone
+from sartor.models.scratch import NAME
 
 BACKBONE = "e5_small"
 PLAIN = "transformers.Trainer"
@@ -74,6 +75,7 @@ class Race:
         ask: Training rows to the need, but for backbone and seed.
         answer: A bundle's folder and test rows to answers, as the script prints them.
         score: Answers and test rows to scores by name.
+        backbone: Of both sides; one that is drawn, the script draws itself.
     """
 
     script: Sequence[str]
@@ -81,6 +83,7 @@ class Race:
     ask: Callable[[list[Row]], dict[str, Any]]
     answer: Callable[[str, list[Row]], list[Any]]
     score: Callable[[list[Any], list[Row]], dict[str, float]]
+    backbone: str = BACKBONE
 
     def run(self, methods: Sequence[str], seeds: int) -> dict[str, list[Run]]:
         """Side to its runs, one a seed; sides take turns in going first."""
@@ -105,11 +108,13 @@ class Race:
         if side == PLAIN:
             files = [str(folder / f"{name}.jsonl") for name in ("train", "test")]
             script, *options = self.script
-            plain = [sys.executable, "-m", script, as_transformers_reads(BACKBONE, folder)]
+            drawn = self.backbone == NAME
+            start = NAME if drawn else as_transformers_reads(self.backbone, folder)
+            plain = [sys.executable, "-m", script, start]
             return [*plain, *files, str(seed), *options]
         asked = self.ask(train)
         asked["data"] |= {"train": "train.jsonl", "test": "test.jsonl", "near_duplicates": False}
-        asked |= {"prefer": {"backbones": [BACKBONE], "ensemble": False}, "seed": seed}
+        asked |= {"prefer": {"backbones": [self.backbone], "ensemble": False}, "seed": seed}
         need = folder / "need.yaml"
         need.write_text(json.dumps(asked), encoding="utf-8")  # JSON is YAML
         return [sys.executable, "-m", "benchmarks._need_run", str(need), str(folder), side]
