@@ -1,6 +1,7 @@
 """Many batches run side by side, alike in their answers, and only where that pays."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def of(runtime: Runtime) -> Lanes:
     return runtime.model.lanes
 
 
+def until(holds) -> None:
+    """Wait for what another thread does."""
+    ends = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < ends, "it never came"
+        time.sleep(0.01)
+
+
 def test_many_texts_are_answered_as_few_are(bundle: Bundle, small_batches: None):
     texts = [" ".join([WORDS[i % 3]] * (1 + (i * 7) % 31)) for i in range(300)]
     one, several = load(bundle.folder, threads=1), load(bundle.folder, threads=3)
@@ -56,9 +65,33 @@ def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
 
     assert ran_in(4, OPENING - 1) is shared
     assert ran_in(1, OPENING) is shared, "one has nothing to run beside"
+    assert ran_in(2, 1) is shared, "who asks little does not wait for it"
+    until(lambda: opened._single is not None)
     assert ran_in(2, 1) is opened._single, "small calls add up"
     assert ran_in(1, SHORT + 1) is shared, "a long text alone has all threads"
     assert ran_in(1, SHORT) is opened._single, "of a short one it is measured, one thread first"
+
+
+def test_calls_go_on_while_it_is_opened_which_is_done_once(bundle: Bundle, monkeypatch):
+    shared, opened, open_it = shared_of(bundle), two_of(bundle), Session.open
+    may, begun = threading.Event(), []
+
+    def slowly(path, threads):
+        begun.append(path)
+        assert may.wait(30)
+        return open_it(path, threads)
+
+    monkeypatch.setattr(lanes.Session, "open", staticmethod(slowly))
+    used: list[Session] = []
+    for _ in range(5):
+        opened.run(shared, range(2), OPENING - 1, lambda session, batch: used.append(session))
+    assert len(used) == 10
+    assert set(map(id, used)) == {id(shared)}
+    may.set()
+    until(lambda: opened._single is not None)
+    assert len(begun) == 1
+    opened.run(shared, range(2), 1, lambda session, batch: used.append(session))
+    assert used[-1] is opened._single
 
 
 def test_what_a_second_thread_gains_decides(bundle: Bundle):

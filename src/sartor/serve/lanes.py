@@ -4,13 +4,14 @@ Threads that share one forward pass wait for one another at the end of every ope
 each have a pass of their own never do, and get through up to twice as much. A long text alone is
 answered sooner by threads that share; of a short one the processor decides, and it is measured (see
 `gains`). So there are two sessions, and the second one, with its own copy of the weights, is opened
-only when it would have saved by now what opening it costs, and where memory allows.
+only when it would have saved by now what opening it costs, and where memory allows. Small calls do
+not wait for that, which takes some hundred milliseconds: they run as before until it is there.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from time import perf_counter
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class Lanes:
         self._calls = 0
         self._begun = 0
         self._missed = 0
+        self._opening = False
         self._gains = Gains()
         self._lock = Lock()
 
@@ -95,23 +97,29 @@ class Lanes:
                 return None
             return self._single
         with self._lock:
-            if self._single is None:
-                self._missed += tokens
-                if self._missed >= OPENING:
-                    self._single = self._open()
-            return self._single
+            self._missed += tokens
+            due = self._single is None and not self._opening and self._missed >= OPENING
+            self._opening |= due
+        if due and tokens >= OPENING:
+            self._open()  # this call alone pays for it
+        elif due:
+            Thread(target=self._open, name="opens a lane").start()
+        return self._single
 
-    def _open(self) -> Session | None:
+    def _open(self) -> None:
+        """Open the second session, or forget what was missed where there is no room for it."""
+        found, threads = None, self._threads
         try:
             free = free_memory()
-            if free is not None and _COPIES * self._path.stat().st_size > free:
-                return None
-            if file_sha256(self._path) == self._sha256:
-                return Session.open(self._path, 1)
+            if free is None or _COPIES * self._path.stat().st_size <= free:
+                threads = 1
+                if file_sha256(self._path) == self._sha256:
+                    found, threads = Session.open(self._path, 1), self._threads
         except (OSError, BundleError):
-            pass
-        self._threads = 1
-        return None
+            threads = 1
+        with self._lock:
+            self._single, self._threads = found, threads
+            self._missed, self._opening = 0, False
 
 
 def _side_by_side(

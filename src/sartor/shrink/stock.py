@@ -59,7 +59,8 @@ class Answered:
 
     Args:
         texts: That both are asked.
-        logits: The bundle's, a row a text; where it writes, its texts in numbers.
+        logits: The bundle's, a row a text: of one that finds documents the texts' vectors, of one
+            that writes what it writes in numbers.
         written: What it writes of each text; empty where it does not write.
     """
 
