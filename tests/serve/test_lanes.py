@@ -65,7 +65,7 @@ def test_they_open_when_they_would_have_paid_for_themselves(bundle: Bundle):
 
     assert ran_in(4, OPENING - 1) is shared
     assert ran_in(1, OPENING) is shared, "one has nothing to run beside"
-    assert ran_in(2, 1) is shared, "who asks little does not wait for it"
+    ran_in(2, 1)  # in whichever there is: this one is so small that it may be open by then
     until(lambda: opened._single is not None)
     assert ran_in(2, 1) is opened._single, "small calls add up"
     assert ran_in(1, SHORT + 1) is shared, "a long text alone has all threads"
