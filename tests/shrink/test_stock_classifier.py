@@ -91,7 +91,7 @@ def test_stock_classes_give_the_fits_logits(
     (tmp_path / "out").mkdir()
     said = write(tmp_path / "fit", tmp_path / "out")
     alone = "transformers" if len(layers) > 1 else "sentence-transformers"
-    assert said.library == alone
+    assert said.loader == alone
     expected = wanted(model)
     assert np.ptp(expected, axis=0).min() > 0.01, "the texts are answered alike: nothing is shown"
     np.testing.assert_allclose(logits_of(tmp_path / "out", TEXTS), expected, atol=1e-4)

@@ -65,6 +65,24 @@ def test_the_command_says_which_libraries_load_it(bundle: Bundle, tmp_path: Path
     assert "holds something already" in again.err
 
 
+def test_what_a_killed_export_left_is_swept_by_the_next(shop: Path, bundle: Bundle, tmp_path: Path):
+    left = tmp_path / ".out.a1b2c3d4"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    mine = tmp_path / ".out.notes"
+    mine.mkdir()
+    said: list[str] = []
+    export_pretrained(
+        bundle.folder,
+        tmp_path / "out",
+        Workspace.open(shop),
+        lambda event: said.append(type(event).__name__),
+    )
+    assert not left.exists()
+    assert mine.exists()
+    assert said == ["StageStarted", *["StageProgress"] * 3, "StageDone"]
+
+
 def test_a_fit_that_is_gone_or_damaged_is_refused(shop: Path, bundle: Bundle, tmp_path: Path):
     place = Workspace.open(shop)
     with pytest.raises(ModelError, match="is not in"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.core.durable import make_readable, staged_folder
+from sartor.core.durable import make_readable, staged_folder, sweep_beside
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
 from sartor.core.replies import as_said
@@ -64,6 +64,7 @@ def export_pretrained(folder: Path, to: Path, place: Workspace, emit: Emit = sil
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     stock, told, fit = stock_of(bundle.manifest.task), _told(bundle), fit_of(bundle, place)
+    sweep_beside(to)  # half a gigabyte and more, where an earlier export was killed
     emit(StageStarted(_STAGE, len(_STEPS), "steps"))
 
     def begin(step: int) -> None:
@@ -79,7 +80,7 @@ def export_pretrained(folder: Path, to: Path, place: Workspace, emit: Emit = sil
         (staging / "README.md").write_text(_card(bundle, apart, usage), encoding="utf-8")
         make_readable(staging)  # safetensors writes for the owner alone
     emit(StageDone(_STAGE, f"within {apart:.2g} of the bundle's probabilities"))
-    return Exported(to, usage.library == "sentence-transformers", apart)
+    return Exported(to, usage.loader == "sentence-transformers", apart)
 
 
 def _refuse(bundle: Bundle) -> None:
@@ -131,7 +132,7 @@ def _answered(bundle: Bundle) -> Answered:
 def _card(bundle: Bundle, apart: float, usage: Usage) -> str:
     manifest = bundle.manifest
     licence = str(manifest.lineage.get("backbone_licence") or "").lower()
-    head = ["---", f"pipeline_tag: {usage.pipeline}", f"library_name: {usage.library}"]
+    head = ["---", f"pipeline_tag: {usage.pipeline}", f"library_name: {usage.loader}"]
     head += [f"license: {licence}"] if re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", licence) else []
     return "\n".join(
         [

@@ -75,12 +75,12 @@ class Usage:
 
     Args:
         pipeline: Hugging Face's word for what it is for.
-        library: Whose folder it is: "transformers" or "sentence-transformers".
+        loader: Whose classes load it: "transformers" or "sentence-transformers".
         text: Markdown: how it is loaded, and what no library does by itself.
     """
 
     pipeline: str
-    library: str
+    loader: str
     text: str
 
 
