@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sartor.search.rungs import method_order
+from sartor.shrink.stocks.pair import logits_of
 from tests.served import serving
 from tests.stories.shop import Here, ran, refused
 from tests.tiny import WORDS, make_tiny_bert
@@ -77,6 +78,10 @@ def test_a_need_on_pairs_is_met_served_and_learnt_from(place: Path, here: Here):
     answers = here("predict", found["bundle"], "ask.jsonl")
     assert answers.status == 0, answers.err
     labels = [json.loads(line)["best"] for line in answers.out.splitlines()]
+    assert here("bundle", "export", found["bundle"], "--transformers", "out").status == 0
+    exported = logits_of(place / "out", [(one, other) for one, other, _ in new]).argmax(1)
+    outputs = json.loads((place / "out" / "head.json").read_text())["outputs"]
+    assert [outputs[at] for at in exported] == labels
     assert len(labels) == 4
     assert set(labels) <= {"same", "different"}
     (place / "one.txt").write_text("a text alone\n")
@@ -110,6 +115,12 @@ def test_another_rung_takes_pairs_to_a_bundle(place: Path, here: Here, method: s
     assert (place / found["bundle"] / "model.onnx").is_file()
     (tried,) = {c["rung"] for c in json.loads(here("report", "--json").out)["candidates"]}
     assert tried == method
+    if method == "static":
+        refused(here("bundle", "export", found["bundle"], "--transformers", "out"), "(static)")
+        return
+    said = here("bundle", "export", found["bundle"], "--transformers", "out", "--json")
+    assert said.status == 0, said.err
+    assert json.loads(said.out)["difference"] < 0.1
 
 
 def test_the_plan_of_pairs_prices_what_can_read_them(place: Path, here: Here):

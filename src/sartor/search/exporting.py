@@ -5,6 +5,7 @@ and held against the bundle before it gets its name.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sartor.core.durable import make_readable, staged_folder, sweep_beside
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
 from sartor.core.replies import as_said
+from sartor.core.texts import Text
 from sartor.core.workspace import Workspace
 from sartor.llm import nearest
 from sartor.search.documents import PASSAGE, finds_documents
@@ -21,6 +23,7 @@ from sartor.serve import runtime
 from sartor.serve.indexed import embed
 from sartor.serve.opening import composed
 from sartor.shrink.stock import Answered, Told, Usage, stock_of
+from sartor.tasks import TASKS
 
 _STAGE = "export"
 _STEPS = ("weights and tokenizer", "the bundle's answers", "those of stock classes")
@@ -122,11 +125,20 @@ def _answered(bundle: Bundle) -> Answered:
         return Answered(MADE_UP, embed(bundle, MADE_UP, bundle.manifest.preprocess.prefix))
     served = runtime.start(bundle)
     if not served.writes:
-        return Answered(MADE_UP, served.logits(MADE_UP))
+        texts = _asked(bundle.manifest.task)
+        return Answered(texts, served.logits(texts))
     texts = MADE_UP[:_WRITTEN]
     found = [as_said(row) for row in served.logits(texts)]
     written = [said.text if said else "" for said in found]
     return Answered(texts, served.scored(texts, written), written)
+
+
+def _asked(task: str) -> Sequence[Text]:
+    """Made-up texts, or pairs of them: each with the next one, and each with itself."""
+    if len(TASKS.get(task)().roles.inputs) < 2:
+        return MADE_UP
+    others = (*MADE_UP[1:], MADE_UP[0])
+    return [*zip(MADE_UP, others, strict=True), *zip(MADE_UP, MADE_UP, strict=True)]
 
 
 def _card(bundle: Bundle, apart: float, usage: Usage) -> str:

@@ -175,22 +175,27 @@ def write_tokenizer(tokenizer: Any, folder: Path, **settings: Any) -> None:
     write_json(path, {**found, "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def write_encoder_tokenizer(fit: Path, max_length: int, folder: Path) -> None:
+def write_encoder_tokenizer(
+    fit: Path, max_length: int, folder: Path, *, segments: bool = False
+) -> None:
     """The same of an encoder's, which a fit keeps.
 
     Args:
         fit: Holds tokenizer.json.
         max_length: Tokens a text is cut at.
         folder: To write to.
+        segments: Whether the encoder is told which of two texts a token is of.
     """
     tokenizer = load_tokenizer(fit)
     known = {
         role: next((name for name in names if tokenizer.token_to_id(name) is not None), None)
         for role, names in _SPECIAL.items()
     }
+    types = ["token_type_ids"] if segments else []
     write_tokenizer(
         tokenizer,
         folder,
         model_max_length=max_length,
+        model_input_names=["input_ids", *types, "attention_mask"],
         **{role: name for role, name in known.items() if name is not None},
     )

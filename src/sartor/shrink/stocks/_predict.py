@@ -1,7 +1,8 @@
 """Answer texts with the model in this folder: python predict.py "a text" "another".
 
-Needs torch, transformers and safetensors, nothing else. head.json says how texts are read, which
-hidden states are averaged over the tokens, what follows them, and the decision rule.
+A model of pairs takes every two of them as one. Needs torch, transformers and safetensors, nothing
+else. head.json says how texts are read, which hidden states are averaged over the tokens, what
+follows them, and the decision rule.
 """
 
 import json
@@ -24,29 +25,50 @@ class Model:
         self.head = load_file(folder / "head.safetensors")
 
     @torch.inference_mode()
-    def logits(self, texts: list[str]) -> Tensor:
-        """(texts, outputs), before the decision rule."""
+    def logits(self, texts: list) -> Tensor:
+        """(texts, outputs), before the decision rule; of pairs a text is a tuple of two."""
+        kind = self.about.get("reads", "text")
+        if kind == "text":
+            return self._headed(self._means(texts))
+        if kind == "joined":
+            return self._headed(self._means(*([pair[side] for pair in texts] for side in (0, 1))))
+        return self._headed(self._compared(*self._both(texts)))
+
+    def _means(self, texts: list[str], others: list[str] | None = None) -> Tensor:
+        """(texts, layers · width): what is read of each, or of two in one sequence."""
         about = self.about
+        given = [[about["prefix"] + text for text in side] for side in (texts, others or [])]
         read = self.tokenizer(
-            [about["prefix"] + text for text in texts],
+            *(side for side in given if side),
             padding=True,
             truncation=True,
             max_length=about["max_length"],
             return_tensors="pt",
         )
-        ids, mask = read["input_ids"], read["attention_mask"]
         layers, top = about["layers"], self.encoder.config.num_hidden_layers
-        found = self.encoder(
-            input_ids=ids, attention_mask=mask, output_hidden_states=layers != [top]
-        )
+        found = self.encoder(**read, output_hidden_states=layers != [top])
         if layers == [top]:
             # Some encoders normalise their last state once more.
             chosen = [found.last_hidden_state]
         else:
             chosen = [found.hidden_states[layer] for layer in layers]
-        real = mask.unsqueeze(-1).to(torch.float32)
+        real = read["attention_mask"].unsqueeze(-1).to(torch.float32)
         means = [(state.float() * real).sum(1) / real.sum(1).clamp(min=1) for state in chosen]
-        return self._headed(torch.cat(means, dim=-1))
+        return torch.cat(means, dim=-1)
+
+    def _both(self, pairs: list[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+        one, other = (self._means([pair[side] for pair in pairs]) for side in (0, 1))
+        return one, other
+
+    def _compared(self, one: Tensor, other: Tensor) -> Tensor:
+        """What a head reads of two texts that were read apart."""
+        if self.about["reads"] == "alike":
+            centre = self.head["centre"]
+            return nn.functional.cosine_similarity(one - centre, other - centre)[:, None]
+        each = (len(one), len(self.about["layers"]), -1)
+        u, v = one.reshape(each), other.reshape(each)
+        first = (u + v,) if self.about["symmetric"] else (u, v)
+        return torch.cat([*first, (u - v).abs(), u * v], dim=-1).flatten(1)
 
     def _headed(self, x: Tensor) -> Tensor:
         for step in self.about["head"]:
@@ -61,7 +83,7 @@ class Model:
                 x = nn.functional.normalize(x, dim=-1)
         return x
 
-    def predict(self, texts: list[str]) -> list[dict]:
+    def predict(self, texts: list) -> list[dict]:
         """label (None where it is less sure than `abstain_below`), best, probabilities; of several
         labels labels and probabilities; of a number value, low and high."""
         answer = {"labels": self._labels, "number": self._number}
@@ -116,5 +138,8 @@ class Model:
 
 
 if __name__ == "__main__":
-    for answer in Model(Path(__file__).parent).predict(sys.argv[1:]):
+    model, asked = Model(Path(__file__).parent), sys.argv[1:]
+    if model.about.get("reads", "text") != "text":
+        asked = list(zip(asked[::2], asked[1::2], strict=True))
+    for answer in model.predict(asked):
         sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
