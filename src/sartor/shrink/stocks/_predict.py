@@ -21,7 +21,8 @@ class Model:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         # Otherwise a pooler is drawn at random, and warned of: the mean needs none.
         without = self.about["without_pooler"]
-        self.encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, **without).eval()
+        # Version 4 of transformers knows no `dtype`.
+        self.encoder = AutoModel.from_pretrained(folder, **without).float().eval()
         self.head = load_file(folder / "head.safetensors")
 
     @torch.inference_mode()
