@@ -3,11 +3,14 @@
 
     python -m benchmarks.serving_compressed [--python PYTHON …] [--peers fastapi] [--form rows]
                                             [--seconds 6] [--rounds 5] [--longest 128]
+                                            [--work FOLDER]
 
 As `serving_peers`, but ours is compressed and the peers are not: they serve the float32 graph of
 the same head on MiniLM, as `offline_throughput` makes the two. All answer the same test reviews
 first, and a ratio counts where our accuracy is at most one point below. `--form` is rows (a range a
-token) or int8 (a range a batch). Ten minutes for a peer.
+token), int8 (a range a batch), or a smaller model in int8 that learnt from it, of two or of three
+layers, which takes 25 minutes to make. Under --work the forms are kept, as those of
+`offline_throughput` are. Ten minutes for a peer.
 """
 
 import asyncio
@@ -22,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks._harness import Interval, Line, arguments, bootstrap, finish, gate, machine, spread
 from benchmarks._peers import OURS, PEERS, Side, lay_out, usable
-from benchmarks.offline_throughput import LOST, TEXTS, prepare
+from benchmarks.offline_throughput import LOST, STUDENTS, TEXTS, add_students, prepare
 from benchmarks.serving_peers import (
     CLIENTS,
     LIMITS_S,
@@ -41,6 +44,16 @@ def right(side: Side, texts: list[str], truth: Sequence[str]) -> list[bool]:
     """Whether it answers each text rightly."""
     found = asyncio.run(labels(side, texts))
     return [one == other for one, other in zip(found, truth, strict=True)]
+
+
+def forms(place: Path, form: str) -> Path:
+    """The folder, with what is served in it."""
+    if not (place / TEXTS).exists():
+        place.mkdir(parents=True, exist_ok=True)
+        prepare(place, 1_000)
+    if form in STUDENTS:
+        add_students(place)
+    return place
 
 
 def lines_of(peer: str, pair: Pair, rights: tuple[list[bool], list[bool]]) -> list[Line]:
@@ -77,10 +90,11 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--python", nargs="+", default=[sys.executable])
     parser.add_argument("--peers", nargs="+", default=["fastapi"], choices=PEERS)
-    parser.add_argument("--form", default="rows", choices=["rows", "int8"])
+    parser.add_argument("--form", default="rows", choices=["rows", "int8", *STUDENTS])
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--longest", type=int, default=128, help="tokens that a text is cut after")
+    parser.add_argument("--work", type=Path, help="folder to keep the forms in")
     given = parser.parse_args()
     facts = machine()
     peers = {name: each for name, each in usable(given.python).items() if name in given.peers}
@@ -89,19 +103,17 @@ def main() -> None:
     lines: list[Line] = []
     detail: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        prepare(place, 400)
+        place = forms(given.work or Path(folder), given.form)
         told = json.loads((place / TEXTS).read_text())
         served, plain = place / f"{given.form}-bundle", place / "float-bundle"
-        (place / "laid").mkdir()
-        laid = lay_out(str(plain), place / "laid")
+        laid = lay_out(str(plain), Path(folder))
         texts, names = reviews(laid, given.longest), list(open_bundle(plain).manifest.outputs)
         truth = [names[number] for number in told["truth"]]
         os.environ["RAY_TMPDIR"] = folder
         for name, python in peers.items():
             with (
-                start(OURS, sys.executable, str(served), laid, place / f"{name}.db") as ours,
-                start(name, python, str(served), laid, place / "none.db") as theirs,
+                start(OURS, sys.executable, str(served), laid, Path(folder) / f"{name}.db") as ours,
+                start(name, python, str(served), laid, Path(folder) / "none.db") as theirs,
             ):
                 rights = right(ours, told["test"], truth), right(theirs, told["test"], truth)
                 pair = measured((ours, theirs), texts, given.seconds, range(given.rounds))
