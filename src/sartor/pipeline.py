@@ -49,6 +49,7 @@ from sartor.search.setup import Desk, Ready, make_ready
 from sartor.search.smaller import smaller
 from sartor.search.sources import NeedSource, name_of, read_need
 from sartor.search.turns import turn
+from sartor.search.unlabelled import Lessons
 from sartor.search.writing import Press, climb_to_write, ready_to_write, writes
 from sartor.serve.runtime import cores
 
@@ -366,6 +367,7 @@ class _Stages:
             timing=self.timing,
             conditions=conditions,
             load=self.answering.load,
+            lessons=Lessons(self.desk, ready.setting.rows),
         )
 
     def _judge(

@@ -48,9 +48,9 @@ def test_a_run_hands_its_tuner_to_compressors(tmp_path: Path):
     )
     maker.scratch.mkdir()
     (tmp_path / "to").mkdir()
-    replace(maker, retrain=retrain)._compressing("drop_layers", pupils.form, silent)(
-        tmp_path / "to"
-    )
+    replace(maker, students=lambda: (TRAIN, retrain))._compressing(
+        "drop_layers", pupils.form, silent
+    )(tmp_path / "to")
     torch.set_num_threads(before)
 
     made = pupils.form.left_in(tmp_path / "to")

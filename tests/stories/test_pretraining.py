@@ -57,7 +57,11 @@ def test_an_unknown_pretext_task_is_refused_before_anything_is_read(fuller_shop:
 
 
 def test_unlabelled_texts_that_nothing_reads_are_told_of(fuller_shop: Path, here: Here):
-    (fuller_shop / "need.yaml").write_text(ASKS.replace("simcse", "none"))
+    need = ASKS.replace("simcse", "none")
+    (fuller_shop / "need.yaml").write_text(need)
+    said = here("plan", "need.yaml")
+    assert "data.unlabelled is not read" not in said.err + said.out, "smaller models may read it"
+    (fuller_shop / "need.yaml").write_text(need.replace("  - size_mb <= 5\n", ""))
     said = here("plan", "need.yaml")
     assert "data.unlabelled is not read" in said.err + said.out
 

@@ -6,8 +6,9 @@ import pytest
 
 from sartor.bundle import open_bundle
 from sartor.serve import runtime
+from sartor.shrink.api import COMPRESSORS
 from tests.stories.conftest import Finished
-from tests.stories.shop import NEED, Here, bundle_files, refused
+from tests.stories.shop import NEED, Here, bundle_files, refused, reviews, write_csv
 
 
 def sizes(here: Here) -> dict[str, float]:
@@ -59,6 +60,23 @@ def test_a_run_goes_on_from_int8_only_where_the_need_asks_for_less(shop: Finishe
     further = sizes(here)
     assert any("trim_vocabulary" in name for name in further)
     assert min(further.values()) <= asked
+
+
+def test_smaller_models_learn_from_texts_without_a_label(shop: Finished, here: Here):
+    write_csv(shop.folder / "more.csv", reviews(60, seed=9))
+    plain = NEED.replace("[./tiny]", "[./tiny], methods: [head]")
+    need = plain.replace("  label: label\n", "  label: label\n  unlabelled: more.csv\n")
+    (shop.folder / "taught.yaml").write_text(need.replace("size_mb <= 5", "size_mb <= 0.02"))
+
+    said = here("run", "taught.yaml", "--json")
+
+    assert said.status in (0, 1), said.err
+    assert "unlabelled texts for smaller models to learn from" in said.err
+    assert said.err.count("smaller models to learn from") == 1, "they are read once"
+    taught = {name for name in COMPRESSORS.names() if COMPRESSORS.get(name).trains}
+    assert any(taught & set(name.split("+")) for name in sizes(here))
+    (shop.folder / "more.csv").unlink()
+    refused(here("plan", "taught.yaml"), "more.csv")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Texts without labels, to pretrain on: none of them may be one that will be judged."""
+"""Texts without labels, to learn from: none of them may be one that will be judged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from sartor.data.near import near_clusters, near_form
 from sartor.data.normalise import MISSING_TEXT, normalise_text
 from sartor.data.read import read
-from sartor.data.table import Source, texts_of
+from sartor.data.table import Source, Table, texts_of
 
 MOST_TEXTS = 200_000
 """Texts kept; of more, a sample is drawn."""
@@ -50,10 +50,7 @@ def read_unlabelled(
     Raises:
         DataError: If a source cannot be read or lacks the column.
     """
-    table = read(sources, root)
-    columns = [column] if isinstance(column, str) else list(column)
-    there = [name for name in columns if name in table.columns] or columns[:1]
-    table.require(*there)
+    table, there = _read(sources, root, column)
     found = [
         normalise_text(text or "")[0] for name in there for text in texts_of(table.frame[name])
     ]
@@ -70,3 +67,25 @@ def read_unlabelled(
     free = [t for t, first in zip(distinct, clusters.tolist(), strict=True) if first >= len(held)]
     dropped["near a test or validation row"] = len(distinct) - len(free)
     return Unlabelled(tuple(free), {k: n for k, n in dropped.items() if n}, table.sources)
+
+
+def sources_of_unlabelled(
+    sources: Sequence[str], root: Path, *, column: str | Sequence[str]
+) -> tuple[Source, ...]:
+    """The files with their hashes, read as `read_unlabelled` reads them, and nothing compared.
+
+    Raises:
+        DataError: If a source cannot be read or lacks the column.
+    """
+    return _read(sources, root, column)[0].sources
+
+
+def _read(
+    sources: Sequence[str], root: Path, column: str | Sequence[str]
+) -> tuple[Table, list[str]]:
+    """The rows, and which columns hold texts."""
+    table = read(sources, root)
+    columns = [column] if isinstance(column, str) else list(column)
+    there = [name for name in columns if name in table.columns] or columns[:1]
+    table.require(*there)
+    return table, there

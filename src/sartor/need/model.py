@@ -88,7 +88,8 @@ class Data(BaseModel):
     validation: Sources | None = None
     """Official validation rows."""
     unlabelled: Sources | None = None
-    """Texts without labels that `prefer.pretrain` may read, in the column of the text."""
+    """Texts without labels, in the column of the text: smaller models learn from them what the
+    whole model answers, and `prefer.pretrain` may read them."""
     documents: Sources | None = None
     """What retrieval finds its answers among, or the items of recommendation and mastery: files
     with the columns id and text, and title where there is one; of mastery also skill. Without it

@@ -85,7 +85,8 @@ _SOURCES = {
     "validation": "Official validation rows.",
     "documents": "Files with the documents that retrieval finds, or the items that recommendation"
     " chooses among and mastery asks: columns id and text, and of mastery skill.",
-    "unlabelled": "Texts without labels that prefer.pretrain may read.",
+    "unlabelled": "Texts without labels: smaller models learn from them, and prefer.pretrain may"
+    " read them.",
 }
 
 

@@ -58,7 +58,7 @@ class Maker:
 
     Args:
         held: Validation rows and criteria.
-        train: Rows that compressors may calibrate on and learn from.
+        train: Rows that compressors may calibrate on.
         manifest: Everything but files and decision.
         need_text: As the user wrote it; goes into the bundle.
         scratch: Folder for artefacts that are being compared; emptied first.
@@ -70,7 +70,8 @@ class Maker:
         earlier: The bundle that is shipped again; None where something was fitted.
         streaming: The same of replies: how they begin and go on; None where none are written.
         load: A bundle's folder to what answers for it.
-        retrain: See `shrink.api.Retrain`; None where nothing can be trained.
+        students: Rows that smaller models learn from and what trains them on these, see
+            `shrink.api.Retrain`; None where nothing can be trained.
         in_time: Whether time is left to train for a form; a fact of the run, by its name.
         beside: A form's content files to those of a bundle, with what lies beside a graph.
         recipe: What rows said that a fit had not seen, where this one saw the validation rows:
@@ -91,7 +92,7 @@ class Maker:
     load: Callable[[Path], runtime.Runtime] = lambda folder: runtime.load(
         folder, unreleased="allow", verify_key=""
     )
-    retrain: Retrain | None = None
+    students: Callable[[], tuple[Examples, Retrain]] | None = None
     in_time: Callable[[str], bool] = lambda name: True
     beside: Callable[[Mapping[str, Path]], Mapping[str, Path]] = lambda content: content
     recipe: Assessment | None = None
@@ -143,7 +144,7 @@ class Maker:
             if chain:
                 source = form(chain[:-1])
                 spared = self.in_time(f"{product.key[:16]} {name}")
-                maker = self if spared else replace(self, retrain=None)
+                maker = self if spared else replace(self, students=None)
                 folder = stage(name, maker._compressing(chain[-1], source, emit))
                 forms[chain] = source.left_in(folder)
             else:
@@ -234,19 +235,25 @@ class Maker:
 
     def _compressing(self, name: str, source: Form, emit: Emit) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
-        bench = Bench(
-            task=self.manifest.task,
-            outputs=tuple(self.held.outputs),
-            max_length=read.max_length,
-            prefix=read.prefix,
-            train=self.train,
-            validation=self.held.validation,
-            answers=self._answers,
-            retrain=self.retrain,
-            seed=self.held.seed,
-            emit=emit,
-        )
-        return lambda to: compressor.compress(source, to, bench)
+
+        def made(to: Path) -> None:
+            teaches = self.students if compressor.trains else None
+            train, retrain = (self.train, None) if teaches is None else teaches()
+            bench = Bench(
+                task=self.manifest.task,
+                outputs=tuple(self.held.outputs),
+                max_length=read.max_length,
+                prefix=read.prefix,
+                train=train,
+                validation=self.held.validation,
+                answers=self._answers,
+                retrain=retrain,
+                seed=self.held.seed,
+                emit=emit,
+            )
+            compressor.compress(source, to, bench)
+
+        return made
 
     def _answers(self, form: Form, texts: Sequence[Text]) -> Floats:
         """(texts, outputs) logits of a form, through the runtime."""

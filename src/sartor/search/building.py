@@ -24,6 +24,7 @@ from sartor.search.product import Workshop
 from sartor.search.recommending import reads_histories
 from sartor.search.retraining import Retraining
 from sartor.search.setup import Desk, Ready
+from sartor.search.unlabelled import Lessons
 from sartor.serve.runtime import Runtime
 
 Built = tuple[Artefact, list[Artefact], Maker]
@@ -45,6 +46,7 @@ class Builder:
         timing: See `artefacts.Maker`.
         conditions: What the timing holds for.
         load: A bundle's folder to what answers for it.
+        lessons: What smaller models learn from.
     """
 
     desk: Desk
@@ -55,6 +57,7 @@ class Builder:
     timing: Callable[[Bundle, Sequence[Text]], NDArray[np.float64]]
     conditions: str
     load: Callable[[Path], Runtime]
+    lessons: Lessons
 
     def build(self, climb: Climb, terms: Terms) -> tuple[Climb, Built]:
         """What ships, and the climb that ends with it.
@@ -101,6 +104,14 @@ class Builder:
         words = {name: told[name] for name in manifest.outputs}
         return Indexing(words, passage, manifest, self.text, stage, self.scratch)
 
+    def _students(self, manifest: Manifest) -> tuple[Examples, Retraining]:
+        """What smaller models learn from, and what trains them."""
+        train, validation = self.lessons.train, self.ready.setting.rows.validation
+        read, seed = manifest.preprocess, self.desk.need.seed
+        tuner, emit = self.workshop.tuner, self.desk.emit
+        again = Retraining(tuner, train, validation, read.prefix, read.max_length, seed, emit)
+        return train, again
+
     def _made(self, best: Tried) -> Built:
         assert best.assessment is not None
         assert best.scored is not None
@@ -130,15 +141,7 @@ class Builder:
             load=self.load,
             in_time=self._in_time,
             beside=(lambda content: content) if indexing is None else indexing,
-            retrain=Retraining(
-                workshop.tuner,
-                setting.rows.train,
-                setting.rows.validation,
-                manifest.preprocess.prefix,
-                manifest.preprocess.max_length,
-                self.desk.need.seed,
-                self.desk.emit,
-            ),
+            students=lambda: self._students(manifest),
         )
         logits = workshop.logits(best)
         kept, made = maker.make(
@@ -151,7 +154,7 @@ class Builder:
                 best.assessment.decision,
                 setting.rows.validation.texts,
             ),
-            lambda name, build: workshop.artefact(product, name, build),
+            lambda name, build: workshop.artefact(product, name, build, self.lessons.sources),
             self.desk.emit,
         )
         return kept, made, maker

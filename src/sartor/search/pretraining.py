@@ -23,12 +23,12 @@ from sartor.core.texts import flat
 from sartor.core.types import Backbone, Candidate, Examples
 from sartor.core.workspace import Run
 from sartor.data.prepare import Prepared
-from sartor.data.unlabelled import read_unlabelled
 from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
 from sartor.search.documents import finds_documents
 from sartor.search.rungs import settings_of
-from sartor.search.setup import MAX_LENGTH, Adapt, Desk, same_sources
+from sartor.search.setup import MAX_LENGTH, Adapt, Desk
+from sartor.search.unlabelled import texts_without_labels
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
 from sartor.tune.pretrain import PRETEXTS, Pretraining, Reading
@@ -156,21 +156,7 @@ def _decided(
 
 def _texts(desk: Desk, rows: Prepared) -> list[str]:
     """The training texts and the unlabelled ones, each once; none near a row that is held out."""
-    texts = flat(rows.train.texts)
-    if desk.need.data.unlabelled:
-        held = flat([*rows.test.texts, *rows.validation.texts])
-        found = read_unlabelled(
-            desk.need.data.unlabelled,
-            desk.root,
-            column=[desk.need.data.roles[role] for role in rows.train.inputs],
-            held=held,
-            seed=desk.need.seed,
-        )
-        same_sources(desk, "unlabelled", {s.file: s.sha256 for s in found.sources})
-        dropped = ", ".join(f"{n:,} {why}" for why, n in found.dropped.items())
-        less = f" ({dropped} left out)" if dropped else ""
-        desk.emit(Note(f"{len(found.texts):,} unlabelled texts to pretrain on{less}."))
-        texts += found.texts
+    texts = flat(rows.train.texts) + texts_without_labels(desk, rows, "to pretrain on")
     return list(dict.fromkeys(texts))
 
 

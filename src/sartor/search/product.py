@@ -154,11 +154,20 @@ class Workshop:
 
         return Product(self._key(tried), _reading([p for p, _ in members]), write)
 
-    def artefact(self, product: Product, name: str, build: Callable[[Path], None]) -> Path:
-        """The folder with one form of a product, built once in the workspace."""
+    def artefact(
+        self, product: Product, name: str, build: Callable[[Path], None], read: Sequence[str] = ()
+    ) -> Path:
+        """The folder with one form of a product, built once in the workspace.
+
+        Args:
+            product: What it is a form of.
+            name: Of the form.
+            build: Writes it.
+            read: Hashes of what it may be made of besides.
+        """
         code = sources_sha256("sartor.shrink")
         libraries = versions("torch", "transformers", "onnx", "onnxruntime", "onnxscript")
-        return self.stage("artefact", digest(product.key, name, code, libraries), build)
+        return self.stage("artefact", digest(product.key, name, code, libraries, *read), build)
 
     def soup(self, offered: list[Tried]) -> Path:
         """The folder of the soup of fits, offered best first; see `tune.soup`."""

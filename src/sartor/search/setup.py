@@ -23,7 +23,7 @@ from sartor.models.precision import Precision
 from sartor.models.workload import workload
 from sartor.need.model import Need
 from sartor.search.asking import Asking, backbone_of
-from sartor.search.assess import Held
+from sartor.search.assess import Held, of_the_artefact
 from sartor.search.choosing import Contest, settle
 from sartor.search.desk import Desk
 from sartor.search.documents import refuse_too_many, sources_of
@@ -50,6 +50,7 @@ from sartor.search.tabular import (
     tell_of_columns,
     words_of,
 )
+from sartor.search.unlabelled import require_unlabelled, teach_students
 from sartor.tasks import TASKS
 from sartor.tune.teaching import passages_a_row
 
@@ -115,6 +116,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     gathered = read_rows(desk, need, data)
     sources = {s.file: s.sha256 for s in gathered.table.sources}
     same_sources(desk, "sources", sources | sources_of(need))
+    require_unlabelled(desk)
     counts, total = gathered.label_counts(), len(gathered.cleaned.frame)
     wanted = planned_test_rows(need.accept, {k: n / total for k, n in counts.items()})
     known = store.assignments(need.name)
@@ -336,7 +338,13 @@ def _unread(need: Need, adapts: bool) -> list[str]:
     if prefer.bundles and EARLIER not in (prefer.methods or [EARLIER]):
         said.append(f"prefer.bundles is not read: the methods named leave out {EARLIER}.")
     if prefer.pretrain == "none" and need.data.unlabelled:
-        said.append("data.unlabelled is not read: prefer.pretrain is none.")
+        if not teach_students(need):
+            said.append("data.unlabelled is not read: prefer.pretrain is none.")
+        elif not any(map(of_the_artefact, need.accept)):
+            said.append(
+                "data.unlabelled is not read: prefer.pretrain is none, and no criterion asks for"
+                " a model that is small, fast or cheap."
+            )
     if prefer.pretrain != "none" and not adapts:
         said.append("Pretraining comes before the ladder and is not priced.")
     return said
