@@ -82,6 +82,24 @@ def test_a_need_without_them_or_of_pairs_teaches_on_its_training_rows(tmp_path: 
     assert Lessons(here, ROWS).sources == []
 
 
+@pytest.mark.parametrize(
+    ("task", "taught"),
+    [
+        ("text_classification", True),
+        ("multi_label", True),
+        ("ordinal", True),
+        ("text_regression", True),
+        ("token_classification", False),
+        ("retrieval", False),
+        ("tabular_text", False),
+        ("translation", False),
+    ],
+)
+def test_what_answers_about_a_whole_text_is_taught(tmp_path: Path, task: str, taught: bool):
+    need = desk(tmp_path).need
+    assert teach_students(need.model_copy(update={"task": task})) is taught
+
+
 def test_what_a_form_was_made_of_changes_with_the_file(tmp_path: Path):
     def sources(*texts: str) -> list[str]:
         here = desk(tmp_path, *texts)

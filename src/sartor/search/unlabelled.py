@@ -11,7 +11,7 @@ import numpy as np
 from sartor.core.events import Note
 from sartor.core.hashing import digest
 from sartor.core.texts import flat
-from sartor.core.types import Examples
+from sartor.core.types import Examples, TargetKind
 from sartor.data.prepare import Prepared
 from sartor.data.unlabelled import read_unlabelled, sources_of_unlabelled
 from sartor.need.model import Need
@@ -23,11 +23,16 @@ MOST = 3_000
 """Texts that a smaller model learns from beside the training rows: it reads them up to ten times.
 """
 _FACT = "unlabelled"
+_TOLD: tuple[TargetKind, ...] = ("label", "level", "labels", "number")
+"""What a student is told as the whole model's answer."""
 
 
 def teach_students(need: Need) -> bool:
-    """Whether smaller models learn from the need's unlabelled texts: those of one text a row."""
-    return bool(need.data.unlabelled) and tuple(TASKS.get(need.task)().roles.inputs) == ("text",)
+    """Whether smaller models learn from the need's unlabelled texts: those that answer about one
+    text, and about the whole of it."""
+    roles = TASKS.get(need.task)().roles
+    whole = tuple(roles.inputs) == ("text",) and not roles.columns
+    return bool(need.data.unlabelled) and whole and roles.target_kind in _TOLD
 
 
 def require_unlabelled(desk: Desk) -> None:
