@@ -19,7 +19,7 @@ from sartor.search.desk import Desk
 from sartor.search.recorded import same_sources
 from sartor.tasks import TASKS
 
-MOST = 3_000
+MOST = 1_000
 """Texts that a smaller model learns from beside the training rows: it reads them up to ten times.
 """
 _FACT = "unlabelled"
