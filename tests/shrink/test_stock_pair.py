@@ -165,6 +165,10 @@ def test_the_script_in_the_folder_takes_two_arguments_as_a_pair(tmp_path: Path, 
         timeout=120,
         check=True,
     )
+    odd = subprocess.run([*ran.args[:4], "alone"], capture_output=True, text=True, timeout=120)
+    assert (odd.returncode, odd.stdout) == (1, "")
+    assert "two texts each, and 1 were given" in odd.stderr
+    assert "Traceback" not in odd.stderr
     said = [json.loads(line) for line in ran.stdout.splitlines()]
     expected = Spec().decode(wanted(model), OUTPUTS, RULE)
     assert [(a["label"], a["best"]) for a in said] == [(a["label"], a["best"]) for a in expected]

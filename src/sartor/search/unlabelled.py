@@ -36,13 +36,14 @@ def teach_students(need: Need) -> bool:
 
 
 def require_unlabelled(desk: Desk) -> None:
-    """Read what the need names, so that what is wrong with it is told before anything is trained.
+    """Read what something will read, so that what is wrong with it is told before any training.
 
     Raises:
         DataError: If a source cannot be read, lacks the column or has changed since the run began.
     """
-    if desk.need.data.unlabelled:
-        found = sources_of_unlabelled(desk.need.data.unlabelled, desk.root, column=_columns(desk))
+    named = desk.need.data.unlabelled
+    if named and (teach_students(desk.need) or desk.need.prefer.pretrain != "none"):
+        found = sources_of_unlabelled(named, desk.root, column=_columns(desk))
         same_sources(desk, _FACT, {source.file: source.sha256 for source in found})
 
 

@@ -139,6 +139,26 @@ def rule_of_label(rule: Mapping[str, Any]) -> list[str]:
     return [*lines, f"no label where p of best is below {least:.6g}"]
 
 
+def rule_section(rule: Sequence[str], told: Told, what: str) -> list[str]:
+    """Lines of the card: the decision rule, and what is done to a text before.
+
+    Args:
+        rule: In words.
+        told: Of the bundle.
+        what: Is cut, with its verb.
+    """
+    return [
+        "## Decision rule",
+        "",
+        "No library applies it by itself; `predict.py` does.",
+        "",
+        *(f"- {line}" for line in rule),
+        f"- `{told.prefix}` is put before every text" if told.prefix else "- no prefix",
+        f"- {what} cut after {told.max_length:,} tokens"
+        + (", where the bundle reads on in windows" if told.windows else ""),
+    ]
+
+
 def stated(found: Mapping[str, float], usual: float) -> str:
     """Numbers by name, those that are as usual left out."""
     other = {name: round(value, 6) for name, value in found.items() if value != usual}

@@ -141,6 +141,8 @@ class Model:
 if __name__ == "__main__":
     model, asked = Model(Path(__file__).parent), sys.argv[1:]
     if model.about.get("reads", "text") != "text":
+        if len(asked) % 2:
+            sys.exit(f"Pairs are taken of two texts each, and {len(asked)} were given.")
         asked = list(zip(asked[::2], asked[1::2], strict=True))
     for answer in model.predict(asked):
         sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")

@@ -22,6 +22,7 @@ from sartor.shrink.stocks._heads import (
     Head,
     labels_apart,
     rule_of_label,
+    rule_section,
     stated,
     steps_of,
     write_encoder_and_head,
@@ -125,14 +126,7 @@ def _said(told: Told, *, modules: bool) -> str:
             "There is no `AutoModelForSequenceClassification` for it: those read one token through"
             " a pooler, and this reads the mean over the tokens.",
             "",
-            "## Decision rule",
-            "",
-            "No library applies it by itself; `predict.py` does.",
-            "",
-            *(f"- {line}" for line in _rule(told)),
-            f"- `{told.prefix}` is put before every text" if told.prefix else "- no prefix",
-            f"- texts are cut after {told.max_length:,} tokens"
-            + (", where the bundle reads on in windows" if told.windows else ""),
+            *rule_section(_rule(told), told, "texts are"),
             "",
         ]
     )

@@ -22,6 +22,7 @@ from sartor.shrink.stocks._heads import (
     Head,
     labels_apart,
     rule_of_label,
+    rule_section,
     steps_of,
     write_encoder_and_head,
 )
@@ -123,14 +124,11 @@ def _said(told: Told, model: Any, reads: str, *, cosine: bool) -> str:
             shown,
             _READ[reads],
             "",
-            "## Decision rule",
-            "",
-            "No library applies it by itself; `predict.py` does.",
-            "",
-            *(f"- {line}" for line in rule_of_label(told.decision)),
-            f"- `{told.prefix}` is put before every text" if told.prefix else "- no prefix",
-            f"- {'two texts together' if reads == 'joined' else 'each text'} cut after"
-            f" {told.max_length:,} tokens",
+            *rule_section(
+                rule_of_label(told.decision),
+                told,
+                "two texts together are" if reads == "joined" else "each text is",
+            ),
             "",
         ]
     )
