@@ -8,9 +8,9 @@
 As `serving_peers`, but ours is compressed and the peers are not: they serve the float32 graph of
 the same head on MiniLM, as `offline_throughput` makes the two. All answer the same test reviews
 first, and a ratio counts where our accuracy is at most one point below. `--form` is rows (a range a
-token), int8 (a range a batch), or a smaller model in int8 that learnt from it, of two or of three
-layers, which takes 25 minutes to make. Under --work the forms are kept, as those of
-`offline_throughput` are. Ten minutes for a peer.
+token), int8 (a range a batch), a smaller model in int8 that learnt from it, of three layers, or one
+of the last two that reads less of long texts; those take 15 minutes to make. Under --work the forms
+are kept, as those of `offline_throughput` are. Ten minutes for a peer.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks._harness import Interval, Line, arguments, bootstrap, finish, gate, machine, spread
 from benchmarks._peers import OURS, PEERS, Side, lay_out, usable
-from benchmarks.offline_throughput import LOST, STUDENTS, TEXTS, add_students, prepare
+from benchmarks.offline_throughput import LOST, SHORTER, STUDENTS, TEXTS, add_students, prepare
 from benchmarks.serving_peers import (
     CLIENTS,
     LIMITS_S,
@@ -51,7 +51,7 @@ def forms(place: Path, form: str) -> Path:
     if not (place / TEXTS).exists():
         place.mkdir(parents=True, exist_ok=True)
         prepare(place, 1_000)
-    if form in STUDENTS:
+    if form in STUDENTS or form in SHORTER:
         add_students(place)
     return place
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--python", nargs="+", default=[sys.executable])
     parser.add_argument("--peers", nargs="+", default=["fastapi"], choices=PEERS)
-    parser.add_argument("--form", default="rows", choices=["rows", "int8", *STUDENTS])
+    parser.add_argument("--form", default="rows", choices=["rows", "int8", *STUDENTS, *SHORTER])
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--longest", type=int, default=128, help="tokens that a text is cut after")

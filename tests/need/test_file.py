@@ -115,6 +115,14 @@ def test_another_word_for_long_texts_is_refused_with_the_two_there_are():
     assert "did you mean 'long_texts'?" in found.fix
 
 
+def test_a_length_that_nothing_reads_is_refused_with_the_lengths_there_are():
+    assert read(GOOD).prefer.max_length == 256
+    assert read(GOOD + "prefer: {max_length: 64}\n").prefer.max_length == 64
+    for wrong in ("8", "100000", "12.5", "long"):
+        (found,) = faults(GOOD + f"prefer: {{max_length: {wrong}}}\n")
+        assert found.fix == "write a whole number of tokens from 16 to 32768, e.g. 128."
+
+
 def test_faults_on_one_line_do_not_hide_one_another():
     found = faults(GOOD.replace("{minutes: 10}", "{minuts: 10, memory_gb: -1, minutes: x}"))
     assert len(found) == 3

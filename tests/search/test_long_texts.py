@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sartor.bundle import Preprocess, open_bundle, write_bundle
+from sartor.bundle import Preprocess, Windows, open_bundle, write_bundle
+from sartor.core.errors import NothingToShrink
 from sartor.core.events import Note
 from sartor.core.types import Backbone, Examples
 from sartor.models.catalogue import find_backbone
@@ -21,6 +23,7 @@ from sartor.search.lineage import preprocess_of
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.product import Product
 from sartor.serve.runtime import load
+from sartor.shrink.api import Form
 from sartor.tasks import TASKS
 from tests.manifests import draft
 from tests.serve.conftest import LABELS, parts
@@ -31,14 +34,14 @@ __all__ = ["parts"]
 LENGTH = 8
 
 
-def need(how: str) -> Need:
+def need(how: str, **prefer: int) -> Need:
     return Need.model_validate(
         {
             "name": "tickets",
             "task": "text_classification",
             "data": {"train": "a.csv", "roles": {"text": "text", "label": "label"}},
             "accept": [parse_criterion("accuracy >= 0.8")],
-            "prefer": {"long_texts": how},
+            "prefer": {"long_texts": how, **prefer},
         }
     )
 
@@ -153,3 +156,75 @@ def test_many_long_texts_are_told_of_before_training(tiny: Backbone, how, level,
     assert note.text.startswith("8% of the training texts are longer than the 8 tokens")
     assert note.level == level
     assert said in note.text
+    assert ("`max_length: 128`" in note.text) == (how == "cut"), "the backbone reads more"
+
+
+def test_more_than_a_backbone_reads_is_told_of(tiny: Backbone):
+    notes: list[Note] = []
+    for length in (128, 129):
+        encoder = TextEncoder(tiny, None, settings=EncodeSettings(max_length=length))
+        tell_of_long_texts("cut", encoder, ["good"], notes.append)
+    (note,) = notes
+    assert "prefer.max_length is 129" in note.text
+    assert "reads at most 128 tokens" in note.text
+
+
+def test_a_bundle_reads_as_many_tokens_as_the_need_says():
+    backbone = Backbone("b", "folder", "", "", "MIT", ("en",), 1, 1, 1, max_length=512)
+    assert preprocess_of(need("cut"), backbone).max_length == 256
+    assert preprocess_of(need("cut", max_length=64), backbone).max_length == 64
+    assert preprocess_of(need("cut", max_length=1024), backbone).max_length == 512
+
+
+def test_what_is_too_slow_reads_less_of_long_texts(parts: dict[str, Path], tmp_path: Path):
+    texts = ("money " * 60, "tax " * 60, *["hello"] * 10)
+    rows = Examples(tuple(map(str, range(12))), {"text": texts}, MEANT)
+    manifest = draft(outputs=list(LABELS), preprocess=Preprocess(max_length=64))
+    criteria = tuple(map(parse_criterion, ("accuracy >= 0.5", "latency_p95_ms <= 20")))
+    held = Held(TASKS.get("text_classification")(), LABELS, rows, criteria, 100)
+
+    def timing(bundle, texts):
+        return np.full((6, 20), float(bundle.manifest.preprocess.max_length))
+
+    maker = Maker(
+        held, rows, manifest, "", tmp_path / "scratch", tmp_path / "bundles", timing, "here"
+    )
+
+    def stage(name: str, build: Callable[[Path], None]) -> Path:
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        build(tmp_path / name)
+        return tmp_path / name
+
+    def write(to: Path) -> None:
+        shutil.copy(parts["model.onnx"], to / "model.onnx")
+
+    product = Product("key", parts["tokenizer.json"], write)
+    kept, made = maker.make(product, None, stage, lambda _: None)
+
+    assert kept.name.endswith("shorten_texts")
+    assert [v.state for v in kept.verdicts] == ["met"]
+    bundle = open_bundle(kept.bundle.folder)
+    assert bundle.manifest.preprocess.max_length == 16, "a quarter of what is read of a long one"
+    assert bundle.manifest.format == 1, "older versions read it"
+    assert "cut after 16 tokens" in bundle.path("README.md").read_text("utf-8")
+    served = load(bundle.folder, unreleased="allow").predict(list(texts))
+    assert served == list(kept.answers), "what was measured is what is served"
+    assert kept.parity.drop == 0.0
+    whole = next(each for each in made if each.name == "onnx")
+    assert whole.bundle.manifest.preprocess.max_length == 64
+
+
+def test_what_is_answered_piece_by_piece_is_read_as_far_as_before(
+    parts: dict[str, Path], tmp_path: Path
+):
+    def none(bundle, texts):
+        raise AssertionError("nothing is timed")
+
+    rows = Examples(("0",), {"text": ("money " * 60,)}, ("refund",))
+    held = Held(TASKS.get("text_classification")(), LABELS, rows, (), 100)
+    windows = Preprocess(max_length=64, windows=Windows(stride=32, most=4, aggregate="mean"))
+    whole = draft(format=2, outputs=list(LABELS), preprocess=windows)
+    maker = Maker(held, rows, whole, "", tmp_path, tmp_path / "bundles", none, "here")
+    form = Form(parts["model.onnx"], parts["tokenizer.json"])
+    with pytest.raises(NothingToShrink, match="all of it read"):
+        maker._compressing("shorten_texts", form, lambda _: None, None)(tmp_path)

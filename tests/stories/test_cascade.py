@@ -12,7 +12,6 @@ from sartor import pipeline
 from sartor.bundle import open_bundle
 from sartor.core.types import Candidate
 from sartor.search import means
-from sartor.search.setup import MAX_LENGTH
 from sartor.serve import runtime, timing
 from sartor.serve.timing import Load
 from sartor.tune.fit import TuneOptions, Tuner
@@ -80,7 +79,7 @@ def test_a_slow_candidate_ships_behind_a_fast_one_as_one_model(
         lambda b: ready.encoders[b.name],
         new_shop / ".sartor" / "fits",
         ready.setting.held.outputs,
-        TuneOptions(max_length=MAX_LENGTH, bf16=ready.precision.dtype == "bfloat16"),
+        TuneOptions(bf16=ready.precision.dtype == "bfloat16"),
     )
     logits = [
         m["factor"]

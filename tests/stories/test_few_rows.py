@@ -26,7 +26,7 @@ def test_eighty_rows_choose_by_folds_and_prove_little(new_shop: Path, here: Here
     assert (report["data"]["train"], report["data"]["validation"]) == (44, 12)
     assert all(c["state"] == "tried" for c in report["candidates"])
     assert report["next_steps"]
-    learnt = open_bundle(found["bundle"]).learnt()
+    learnt = open_bundle(new_shop / found["bundle"]).learnt()
     assert learnt is not None
     assert len(learnt.marks) == 56
     assert not learnt.chose, "what ships is fitted on those that chose, too"

@@ -181,6 +181,7 @@ def test_control_tokens_in_a_text_are_said_and_read_as_text(place: Path, here: H
         (("rouge_l", "accuracy"), ("accuracy", "rouge_l")),
         (("methods: [nearest]", "methods: [lroa]"), ("lroa", "lora")),
         (("methods: [nearest]", "long_texts: windows"), ("windows",)),
+        (("methods: [nearest]", "max_length: 64"), ("max_length",)),
         (("methods: [nearest]", "pretrain: mlm"), ("pretrain",)),
         (("methods: [nearest]", "llm: ./llama"), ("prefer.backbones",)),
         (("./llama", "minilm"), ("encoder",)),

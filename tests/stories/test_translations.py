@@ -225,6 +225,7 @@ def test_long_texts_and_longer_summaries_are_said(place: Path, here: Here):
         (("methods: [nearest]", "methods: [lora]"), ("lora", "scratch")),
         (("methods: [nearest]", "methods: [untuned]"), ("from_scratch", "pretrained")),
         (("methods: [nearest]", "long_texts: windows"), ("windows",)),
+        (("methods: [nearest]", "max_length: 64"), ("max_length",)),
         (("methods: [nearest]", "backbones: [minilm]"), ("encoder",)),
         (("chrf >= 5", "first_token_p95_ms <= 100"), ("at once", "latency_p95_ms")),
         (("  label: chinese", "  label: chinese\n  labels: [a, b]"), ("labels",)),

@@ -280,6 +280,7 @@ _FIXES = {
     "hand_off_below": "write auto, or a confidence from 0 to 1, e.g. 0.7.",
     "language": "write en or zh.",
     "prefer.long_texts": "write cut or windows.",
+    "prefer.max_length": "write a whole number of tokens from 16 to 32768, e.g. 128.",
     "prefer.llm": "write llm: {url: http://localhost:11434/v1, model: qwen3}, or llm: smollm2 for"
     " one that runs here.",
     "prefer.llm.key": "write the name of an environment variable in capitals, e.g. OPENAI_API_KEY,"

@@ -210,6 +210,9 @@ class Preferences(BaseModel):
     """Whether candidates may be joined into one model where none reaches the need alone."""
     pretrain: str = "none"
     """What the backbone learns from unlabelled texts before it is tuned: mlm, simcse or none."""
+    max_length: int = Field(default=256, ge=16, le=32_768)
+    """Tokens of a text that are read, special ones included, in training and by the served model;
+    fewer where the backbone takes fewer."""
     long_texts: Literal["cut", "windows"] = "cut"
     """What the served model does with a text longer than it takes: reads its start, or all of it in
     overlapping windows, whose logits are averaged."""

@@ -18,7 +18,7 @@ from sartor.bundle import Bundle, Learnt, Manifest, write_bundle
 from sartor.core.events import Emit, Note, StageDone, StageProgress, StageStarted
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text
-from sartor.core.types import Examples
+from sartor.core.types import Examples, by_piece
 from sartor.judge.api import Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
@@ -145,7 +145,7 @@ class Maker:
                 source = form(chain[:-1])
                 spared = self.in_time(f"{product.key[:16]} {name}")
                 maker = self if spared else replace(self, students=None)
-                folder = stage(name, maker._compressing(chain[-1], source, emit))
+                folder = stage(name, maker._compressing(chain[-1], source, emit, held_against))
                 forms[chain] = source.left_in(folder)
             else:
                 forms[chain] = product.written(stage(name, product.write))
@@ -165,7 +165,8 @@ class Maker:
             emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
             content = {**_content(found), **product.beside}
             trained = any(COMPRESSORS.get(each)().trains for each in chain)
-            made = maker._measure(name, content, held_against, fit_of(chain), trained=trained)
+            reads = maker._reading(found)
+            made = reads._measure(name, content, held_against, fit_of(chain), trained=trained)
             return replace(made, trained=trained)
 
         first = make(())
@@ -233,8 +234,23 @@ class Maker:
             return found
         return replace(found, streaming=lambda: streaming(bundle, texts))
 
-    def _compressing(self, name: str, source: Form, emit: Emit) -> Callable[[Path], None]:
+    def _reading(self, form: Form) -> "Maker":
+        """Who measures a form: it may cut texts sooner."""
+        if form.max_length is None:
+            return self
+        read = self.manifest.preprocess.model_copy(update={"max_length": form.max_length})
+        manifest = self.manifest.model_copy(update={"preprocess": read})
+        return replace(self, manifest=manifest)
+
+    def _compressing(
+        self, name: str, source: Form, emit: Emit, before: Sequence[Mapping[str, Any]] | None
+    ) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
+        kind = self.held.task.roles.target_kind
+
+        def compares(form: Form) -> Parity:
+            found = self._decoded(self._answers(form, self.held.validation.texts))
+            return compared(self.held, before or found, found, TOLERANCE)
 
         def made(to: Path) -> None:
             teaches = self.students if compressor.trains else None
@@ -250,6 +266,8 @@ class Maker:
                 retrain=retrain,
                 seed=self.held.seed,
                 emit=emit,
+                compares=compares,
+                whole=read.windows is not None or by_piece(kind) or kind == "documents",
             )
             compressor.compress(source, to, bench)
 
@@ -257,7 +275,14 @@ class Maker:
 
     def _answers(self, form: Form, texts: Sequence[Text]) -> Floats:
         """(texts, outputs) logits of a form, through the runtime."""
-        return self._logits(_content(form), texts)
+        return self._reading(form)._logits(_content(form), texts)
+
+    def _decoded(self, logits: Floats) -> Sequence[Mapping[str, Any]]:
+        """What logits of the validation rows say, by a rule of their own."""
+        held = self.held
+        decision = held.settle(logits, trained=False)
+        texts = list(held.validation.texts)
+        return held.task.decode(logits, held.outputs, decision, texts)
 
     def _logits(
         self, content: Mapping[str, Path], texts: Sequence[Text], right: Sequence[str] | None = None

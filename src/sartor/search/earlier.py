@@ -49,9 +49,10 @@ class Former:
     learnt: Learnt
     stops: bool
 
-    def rung(self, texts: Sequence[Text], gflops: float, max_length: int) -> Rung:
+    def rung(self, texts: Sequence[Text], gflops: float) -> Rung:
         """It alone, with its price: the validation texts are read once."""
-        tokens = sum(min(max_length, length_of(text) // _CHARACTERS + 2) for text in texts)
+        most = self.bundle.manifest.preprocess.max_length
+        tokens = sum(min(most, length_of(text) // _CHARACTERS + 2) for text in texts)
         mb = self.bundle.size_mb
         pass_ = 2 * mb * 1e6 * tokens / (gflops * 1e9)
         # A weight takes one byte to four; a fifth to two thirds of the probed speed is reached.

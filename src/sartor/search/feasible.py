@@ -1,7 +1,7 @@
 """What cannot be: candidates that no compression and no luck would bring within a criterion.
 
     size     >= weights of the layers that are run · bytes a weight after the strongest compressor
-    latency  >= 2 · 12 · layers · width² · tokens / fastest arithmetic of this machine
+    latency  >= 2 · 12 · layers · width² · tokens that are read at least / fastest arithmetic
     cost     >= that of as much processor time as the latency, in the least memory there is
 
 All are floors, not guesses: a candidate is left out only where its floor is beyond the criterion,
@@ -23,6 +23,8 @@ from sartor.search.estimates import SMALLEST_MB, Work
 _FASTEST = 4.0
 """Int8 products reach at most this many times the probed speed: 4 with VNNI where the probe was of
 float32, 2 where it was of bfloat16. Serving reaches a fifth to two thirds of either."""
+_SHORTEST = 0.25
+"""Share of a text that is read at least: `shorten_texts` leaves a quarter of a long one."""
 _LEAST_MB = 0.002
 """A graph, a tokenizer and a manifest that say nothing."""
 _SKEW = 0.5
@@ -71,7 +73,7 @@ class Body:
 
     def latency_ms(self, work: Work) -> float:
         """Milliseconds at least, for one text of average length."""
-        operations = 24 * self.depth * self.backbone.width**2 * work.text_tokens
+        operations = 24 * self.depth * self.backbone.width**2 * _SHORTEST * work.text_tokens
         return operations / (_FASTEST * work.gflops * 1e6)
 
 

@@ -10,7 +10,7 @@ from sartor.core.windows import MOST, MOST_OF_CONTEXT, stride_of
 from sartor.need.model import Need
 from sartor.search.documents import PASSAGE, finds_documents, plainly
 from sartor.search.ladder import Tried
-from sartor.search.setup import MAX_LENGTH, Ready
+from sartor.search.setup import Ready
 from sartor.search.suiting import by_piece, locates
 from sartor.search.tabular import inputs_of
 
@@ -66,7 +66,7 @@ def preprocess_of(need: Need, backbone: Backbone) -> Preprocess:
 
     Where a language model is asked, it reads the text that it is sent.
     """
-    length = min(MAX_LENGTH, backbone.max_length)
+    length = min(need.prefer.max_length, backbone.max_length)
     whole = need.prefer.long_texts == "windows" or locates(need.task)
     if not whole or backbone.source == "llm":
         return Preprocess(prefix=backbone.prefix, max_length=length)

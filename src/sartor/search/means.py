@@ -8,7 +8,7 @@ from sartor.search.ladder import Limits, Scored
 from sartor.search.mixed import Terms
 from sartor.search.product import Workshop, reading
 from sartor.search.rungs import costs
-from sartor.search.setup import MAX_LENGTH, Desk, Ready
+from sartor.search.setup import Desk, Ready
 from sartor.search.suiting import reads_pairs
 from sartor.tune.ending import Facts
 from sartor.tune.fit import TuneOptions, Tuner
@@ -38,7 +38,7 @@ def tuner_of(desk: Desk, ready: Ready, deadline: float, facts: Facts) -> Tuner:
         ready.setting.held.outputs,
         TuneOptions(
             task=desk.need.task,
-            max_length=MAX_LENGTH,
+            max_length=desk.need.prefer.max_length,
             bf16=ready.precision.dtype == "bfloat16",
             deadline=deadline,
             facts=facts,
@@ -65,7 +65,7 @@ def terms_of(desk: Desk, ready: Ready, clock: Clock, workshop: Workshop) -> Term
 
     return Terms(
         backbones=ready.backbones,
-        reading=reading(ready.backbones, MAX_LENGTH, reads_pairs(task)),
+        reading=reading(ready.backbones, desk.need.prefer.max_length, reads_pairs(task)),
         taste=workshop.tasted,
         refit=None if clock.limits.seconds is None else refit,
         cost=costs(task, ready.backbones),

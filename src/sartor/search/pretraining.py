@@ -27,7 +27,7 @@ from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
 from sartor.search.documents import finds_documents
 from sartor.search.rungs import settings_of
-from sartor.search.setup import MAX_LENGTH, Adapt, Desk
+from sartor.search.setup import Adapt, Desk
 from sartor.search.unlabelled import texts_without_labels
 from sartor.tune.api import METHODS
 from sartor.tune.fit import TuneOptions, Tuner
@@ -117,14 +117,15 @@ def adapter(desk: Desk, here: Run) -> Adapt:
     ) -> Backbone:
         bf16 = encoder_for(backbone).precision.dtype == "bfloat16"
         texts = _texts(desk, rows)
-        reading = Reading(need.prefer.pretrain, backbone, texts, MAX_LENGTH, need.seed, bf16)
+        prefer = need.prefer
+        reading = Reading(prefer.pretrain, backbone, texts, prefer.max_length, need.seed, bf16)
         minutes = need.budget.minutes
         deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes * _SHARE
         folder = desk.place.folder / "pretrained"
         stage = Pretraining(folder, desk.emit, deadline, here)
 
         def heads(on: Backbone) -> list[Floats]:
-            options = TuneOptions(task=need.task, max_length=MAX_LENGTH, bf16=bf16)
+            options = TuneOptions(task=need.task, max_length=prefer.max_length, bf16=bf16)
             tuner = Tuner({on.name: on}, encoder_for, folder, held.outputs, options)
             fits = tuner.heads(grid(on, need.seed, need.task), rows.train, rows.validation)
             return [fit.validation_logits for fit in fits]

@@ -54,9 +54,6 @@ from sartor.search.unlabelled import require_unlabelled, teach_students
 from sartor.tasks import TASKS
 from sartor.tune.teaching import passages_a_row
 
-MAX_LENGTH = 256
-"""Tokens a text is cut to, in training and in serving."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -164,7 +161,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     states = Activations(desk.place.states, emit=emit)
 
     def encoder(b: Backbone) -> TextEncoder:
-        return encoder_of(b, (cache, states), precision, emit)
+        return encoder_of(b, (cache, states), precision, need.prefer.max_length, emit)
 
     encoders = {b.name: encoder(b) for b in (*backbones, *([local] if local else []))}
     contest = Contest(encoders, cache, precision, emit)
@@ -217,7 +214,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)
-    earlier = [former.rung(texts, speed, MAX_LENGTH) for former in there]
+    earlier = [former.rung(texts, speed) for former in there]
     rungs, dropped = placed(fitted, earlier, need.prefer.methods), [*passed, *refused]
     if not rungs:
         refuse_empty(desk.file, need.accept, dropped)
@@ -277,11 +274,12 @@ def encoder_of(
     backbone: Backbone,
     caches: tuple[Activations, Activations],
     precision: Precision,
+    max_length: int,
     emit: Emit,
 ) -> TextEncoder:
     """A backbone behind the workspace's caches of pooled activations and of token states."""
     cache, states = caches
-    settings = EncodeSettings(max_length=MAX_LENGTH)
+    settings = EncodeSettings(max_length=max_length)
     return TextEncoder(
         backbone, cache, states_cache=states, precision=precision, settings=settings, emit=emit
     )
@@ -301,7 +299,8 @@ def _prompting(
 ) -> Prompting | None:
     if local is None:
         return None
-    found = Prompting(local, desk.need, rules, min(MAX_LENGTH, local.max_length), desk.emit)
+    length = min(desk.need.prefer.max_length, local.max_length)
+    found = Prompting(local, desk.need, rules, length, desk.emit)
     found.warn(languages)
     return found
 

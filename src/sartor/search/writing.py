@@ -22,6 +22,7 @@ from sartor.data.profile import profile
 from sartor.judge.planning import planned_test_rows
 from sartor.llm import nearest
 from sartor.models.choose import coverage
+from sartor.need.model import Preferences
 from sartor.search.artefact import Artefact
 from sartor.search.artefacts import Maker
 from sartor.search.chat_models import ChatModels
@@ -241,6 +242,11 @@ def _refuse_unread(desk: Desk) -> None:
         raise SettingError(
             f"{file}: prefer.long_texts is windows, and a reply is written to one text.",
             fix="leave long_texts out: the oldest turns of a conversation are left out first.",
+        )
+    if prefer.max_length != Preferences().max_length:
+        raise SettingError(
+            f"{file}: prefer.max_length is {prefer.max_length}, which is for encoders.",
+            fix="leave max_length out: what writes reads as much as it was made for.",
         )
     if prefer.pretrain != "none":
         raise SettingError(

@@ -11,11 +11,14 @@ from sartor.core.registry import Registry
 from sartor.core.texts import Text
 from sartor.core.types import Examples
 from sartor.llm.translated import ENCODER
+from sartor.shrink.parity import Parity
 
 GRAPH, TOKENIZER, FIT = "model.onnx", "tokenizer.json", "fit"
+LENGTH = "max_length"
+"""A file that holds the number of tokens a form cuts a text at, in decimal digits."""
 Eased = Literal["size", "speed"]
 """What a compressor makes less of: bytes, or time (and with it cost)."""
-Place = Literal["layers", "heads", "neurons", "weights", "tokens", "graph", "numbers"]
+Place = Literal["layers", "heads", "neurons", "weights", "tokens", "graph", "numbers", "texts"]
 """What a compressor changes; composed ones follow one another in this order, one for each place."""
 PLACES: tuple[Place, ...] = get_args(Place)
 
@@ -31,12 +34,14 @@ class Form:
         fit: Folder that the task's `train.load` reads: the same model in torch. None where only the
             graph is at hand: a bundle, a joined model, or a form whose graph alone was changed.
         encoder: Of an encoder-decoder, the graph that reads a text; `graph` then writes.
+        max_length: Tokens a text is cut at; None where nothing but the bundle says it.
     """
 
     graph: Path
     tokenizer: Path
     fit: Path | None = None
     encoder: Path | None = None
+    max_length: int | None = None
 
     @property
     def graphs(self) -> list[Path]:
@@ -48,12 +53,13 @@ class Form:
 
         A tokenizer that it did not write is unchanged; weights that it did not write are stale.
         """
-        tokenizer, fit = folder / TOKENIZER, folder / FIT
+        tokenizer, fit, length = folder / TOKENIZER, folder / FIT, folder / LENGTH
         return Form(
             folder / GRAPH,
             tokenizer if tokenizer.exists() else self.tokenizer,
             fit if fit.exists() else None,
             None if self.encoder is None else folder / ENCODER,
+            int(length.read_text("ascii")) if length.exists() else self.max_length,
         )
 
 
@@ -88,6 +94,14 @@ class Answers(Protocol):
         ...
 
 
+class Compares(Protocol):
+    """How a form answers the validation rows, beside the fitted model."""
+
+    def __call__(self, form: Form) -> Parity:
+        """What the form lost."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What a compressor may use beside the form itself.
@@ -95,7 +109,7 @@ class Bench:
     Args:
         task: Name in the tasks registry.
         outputs: Names of the model's outputs, in order.
-        max_length: Tokens a text is cut at.
+        max_length: Tokens a text is cut at, but for a form that says otherwise.
         prefix: Put before every text.
         train: Rows to calibrate on and to learn from.
         validation: Rows that choose among settings. Parity is measured on them afterwards.
@@ -103,6 +117,9 @@ class Bench:
         retrain: See `Retrain`; None where nothing can be trained.
         seed: Seeds everything drawn.
         emit: Progress.
+        compares: See `Compares`; None where there is nothing to compare with.
+        whole: Whether a text is answered piece by piece, or read to its end in windows, so that
+            none may be cut sooner.
     """
 
     task: str
@@ -115,6 +132,8 @@ class Bench:
     retrain: Retrain | None
     seed: int
     emit: Emit
+    compares: Compares | None = None
+    whole: bool = False
 
 
 class Compressor(Protocol):
@@ -131,7 +150,8 @@ class Compressor(Protocol):
         """Write a changed form of `source` into the empty folder `target`; `source` stays.
 
         Writes `GRAPH` always, `ENCODER` where the form has one, `TOKENIZER` where the tokenizer
-        changed, and `FIT` where the weights in torch were changed alike.
+        changed, `FIT` where the weights in torch were changed alike, and `LENGTH` where a text is
+        cut sooner.
 
         Raises:
             NothingToShrink: If the form holds nothing this compressor works on. A compressor never

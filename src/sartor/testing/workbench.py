@@ -23,9 +23,12 @@ from sartor.serve.reading import Reader
 from sartor.serve.session import Session
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.export import to_onnx
+from sartor.shrink.parity import Parity, parity
+from sartor.tasks._decision.logits import softmax
 from sartor.tune.fit import TuneOptions, Tuner
 
 TASK, OUTPUTS, LENGTH = "text_classification", ("bad", "good"), 32
+_TOLERANCE = 0.02
 _PRAISE = ("good", "great", "love", "fine", "works", "quick")
 _BLAME = ("bad", "awful", "hate", "broken", "late", "slow")
 _PLAIN = ("the", "this", "is", "it", "order", "product", "my", "very", "and", "today")
@@ -59,9 +62,18 @@ def answers(form: Form, texts: Sequence[Text]) -> Floats:
     """(texts, outputs) logits, through the serving runtime on one thread."""
     tokenizer = Tokenizer.from_file(str(form.tokenizer))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(LENGTH)
-    reader = Reader(tokenizer, whole=None, prefix="", windows=None, room=LENGTH, pad=0)
+    length = form.max_length or LENGTH
+    tokenizer.enable_truncation(length)
+    reader = Reader(tokenizer, whole=None, prefix="", windows=None, room=length, pad=0)
     return Graph(Session.open(form.graph, 1), reader, len(OUTPUTS)).logits(texts)
+
+
+def said(logits: Floats) -> list[dict[str, Any]]:
+    """Answers of logits, one a row, as `shrink.parity` reads them."""
+    return [
+        {"best": max(stated, key=lambda name: stated[name]), "probabilities": stated}
+        for stated in (dict(zip(OUTPUTS, row, strict=True)) for row in softmax(logits).tolist())
+    ]
 
 
 def rows(count: int, seed: int) -> Examples:
@@ -94,6 +106,12 @@ def workbench(place: Path, seed: int = 1, layers: Sequence[int] = (2,)) -> Workb
     (place / "exported").mkdir()
     graph = place / "exported" / GRAPH
     to_onnx(fitted, TASK, graph)
+    whole = answers(Form(graph, fitted / TOKENIZER), held.texts)
+
+    def compares(form: Form) -> Parity:
+        before, after = (said(each) for each in (whole, answers(form, held.texts)))
+        return parity(before, after, held.target, _TOLERANCE)
+
     bench = Bench(
         task=TASK,
         outputs=OUTPUTS,
@@ -105,6 +123,7 @@ def workbench(place: Path, seed: int = 1, layers: Sequence[int] = (2,)) -> Workb
         retrain=Retraining(tuner, train, held, "", LENGTH, seed, silent),
         seed=seed,
         emit=silent,
+        compares=compares,
     )
     return Workbench(Form(graph, fitted / TOKENIZER, fitted), bench)
 

@@ -179,7 +179,9 @@ def fit_order(parcel: Parcel, order: Order) -> Answer:
             Activations(workspace / "activations", emit=emit),
             Activations(workspace / "states", emit=emit),
         )
-        return encoder_of(parcel.backbones[name], caches, parcel.precision, emit)
+        return encoder_of(
+            parcel.backbones[name], caches, parcel.precision, parcel.options.max_length, emit
+        )
 
     tuner = Tuner(
         parcel.backbones, lambda b: encoder(b.name), workspace / "fits", parcel.outputs, options
