@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sartor.tasks._encoder.added import install
 from sartor.tasks._encoder.added.prompt import Prompt
 from sartor.tasks._encoder.static import StaticClassifier
 from sartor.tasks.text_classification.train import load
+from sartor.tune import loop
 from sartor.tune.again import Again
 from sartor.tune.distillation import Distillation, Taught, divergence
 from sartor.tune.fit import TuneOptions, Tuner
@@ -288,6 +290,43 @@ def test_the_deadline_cuts_it_and_more_time_goes_on(start: Path, tuner: Tuner):
     assert cut.cut == 1
     tuner.options = replace(tuner.options, deadline=float("inf"))
     assert tuner.again(again(start), TRAIN, HELD, silent).cut is None
+
+
+def test_one_that_could_not_end_in_time_ends_at_once(
+    start: Path, tuner: Tuner, monkeypatch: pytest.MonkeyPatch
+):
+    clock = SimpleNamespace(now=0.0)
+
+    def later() -> float:
+        clock.now += 5.0  # asked before and after a step: each takes five seconds
+        return clock.now
+
+    told: list[str] = []
+
+    def emit(event: object) -> None:
+        if isinstance(event, Note):
+            told.append(event.text)
+
+    monkeypatch.setattr(loop.time, "perf_counter", later)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: 0.0)
+    steps = 40 * 6
+    lesson = again(start, epochs=40, patience=99)
+    # Of the rest, 224 steps of five seconds, three quarters may be enough.
+    tuner.options = replace(tuner.options, deadline=0.75 * (steps - 16) * 5)
+    assert tuner.again(again(start), TRAIN, HELD, emit).cut is None, "twelve steps tell nothing"
+    assert told == []
+    tuner.options = replace(tuner.options, deadline=0.65 * (steps - 16) * 5)
+    assert tuner.again(lesson, TRAIN, HELD, emit).cut == 16
+    (note,) = told
+    assert "would take about 19 minutes, and 12 are left" in note
+    monkeypatch.undo()
+    tuner.options = replace(tuner.options, deadline=float("inf"))
+    resumed: list[str] = []
+    whole = tuner.again(
+        lesson, TRAIN, HELD, lambda e: resumed.append(e.text) if isinstance(e, Note) else None
+    )
+    assert whole.cut is None
+    assert resumed == [f"Resuming at step 16 of {steps}."], "more time goes on from there"
 
 
 def test_products_seen_in_int8_lie_on_its_steps_and_weights_stay_floats():

@@ -6,7 +6,7 @@ learns to do without them, from the labels and from what the whole model answers
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,7 @@ def fit_again(lesson: Lesson, watch: Watch, *, bf16: bool, scored: int) -> Resul
     model = reopened(again.start, lesson.task, len(lesson.outputs))
     read = Reading.of(again.start, again.prefix, again.max_length, by_piece=model.by_piece).tokens
     tokens = read(lesson.train.texts), read(lesson.validation.texts)
+    watch = replace(watch, whole=True)
     with seeded(again.seed):
         if loop.dropout is not None:
             set_dropout(model, loop.dropout)

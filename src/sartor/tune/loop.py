@@ -32,6 +32,11 @@ from sartor.tune.vocabulary import UsedRows, used_rows
 
 __all__ = ["Loss", "Recipe", "Rows", "Trained", "Watch", "log_loss", "score", "train"]
 
+_TELLING = (16, 5.0)
+"""Steps, and seconds of them, after which their speed is told from that of the first."""
+_SURELY = 0.7
+"""Of the time that the rest would take at that speed; it may grow quicker."""
+
 
 def train(model: nn.Module, data: tuple[Rows, Rows], recipe: Recipe, watch: Watch) -> Trained:
     """Train in place, to the weights with the best validation log-loss, or to the last ones.
@@ -85,7 +90,7 @@ class _Run:
         self.average = Averaging(self.trainable, recipe.loop, len(self.plan.steps))
         self.powers.begin(len(self.plan.steps))
         self.model, self.prepared = self.accelerator.prepare(model, self.descent.optimizer)
-        self.step, self.bad, self.cut = 0, 0, False
+        self.step, self.bad, self.cut, self.timed = 0, 0, False, 0
         self.best_loss, self.best = math.inf, dict[str, Tensor]()
         self.history: list[dict[str, float]] = []
         self.loss_sum, self.loss_steps = 0.0, 0
@@ -100,6 +105,7 @@ class _Run:
             started = time.perf_counter()
             self._descend(self.plan.steps[self.step])
             self.seconds += time.perf_counter() - started
+            self.timed += 1
             self._tell()
             if self.step in self.plan.evaluate:
                 self._evaluate()
@@ -206,7 +212,7 @@ class _Run:
         if self.watch.cut_at is not None:
             # Where time ran out is a fact of the first run; a resumed one stops there too.
             self.cut = self.step >= self.watch.cut_at
-        elif time.monotonic() >= self.watch.deadline and self.step > 0:
+        elif self.step > 0 and (self._left() <= 0 or self._hopeless()):
             self.cut = True
             # Before the evaluation that ends this fit: a whole one goes on from here as if it had
             # never stopped.
@@ -214,6 +220,24 @@ class _Run:
                 self.watch.checkpoints.save(self._snapshot())
             self.watch.on_cut(self.step)
         return self.cut
+
+    def _left(self) -> float:
+        """Seconds until the deadline."""
+        return self.watch.deadline - time.monotonic()
+
+    def _hopeless(self) -> bool:
+        """Whether only a whole fit is of use, and the steps so far say that this will be none."""
+        if not self.watch.whole or self.timed < _TELLING[0] or self.seconds < _TELLING[1]:
+            return False
+        rest = (len(self.plan.steps) - self.step) * self.seconds / self.timed
+        left = self._left()
+        if _SURELY * rest <= left:
+            return False
+        minutes = f"{rest / 60:,.0f} minutes, and {max(left, 0) / 60:,.0f} are left"
+        self.watch.emit(
+            Note(f"The rest of this training would take about {minutes}: it ends here.")
+        )
+        return True
 
     def _halted(self) -> bool:
         """Whether others did so much better by now that the rest is not worth its time."""

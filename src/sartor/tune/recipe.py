@@ -69,6 +69,8 @@ class Watch:
         deadline: `time.monotonic()` after which training ends at the next step.
         cut_at: Steps after which it ends instead, where a clock cut it before.
         on_cut: Told the steps done when the deadline ends training, with a checkpoint there.
+        whole: Whether only a fit that comes to its end is of use: then one whose rest would clearly
+            outlast the deadline ends as soon as its own steps say so.
         halts: Share of the steps that is done and best validation log-loss so far to whether
             training ends there; asked after each evaluation.
         on_halt: Told the steps done when that ends training, with a checkpoint there.
@@ -81,6 +83,7 @@ class Watch:
     deadline: float = math.inf
     cut_at: int | None = None
     on_cut: Callable[[int], object] = field(default=lambda steps: None)
+    whole: bool = False
     halts: Halts = never
     on_halt: Callable[[int], object] = field(default=lambda steps: None)
     emit: Emit = field(default=silent)
