@@ -243,7 +243,11 @@ class Maker:
         return replace(self, manifest=manifest)
 
     def _compressing(
-        self, name: str, source: Form, emit: Emit, before: Sequence[Mapping[str, Any]] | None
+        self,
+        name: str,
+        source: Form,
+        emit: Emit,
+        before: Sequence[Mapping[str, Any]] | None = None,
     ) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
         kind = self.held.task.roles.target_kind
