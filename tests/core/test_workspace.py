@@ -162,6 +162,37 @@ def test_a_stage_that_failed_is_built_again(tmp_path):
     assert list(made.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["another byte", "cut", "gone"])
+def test_a_stage_that_is_not_what_was_built_is_built_again(tmp_path, how):
+    workspace, built = Workspace.open(tmp_path), []
+
+    def build(folder):
+        built.append(folder)
+        (folder / "rows").mkdir()
+        (folder / "rows" / "one").write_bytes(b"0123456789")
+
+    first = workspace.stage("clean", "0" * 64, build)
+    assert workspace.stage("clean", "0" * 64, build) == first
+    assert len(built) == 1
+    file = first / "rows" / "one"
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(b"0123456780" if how == "another byte" else b"01234")
+    assert workspace.stage("clean", "0" * 64, build) == first
+    assert file.read_bytes() == b"0123456789"
+    workspace.stage("clean", "0" * 64, build)
+    assert len(built) == 2, "and found from then on"
+
+
+def test_a_stage_of_a_version_that_wrote_no_seals_is_used(tmp_path):
+    workspace = Workspace.open(tmp_path)
+    first = workspace.stage("clean", "0" * 64, lambda to: (to / "rows").write_bytes(b"0"))
+    first.with_suffix(".json").unlink()
+    again = workspace.stage("clean", "0" * 64, lambda to: (to / "rows").write_bytes(b"1"))
+    assert (again / "rows").read_bytes() == b"0"
+
+
 def test_a_fact_is_found_once_and_replayed_as_it_was(tmp_path):
     run = Workspace.open(tmp_path).new_run()
     first = run.fact("threads", lambda: {"n": 2, "probe": (0.1, 0.30000000000000004)})

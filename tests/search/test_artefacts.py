@@ -117,6 +117,14 @@ def test_where_none_holds_parity_counts_before_size(tmp_path: Path):
     assert picked(made, large, broken)[0] == "onnx"
 
 
+def test_where_none_is_fast_enough_the_nearest_counts_before_size(tmp_path: Path):
+    clock = Timed(onnx=60.0, int8=50.0, short=29.0, other=28.5)
+    made = maker(tmp_path, clock, "latency_p95_ms <= 20")
+    sizes = {"onnx": 487, "int8": 135, "short": 137, "other": 138}
+    forms = [artefact(tmp_path, name, size) for name, size in sizes.items()]
+    assert picked(made, *forms)[0] == "short", "half a millisecond is noise, and then size counts"
+
+
 def test_a_student_that_may_meet_the_need_goes_before_what_cannot(tmp_path: Path):
     clock = Timed(onnx=50.0, int8=40.0, student=1.0, slow=30.0)
     made = maker(tmp_path, clock, "latency_p95_ms <= 20")

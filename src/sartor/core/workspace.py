@@ -7,6 +7,7 @@
       states/            the same of every token, at layers that are trained upon
       answers/           what language models answered (see `llm.memory`)
       stages/NAME/KEY/   one stage result; the key covers inputs, settings, code and libraries
+      stages/NAME/KEY.json   the SHA-256 of its files
       runs/N/            need.yaml, facts.json, result.json, report.html
       bundles/NAME-ID/   what ships
       deployments/NAME/  what is served under a name, and how it came to be (see `serve.deployment`)
@@ -20,6 +21,7 @@ processes on one workspace may build the same result; one of them wins, both rea
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from typing import Any
 
 from sartor.core.durable import disk_space, staged_folder, sweep, write_durably
 from sartor.core.errors import WorkspaceError
+from sartor.core.seals import damage, seal
 
 LAYOUT = 1
 FOLDER = ".sartor"
@@ -163,7 +166,7 @@ class Workspace:
         return path
 
     def stage(self, name: str, key: str, build: Callable[[Path], None]) -> Path:
-        """The stage result with that key, built when absent.
+        """The stage result with that key; built when absent, and anew when it is damaged.
 
         Args:
             name: Stage, e.g. "clean".
@@ -171,9 +174,15 @@ class Workspace:
             build: Fills an empty folder; nothing is kept when it raises.
         """
         final = self.folder / "stages" / name / key[:32]
+        seals = final.with_suffix(".json")
+        # Those of earlier versions have no seals.
+        if final.is_dir() and seals.exists() and damage(final, seals):
+            shutil.rmtree(final)
         if not final.is_dir():
+            seals.unlink(missing_ok=True)
             with staged_folder(final) as folder:
                 build(folder)
+            seal(final, seals)
         return final
 
     def new_run(self) -> Run:

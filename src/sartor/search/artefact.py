@@ -1,16 +1,20 @@
 """One form of a fitted model, and which of several is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import log
 from typing import Any
 
 from sartor.bundle import Bundle
+from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
+from sartor.search.chains import beyond
 from sartor.search.ladder import ENOUGH
 from sartor.shrink.parity import Parity
 
 _ROOM = 0.1
 """Chance of "met" an artefact may cost; simulated chances differ by that much anyhow."""
+_FARTHEST = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Artefact:
         answers: On the validation rows.
         trained: Whether a compressor trained it: it is a model of its own then.
         why: Why it was not kept; empty for the one that was.
+        untried: Compressors that no time was left for.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Artefact:
     answers: tuple[Mapping[str, Any], ...]
     trained: bool = False
     why: str = ""
+    untried: tuple[str, ...] = ()
 
     @property
     def holds_parity(self) -> bool:
@@ -76,10 +82,19 @@ def least(best: float) -> float:
     return max(best - _ROOM, ENOUGH) if best >= ENOUGH else best - _ROOM
 
 
-def failures(artefact: Artefact) -> tuple[bool, int, float]:
-    """What speaks against it, less is better."""
-    unmet = sum(verdict.state == "unmet" for verdict in artefact.verdicts)
-    return not artefact.parity.holds, unmet, artefact.size_mb
+def failures(artefact: Artefact, criteria: Sequence[Criterion]) -> tuple[bool, int, int, float]:
+    """What speaks against it, less is better: parity that does not hold, criteria that are unmet,
+    how far the worst of them is from its threshold, in steps of a tenth, and size."""
+    asked = {criterion.text: criterion for criterion in criteria}
+    unmet = [verdict for verdict in artefact.verdicts if verdict.state == "unmet"]
+    far = [beyond(asked[v.criterion], v.value) for v in unmet if v.criterion in asked]
+    steps = round(log(min(max(far, default=1.0), _FARTHEST)) / log(1.1))
+    return not artefact.parity.holds, len(unmet), steps, artefact.size_mb
+
+
+def too_late(names: Sequence[str]) -> str:
+    """That compressors were left out, in words."""
+    return f"The budget was spent before these were tried, or to their end: {', '.join(names)}."
 
 
 def refused(artefact: Artefact, kept: Artefact) -> Artefact:

@@ -7,6 +7,7 @@ so what is compared is what would ship.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,14 +35,17 @@ from sartor.search.artefact import (
     may_meet,
     refused,
     short,
+    too_late,
 )
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
 from sartor.search.chains import ALWAYS, REPLIES, Chain, compress, title
 from sartor.search.changed import compared
+from sartor.search.forms import Forms
 from sartor.search.ladder import Assessment, likely
 from sartor.search.product import FLOAT, Product
 from sartor.search.publishing import publish
+from sartor.search.time_left import UNBOUNDED, TimeLeft
 from sartor.serve import runtime
 from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form, Retrain
 from sartor.shrink.parity import Parity
@@ -72,7 +76,7 @@ class Maker:
         load: A bundle's folder to what answers for it.
         students: Rows that smaller models learn from and what trains them on these, see
             `shrink.api.Retrain`; None where nothing can be trained.
-        in_time: Whether time is left to train for a form; a fact of the run, by its name.
+        time_left: What compressors may take.
         beside: A form's content files to those of a bundle, with what lies beside a graph.
         recipe: What rows said that a fit had not seen, where this one saw the validation rows:
             these then tell forms apart, not how good they are.
@@ -93,7 +97,7 @@ class Maker:
         folder, unreleased="allow", verify_key=""
     )
     students: Callable[[], tuple[Examples, Retrain]] | None = None
-    in_time: Callable[[str], bool] = lambda name: True
+    time_left: TimeLeft = UNBOUNDED
     beside: Callable[[Mapping[str, Path]], Mapping[str, Path]] = lambda content: content
     recipe: Assessment | None = None
 
@@ -135,38 +139,26 @@ class Maker:
         stage: Callable[[str, Callable[[Path], None]], Path],
         emit: Emit,
     ) -> list[Artefact]:
-        forms: dict[Chain, Form] = {}
+        # What was judged once has been through them, and ships as it was where that will do.
+        always = ALWAYS if self.earlier is None else ()
 
-        def form(chain: Chain) -> Form:
-            if chain in forms:
-                return forms[chain]
-            name = title(chain, product.form)
-            if chain:
-                source = form(chain[:-1])
-                spared = self.in_time(f"{product.key[:16]} {name}")
-                maker = self if spared else replace(self, students=None)
-                folder = stage(name, maker._compressing(chain[-1], source, emit, held_against))
-                forms[chain] = source.left_in(folder)
-            else:
-                forms[chain] = product.written(stage(name, product.write))
-            return forms[chain]
+        def compressing(name: str, source: Form, named: str) -> Callable[[Path], None]:
+            says = partial(self.time_left.begun, named, emit) if named else lambda trains: emit
+            return self._compressing(name, source, says, held_against)
 
-        def fit_of(chain: Chain) -> Path | None:
-            # What a compressor of graphs leaves is still that model, in fewer bytes.
-            return form(chain).fit or (fit_of(chain[:-1]) if chain else None)
-
+        forms = Forms(product, stage, compressing, always)
         maker, held_against, exported = self, before, None
         windows = self.manifest.preprocess.windows and self.held.task.roles.target_kind != "answer"
         if windows and self.earlier is None:
-            maker, held_against, exported = self._in_windows(_content(form(())), before, emit)
+            maker, held_against, exported = self._in_windows(_content(forms.of(())), before, emit)
 
         def make(chain: Chain) -> Artefact:
-            name, found = title(chain, product.form), form(chain)
-            emit(StageProgress("shrink", len(forms), len(forms) + 1, name))
+            name, found = title(chain, product.form), forms.of(chain)
+            emit(StageProgress("shrink", len(forms.made), len(forms.made) + 1, name))
             content = {**_content(found), **product.beside}
             trained = any(COMPRESSORS.get(each)().trains for each in chain)
             reads = maker._reading(found)
-            made = reads._measure(name, content, held_against, fit_of(chain), trained=trained)
+            made = reads._measure(name, content, held_against, forms.fit_of(chain), trained=trained)
             return replace(made, trained=trained)
 
         first = make(())
@@ -174,12 +166,13 @@ class Maker:
         if exported is not None:
             first = replace(first, parity=exported)
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
-        # What was judged once has been through them, and ships as it was where that will do.
-        always = ALWAYS if self.earlier is None else ()
         if self._written:
             # What compressors do to logits of a text says nothing of replies: only this was tried.
             return compress(first, make, self._timed, asked, REPLIES, REPLIES)
-        return compress(first, make, self._timed, asked, always)
+        every = compress(first, make, self._timed, asked, always)
+        if forms.late:
+            emit(Note(too_late(forms.late), "warning"))
+        return [replace(each, untried=tuple(forms.late)) for each in every]
 
     def _in_windows(
         self, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]] | None, emit: Emit
@@ -246,7 +239,7 @@ class Maker:
         self,
         name: str,
         source: Form,
-        emit: Emit,
+        says: Callable[[bool], Emit],
         before: Sequence[Mapping[str, Any]] | None = None,
     ) -> Callable[[Path], None]:
         compressor, read = COMPRESSORS.get(name)(), self.manifest.preprocess
@@ -257,6 +250,7 @@ class Maker:
             return compared(self.held, before or found, found, TOLERANCE)
 
         def made(to: Path) -> None:
+            emit = says(compressor.trains)
             teaches = self.students if compressor.trains else None
             train, retrain = (self.train, None) if teaches is None else teaches()
             bench = Bench(
@@ -372,10 +366,10 @@ class Maker:
                 if may_meet(timed[artefact.name]):
                     emit(Note(instead(timed[artefact.name]), "warning"))
                     return list(timed.values()), timed[artefact.name]
-        whole = made[0]
+        whole, held = made[0], self.held
         if whole is timed[whole.name]:
             timed[whole.name] = self._timed(whole)
-        return list(timed.values()), min(timed.values(), key=failures)
+        return list(timed.values()), min(timed.values(), key=lambda a: failures(a, held.criteria))
 
     def _timed(self, artefact: Artefact) -> Artefact:
         held = self.held

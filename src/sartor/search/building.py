@@ -1,6 +1,5 @@
 """From the climb to what ships: build the best candidate, and give way where it costs too much."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from sartor.search.product import Workshop
 from sartor.search.recommending import reads_histories
 from sartor.search.retraining import Retraining
 from sartor.search.setup import Desk, Ready
+from sartor.search.time_left import TimeLeft
 from sartor.search.unlabelled import Lessons
 from sartor.serve.runtime import Runtime
 
@@ -87,10 +87,6 @@ class Builder:
                 built = self._made(climb.best)
         return climb, built
 
-    def _in_time(self, name: str) -> bool:
-        deadline = self.workshop.tuner.options.deadline
-        return bool(self.desk.fact(f"in time {name}", lambda: time.monotonic() < deadline))
-
     def _indexing(self, manifest: Manifest) -> Indexing | None:
         """What puts documents beside the graph, where answers are documents."""
         need = self.desk.need
@@ -139,7 +135,9 @@ class Builder:
             recipe=best.assessment if on_all else None,
             earlier=former.bundle if former else None,
             load=self.load,
-            in_time=self._in_time,
+            time_left=TimeLeft.of(
+                self.desk.fact, workshop.tuner.options.deadline, self.desk.need.budget.minutes
+            ),
             beside=(lambda content: content) if indexing is None else indexing,
             students=lambda: self._students(manifest),
         )

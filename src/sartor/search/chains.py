@@ -4,7 +4,7 @@ One form is always made: it is smaller and faster nearly everywhere, and costs s
 compressors are tried only while the best form so far lacks size or speed that a criterion asks for,
 those that train last, each put into the best chain so far at its place:
 
-    layers → heads → neurons → weights → tokens → graph → numbers
+    layers → heads → neurons → weights → tokens → graph → numbers → texts
 
 so that what changes numbers, after which nothing else can be changed well, comes at the end. A
 chain that holds parity and lies nearer to the criteria is the one that the next goes into.
@@ -168,8 +168,8 @@ class _Forms(Generic[_Form]):
         """Parity first, then how far beyond the criteria the worst of them is, then size."""
         form = self.made[chain]
         value = {verdict.criterion: verdict.value for verdict in form.verdicts}
-        beyond = [_beyond(c, value[c.text]) for c in self._asked if c.text in value]
-        return not form.holds_parity, max(beyond, default=0.0), form.size_mb
+        far = [beyond(c, value[c.text]) for c in self._asked if c.text in value]
+        return not form.holds_parity, max(far, default=0.0), form.size_mb
 
 
 def _of(name: str) -> Compressor:
@@ -186,7 +186,7 @@ def _by_cost(names: Collection[str]) -> list[str]:
     return sorted(names, key=cost)
 
 
-def _beyond(criterion: Criterion, value: float) -> float:
+def beyond(criterion: Criterion, value: float) -> float:
     """How many times the threshold the value is beyond it; below 1 where it is met."""
     least, most = sorted((value, criterion.threshold))
     ratio = most / least if least > 0 else inf

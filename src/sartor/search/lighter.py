@@ -4,7 +4,7 @@ Time and size follow from layers, width and vocabulary, which tuning leaves as t
 backbone is what helps. A cost follows from the target, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sartor.core.phrases import Phrase, money
 from sartor.core.types import Backbone, Use
@@ -80,6 +80,22 @@ def elsewhere(bundle: str) -> NextStep:
     return NextStep(
         said, f"sartor judge {bundle} fresh.csv", Phrase("about {n} s", {"n": "30"}), 30
     )
+
+
+def more_minutes(untried: Sequence[str], file: str, seconds: float) -> NextStep:
+    """Run again with a larger budget, which leaves compressors the time they lacked.
+
+    Args:
+        untried: Names of compressors.
+        file: The need file, quoted for a shell.
+        seconds: What the run took; the next one finds again what this one fitted.
+    """
+    said = Phrase(
+        "Raise budget.minutes in the need: no time was left to try what may make the model smaller "
+        "or faster ({names}).",
+        {"names": ", ".join(untried)},
+    )
+    return NextStep(said, f"sartor run {file}", Phrase("about as long as this run"), seconds)
 
 
 def missed_cost(criterion: Criterion, verdict: Verdict) -> bool:

@@ -12,11 +12,11 @@ import numpy as np
 from sartor.bundle import Bundle
 from sartor.core.errors import ModelError
 from sartor.core.protocols import Floats
+from sartor.core.seals import damage
 from sartor.core.workspace import Workspace
 from sartor.search.pricing import SAMPLE
 from sartor.serve import runtime
 from sartor.tasks._decision.logits import softmax
-from sartor.tune.manifest import damage
 
 TOLERANCE = 0.25
 """Of a probability, between the float model and the bundle, which may be in 8 bits: another fit's

@@ -1,6 +1,5 @@
 """How a run ended, for the caller and for the report."""
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,8 +8,7 @@ from typing import Any
 
 from sartor.core.phrases import Phrase
 from sartor.core.ragged import rows_scored
-from sartor.core.texts import shown
-from sartor.core.types import Backbone, Examples, one_label
+from sartor.core.types import Backbone, one_label
 from sartor.data.changes import summary
 from sartor.data.prepare import Gathered, Prepared
 from sartor.data.profile import Profile
@@ -29,11 +27,17 @@ from sartor.search.assess import Held, of_the_artefact
 from sartor.search.estimates import Range
 from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Rung, Tried
-from sartor.search.lighter import cheaper_target, elsewhere, missed_cost, smaller_backbone
+from sartor.search.lighter import (
+    cheaper_target,
+    elsewhere,
+    missed_cost,
+    more_minutes,
+    smaller_backbone,
+)
+from sartor.search.mistakes import wrong_answers
 from sartor.search.mixed import reads
-from sartor.tasks import Listed, Task, Written, agrees
+from sartor.tasks import Listed, Written
 
-_WORST = 30
 _LISTED = 100
 
 
@@ -147,8 +151,13 @@ def describe(
         "by_label": _by_label(subject),
         "numbers": numbered(subject) if subject.target == "number" else [],
         "gap": _gap(held, climb, setting.rows, subject),
-        "errors": _errors(held.task, test, answers, need.data.id),
-        "next_steps": [s.as_json() for s in steps_after(outcome, setting, climb, labels)],
+        "errors": wrong_answers(held.task, test, answers, need.data.id),
+        "next_steps": [
+            step.as_json()
+            for step in steps_after(
+                outcome, setting, climb, labels, artefacts[0].untried if artefacts else ()
+            )
+        ],
     }
 
 
@@ -161,9 +170,21 @@ def _sends(setting: Setting, climb: Climb) -> str:
 
 
 def steps_after(
-    outcome: Outcome, setting: Setting, climb: Climb, labels: Mapping[str, MoreLabels]
+    outcome: Outcome,
+    setting: Setting,
+    climb: Climb,
+    labels: Mapping[str, MoreLabels],
+    late: Sequence[str] = (),
 ) -> list[NextStep]:
-    """What the user could do next, cheapest first."""
+    """What the user could do next, cheapest first.
+
+    Args:
+        outcome: How the run ended.
+        setting: How it was set up.
+        climb: What was tried.
+        labels: Criterion's text to what more training rows would do for it.
+        late: Compressors that no time was left for.
+    """
     # A rung that failed would fail again; one that was skipped or cut only lacked the budget.
     over = {t.rung for t in climb.tried} - climb.unfinished()
     untried = next((r for r in setting.rungs if r.name not in over), None)
@@ -183,11 +204,13 @@ def steps_after(
         outcome.verdicts,
         need=file,
         bundle=shlex.quote(str(outcome.bundle)),
-        beyond=Beyond(rung, _lighter(outcome, setting, climb, file), labels),
+        beyond=Beyond(rung, _lighter(outcome, setting, climb, file, late), labels),
     )
 
 
-def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> list[NextStep]:
+def _lighter(
+    outcome: Outcome, setting: Setting, climb: Climb, file: str, late: Sequence[str]
+) -> list[NextStep]:
     if climb.best is None:
         return []
     spent = sum(tried.seconds for tried in climb.tried)
@@ -203,7 +226,10 @@ def _lighter(outcome: Outcome, setting: Setting, climb: Climb, file: str) -> lis
         steps.append(found)
     verdicts = zip(setting.need.accept, outcome.verdicts, strict=True)
     # A size is exact and has no n; a time has the processes behind it.
-    slow = [c for c, v in verdicts if v.state != "met" and v.n and of_the_artefact(c)]
+    missed = [(c, v) for c, v in verdicts if v.state != "met" and of_the_artefact(c)]
+    if missed and late:
+        steps.append(more_minutes(late, file, spent))
+    slow = [c for c, v in missed if v.n]
     if any(c.metric not in COSTS for c in slow):
         steps.append(elsewhere(shlex.quote(str(outcome.bundle))))
     return [*steps, *_other_targets(outcome, setting)]
@@ -346,44 +372,3 @@ def _gap(held: Held, climb: Climb, rows: Prepared, test: Subject) -> dict[str, A
     for criterion, scores in gaps(counted[:1], parts, seed=held.seed).items():
         return {"metric": criterion} | {name: score.value for name, score in scores.items()}
     return {}
-
-
-def _readable(task: Task, answer: str, text: str) -> str:
-    """The text of an answer as a person reads it: places in a row's text as what stands there."""
-    kind = task.roles.target_kind
-    if kind not in ("spans", "answer"):
-        return answer
-    spans = task.target.value(answer)
-    if kind == "answer":
-        return " / ".join(passage.text for passage in spans) or "–"
-    return ", ".join(f"{text[span.start : span.end]} ({span.label})" for span in spans) or "–"
-
-
-def _errors(
-    task: Task, test: Examples, answers: Sequence[Mapping[str, Any]], named: str | None
-) -> list[dict[str, Any]]:
-    """Wrong answers, the surest first, or numbers, the farthest first; rows by the user's own id
-    column where the need has one."""
-    ids = test.extra.get(named, test.ids) if named else test.ids
-    said = [task.brief(answer) for answer in answers]
-    far = task.roles.target_kind == "number"
-    truth = [task.target.text(target) for target in test.target]
-    wrong = [
-        {
-            "id": str(row),
-            "text": shown(text)[:500],
-            "label": _readable(task, label, shown(text)),
-            "answer": _readable(task, brief.best, shown(text)),
-            "confidence": None if far else brief.confidence,
-        }
-        for row, text, label, brief in zip(ids, test.texts, truth, said, strict=True)
-        if not agrees(task.target, brief.best, label)
-    ]
-    if far:
-        return sorted(wrong, key=lambda e: -_distance(e))[:_WORST]
-    return sorted(wrong, key=lambda e: -float(e["confidence"]))[:_WORST]
-
-
-def _distance(error: Mapping[str, Any]) -> float:
-    """Of a number from the truth; where there is no answer it is as far as can be."""
-    return abs(float(error["answer"]) - float(error["label"])) if error["answer"] else math.inf

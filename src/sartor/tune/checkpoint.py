@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sartor.core.durable import staged_folder
 from sartor.core.events import Emit, Note, silent
-from sartor.tune.manifest import damage, seal
+from sartor.core.seals import damage, seal
 
 _KEPT = 2
 _PREFIX = "step-"

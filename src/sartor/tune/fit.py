@@ -24,6 +24,7 @@ from sartor.core.durable import staged_folder
 from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted, Floats
+from sartor.core.seals import damage, seal
 from sartor.core.types import PUBLISHED, Backbone, Candidate, Examples
 from sartor.tune.again import Again, Lesson, fit_again
 from sartor.tune.api import ClosedForm
@@ -34,7 +35,6 @@ from sartor.tune.frozen import ClosedFit
 from sartor.tune.job import Job, Result
 from sartor.tune.loop import Watch
 from sartor.tune.looped import Source, fit_looped
-from sartor.tune.manifest import damage, seal
 from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.windows import Reading

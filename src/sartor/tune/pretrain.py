@@ -29,6 +29,7 @@ from sartor.core.errors import DataError
 from sartor.core.events import Emit, Note
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.registry import Registry
+from sartor.core.seals import damage, seal
 from sartor.core.types import Backbone
 from sartor.models.folder import Label, describe
 from sartor.models.loading import load_text_backbone
@@ -38,7 +39,6 @@ from sartor.tune.checkpoint import Checkpoints
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
 from sartor.tune.generators import seeded
 from sartor.tune.loop import Recipe, Rows, Watch, train
-from sartor.tune.manifest import damage, seal
 from sartor.tune.settings import Loop
 
 FEWEST = 32
