@@ -158,6 +158,19 @@ def test_a_range_holds_zero_and_lies_within_what_was_seen(values: list[float], m
     assert min(low, 0) <= least <= 0 <= most <= max(high, 0)
 
 
+def test_noise_is_what_eight_bits_change_of_values():
+    values = np.random.default_rng(0).normal(size=100_000)
+    counts, edges = np.histogram(values, 2_048)
+    seen = Seen(float(edges[0]), float(edges[-1]), counts)
+    low, high = -3.0, 3.0
+    step = (high - low) / 255
+    rounded = np.clip(np.round((values - low) / step), 0, 255) * step + low
+    exact = np.sqrt(((rounded - values) ** 2).mean() / (values**2).mean())
+    assert seen.noise((low, high)) == pytest.approx(exact, rel=0.05)
+    assert seen.noise((-1.0, 1.0)) > seen.noise((low, high)) > 0
+    assert Seen(0.0, 0.0, np.array([7])).noise((0.0, 0.0)) == 0.0
+
+
 def test_the_least_error_gives_an_outlier_up_and_all_that_was_seen_does_not():
     values = np.append(np.random.default_rng(0).normal(size=100_000), 80.0)
     seen = Seen(values.min(), values.max(), np.histogram(values, 2048)[0])

@@ -63,6 +63,17 @@ class Seen:
             low, high = self._least_error()
         return min(low, 0.0), max(high, 0.0)
 
+    def noise(self, limits: tuple[float, float]) -> float:
+        """What 8 bits change: its root mean square over that of the values.
+
+        Args:
+            limits: The range that they cover.
+        """
+        centres = self._centres
+        changed = float((self.counts * (_in_steps(centres, *limits) - centres) ** 2).sum())
+        whole = float((self.counts * centres**2).sum())
+        return (changed / whole) ** 0.5 if whole else 0.0
+
     @property
     def _centres(self) -> NDArray[np.float64]:
         edges = np.linspace(self.low, self.high, len(self.counts) + 1)
@@ -78,11 +89,15 @@ class Seen:
         centres, best = self._centres, (np.inf, self.low, self.high)
         for part in np.linspace(1.0, 0.2, 41):
             low, high = min(part * self.low, 0.0), max(part * self.high, 0.0)
-            step = (high - low) / (_STEPS - 1) or 1.0
-            rounded = np.clip(np.round((centres - low) / step), 0, _STEPS - 1) * step + low
-            error = float((self.counts * (rounded - centres) ** 2).sum())
+            error = float((self.counts * (_in_steps(centres, low, high) - centres) ** 2).sum())
             best = min(best, (error, low, high))
         return best[1:]
+
+
+def _in_steps(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Values rounded to 256 steps of a range, those outside to its ends."""
+    step = (high - low) / (_STEPS - 1) or 1.0
+    return np.clip(np.round((values - low) / step), 0, _STEPS - 1) * step + low
 
 
 def observe(model: ModelProto, tensors: Sequence[str], texts: Sequence[Piece]) -> dict[str, Seen]:
