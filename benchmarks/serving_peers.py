@@ -62,7 +62,7 @@ from sartor.serve import runtime
 from sartor.serve.cores import cores
 
 LIMITS_S, CLIENTS = (0.050, 0.100), 32
-RATES = (8, 16, 24, 32, 40, 50, 60, 75, 90, 110)
+RATES = (8, 16, 24, 32, 40, 50, 60, 75, 90, 110, 135, 160)
 SHARE, FAR = 0.01, 0.05
 """Of requests that may be late, and at which a higher rate need not be asked."""
 COMPARED, WARM_S, REST_S = 100, 2.0, 0.5

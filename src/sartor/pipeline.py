@@ -230,8 +230,7 @@ class _Stages:
         ready = make_ready(self.desk, data, adapter(self.desk, self.here) if asked else None)
         setting = ready.setting
         threads = self._began_with(setting)
-        # Pretraining spends of the budget too.
-        clock = Clock(limits_of(self.desk), self.began if asked else time.monotonic())
+        clock = Clock.of(limits_of(self.desk), self.began)
         tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
         conditions = f"this machine, batch 1, {threads} threads"
         reusing = Reusing(ready.formers, setting.held, setting.rows, self.timing, conditions)
@@ -271,7 +270,7 @@ class _Stages:
         """The same where answers are written: another ladder; nothing is searched or joined."""
         ready = ready_to_write(self.desk, data)
         threads = self._began_with(ready.setting)
-        clock = Clock(limits_of(self.desk), time.monotonic())
+        clock = Clock.of(limits_of(self.desk), self.began)
         tuner = tuner_of(self.desk, ready, clock.deadline, self.here)
         climb = climb_to_write(self.desk, ready, tuner, clock)
         shared = {

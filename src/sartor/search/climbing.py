@@ -45,6 +45,17 @@ class Clock:
     limits: Limits
     began: float
 
+    @classmethod
+    def of(cls, limits: Limits, began: float) -> "Clock":
+        """What came before the climb is spent too, of the budget's half: the rest is left to fit.
+
+        Args:
+            limits: What may be spent.
+            began: `time.monotonic()` when the run began.
+        """
+        half = max(limits.seconds or 0.0, 0.0) / 2
+        return cls(limits, max(began, time.monotonic() - half))
+
     @property
     def deadline(self) -> float:
         """`time.monotonic()` at which it is spent."""
