@@ -11,8 +11,8 @@ from sklearn import metrics as reference
 
 from sartor.core.errors import DataError
 from sartor.core.types import Examples
-from sartor.judge.api import CannotMeasure, Subject
-from sartor.judge.checks.multi_label import METRICS, MultiLabel, by_label, mean_average_precision
+from sartor.judge.api import Subject
+from sartor.judge.checks.multi_label import METRICS, MultiLabel, by_label
 from sartor.judge.intervals import clopper_pearson
 from sartor.judge.planning import more_rows
 from sartor.judge.resolve import check_of, metrics
@@ -206,11 +206,6 @@ def test_a_faultless_sample_proves_no_faultless_model(metric):
     assert verdict.value == 1.0
     assert verdict.low < 0.99
     assert verdict.state == "unproven"
-
-
-def test_an_average_precision_of_too_many_rows_is_not_measured():
-    with pytest.raises(CannotMeasure, match="4,001"):
-        mean_average_precision(np.zeros((4_001, 2)), np.ones((4_001, 2), bool))
 
 
 def test_a_baseline_is_read_as_the_labels_are():

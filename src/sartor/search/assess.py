@@ -12,6 +12,7 @@ from sartor.core.protocols import Floats
 from sartor.core.ragged import under
 from sartor.core.texts import CONTEXT
 from sartor.core.types import Candidate, Examples, Use
+from sartor.data.table import as_text
 from sartor.judge.api import MeasuresArtefact, Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
@@ -21,9 +22,13 @@ from sartor.need.verdict import Verdict
 from sartor.search.costing import Costing
 from sartor.search.folds import Folds, both
 from sartor.search.ladder import Assessment, Scored, Tried
-from sartor.tasks import Task
+from sartor.tasks import Task, Unreadable
 
 _LEAST = 1e-12
+NAMED = ("label", "level")
+"""Forms of a target that are compared as names."""
+_ALONE = "\0"
+"""Begins the unit of a row without a group; no cell of a file holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,8 @@ class Held:
             answers=answers,
             outputs=classes(self.task, self.outputs),
             target=self.task.roles.target_kind,
-            baseline=_column(examples, self.baseline),
-            groups=units_of(examples, _column(examples, self.group), self.task),
+            baseline=answers_today(examples, self.baseline, self.task),
+            groups=units_of(examples, self.group, self.task),
         )
 
     def measured(
@@ -184,19 +189,36 @@ class Held:
         return examples, under([scored.folds, scored.validation_logits])
 
 
-def units_of(examples: Examples, groups: list[str] | None, task: Task) -> list[str] | None:
+def units_of(examples: Examples, group: str, task: Task) -> list[str] | None:
     """What is drawn together in an interval: the rows of a group; without one, the questions about
     one context; None where every row stands for itself.
 
     Args:
         examples: Rows.
-        groups: Of the rows, where the need names a column of them.
+        group: Column of their groups, or "". A row whose cell is empty stands for itself.
         task: Of the rows.
     """
+    if group in examples.extra:
+        cells = map(_text, examples.extra[group])
+        return [name or f"{_ALONE}{row}" for row, name in enumerate(cells)]
     contexts = examples.inputs.get(CONTEXT, ())
-    if groups or task.roles.target_kind != "answer" or len(set(contexts)) == len(contexts):
-        return groups
+    if task.roles.target_kind != "answer" or len(set(contexts)) == len(contexts):
+        return None
     return [str(context) for context in contexts]
+
+
+def answers_today(examples: Examples, baseline: str, task: Task) -> list[str] | None:
+    """The baseline's answers as text; names are read as those of the rows' own labels are.
+
+    Args:
+        examples: Rows.
+        baseline: Column of the answers, or "".
+        task: Of the rows.
+    """
+    if baseline not in examples.extra:
+        return None
+    cells = [_text(cell) for cell in examples.extra[baseline]]
+    return [_as_label(cell, task) for cell in cells] if task.roles.target_kind in NAMED else cells
 
 
 def classes(task: Task, outputs: Sequence[str]) -> Sequence[str]:
@@ -219,7 +241,12 @@ def timed(criterion: Criterion) -> bool:
     return of_the_artefact(criterion) and criterion.metric not in ("size_mb",)
 
 
-def _column(examples: Examples, name: str) -> list[str] | None:
-    if not name:
-        return None
-    return ["" if value is None else str(value) for value in examples.extra[name]]
+def _as_label(cell: str, task: Task) -> str:
+    try:
+        return task.target.read(cell)
+    except Unreadable:  # no label, and so no right answer
+        return cell
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else as_text(cell)

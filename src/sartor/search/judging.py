@@ -31,7 +31,7 @@ from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
 from sartor.need.verdict import State, Verdict, overall
 from sartor.search.answering import Answering, answers_to
-from sartor.search.assess import classes, units_of
+from sartor.search.assess import answers_today, classes, units_of
 from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
 from sartor.search.reading import columns_of
@@ -278,23 +278,17 @@ def roles_of(task: str) -> Roles:
     return TASKS.get(task)().roles
 
 
-def column(examples: Examples, name: str | None) -> list[str] | None:
-    """A further column as text, or None where the need or the rows have none."""
-    if not name or name not in examples.extra:
-        return None
-    return ["" if value is None else str(value) for value in examples.extra[name]]
-
-
 def _subject(
     need: Need, test: Examples, outputs: Sequence[str], answers: Sequence[Mapping[str, Any]]
 ) -> Subject:
+    task = TASKS.get(need.task)()
     return Subject(
         examples=test,
         answers=answers,
-        outputs=classes(TASKS.get(need.task)(), outputs),
-        baseline=column(test, need.data.baseline),
-        groups=units_of(test, column(test, group_of(need)), TASKS.get(need.task)()),
-        target=TASKS.get(need.task)().roles.target_kind,
+        outputs=classes(task, outputs),
+        baseline=answers_today(test, need.data.baseline or "", task),
+        groups=units_of(test, group_of(need), task),
+        target=task.roles.target_kind,
     )
 
 

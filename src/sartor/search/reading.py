@@ -1,14 +1,16 @@
 """What every run does with its rows before anything is learnt from them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
+from sartor.core.events import Note
 from sartor.data import prepare
 from sartor.judge.resolve import Rows, bind, slice_columns
 from sartor.models.precision import Precision
 from sartor.need.costs import PriceBook
 from sartor.need.model import Need
 from sartor.search import machine
-from sartor.search.assess import Held, classes
+from sartor.search.assess import NAMED, Held, answers_today, classes
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
 from sartor.search.recorded import heard, prices
@@ -60,6 +62,8 @@ def bound(
     judged = Rows(slice_columns(rows.test), bool(need.data.baseline), task.roles.target_kind)
     named = classes(task, outputs)
     bind(need.accept, file=desk.file, outputs=named, rows=judged, book=book)
+    if task.roles.target_kind in NAMED:
+        _say_no_labels(desk, need, named, answers_today(rows.train, need.data.baseline or "", task))
     held = Held(
         task=task,
         outputs=outputs,
@@ -72,6 +76,23 @@ def bound(
         costing=Costing(book, desk.fact, asks_for_costs(need)),
     )
     return book, held
+
+
+def _say_no_labels(
+    desk: Desk, need: Need, labels: Sequence[str], today: Sequence[str] | None
+) -> None:
+    """That some of the baseline's answers are none that a row could have."""
+    known = {*labels}
+    others = [answer for answer in today or () if answer not in known]
+    if others:
+        shown = ", ".join(repr(name[:40]) for name in list(dict.fromkeys(others))[:3])
+        desk.emit(
+            Note(
+                f"{len(others):,} of {len(today or ()):,} training rows have something under"
+                f" {need.data.baseline!r} that is no label ({shown}): such answers count as wrong.",
+                "warning",
+            )
+        )
 
 
 def precision_of(desk: Desk) -> Precision:

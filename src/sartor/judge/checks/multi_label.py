@@ -85,7 +85,7 @@ def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
         return mean(loss, float(loss.min(initial=0.0)), worst)
     if criterion.metric == "calibration_error":
         return calibration(stated, truth)
-    return mean_average_precision(stated, truth, criterion.metric)
+    return mean_average_precision(stated, truth)
 
 
 def _counted(criterion: Criterion, truth: Marks, said: Marks, names: Sequence[str]) -> Statistic:

@@ -69,7 +69,7 @@ def _statistic(criterion: Criterion, subject: Subject) -> Statistic:
         return mean(costs(found.best == place, true, each), 0.0, max(each))
     table = probabilities(subject, criterion.metric)
     if criterion.metric == "pr_auc":
-        return mean_average_precision(table[:, [place]], true[:, None], criterion.metric)
+        return mean_average_precision(table[:, [place]], true[:, None])
     if named is not None or len(subject.outputs) == 2:
         return mean((table[:, place] - true) ** 2, 0.0, 1.0)
     # A label that the model does not know is one to which it gives nothing.
