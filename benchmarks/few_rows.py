@@ -6,7 +6,7 @@
 A round draws training rows, 200 validation rows and 1,000 further ones of a task from the rows that
 no other benchmark tests on. Each method is fitted with the first settings of its portfolio, once in
 batches as large as they come (32 rows), and once in those that the ladder gives for so few rows
-(`search.rungs.paced`); epochs, rate and seed are the same. A line is the
+(`search.portfolio.paced`); epochs, rate and seed are the same. A line is the
 accuracy on the further rows, smaller batches less large ones, with Student's 95 % interval over
 rounds; beside it stands the best frozen head by validation log-loss. Texts are cut at 64 tokens.
 Scores do not depend on what else the machine does; seconds are kept in the detail. Takes about 20
@@ -36,7 +36,7 @@ from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.packed import tokenise
 from sartor.models.precision import Precision, probe
 from sartor.search.folds import both
-from sartor.search.rungs import paced
+from sartor.search.portfolio import paced
 from sartor.tasks.text_classification.train import load
 from sartor.tune.api import METHODS
 from sartor.tune.batching import Tokens

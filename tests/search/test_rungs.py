@@ -5,14 +5,12 @@ import pytest
 from sartor.core.errors import UnknownName
 from sartor.core.types import Backbone
 from sartor.search.estimates import Work
+from sartor.search.portfolio import FEWEST_ROWS, LEAST_STEPS, paced
 from sartor.search.rungs import (
-    FEWEST_ROWS,
-    LEAST_STEPS,
     Aim,
     Rung,
     build_rungs,
     method_order,
-    paced,
     states_ahead,
 )
 from sartor.tune.api import METHODS

@@ -17,7 +17,7 @@ from sartor.models.catalogue import find_backbone
 from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.models.loading import tokenizer_of
 from sartor.models.precision import Precision
-from sartor.search.rungs import settings_of
+from sartor.search.portfolio import settings_of
 from sartor.serve.runtime import load
 from sartor.shrink.export import to_onnx
 from sartor.tasks.question_answering.spec import QuestionAnswering

@@ -19,7 +19,8 @@ from sartor.models.loading import load_text_backbone, load_tokenizer
 from sartor.models.packed import tokenise
 from sartor.models.precision import Precision
 from sartor.search.documents import Indexing
-from sartor.search.rungs import method_order, settings_of
+from sartor.search.portfolio import settings_of
+from sartor.search.rungs import method_order
 from sartor.search.suiting import unfit
 from sartor.serve import runtime
 from sartor.serve.indexed import Indexed

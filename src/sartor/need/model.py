@@ -190,6 +190,17 @@ class Budget(BaseModel):
     it."""
 
 
+def _plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    for key, value in settings.items():
+        own = cast("dict[str, Any]", value if isinstance(value, dict) else {key: value})
+        for name, held in own.items():
+            listed = cast("list[Any]", held if isinstance(held, list) else [held])
+            if not all(each is None or isinstance(each, str | int | float) for each in listed):
+                where = name if own is not value else f"{key}.{name}"
+                raise ValueError(f"{where} holds neither a value nor a list of values")
+    return settings
+
+
 class Preferences(BaseModel):
     """What the user would rather have."""
 
@@ -203,6 +214,9 @@ class Preferences(BaseModel):
     methods: list[str] | None = None
     """Tuning methods to climb, in order; default: all, cheapest first. `earlier` stands for the
     bundles there are."""
+    settings: Annotated[dict[str, Any], Field(max_length=100), AfterValidator(_plain_settings)] = {}
+    """Settings in the place of those that methods are tried with: for all that know one, and under
+    a method's name for that one alone."""
     bundles: Annotated[list[str], Field(max_length=20)] | None = None
     """Folders of bundles to try before anything is trained, relative to the need file. Default: the
     newest of the workspace that fit; [] for none."""

@@ -20,6 +20,7 @@ from sartor.search.executing import Crew
 from sartor.search.fitting import Bench, part_of
 from sartor.search.joining import seeds_of
 from sartor.search.ladder import EARLIER, ENOUGH, Assessment, Climb, Climber, Limits, Rung, Scored
+from sartor.search.portfolio import given_to, known_to
 from sartor.search.pruning import Bar
 from sartor.search.reusing import Reusing
 from sartor.search.second_look import chosen, quietly, second_look
@@ -173,15 +174,20 @@ def _study_of(
     rung: Rung, desk: Desk, ready: Ready, owner: str
 ) -> tuple[Study, Sequence[Mapping[str, Any]]] | None:
     """The rung's study and the settings to try first; None where nothing of it can be searched."""
-    space = Space.of(desk.need.task, rung.name)
+    task, given = desk.need.task, desk.need.prefer.settings
+    fixed = given_to(given, rung.name, known_to(rung.name, task))
+    space = Space.of(task, rung.name, fixed)
     if not space.dimensions:
         return None
     first, held, rows = rung.candidates[0], ready.setting.held, ready.setting.rows
     criteria = [criterion.text for criterion in held.criteria]
     fingerprints = rows.train.fingerprint(), rows.validation.fingerprint()
-    key = digest(*fingerprints, criteria, held.test_size, first.backbone_sha256, first.seed)
+    key = digest(
+        *(*fingerprints, criteria, held.test_size, first.backbone_sha256, first.seed),
+        *([dict(fixed)] if fixed else []),
+    )
     folder = desk.place.folder / "studies"
-    start = f"{desk.need.task}-{rung.name}-"
+    start = f"{task}-{rung.name}-"
     file = folder / f"{start}{key[:16]}.journal"
     study = _opened(file, space, owner, desk)
     name = f"warm start {rung.name} {first.backbone}"

@@ -26,7 +26,7 @@ from sartor.data.prepare import Prepared
 from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
 from sartor.search.documents import finds_documents
-from sartor.search.rungs import settings_of
+from sartor.search.portfolio import settings_of
 from sartor.search.setup import Adapt, Desk
 from sartor.search.unlabelled import texts_without_labels
 from sartor.tune.api import METHODS

@@ -11,7 +11,8 @@ from sartor.search.estimates import Estimate, Range, Work, estimate
 from sartor.search.feasible import Attaches, Body, Dropped, Sieve
 from sartor.search.folds import FOLDS
 from sartor.search.ladder import EARLIER, Rung
-from sartor.search.suiting import FewRows, by_piece, locates, other_answers, reads_pairs, unfit
+from sartor.search.portfolio import given_to, known_to, over, paced, settings_of
+from sartor.search.suiting import FewRows, by_piece, other_answers, reads_pairs, unfit
 from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
@@ -25,17 +26,12 @@ from sartor.tune.api import (
 )
 from sartor.tune.attachable import why_not
 from sartor.tune.inputs import input_of
-from sartor.tune.minding import MindsContexts, MindsDocuments, MindsPairs, MindsPieces
+from sartor.tune.minding import MindsPairs
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.stated import share_read
-from sartor.tune.teaching import passages_a_row
 
-LEAST_STEPS = 100
-"""Optimiser steps that a fit should have: after thirty it is hardly further than it began."""
 _FEW_MB = 512.0
 """Token states that are kept before it is known whether they are read: seconds of writing."""
-FEWEST_ROWS = 8
-"""Rows of a batch at least: fewer leave a step to a row's luck, and the processor idle."""
 
 
 def method_order(
@@ -76,38 +72,6 @@ def method_order(
 
 def _suits_few(method: str, task: str) -> bool:
     return not reads_pairs(task) and not unfit(method, task)
-
-
-def settings_of(method: Any, task: str) -> Sequence[Mapping[str, Any]]:
-    """The portfolio of a method for a task."""
-    plain: Any = method
-    if isinstance(method, MindsContexts) and locates(task):
-        return plain.context_portfolio()
-    if isinstance(method, MindsDocuments) and passages_a_row(task):
-        return plain.document_portfolio()
-    if isinstance(method, MindsPieces) and by_piece(task):
-        return plain.piece_portfolio()
-    minds = isinstance(method, MindsPairs) and reads_pairs(task)
-    return plain.pair_portfolio() if minds else plain.portfolio()
-
-
-def paced(settings: Mapping[str, Any], method: str, task: str, rows: int) -> Mapping[str, Any]:
-    """Settings with batches so small that few rows are steps enough, in the same epochs.
-
-    A batch that the settings name themselves stays, and so does one that the rows fill often.
-
-    Args:
-        settings: Of a method.
-        method: Its name.
-        task: Name in the tasks registry.
-        rows: Training rows; 0 where they are not known.
-    """
-    known: Any = METHODS.get(method)
-    if not rows or known.reads not in ("states", "tokens") or "batch_rows" in settings:
-        return settings
-    loop = read_settings(settings, task=task, method=method).loop
-    fitting = max(FEWEST_ROWS, rows * loop.epochs // LEAST_STEPS)
-    return settings if fitting >= loop.batch_rows else {**settings, "batch_rows": fitting}
 
 
 Remember = Callable[[str, Callable[[], str]], str]
@@ -175,6 +139,7 @@ class Aim:
         rows: Training rows; 0 where they are not known.
         outputs: Of the model; 0 where they are not known.
         few: Whether folds choose: what owes held-out rows nothing is fitted once a fold as well.
+        given: Settings that the need gives.
     """
 
     task: str
@@ -185,6 +150,7 @@ class Aim:
     rows: int = 0
     outputs: int = 0
     few: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def build_rungs(
@@ -221,9 +187,11 @@ def build_rungs(
             (rungs if isinstance(found, Rung) else dropped).append(found)  # type: ignore[arg-type]
             continue
         frozen = method.reads == "activations"
+        given = given_to(aim.given, name, known_to(name, aim.task))
+        portfolio = over(settings_of(method, aim.task), given)
         for backbone in backbones[: 1 if _alone(name) else None]:
             amount = amounts[backbone.name]
-            kept, refused = _sift(settings_of(method, aim.task), (name, backbone), aim, amount)
+            kept, refused = _sift(portfolio, (name, backbone), aim, amount)
             if not kept:
                 # The reason of the one that came nearest.
                 dropped += [refused[min(refused)]] if refused else []

@@ -35,6 +35,7 @@ from sartor.search.indexing import tell_of_cells
 from sartor.search.ladder import EARLIER, Rung
 from sartor.search.long_texts import tell_of_long_texts
 from sartor.search.outcome import Setting
+from sartor.search.portfolio import check_given
 from sartor.search.prompting import Prompting, Rules, find_local
 from sartor.search.reading import bound, precision_of, read_rows
 from sartor.search.recommending import declared_in, group_of, read_histories, reads_histories
@@ -106,7 +107,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
     # A name that nobody knows is told before anything is read.
     wants, roles = need.prefer, task.roles
     order = partial(method_order, wants.methods, llm=wants.llm is not None, task=need.task)
-    order()
+    check_given(wants, desk.file, need.task, order())
     local = find_local(need, desk.root, emit)
     emit(StageStarted("read"))
     refuse_preferred(need, desk.file, roles)
@@ -179,7 +180,8 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         encoders.setdefault(backbones[0].name, encoder(backbones[0]))
         named |= _hashes(need, backbones)
         why = f"{why} The ladder starts from {backbones[0].name}."
-    for text in _unread(need, adapt is not None):
+    unused = check_given(wants, desk.file, need.task, methods)
+    for text in [*unused, *_unread(need, adapt is not None)]:
         emit(Note(text, "warning"))
     first = encoders[backbones[0].name]
     how = "throughout" if locates(need.task) else need.prefer.long_texts
@@ -211,6 +213,7 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         len(rows.train),
         len(outputs),
         held.folds is not None,
+        need.prefer.settings,
     )
     fitted, refused = build_rungs(backbones, methods, aim, work)
     texts = list(rows.validation.texts)

@@ -4,7 +4,7 @@ A choice may be any JSON value; Optuna takes only plain ones, so choices travel 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +35,12 @@ class Space:
     dimensions: Mapping[str, Dimension]
 
     @staticmethod
-    def of(task: str, method: str) -> "Space":
+    def of(task: str, method: str, fixed: Collection[str] = ()) -> "Space":
+        """What a method says is worth searching, less what the task has no use for or is fixed."""
         found: Any = METHODS.get(method)
         trainer: Any = TRAINERS.get(task)
-        moved = {k: v for k, v in found.space().items() if k not in trainer.unused}
+        still = {*trainer.unused, *fixed}
+        moved = {k: v for k, v in found.space().items() if k not in still}
         return Space(task, method, moved)
 
     def distributions(self) -> dict[str, BaseDistribution]:

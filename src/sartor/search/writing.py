@@ -33,6 +33,7 @@ from sartor.search.feasible import Dropped
 from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, nothing_fitted, reason
 from sartor.search.lineage import draft_manifest
 from sartor.search.outcome import Setting
+from sartor.search.portfolio import check_given_to_writers, given_to, known_to_writer, over
 from sartor.search.product import Product
 from sartor.search.reading import bound, columns_of, precision_of, read_rows
 from sartor.search.recorded import same_sources, tell_of_rows
@@ -75,6 +76,8 @@ def ready_to_write(desk: Desk, data: object | None = None) -> Ready:
     family.refuse(desk)
     task = TASKS.get(need.task)()
     names = writers(need.prefer.methods, family.reads)
+    for text in check_given_to_writers(need.prefer, desk.file, names):
+        emit(Note(text, "warning"))
     backbones = family.named(desk)
     emit(StageStarted("read"))
     columns, gathered = columns_of(need), read_rows(desk, need, data)
@@ -295,7 +298,8 @@ def _rungs(
                 why = family.why_not(backbone, method.begins) if method.writes else ""
             except _STEPPED_OVER as error:
                 why = reason(error).rstrip(".")
-            settings = method.portfolio()
+            given = given_to(need.prefer.settings, name, known_to_writer(name))
+            settings = over(method.portfolio(), given)
             estimate = family.price(each, name, settings[0])
             why = why or _too_large(desk, estimate.size_mb.low)
             if why:

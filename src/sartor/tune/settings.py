@@ -96,6 +96,17 @@ def descends(method: Any) -> bool:
     return method.reads in ("states", "tokens")
 
 
+def owners_of(task: str, method: str) -> list[type[Any]]:
+    """The trainer of the task, the method, and the loop where the method goes through it.
+
+    Raises:
+        UnknownName: If there is no such task or method.
+    """
+    chosen = cast("type[Any]", METHODS.get(method))
+    found = [cast("type[Any]", TRAINERS.get(task)), chosen]
+    return [*found, Loop] if descends(chosen) else found
+
+
 def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Settings:
     """Validate a candidate's settings.
 
@@ -103,10 +114,7 @@ def read_settings(flat: Mapping[str, Any], *, task: str, method: str) -> Setting
         UnknownName: If there is no such task or method.
         SettingError: If a key belongs to nobody or a value is out of range.
     """
-    chosen = METHODS.get(method)
-    owners: list[type[Any]] = [cast("type[Any]", TRAINERS.get(task)), cast("type[Any]", chosen)]
-    if descends(chosen):
-        owners.append(Loop)
+    owners = owners_of(task, method)
     known = {field.name: owner for owner in owners for field in fields(owner)}
     for key in flat:
         if key not in known:

@@ -116,14 +116,20 @@ def writers(wanted: Sequence[str] | None, reads: str = "conversation") -> list[s
     return fitting if wanted is None else list(wanted)
 
 
+def owners_of(method: str) -> list[Any]:
+    """The method, and the loop where it learns."""
+    chosen: Any = WRITERS.get(method)
+    return [chosen, *([Loop] if chosen.learns else [])]
+
+
 def read_writing(flat: Mapping[str, Any], method: str) -> tuple[WritingMethod, Loop]:
     """Validate a candidate's settings.
 
     Raises:
         SettingError: If a key belongs to nobody or a value is out of range.
     """
-    chosen: Any = WRITERS.get(method)
-    owners: list[Any] = [chosen, *([Loop] if chosen.learns else [])]
+    owners = owners_of(method)
+    chosen = owners[0]
     known = {field.name: owner for owner in owners for field in fields(owner)}
     for key in flat:
         if key not in known:
