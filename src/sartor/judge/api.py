@@ -85,6 +85,20 @@ class Part:
         return Part(name, statistic, criterion.comparison, criterion.threshold, of)
 
 
+class Opinion(Protocol):
+    """What a judge thinks of replies; asked only where a criterion asks."""
+
+    def better(
+        self, texts: Sequence[str], replies: Sequence[str], others: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(rows,) 1 where a reply is the better one, 0 where the other is, ½ for neither."""
+        ...
+
+    def fulfils(self, texts: Sequence[str], replies: Sequence[str]) -> NDArray[np.bool_]:
+        """(rows,) whether a reply fulfils the rubric."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is judged: answers on examples, and where the artefact lies.
@@ -105,6 +119,7 @@ class Subject:
         target: The form of the answers.
         streaming: Of replies, (processes, requests, 2): milliseconds to the first words, and tokens
             a second behind them; as lazy as `timing`.
+        opinion: Of a judge on replies, or None.
     """
 
     examples: Examples
@@ -119,6 +134,7 @@ class Subject:
     prices: PriceBook | None = None
     target: TargetKind = "label"
     streaming: Callable[[], NDArray[np.float64]] | None = None
+    opinion: Opinion | None = None
 
     def truth(self, what: str) -> tuple[Any, ...]:
         """The right answers, as many as there are answers.

@@ -137,4 +137,5 @@ def _without_artefact(subject: Subject) -> Subject:
         baseline=subject.baseline,
         groups=subject.groups,
         target=subject.target,
+        opinion=subject.opinion,
     )

@@ -10,22 +10,39 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from sartor.core.addresses import checked_url, origin
 from sartor.core.errors import BundleError, SettingError
-from sartor.llm.prompt import Prompt
 
 VARIABLE = "SARTOR_ALLOW_LLM"
 _KEY = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 
 
-def check_access(prompt: Prompt, folder: Path, allowed: Iterable[str]) -> None:
+class Asks(Protocol):
+    """A language model behind a URL, as a prompt or a need names it."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+
+
+def check_access(
+    prompt: Asks,
+    folder: Path,
+    allowed: Iterable[str],
+    does: str = "answers by sending every text to",
+) -> None:
     """Refuse a prompt that wants to ask what the user did not allow.
 
     Args:
         prompt: Of a bundle.
         folder: The bundle's, for the message.
         allowed: What the caller allows, beside the environment's `SARTOR_ALLOW_LLM`.
+        does: What the bundle does with the server, before its name.
 
     Raises:
         BundleError: Naming the server, and what allows it.
@@ -37,8 +54,7 @@ def check_access(prompt: Prompt, folder: Path, allowed: Iterable[str]) -> None:
     wanted = f"{here}={prompt.key}" if prompt.key else here
     if not keys:
         raise BundleError(
-            f"{folder} answers by sending every text to {here} (model {prompt.model!r:.100}), which"
-            " is not allowed.",
+            f"{folder} {does} {here} (model {prompt.model!r:.100}), which is not allowed.",
             fix=f"if you trust the bundle and that server, add `--allow-llm {wanted}` or set"
             f" {VARIABLE}={wanted}.",
         )

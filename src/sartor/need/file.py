@@ -34,6 +34,7 @@ from sartor.need.model import (
     REMOTE,
     Budget,
     Data,
+    Judge,
     Llm,
     LocalLlm,
     Need,
@@ -104,7 +105,7 @@ class _Reader:
         parsed["accept"] = self._accept(tree, confidence if _is_share(confidence) else 0.95)
         parsed["data"] = self._data(tree, roles)
         parsed |= self._parts(tree, roles)
-        sections = (("budget", Budget), ("prefer", Preferences), ("costs", Costs))
+        sections = (("budget", Budget), ("prefer", Preferences), ("costs", Costs), ("judge", Judge))
         for key, model in sections:
             if key in tree:
                 section = self._mapping(tree, key)

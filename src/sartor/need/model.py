@@ -154,6 +154,21 @@ class LocalLlm(BaseModel):
     """Labelled training texts that stand in the prompt."""
 
 
+class Judge(BaseModel):
+    """A language model behind a URL that is asked what it thinks of replies."""
+
+    model_config = _STRICT
+
+    url: Annotated[str, Field(max_length=500), AfterValidator(checked_url)]
+    """Up to `/v1`, e.g. http://localhost:11434/v1; texts and replies are sent there."""
+    model: str = Field(min_length=1, max_length=200)
+    """Its name at that URL."""
+    key: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]{0,99}$")
+    """Name of the environment variable that holds the key, in capitals; never the key itself."""
+    rubric: str = Field(default="", max_length=4000)
+    """What a good reply is like, in your words."""
+
+
 def _as_local(value: object) -> object:
     return {"local": value} if isinstance(value, str) else value
 
@@ -258,6 +273,8 @@ class Need(BaseModel):
     budget: Budget = Budget()
     prefer: Preferences = Preferences()
     costs: Costs | None = None
+    judge: Judge | None = None
+    """Of replies: whom `win_rate` and `rubric_rate` ask."""
     parts: dict[str, Part] | None = None
     """Of a product: the bundles that answer, by name, the first of which reads every row."""
     hand_off_below: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = "auto"

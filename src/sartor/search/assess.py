@@ -13,7 +13,7 @@ from sartor.core.ragged import under
 from sartor.core.texts import CONTEXT
 from sartor.core.types import Candidate, Examples, Use
 from sartor.data.table import as_text
-from sartor.judge.api import MeasuresArtefact, Subject
+from sartor.judge.api import MeasuresArtefact, Opinion, Subject
 from sartor.judge.chance import chance_of_met
 from sartor.judge.gaps import values
 from sartor.judge.resolve import check_of
@@ -48,6 +48,7 @@ class Held:
         decision: A rule that is settled already and stays, or None.
         anew: Whether a model that is trained once more gets a rule of its own all the same.
         costing: Measures and prices what a bundle takes, or None.
+        opinion: Of a judge on replies, or None.
     """
 
     task: Task
@@ -62,6 +63,7 @@ class Held:
     decision: Mapping[str, Any] | None = None
     anew: bool = False
     costing: Costing | None = None
+    opinion: Opinion | None = None
 
     @property
     def truth(self) -> Truth:
@@ -77,6 +79,7 @@ class Held:
             target=self.task.roles.target_kind,
             baseline=answers_today(examples, self.baseline, self.task),
             groups=units_of(examples, self.group, self.task),
+            opinion=self.opinion,
         )
 
     def measured(

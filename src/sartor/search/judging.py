@@ -26,6 +26,8 @@ from sartor.judge.planning import planned_test_rows
 from sartor.judge.resolve import Rows, bind, slice_columns
 from sartor.judge.rival import Difference, compare, read_predictions
 from sartor.judge.verdicts import judge, priced_anew
+from sartor.llm.asker import Asks
+from sartor.llm.memory import Memory
 from sartor.need.costs import Costs, PriceBook, read_book
 from sartor.need.file import load_need, parse_need
 from sartor.need.model import Need
@@ -36,6 +38,7 @@ from sartor.search.costing import Costing, asks_for_costs, kept_here
 from sartor.search.documents import of_bundle, with_documents
 from sartor.search.reading import columns_of
 from sartor.search.recommending import declared_in, group_of
+from sartor.search.refereeing import allowed, opinion_of, refuse_unjudged
 from sartor.search.tabular import column_kinds
 from sartor.search.turns import turn
 from sartor.tasks import TASKS, Task
@@ -113,6 +116,7 @@ def judge_bundle(
     asks = asks_for_costs(need)
     book = read_book(costs, Path()) if asks else PriceBook({}, costs)
     _bind(need, str(labels), bundle.manifest.outputs, examples, book)
+    allowed(need, folder, tuple(allow_llm))
     place = Workspace.open(workspace)
     answering = Answering.within(place, allow_llm)
     subject = _measured(bundle, need, examples, answering, Costing(book, kept_here(), asks))
@@ -138,7 +142,7 @@ def _measured(
     served, texts = answering.load(bundle.folder), list(examples.texts)
     answers = answers_to(served, examples, TASKS.get(need.task)())
     return replace(
-        _subject(need, examples, bundle.manifest.outputs, answers),
+        _subject(need, examples, bundle.manifest.outputs, answers, answering.asks),
         folder=str(bundle.folder),
         timing=lambda: answering.time(bundle, texts),
         conditions=f"this machine, batch 1, {served.threads} threads",
@@ -209,7 +213,9 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
         _bind(need, str(need_file), outputs, test)
         task = TASKS.get(need.task)()
         told = read_predictions(answers, test, task.labels(outputs), task.roles.target_kind)
-        rival = _subject(need, test, outputs, told)
+        refuse_unjudged(need, str(need_file))
+        asks = Asks(Memory(place.answers))
+        rival = _subject(need, test, outputs, told, asks)
         look = Ledger(store, _now).look(
             # A rival's looks say nothing of our bundles: they are counted apart.
             row_set(test, need, book="rival"),
@@ -222,7 +228,7 @@ def judge_predictions(need_file: Path, answers: Path, *, workspace: str | Path =
     notes = [Phrase("{n} test rows, look {look} of a rival at them.", counted)]
     if (bundle := _newest_bundle(place, need, test)) is not None:
         served = Answering.of_need(need, place).load(bundle)
-        ours = _subject(need, test, outputs, served.predict(list(test.rows())))
+        ours = _subject(need, test, outputs, served.predict(list(test.rows())), asks)
         differences = compare(rival, ours, need.accept, seed=need.seed)
         notes += [_compared(d, bundle.name) for d in differences if d.n]
     return Judged(
@@ -279,7 +285,11 @@ def roles_of(task: str) -> Roles:
 
 
 def _subject(
-    need: Need, test: Examples, outputs: Sequence[str], answers: Sequence[Mapping[str, Any]]
+    need: Need,
+    test: Examples,
+    outputs: Sequence[str],
+    answers: Sequence[Mapping[str, Any]],
+    asks: Asks,
 ) -> Subject:
     task = TASKS.get(need.task)()
     return Subject(
@@ -289,6 +299,7 @@ def _subject(
         baseline=answers_today(test, need.data.baseline or "", task),
         groups=units_of(test, group_of(need), task),
         target=task.roles.target_kind,
+        opinion=opinion_of(need, asks),
     )
 
 

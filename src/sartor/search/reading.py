@@ -6,6 +6,8 @@ from dataclasses import asdict
 from sartor.core.events import Note
 from sartor.data import prepare
 from sartor.judge.resolve import Rows, bind, slice_columns
+from sartor.llm.asker import Asks
+from sartor.llm.memory import Memory
 from sartor.models.precision import Precision
 from sartor.need.costs import PriceBook
 from sartor.need.model import Need
@@ -14,6 +16,7 @@ from sartor.search.assess import NAMED, Held, answers_today, classes
 from sartor.search.costing import Costing, asks_for_costs
 from sartor.search.desk import Desk
 from sartor.search.recorded import heard, prices
+from sartor.search.refereeing import opinion_of, refuse_unjudged
 from sartor.tasks import TASKS
 
 
@@ -58,6 +61,7 @@ def bound(
     Raises:
         NeedError: If a criterion names a metric, label or column that is not there.
     """
+    refuse_unjudged(need, desk.file)
     task, book = TASKS.get(need.task)(), prices(desk)
     judged = Rows(slice_columns(rows.test), bool(need.data.baseline), task.roles.target_kind)
     named = classes(task, outputs)
@@ -74,6 +78,7 @@ def bound(
         group=need.data.group or "",
         seed=need.seed,
         costing=Costing(book, desk.fact, asks_for_costs(need)),
+        opinion=opinion_of(need, Asks(Memory(desk.place.answers), desk.emit)),
     )
     return book, held
 
