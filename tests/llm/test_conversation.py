@@ -48,6 +48,7 @@ def test_a_conversation_comes_back_from_its_text(roles):
         (messages("tool"), "role"),
         (json.dumps([{**USER, "content": " "}]), "says nothing"),
         (json.dumps([{**USER, "content": 3}]), "says nothing"),
+        (json.dumps([{**USER, "content": "so \ud83d"}]), "message 0 holds half .* character 3"),
         (json.dumps([{**USER, "tools": []}]), "'tools'"),
         (json.dumps([USER] * 300), "300"),
     ],

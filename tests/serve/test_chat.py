@@ -112,6 +112,18 @@ def test_what_cannot_be_meant_is_refused_in_both_forms(writing: Running, body, w
     assert error["type"] == "invalid_request_error"
 
 
+def test_half_a_surrogate_pair_in_a_message_is_refused_by_row_and_message(writing: Running):
+    text = json.dumps([{"role": "user", "content": "good \ud83d"}])
+    rows = {"inputs": [{"text": "good day"}, {"text": text}]}
+    reply = writing.client.post("/v1/predict", json=rows)
+    assert reply.status_code == 422
+    said = "Row 1: message 0 holds half of a surrogate pair at character 5."
+    assert reply.json()["error"]["what"] == said
+    whole = json.dumps([{"role": "user", "content": "good 😀"}])
+    assert "\\ud83d\\ude00" in whole, "both halves are escapes; the test would be vacuous"
+    assert writing.predict(whole)
+
+
 def test_a_conversation_that_is_too_long_is_refused(writing: Running):
     assert writing.client.post(PATH, json=asked("good " * 30_000)).status_code == 413
 

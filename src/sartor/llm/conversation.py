@@ -122,6 +122,14 @@ def _message(given: Any, place: int) -> Message:
         )
     if not isinstance(content, str) or not content.strip():
         raise NoConversation(f"message {place} says nothing", 'put a text under "content"')
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        # JSON spells it as an escape, so that the text around it may be whole.
+        raise NoConversation(
+            f"message {place} holds half of a surrogate pair at character {error.start}",
+            "write both halves of the pair, or neither",
+        ) from None
     if odd := [str(name) for name in named if name not in ("role", "content")]:
         raise NoConversation(
             f"message {place} has the key {odd[0][:40]!r}", 'leave only "role" and "content"'
