@@ -107,6 +107,12 @@ def test_draws_follow_their_seed_and_their_temperature(both):
     assert drawn(seed=1, top_p=1e-9) == greedy
 
 
+@pytest.mark.parametrize("temperature", [1e-308, 5e-324])
+def test_a_temperature_near_0_takes_the_likeliest_token(temperature: float):
+    chooser = Chooser(Sampling(temperature=temperature, seed=1))
+    assert chooser.choose(np.array([-20.0, 7.0, 30.0, -np.inf], np.float32))[0] == 2
+
+
 def test_what_cannot_be_replied_to_is_refused_with_its_row(both):
     served = both[2]
     broken = json.dumps([{"role": "assistant", "content": "hi"}])

@@ -77,8 +77,9 @@ class Chooser:
     def _drawn(self, logits: Doubles) -> int:
         if self._draws is None:
             self._draws = np.random.default_rng(self.sampling.seed)
-        scaled = logits / self.sampling.temperature
-        shares = np.exp(scaled - scaled.max())
+        # Below the largest first: over a tiny temperature that is 0 and all else -inf.
+        with np.errstate(over="ignore"):
+            shares = np.exp((logits - logits.max()) / self.sampling.temperature)
         shares /= shares.sum()
         order = np.argsort(-shares, kind="stable")
         # The token that reaches the share is still among them: there is always one.
