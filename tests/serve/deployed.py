@@ -19,6 +19,7 @@ def version(
     labels: Sequence[str] = LABELS,
     released: bool = True,
     turned: bool = False,
+    task: str = "text_classification",
 ) -> Bundle:
     """A bundle like its sisters, but a little surer the higher its number.
 
@@ -28,12 +29,13 @@ def version(
         labels: Its outputs.
         released: Whether its need is met.
         turned: Answer "invoice" where the others answer "refund", and the other way round.
+        task: What it is said to be.
     """
     parts = folder / f"parts-{number}"
     parts.mkdir(parents=True)
     found = write_parts(parts, 2.0 + number / 10)
     named = [labels[1], labels[0], *labels[2:]] if turned else labels
-    manifest = manifest_of(labels=named)
+    manifest = manifest_of(labels=named).model_copy(update={"task": task})
     bundle = write_bundle(folder / f"version-{number}", manifest, found, "name: tickets\n")
     return record_verdicts(bundle, [], released=released)
 

@@ -27,6 +27,7 @@ from sartor.serve import following
 from sartor.serve.deploying import deploy, promote, rollback, withdraw
 from sartor.serve.deployment import Deployment, Step
 from sartor.serve.figures import Figures
+from sartor.serve.records import Recorder
 from sartor.serve.reports import settled
 from sartor.serve.run import prepare
 from sartor.serve.runtime import Runtime, load
@@ -291,6 +292,71 @@ def test_a_shadow_without_time_drops_copies_and_one_without_answers_fails_alone(
 
     asyncio.run(story())
     assert ("no answer" in caplog.text) == broken
+
+
+def test_a_shadow_whose_answers_are_of_another_form_differs_and_goes_on(
+    serving: Serving, place: Deployment, tmp_path: Path
+):
+    number = version(tmp_path, 8, task="text_regression")
+    with serving(deployment=str(place.folder)) as running:
+        change = deploy(place, number.folder, shadow=True, new_contract=True)
+        live = until_served(running, change.number)["model"]
+        pair = {"live": live, "shadow": number.manifest.id}
+        for _ in range(25):
+            running.predict(*TEXTS)
+        ends = compared(running, pair)
+        assert ends["differed"] + ends["dropped"] == 100
+        assert ends["differed"] > 4, "it never ran again"
+        last = running.predict("money")["request_id"]
+    with Store.open(running.store) as store, store.read() as connection:
+        assert last in set(connection.scalars(sa.select(predictions.c.request_id)))
+
+
+def test_what_breaks_while_a_server_ends_keeps_no_answer_from_being_written(
+    serving: Serving, place: Deployment, monkeypatch: pytest.MonkeyPatch
+):
+    close = Versions.close
+
+    async def broken(versions: Versions) -> None:
+        await close(versions)
+        raise ValueError("what nobody foresaw")
+
+    monkeypatch.setattr(Versions, "close", broken)
+    taken = threading.Event()
+    commit = Recorder._commit
+
+    def late(recorder: Recorder, items: object) -> None:
+        taken.wait(20)  # so that what was answered waits when the server ends
+        commit(recorder, items)
+
+    monkeypatch.setattr(Recorder, "_commit", late)
+    with serving(deployment=str(place.folder)) as running:
+        last = running.predict("money")["request_id"]
+        threading.Timer(0.5, taken.set).start()
+    with Store.open(running.store) as store, store.read() as connection:
+        assert last in set(connection.scalars(sa.select(predictions.c.request_id)))
+
+
+class Odd(Slow):
+    """Answers with what cannot be compared."""
+
+    def brief(self, answer: dict[str, str]) -> Brief:
+        raise KeyError("label")
+
+
+def test_a_shadow_that_cannot_be_compared_fails_alone_and_closes(caplog: pytest.LogCaptureFixture):
+    async def story() -> None:
+        odd, figures = Odd(), Figures()
+        odd.go.set()
+        shadow = Shadow(odd, figures)  # type: ignore[arg-type]
+        for count in (1, 2):
+            await shadow.offer("live", ["a"], ["a"])
+            while figures.against("live", odd.id).failed < count:
+                await asyncio.sleep(0.001)
+        await shadow.close()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+    assert "KeyError" in caplog.text
 
 
 def spoil(bundle: Bundle) -> None:

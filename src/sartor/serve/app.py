@@ -164,10 +164,12 @@ class Service:
             self._ready = True
             yield
             self._ready = False
-            if follower and following:
-                await follower.stop(following)
-            await self._versions.close()
-            await asyncio.to_thread(self.close)
+            try:
+                if follower and following:
+                    await follower.stop(following)
+                await self._versions.close()
+            finally:  # whatever broke, what was answered is written
+                await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         """Write what waits and close the store and the log."""

@@ -21,7 +21,11 @@ def agrees(runtime: Runtime, label: str | None, answer: Mapping[str, Any]) -> bo
     """
     if runtime.target != VALUE or label is None or answer[VALUE] is None:
         return runtime.brief(answer).label == label
-    return answer["low"] <= float(label) <= answer["high"]
+    try:
+        other = float(label)
+    except ValueError:  # the other's answers are of another form
+        return False
+    return answer["low"] <= other <= answer["high"]
 
 
 def corrected_under(target: str) -> str:

@@ -90,22 +90,29 @@ class Shadow:
         while self._copies:
             copy = self._copies.popleft()
             self._chars -= copy.chars
-            ran = loop.run_in_executor(self._pool, self.runtime.answer, copy.texts)
+            ran = loop.run_in_executor(self._pool, self._agreed, copy)
             await asyncio.wait({ran})
             self._count(copy, ran)
         self._working = None
 
-    def _count(self, copy: _Copy, ran: "asyncio.Future[list[dict[str, object]]]") -> None:
+    def _agreed(self, copy: _Copy) -> int:
+        """Rows of a copy on which the two agree.
+
+        It runs in the shadow's thread to its end: an answer may fail when it is compared, too, and
+        all that fails there is counted and hurts nobody.
+        """
+        pairs = zip(copy.labels, self.runtime.answer(copy.texts), strict=True)
+        return sum(agrees(self.runtime, label, answer) for label, answer in pairs)
+
+    def _count(self, copy: _Copy, ran: "asyncio.Future[int]") -> None:
         found = self._figures.against(copy.live, self.id)
         if (error := ran.exception()) is not None:
             found.failed += len(copy.texts)
             if not isinstance(error, RequestError):
                 _log.error("the shadow %s failed", self.id[:12], exc_info=error)
             return
-        pairs = zip(copy.labels, ran.result(), strict=True)
-        same = sum(agrees(self.runtime, label, answer) for label, answer in pairs)
-        found.agreed += same
-        found.differed += len(copy.labels) - same
+        found.agreed += ran.result()
+        found.differed += len(copy.labels) - ran.result()
 
 
 def _give_way() -> None:
