@@ -17,6 +17,7 @@ from sartor.core import migrations
 from sartor.core.errors import WorkspaceError
 from sartor.core.store import Store, StoreFull, token_hash
 from sartor.core.tables import VERSION, metadata, predictions
+from tests.limited import no_longer_files
 
 
 @pytest.fixture
@@ -340,3 +341,17 @@ def test_deleted_words_leave_the_file(store: Store, path: Path):
     store.scrub()
     for file in path.parent.iterdir():
         assert b"a very secret sentence" not in file.read_bytes()
+
+
+def test_a_full_disk_keeps_the_log_from_being_emptied_and_says_so(store: Store, path: Path):
+    fill(store, 0)
+    store.scrub()
+    fill(store, 1)
+    with no_longer_files(path.stat().st_size), pytest.raises(StoreFull, match="cannot be written"):
+        store.scrub()
+    store.scrub()
+    assert len(store.assignments("x")) == 4_000
+
+
+def fill(store: Store, turn: int) -> None:
+    store.assign("x", {f"row {turn}-{number}": "train" for number in range(2_000)})

@@ -24,6 +24,7 @@ from sartor.core.store import Store
 from sartor.core.tables import feedback, predictions
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.tasks.text_classification.spec import TextClassification
+from tests.limited import no_longer_files
 from tests.serve.conftest import Serving
 
 ANSWER = {"label": "refund", "best": "refund", "probabilities": {"refund": 0.9, "other": 0.1}}
@@ -173,6 +174,36 @@ def limited_disk() -> Iterator[Disk]:
         yield disk
     finally:
         sa.event.remove(sa.Engine, "begin", limit)
+
+
+def test_texts_that_cannot_be_deleted_for_want_of_room_end_no_writing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = tmp_path / "store.db"
+
+    async def story(recorder: Recorder) -> list[int]:
+        recorder.served(served("new"))
+        async with asyncio.timeout(20):
+            # The writer looks for old texts after it wrote the first.
+            return [await recorder.said(Said("new", 0, "other")) for _ in range(2)]
+
+    with Store.open(path) as store:
+        # Those without texts are in the file; those with are in the log alone, beyond its end.
+        for name, count, text in (("without", 3_000, None), ("with", 50, "an old text " * 20)):
+            old = {"bundle": "b", "time": datetime(2020, 1, 1, tzinfo=UTC), "answer": {}}
+            with store.write() as connection:
+                rows = [old | {"request_id": name, "row": n, "text": text} for n in range(count)]
+                connection.execute(sa.insert(predictions), rows)
+            if text is None:
+                store.scrub()
+        with no_longer_files(path.stat().st_size):
+            recorder = Recorder(store)
+            try:
+                numbers = asyncio.run(story(recorder))
+            finally:
+                recorder.close()
+    assert numbers == [1, 2]
+    assert "texts past their retention are still kept" in caplog.text
 
 
 def test_overload_is_shed_with_a_time_to_return_and_then_recovers(serving: Serving):

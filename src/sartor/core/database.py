@@ -62,6 +62,8 @@ def faults(engine: sa.Engine) -> Generator[None]:
     except exc.IntegrityError:
         raise
     except exc.DBAPIError as error:
+        raise _explain(error.orig, display(engine)) from error
+    except sqlite3.Error as error:  # of a statement that the driver ran by itself
         raise _explain(error, display(engine)) from error
 
 
@@ -184,7 +186,7 @@ def _version(engine: sa.Engine) -> str | None:
         try:
             return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
         except (exc.OperationalError, exc.ProgrammingError) as error:
-            if "no such table" in str(error.orig) or _state(error) == "42P01":
+            if "no such table" in str(error.orig) or _state(error.orig) == "42P01":
                 return None
             raise
 
@@ -193,14 +195,14 @@ def _is_sqlite(engine: sa.Engine) -> bool:
     return engine.dialect.name == "sqlite"
 
 
-def _state(error: exc.DBAPIError) -> str:
+def _state(error: BaseException | None) -> str:
     """SQLite's error name or Postgres's SQLSTATE."""
-    name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None)
+    name = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
     return name or ""
 
 
-def _explain(error: exc.DBAPIError, where: str) -> WorkspaceError:
-    state, said = _state(error), str(error.orig).strip()
+def _explain(error: BaseException | None, where: str) -> WorkspaceError:
+    state, said = _state(error), str(error).strip()
     if state in ("SQLITE_FULL", "53100") or state.startswith("SQLITE_IOERR"):
         return StoreFull(
             f"{where} cannot be written: {said}.",

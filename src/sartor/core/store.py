@@ -123,7 +123,11 @@ class Store:
             yield connection
 
     def scrub(self) -> None:
-        """Empty the write-ahead log into the file, so that deleted words leave the disk."""
+        """Empty the write-ahead log into the file, so that deleted words leave the disk.
+
+        Raises:
+            StoreFull: If the disk is full; the words are still in the log.
+        """
         if self._engine.dialect.name == "sqlite":
             with faults(self._engine), self._engine.connect() as connection:
                 # Checkpointing cannot run inside a transaction.

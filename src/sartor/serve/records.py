@@ -211,7 +211,7 @@ class Recorder:
                     ).rowcount
             if gone:
                 self._store.scrub()
-        except WorkspaceError as error:
+        except (WorkspaceError, exc.SQLAlchemyError) as error:
             _log.error("texts past their retention are still kept: %s", error)
 
 
