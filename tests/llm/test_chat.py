@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sartor.core.errors import LlmError, SettingError
+from sartor.core.errors import LlmDown, LlmError, SettingError
 from sartor.llm import chat
 from sartor.llm.chat import Chat
 from tests.llm.server import Llm, completion
@@ -61,7 +61,7 @@ def test_a_server_may_say_how_long_to_wait_but_not_for_ever(llm: Llm, monkeypatc
 
 def test_a_fault_that_stays_ends_after_a_few_tries_and_names_the_server(llm: Llm):
     llm.behave = lambda *_: (503, {}, b"")
-    with pytest.raises(LlmError, match=r"127\.0\.0\.1:\d+ answered 503, 4 times"):
+    with pytest.raises(LlmDown, match=r"127\.0\.0\.1:\d+ answered 503, 4 times"):
         ask(llm)
     assert len(llm.requests) == chat.TRIES
 
@@ -78,6 +78,32 @@ def test_a_server_that_takes_no_schema_is_asked_without_it_from_then_on(llm: Llm
         assert found.ask(MESSAGES, SCHEMA, threading.Event()) == '{"label": "good"}'
     assert ["response_format" in r for r in llm.requests] == [True, False, False]
     assert all(r["temperature"] == 0 for r in llm.requests)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_text_that_is_refused_changes_nothing_for_those_after_it(llm: Llm, before: int):
+    llm.behave = lambda _, text, __: (400, {}, b"filtered") if text == "odd" else None
+    odd = [{"role": "user", "content": '{"text": "odd"}'}]
+    found = Chat(llm.url, "tiny")
+    for _ in range(before):
+        found.ask(MESSAGES, SCHEMA, threading.Event())
+    with pytest.raises(LlmError, match="answered 400: filtered") as error:
+        found.ask(odd, SCHEMA, threading.Event())
+    assert not isinstance(error.value, LlmDown)
+    found.ask(MESSAGES, SCHEMA, threading.Event())
+    assert "response_format" in llm.requests[-1]
+    assert llm.requests[-1]["temperature"] == 0
+
+
+def test_a_text_that_is_answered_without_a_schema_alone_changes_nothing_either(llm: Llm):
+    llm.behave = lambda r, text, _: (
+        (400, {}, b"no") if text == "odd" and "response_format" in r else None
+    )
+    found = Chat(llm.url, "tiny")
+    for text in ("a good order", "odd", "a good order"):
+        asked = [{"role": "user", "content": json.dumps({"text": text})}]
+        assert found.ask(asked, SCHEMA, threading.Event())
+    assert ["response_format" in r for r in llm.requests] == [True, True, False, True]
 
 
 def test_a_request_that_is_refused_for_good_shows_what_the_server_says_without_the_key(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sartor.core.errors import RequestError
+from sartor.core.errors import RequestError, Unanswered
 from sartor.serve.batcher import BATCH_CHARS, Batcher, Pace
 
 
@@ -152,6 +152,56 @@ def test_a_failing_batch_fails_its_own_requests_only():
             await batcher.submit(["bad"])
         assert labels(await batcher.submit(["good"])) == ["good"]
         await batcher.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("error", [TypeError("odd"), RequestError("odd", fix="x", status=502)])
+def test_of_a_batch_that_fails_the_others_are_answered(error: Exception):
+    model = Model()
+
+    def answers(texts: Sequence[str]) -> list[dict[str, str]]:
+        found = model(texts)
+        if "bad" in texts:
+            raise error
+        return found
+
+    async def story():
+        batcher = Batcher(answers)
+        model.go.clear()
+        first = asyncio.create_task(batcher.submit(["first"]))
+        await until(lambda: model.batches)
+        rest = [batcher.submit(texts) for texts in (["a", "b"], ["c", "bad"], ["d"])]
+        asked = [asyncio.create_task(one) for one in rest]
+        await asyncio.sleep(0)
+        model.go.set()
+        found = await asyncio.gather(first, *asked, return_exceptions=True)
+        await batcher.close()
+        assert found[2] is error
+        assert [labels(found[place]) for place in (0, 1, 3)] == [["first"], ["a", "b"], ["d"]]
+        alone = [["a", "b"], ["c", "bad"], ["d"]]
+        assert model.batches == [["first"], ["a", "b", "c", "bad", "d"], *alone]
+
+    asyncio.run(story())
+
+
+def test_what_would_be_said_of_any_request_is_said_of_the_whole_batch():
+    model = Model()
+
+    def answers(texts: Sequence[str]) -> list[dict[str, str]]:
+        model(texts)
+        raise Unanswered("It is down.", fix="wait.", status=502)
+
+    async def story():
+        batcher = Batcher(answers)
+        model.go.clear()
+        asked = [asyncio.create_task(batcher.submit([text])) for text in "abc"]
+        await until(lambda: model.batches)
+        model.go.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        await batcher.close()
+        assert [type(one) for one in found] == [Unanswered] * 3
+        assert model.batches == [["a"], ["b", "c"]]
 
     asyncio.run(story())
 

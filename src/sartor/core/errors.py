@@ -13,10 +13,12 @@ SartorError
 ├── WorkspaceError      .sartor/ is damaged, too new, busy or out of space
 ├── TransferError       a bucket, a registry or a shared folder did not do as asked
 ├── LlmError            a language model behind a URL did not answer as agreed
+│   └── LlmDown         it answers nobody at present
 ├── MissingExtra        an optional dependency is not installed
 ├── WorkerDied          the process that fitted a candidate is gone
 ├── Diverged            training produced a loss that is not a number
 ├── RequestError        an HTTP body cannot be answered; carries its status
+│   └── Unanswered      none could be at present, whatever it holds
 └── Interrupted         stopped on request; carries the command that resumes
 """
 
@@ -117,6 +119,9 @@ class TransferError(SartorError, RuntimeError): ...
 class LlmError(SartorError, RuntimeError): ...
 
 
+class LlmDown(LlmError): ...
+
+
 class MissingExtra(SartorError, ImportError): ...
 
 
@@ -138,6 +143,10 @@ class RequestError(SartorError, ValueError):
     def __init__(self, what: str, *, fix: str, status: int = 400) -> None:
         super().__init__(what, fix=fix)
         self.status = status
+
+
+class Unanswered(RequestError):
+    """What would be said of any other request as well: none of them needs to be tried alone."""
 
 
 class Interrupted(SartorError): ...

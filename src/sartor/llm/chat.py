@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sartor.core.addresses import origin
-from sartor.core.errors import LlmError, SettingError
+from sartor.core.errors import LlmDown, LlmError, SettingError
 
 Message = Mapping[str, str]
 
@@ -48,7 +48,7 @@ class Chat:
     def __init__(self, url: str, model: str, key: str | None = None) -> None:
         self.url, self.model = url, model
         self._secret = _secret(url, key)
-        self._form = 0
+        self._form: int | None = None
 
     @property
     def place(self) -> str:
@@ -64,11 +64,11 @@ class Chat:
             stop: Set by another thread when nobody waits any more.
 
         Raises:
-            LlmError: If there is no answer, or it is no chat completion.
+            LlmDown: If there is no answer, whatever is asked.
+            LlmError: If this question is refused, or what is answered is no chat completion.
         """
-        fault, tries = "", 0
+        fault, tries, form = "", 0, self._form or 0
         while tries < TRIES:
-            form = self._form
             wait = min(_FIRST_WAIT_S * 2**tries, _LONGEST_WAIT_S) * random.uniform(0.8, 1.2)
             try:
                 status, headers, data = self._once(self._body(messages, schema, form))
@@ -76,10 +76,10 @@ class Chat:
                 fault = f"could not be reached ({type(error).__name__}: {self._hidden(str(error))})"
             else:
                 if status == 200:
+                    self._learn(form)
                     return self._content(data)
                 if status == 400 and form < len(_FORMS) - 1:
-                    # A server that does not know a field refuses all requests alike.
-                    self._form = max(self._form, form + 1)
+                    form += 1
                     continue
                 if status not in _PASSING:
                     raise self._refused(status, headers, data)
@@ -88,11 +88,20 @@ class Chat:
             tries += 1
             if tries < TRIES and stop.wait(wait):
                 break
-        raise LlmError(
+        raise LlmDown(
             f"{self.place} {fault}, {tries} times in a row.",
             fix="check that the server runs there and is not overloaded, then run the same command"
             " again: what was answered is kept.",
         )
+
+    def _learn(self, form: int) -> None:
+        """Begin with this form from now on, unless a fuller one was answered.
+
+        A server that does not know a field refuses every question that has it. A question that is
+        refused for its text is refused in every form, or where others were answered in that form:
+        nothing is learnt of it.
+        """
+        self._form = form if self._form is None else min(self._form, form)
 
     def _body(self, messages: Sequence[Message], schema: Mapping[str, Any], form: int) -> bytes:
         asked: dict[str, Any] = {"model": self.model, "messages": [dict(m) for m in messages]}
@@ -173,8 +182,8 @@ class Chat:
 
 
 _FORMS = (("temperature", "response_format"), ("temperature",), ())
-"""Fields beside model and messages, fewer after each 400: not all servers take a schema, and some
-models take no temperature."""
+"""Fields beside model and messages, fewer after each 400 to a question: not all servers take a
+schema, and some models take no temperature."""
 
 
 def _secret(url: str, key: str | None) -> str:

@@ -21,11 +21,11 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
-from sartor.core.errors import RequestError
+from sartor.core.errors import RequestError, Unanswered
 from sartor.core.texts import Text, length_of
 from sartor.serve.admission import Admission
 from sartor.serve.room import Busy
-from sartor.serve.waiting import Answer, Deferred, Job, Timing
+from sartor.serve.waiting import Answer, Deferred, Job, Timing, by_job
 
 if TYPE_CHECKING:
     from sartor.serve.adapters.graph import Whose
@@ -359,9 +359,15 @@ class Batcher:
             job.done.set_result([job.answers[row] for row in range(len(job.texts))])
 
     def _fail(self, parts: list[tuple[Job, int]], error: BaseException) -> None:
-        for job, _ in parts:
-            if not job.done.done():
-                job.done.set_exception(error)
+        """Compute each request alone, once: the rows of one may have failed those of the others."""
+        waiting = [rows for job, rows in by_job(parts).items() if not job.done.done()]
+        if len(by_job(parts)) == 1 or isinstance(error, Unanswered):
+            for rows in waiting:
+                rows[0][0].done.set_exception(error)
+            return
+        for rows in waiting:
+            self._free -= 1
+            self._start(rows)
 
     def _forget(self, job: Job) -> None:
         """Take back the rows of a request that was given up before they were computed."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.core.errors import LlmError, RequestError, SettingError
+from sartor.core.errors import LlmDown, LlmError, RequestError, SettingError, Unanswered
 from sartor.core.protocols import Floats
 from sartor.core.texts import Text, written
 from sartor.core.types import answer_key
@@ -362,6 +362,8 @@ class Runtime:
             return self.product.answers(texts, self.decoded)
         try:
             logits = self.logits(texts, whose)
+        except LlmDown as error:
+            raise Unanswered(error.what, fix=error.fix, status=502) from None
         except LlmError as error:
             raise RequestError(error.what, fix=error.fix, status=502) from None
         answers = self.decoded(logits, texts)

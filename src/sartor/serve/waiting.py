@@ -38,6 +38,14 @@ class Job:
     answers: dict[int, Answer] = field(default_factory=dict[int, Answer])
 
 
+def by_job(parts: Iterable[tuple[Job, int]]) -> dict[Job, list[tuple[Job, int]]]:
+    """The (job, row) pairs of a batch, each job's own."""
+    found: dict[Job, list[tuple[Job, int]]] = {}
+    for job, row in parts:
+        found.setdefault(job, []).append((job, row))
+    return found
+
+
 class Deferred:
     """What was let in before a flood came to light: the oldest first."""
 
