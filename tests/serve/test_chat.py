@@ -1,18 +1,27 @@
 """OpenAI's chat completions over HTTP: whole, streamed, counted, recorded and refused."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from sartor.bundle import record_verdicts
+from sartor.bundle import Bundle, record_verdicts
 from sartor.core.store import Store
 from sartor.core.tables import feedback
+from sartor.llm.conversation import Message
 from sartor.models.catalogue import find_backbone
+from sartor.serve import clients
+from sartor.serve.places import Places
+from sartor.serve.room import Busy
+from sartor.serve.sampling import Sampling
+from sartor.serve.writer import Piece, Writer
 from tests.serve.conftest import Running
+from tests.serve.deployed import metric
 from tests.served import serving
 from tests.tiny import make_tiny_llama
 from tests.written import bundle_of, saved
@@ -21,16 +30,36 @@ PATH = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def writing(tmp_path_factory) -> Iterator[Running]:
-    """A server of a tiny model that writes."""
+def written(tmp_path_factory) -> Bundle:
+    """A tiny model that writes."""
     place = tmp_path_factory.mktemp("chat")
     llama = find_backbone(str(make_tiny_llama(place / "llama", max_length=256)), kind="llm")
     saved(place / "fit", llama)
-    bundle = record_verdicts(bundle_of(place / "fit", place / "bundle"), [], released=True)
-    store = place / "store.db"
-    told = {"bundle": str(bundle.folder), "store": str(store), "store_texts": True, "threads": 1}
-    with serving(**told) as client:
+    return record_verdicts(bundle_of(place / "fit", place / "bundle"), [], released=True)
+
+
+@pytest.fixture(scope="module")
+def writing(written: Bundle, tmp_path_factory) -> Iterator[Running]:
+    """A server of it."""
+    store = tmp_path_factory.mktemp("store") / "store.db"
+    told = {"bundle": str(written.folder), "store": str(store), "store_texts": True, "threads": 1}
+    with serving(**told, max_wait_s=60.0) as client:
         yield Running.of(client, store)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Replies to "endless" have no end before the test's."""
+    over, reply = threading.Event(), Writer.reply
+
+    def held(writer: Writer, messages: Sequence[Message], sampling: Sampling) -> Iterator[Piece]:
+        while messages[-1].content == "endless" and not over.wait(0.01):
+            yield Piece("on and ", None, 1, 1, 0.0)
+        yield from reply(writer, messages, sampling)
+
+    monkeypatch.setattr(Writer, "reply", held)
+    yield
+    over.set()
 
 
 def asked(*contents: str, **more: object) -> dict[str, object]:
@@ -162,6 +191,98 @@ def test_several_conversations_are_replied_to_at_once(writing: Running):
     for thread in threads:
         thread.join(30)
     assert [found[text]["choices"] for text in texts] == [each["choices"] for each in alone]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_finds_no_place_in_time_is_turned_away_before_a_reply_begins(
+    written: Bundle, endless: None, stream: bool
+):
+    reading: list[Iterator[str]] = []  # one that is forgotten ends its stream
+
+    def begun(client: httpx.Client, stack: ExitStack) -> None:
+        body = asked("endless", stream=True)
+        reading.append(stack.enter_context(client.stream("POST", PATH, json=body)).iter_lines())
+        assert next(reading[-1]).startswith("data: ")
+
+    told = {"bundle": str(written.folder), "threads": 1, "max_wait_s": 0.05}
+    with serving(**told) as client:
+        with ExitStack() as stack:
+            for _ in range(2):
+                begun(client, stack)
+            reply = client.post(PATH, json=asked("good day", stream=stream))
+            assert reply.status_code == 503
+            assert reply.json()["error"]["what"] == "No reply could be begun within 0.05 s."
+            assert int(reply.headers["retry-after"]) >= 1
+            assert metric(client, "sartor_shed_requests_total", where="model") == 1
+        for _ in range(500):
+            reply = client.post(PATH, json=asked("good day", stream=stream))
+            if reply.status_code == 200:
+                break
+        assert reply.status_code == 200, "clients that went away kept their places"
+
+
+def test_a_client_that_goes_away_ends_its_whole_reply(written: Bundle, endless: None):
+    told = {"bundle": str(written.folder), "threads": 1, "max_wait_s": 60.0}
+    with serving(**told) as client:
+        for _ in range(3):
+            with (
+                httpx.Client(base_url=client.base_url, timeout=0.3) as leaving,
+                pytest.raises(httpx.ReadTimeout),
+            ):
+                leaving.post(PATH, json=asked("endless"))
+        assert client.post(PATH, json=asked("good day")).status_code == 200
+        counted = {"route": PATH, "status": "400"}
+        while metric(client, "sartor_requests_total", **counted) < 3:
+            pass
+        model = {"model": written.manifest.id}
+        assert metric(client, "sartor_model_requests_total", **model, end="answered") == 1
+        assert metric(client, "sartor_model_requests_total", **model, end="error") == 0
+
+
+def test_a_client_that_reads_no_further_gives_its_place_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(clients, "READ_S", 0.05)
+
+    async def events() -> AsyncGenerator[bytes]:
+        while True:
+            yield b"data: {}\n\n"
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def story() -> None:
+        held, given_back = AsyncExitStack(), []
+        held.callback(given_back.append, True)
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+        async with asyncio.timeout(20):
+            await clients.Events(events(), held)(scope, receive, send)
+        assert given_back
+
+    asyncio.run(story())
+
+
+def test_who_would_wait_for_too_long_is_told_at_once_when_to_come_back():
+    now = 0.0
+
+    async def story() -> None:
+        nonlocal now
+        places = Places(2.0, lambda: now)
+        async with places.one():
+            now = 10.0
+        async with places.one(), places.one():
+            waits = asyncio.create_task(places.one().__aenter__())
+            await asyncio.sleep(0)
+            with pytest.raises(Busy, match="1 conversations wait") as told:
+                await places.one().__aenter__()
+            assert told.value.retry_after_s == 10
+            waits.cancel()
+            await asyncio.wait({waits})
+
+    asyncio.run(story())
 
 
 def test_a_bundle_that_writes_nothing_says_so(running: Running):

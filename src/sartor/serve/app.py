@@ -247,10 +247,11 @@ class Service:
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
         exchange = Exchange.of(request.scope)
+        waiting_s = self._versions.retry_after_s
         if isinstance(error, Busy):
-            exchange.shed = error.where
-        waiting_s = exchange.retry_after_s(self._versions.retry_after_s)
-        return refusal(error, request.url.path, waiting_s, exchange.language)
+            exchange.shed, waiting_s = error.where, error.retry_after_s
+        away_s = exchange.retry_after_s(waiting_s)
+        return refusal(error, request.url.path, away_s, exchange.language)
 
     async def not_routed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -1,19 +1,19 @@
 """OpenAI's chat completions over a bundle that writes: whole, or as it is written.
 
-A reply is computed in a worker thread, piece by piece. Two are written at once: more would only
-share the same cores. A client that goes away ends its reply.
+A reply is computed in a worker thread, piece by piece, and has its place before anything is sent of
+it. A client that goes away ends its reply.
 """
 
 import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from sartor.core.errors import RequestError
 from sartor.core.replies import Said, as_numbers
@@ -22,19 +22,14 @@ from sartor.llm.conversation import Message, NoConversation, as_text, checked
 from sartor.serve.answering import Answering
 from sartor.serve.bodies import parse
 from sartor.serve.chat_bodies import ChatBody
+from sartor.serve.clients import Events, unless_gone
 from sartor.serve.exchange import Exchange
+from sartor.serve.places import Places
 from sartor.serve.records import Served
 from sartor.serve.replies import reply
-from sartor.serve.room import Busy
 from sartor.serve.routes import Endpoint
 from sartor.serve.runtime import Runtime
 from sartor.serve.writer import Piece, Replies
-
-AT_ONCE = 2
-"""Replies that are written at the same time."""
-MOST_WAITING = 64
-"""Requests that wait for one of them to end."""
-_EVENTS = "text/event-stream; charset=utf-8"
 
 
 @dataclass(slots=True)
@@ -46,8 +41,10 @@ class Chat:
     """
 
     answering: Answering
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _waiting: int = 0
+    _places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = Places(self.answering.settings.max_wait_s)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         return (
@@ -67,12 +64,12 @@ class Chat:
         Raises:
             RequestError: 404 where the bundle writes none, 413 beyond the caps, 422 for messages
                 that cannot be replied to.
-            Busy: When too many wait.
+            Busy: When too many wait, or this one waited for too long.
         """
         body = parse(ChatBody, await request.body())
         exchange = Exchange.of(request.scope)
         messages = self._messages(body)
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             own = exchange.own_id()
             version = stack.enter_context(self.answering.versions.leased(body.user or own))
             model = version.runtime.replies
@@ -83,57 +80,31 @@ class Chat:
                     status=404,
                 )
             turn = _Turn(body, messages, exchange, own, version.runtime, model)
+            await unless_gone(request, stack.enter_async_context(self._places.one()))
             if not body.stream:
-                return reply(await self._whole(turn))
-            held = stack.pop_all()
-        return StreamingResponse(self._events(turn, held), media_type=_EVENTS)
+                return reply(await unless_gone(request, self._whole(turn)))
+            return Events(self._events(turn), stack.pop_all())
 
     async def _whole(self, turn: "_Turn") -> dict[str, Any]:
-        async with self._place():
-            async for piece in turn.pieces():
-                turn.take(piece)
+        async for piece in turn.pieces():
+            turn.take(piece)
         self._keep(turn)
         message = {"role": "assistant", "content": turn.text}
         choice = {"index": 0, "message": message, "finish_reason": turn.finish}
         named = turn.named("chat.completion")
         return {**named, "choices": [choice], "usage": turn.usage}
 
-    async def _events(self, turn: "_Turn", held: ExitStack) -> AsyncGenerator[bytes]:
-        with held:
-            async with self._place():
-                yield turn.event({"role": "assistant", "content": ""}, None)
-                async for piece in turn.pieces():
-                    turn.take(piece)
-                    yield turn.event({"content": piece.text} if piece.text else {}, piece.finish)
-            self._keep(turn)
-            options = turn.body.stream_options
-            if options is not None and options.include_usage:
-                named = turn.named("chat.completion.chunk")
-                yield _sent({**named, "choices": list[Any](), "usage": turn.usage})
-            yield b"data: [DONE]\n\n"
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncGenerator[None]:
-        """One of the places to write in.
-
-        Raises:
-            Busy: When too many wait for one.
-        """
-        if self._waiting >= MOST_WAITING:
-            raise Busy(
-                f"{self._waiting} conversations wait for a reply already.",
-                fix="try again in a few seconds.",
-                where="model",
-            )
-        self._waiting += 1
-        try:
-            await self._turns.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._turns.release()
+    async def _events(self, turn: "_Turn") -> AsyncGenerator[bytes]:
+        yield turn.event({"role": "assistant", "content": ""}, None)
+        async for piece in turn.pieces():
+            turn.take(piece)
+            yield turn.event({"content": piece.text} if piece.text else {}, piece.finish)
+        self._keep(turn)
+        options = turn.body.stream_options
+        if options is not None and options.include_usage:
+            named = turn.named("chat.completion.chunk")
+            yield _sent({**named, "choices": list[Any](), "usage": turn.usage})
+        yield b"data: [DONE]\n\n"
 
     def _messages(self, body: ChatBody) -> tuple[Message, ...]:
         try:
