@@ -5,26 +5,28 @@ import json
 import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from sartor.bundle import Bundle, record_verdicts
+from sartor.bundle import Bundle, Preprocess, record_verdicts, write_bundle
 from sartor.core.store import Store
 from sartor.core.tables import feedback
 from sartor.llm.conversation import Message
 from sartor.models.catalogue import find_backbone
 from sartor.serve import clients
+from sartor.serve.deploying import deploy
 from sartor.serve.places import Places
 from sartor.serve.room import Busy
 from sartor.serve.sampling import Sampling
 from sartor.serve.writer import Piece, Writer
 from tests.serve.conftest import Running
-from tests.serve.deployed import metric
+from tests.serve.deployed import deployment, metric, until_served
 from tests.served import serving
 from tests.tiny import make_tiny_llama
-from tests.written import bundle_of, saved
+from tests.written import NEED, bundle_of, saved
 
 PATH = "/v1/chat/completions"
 
@@ -283,6 +285,38 @@ def test_who_would_wait_for_too_long_is_told_at_once_when_to_come_back():
             await asyncio.wait({waits})
 
     asyncio.run(story())
+
+
+def test_a_shadow_compares_replies_that_the_model_wrote_by_itself(written: Bundle, tmp_path: Path):
+    place = deployment(tmp_path, "replies")
+    deploy(place, written.folder)
+    manifest = written.manifest.model_copy(update={"preprocess": Preprocess(max_length=512)})
+    names = ("model.onnx", "tokenizer.json", "writer.json")
+    content = {name: written.path(name) for name in names}
+    other = write_bundle(tmp_path / "other", manifest, content, NEED)
+    other = record_verdicts(other, [], released=True)
+    with serving(deployment=str(place.folder), threads=1, max_wait_s=60.0) as client:
+        running = Running.of(client, tmp_path)
+        until_served(running, deploy(place, other.folder, shadow=True).number)
+        events(running, asked("good day"))
+        for body in (
+            asked("good day"),
+            asked("good day", "yes", "and now", top_p=0.5, seed=3),
+            asked("good day", temperature=1.0),
+            asked("good day", presence_penalty=1.0),
+            asked("good day", stop="it"),
+            asked("good day", max_tokens=1),
+        ):
+            assert client.post(PATH, json=body).status_code == 200
+        pair = {"live": written.manifest.id, "shadow": other.manifest.id}
+
+        def ended(end: str) -> float:
+            return metric(client, "sartor_shadow_rows_total", end=end, **pair)
+
+        for _ in range(1_000):
+            if ended("agreed") + ended("differed") == 3:
+                break
+        assert [ended(end) for end in ("agreed", "differed", "dropped", "failed")] == [3, 0, 4, 0]
 
 
 def test_a_bundle_that_writes_nothing_says_so(running: Running):

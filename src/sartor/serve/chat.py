@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +30,7 @@ from sartor.serve.records import Served
 from sartor.serve.replies import reply
 from sartor.serve.routes import Endpoint
 from sartor.serve.runtime import Runtime
+from sartor.serve.versions import Version
 from sartor.serve.writer import Piece, Replies
 
 
@@ -79,32 +81,36 @@ class Chat:
                     fix="ask it at /v1/predict.",
                     status=404,
                 )
-            turn = _Turn(body, messages, exchange, own, version.runtime, model)
+            turn = _Turn(body, messages, exchange, own, version, model)
             await unless_gone(request, stack.enter_async_context(self._places.one()))
             if not body.stream:
-                return reply(await unless_gone(request, self._whole(turn)))
+                return await unless_gone(request, self._whole(turn))
             return Events(self._events(turn), stack.pop_all())
 
-    async def _whole(self, turn: "_Turn") -> dict[str, Any]:
+    async def _whole(self, turn: "_Turn") -> Response:
         async for piece in turn.pieces():
             turn.take(piece)
-        self._keep(turn)
+        background = self._keep(turn)
         message = {"role": "assistant", "content": turn.text}
         choice = {"index": 0, "message": message, "finish_reason": turn.finish}
         named = turn.named("chat.completion")
-        return {**named, "choices": [choice], "usage": turn.usage}
+        response = reply({**named, "choices": [choice], "usage": turn.usage})
+        response.background = background
+        return response
 
     async def _events(self, turn: "_Turn") -> AsyncGenerator[bytes]:
         yield turn.event({"role": "assistant", "content": ""}, None)
         async for piece in turn.pieces():
             turn.take(piece)
             yield turn.event({"content": piece.text} if piece.text else {}, piece.finish)
-        self._keep(turn)
+        background = self._keep(turn)
         options = turn.body.stream_options
         if options is not None and options.include_usage:
             named = turn.named("chat.completion.chunk")
             yield _sent({**named, "choices": list[Any](), "usage": turn.usage})
         yield b"data: [DONE]\n\n"
+        if background is not None:
+            await background()
 
     def _messages(self, body: ChatBody) -> tuple[Message, ...]:
         try:
@@ -120,8 +126,12 @@ class Chat:
             )
         return found
 
-    def _keep(self, turn: "_Turn") -> None:
-        """Count and record the reply as one that /v1/predict would have given."""
+    def _keep(self, turn: "_Turn") -> BackgroundTask | None:
+        """Count and record the reply as one that /v1/predict would have given.
+
+        Returns:
+            What is to be done after the reply, if anything.
+        """
         said = Said(turn.text, turn.log_p, turn.tokens, turn.finish == "stop")
         answer = turn.runtime.decoded(as_numbers([said]))
         turn.exchange.rows, turn.exchange.model = 1, turn.runtime.id
@@ -141,6 +151,11 @@ class Chat:
                     tenant=turn.exchange.tenant,
                 )
             )
+        versions = self.answering.versions
+        if turn.plain:
+            return versions.copied(turn.version, [as_text(turn.messages)], answer)
+        versions.passed(turn.version, 1)
+        return None
 
 
 @dataclass(slots=True)
@@ -151,7 +166,7 @@ class _Turn:
     messages: tuple[Message, ...]
     exchange: Exchange
     own: str
-    runtime: Runtime
+    version: Version
     model: Replies
     text: str = ""
     finish: str = "length"
@@ -171,6 +186,18 @@ class _Turn:
         found = self.model.reply(self.messages, self.body.sampling)
         while (piece := await asyncio.to_thread(_next, found)) is not None:
             yield piece
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.version.runtime
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is what a model writes by itself, and another's may be compared with it."""
+        asked = self.body.sampling
+        # A limit that the reply did not reach changed nothing.
+        whole = asked.most is None or self.finish == "stop"
+        return asked.greedy and not asked.stop and whole
 
     @property
     def usage(self) -> dict[str, int]:

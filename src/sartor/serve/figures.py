@@ -68,7 +68,7 @@ class Compared:
     agreed: int = 0
     differed: int = 0
     dropped: int = 0
-    """Copies that it had no time for."""
+    """Those that it had no time for, or whose answers nothing could be compared with."""
     failed: int = 0
     """Copies that it could not answer."""
 

@@ -39,6 +39,11 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
 
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken each time, by the model's own word."""
+        return self.temperature <= 0 and not (self.frequency_penalty or self.presence_penalty)
+
 
 GREEDY = Sampling()
 

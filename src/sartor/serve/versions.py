@@ -222,6 +222,17 @@ class Versions:
         labels = [version.runtime.brief(answer).label for answer in answers]
         return BackgroundTask(shadow.offer, version.id, texts, labels)
 
+    def passed(self, version: Version, rows: int) -> None:
+        """Count rows that the live one answered so that no shadow's answer compares with it.
+
+        Args:
+            version: Who answered.
+            rows: How many.
+        """
+        shadow = self._lineup.shadow
+        if shadow is not None and version is self._lineup.live:
+            self.figures.against(version.id, shadow.id).dropped += rows
+
     def take(self, lineup: Lineup) -> None:
         """From now on these answer; those that leave finish what they have."""
         before, self._lineup = self._lineup, lineup
