@@ -22,6 +22,7 @@ from sartor.listen.by_user import Who, heard, users
 from sartor.listen.export import corrections, delete_user
 from sartor.listen.feedback import draw_audit, summary
 from sartor.serve.records import Keeping, Recorder, Said, Served
+from sartor.tasks import Brief
 from sartor.tasks.text_classification.spec import TextClassification
 
 PLACES = ["/usr/local/bin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
@@ -139,6 +140,29 @@ def test_served_answers_and_feedback_through_the_whole_way(url: str):
         deleted = delete_user(store, "u1")
         assert (deleted.predictions, deleted.feedback) == (1, 1)
         assert [c["user"] for c in corrections(store)] == ["u2"]
+
+
+def test_what_postgres_cannot_hold_does_not_undo_what_others_said(url: str):
+    quote = "two \x00 or \\u0000 years"
+    quoted = Brief(quote, quote, 0.9)
+
+    async def story(recorder: Recorder) -> list[object]:
+        answers = (("r1", ANSWER, BRIEF), ("r2", {"best": quote}, lambda answer: quoted))
+        for request, answer, brief in answers:
+            recorder.served(Served(request, "b", datetime.now(UTC), [], [answer], brief))
+        said = (Said("r1", 0, "other"), Said("r\x001", 0, "other"), Said("r2", 0, "other"))
+        return await asyncio.gather(*map(recorder.said, said), return_exceptions=True)
+
+    with Store.open(url) as store:
+        recorder = Recorder(store)
+        first, unknown, second = asyncio.run(story(recorder))
+        recorder.close()
+        assert sorted([first, second]) == [1, 2]
+        assert (unknown.status, recorder.unrecorded) == (404, 0)
+        assert summary(store).confused == (
+            ("refund", "other", 1),
+            ("two \ufffd or \\u0000 years", "other", 1),
+        )
 
 
 def test_the_migrations_lead_to_the_same_schema(url: str):

@@ -5,12 +5,15 @@ Writers take the lock when they begin (`BEGIN IMMEDIATE`), so two of them wait f
 instead of failing half-way.
 """
 
+import json
+import re
 import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -22,6 +25,8 @@ from sartor.core.tables import VERSION, metadata
 _BUSY_MS = 30_000
 _LOCK = 7_270_114_901
 """Postgres advisory lock held while the schema is made or migrated."""
+
+_NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 
 
 class StoreFull(WorkspaceError):
@@ -93,13 +98,22 @@ def _from_url(text: str) -> sa.Engine:
     try:
         # An error that quotes its parameters would carry users' texts into a log.
         return sa.create_engine(
-            url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, hide_parameters=True
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            hide_parameters=True,
+            json_serializer=_without_nul,
         )
     except ImportError as error:
         raise MissingExtra(
             "A Postgres store needs psycopg, which is not installed.",
             fix="pip install 'sartor[postgres]'.",
         ) from error
+
+
+def _without_nul(value: Any) -> str:
+    """JSON that Postgres can read a text from: it takes one with a NUL, and no key of it later."""
+    text = json.dumps(value)
+    return _NUL.sub(r"\1\\ufffd", text) if "\\u0000" in text else text
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

@@ -241,7 +241,7 @@ def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
             "row": row,
             "bundle": request.bundle,
             "time": request.time,
-            "label": brief.label,
+            "label": _storable(brief.label),
             "confidence": brief.confidence,
             "answer": answer,
             "text": None if text is None else _storable(written(text)),
@@ -259,7 +259,9 @@ def _add_feedback(
     connection: sa.Connection, waiting: Sequence[_Waiting]
 ) -> list[int | RequestError]:
     """Insert what refers to a recorded answer; its number, or the refusal, for each."""
-    known = _recorded(connection, {item.said.request_id for item in waiting})
+    asked = {item.said.request_id for item in waiting}
+    # No id of ours has a NUL, and Postgres would refuse the whole group for one that is asked for.
+    known = _recorded(connection, {each for each in asked if "\x00" not in each})
     good = [item for item in waiting if _place(item.said) in known]
     numbers: list[int] = []
     if good:
