@@ -6,7 +6,7 @@ import pytest
 
 from sartor.core.errors import BundleError, SettingError
 from sartor.core.store import Store
-from sartor.serve import auth
+from sartor.serve import stored_keys
 from sartor.serve.app import create_app
 from sartor.serve.run import prepare, serve
 from sartor.serve.settings import ServeSettings
@@ -77,7 +77,7 @@ def test_what_is_public_is_so_on_purpose_and_tells_nothing_of_the_model(serving:
 def test_a_key_of_the_store_opens_and_a_revoked_one_does_not(
     serving: Serving, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(auth, "_FRESH_S", 0.0)
+    monkeypatch.setattr(stored_keys, "_FRESH_S", 0.0)
     with Store.open(tmp_path / "store.db") as store:
         token = store.add_key("ci")
         with serving() as running:

@@ -21,9 +21,11 @@ from sartor.core.tables import metadata
 from sartor.listen.by_user import Who, heard, users
 from sartor.listen.export import corrections, delete_user
 from sartor.listen.feedback import draw_audit, summary
+from sartor.serve import stored_keys
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.tasks import Brief
 from sartor.tasks.text_classification.spec import TextClassification
+from tests.served import serving
 
 PLACES = ["/usr/local/bin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
 ANSWER = {"label": "refund", "best": "refund", "probabilities": {"refund": 0.9, "other": 0.1}}
@@ -240,3 +242,29 @@ def test_a_server_that_does_not_answer_says_so(server: str):
         Store.open(f"postgresql://sartor:secret-word@/nothing?host={server}")
     assert "secret-word" not in str(caught.value)
     assert "reachable" in caught.value.fix
+
+
+def test_a_store_that_hangs_holds_up_neither_known_keys_nor_the_servers_own(
+    url: str, bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stored_keys, "_FRESH_S", 0.0)
+    own = "0123456789abcdef" * 2
+    with Store.open(url) as store:
+        theirs = store.add_key("ci")
+    holder = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+
+    def asked(key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"}
+        return client.get("/v1/model", headers=headers, timeout=10).status_code
+
+    with serving(bundle=str(bundle.folder), store=url, key=own) as client:
+        assert asked(theirs) == 200
+        with holder.begin() as connection:
+            connection.exec_driver_sql("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+            assert [asked(key) for key in (theirs, own, theirs, "wrong" * 8)] == [200] * 3 + [401]
+            monkeypatch.setattr(stored_keys, "_STALE_S", 0.0)
+            monkeypatch.setattr(stored_keys, "_PATIENT_S", 0.0)
+            assert [asked(key) for key in (theirs, own)] == [503, 200]
+        monkeypatch.undo()
+        assert asked(theirs) == 200
+    holder.dispose()

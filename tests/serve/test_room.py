@@ -15,7 +15,7 @@ import pytest
 
 from sartor.core.errors import WorkspaceError
 from sartor.core.store import Store
-from sartor.serve import auth
+from sartor.serve import stored_keys
 from sartor.serve.batcher import Batcher
 from sartor.serve.records import Keeping, Recorder, Said, Served
 from sartor.serve.room import Budget, Busy, Room
@@ -179,7 +179,7 @@ def test_what_waits_for_the_disk_is_bounded_in_bytes_too(tmp_path: Path):
 def test_keys_that_were_read_hold_while_the_store_cannot_be_read_but_not_for_long(
     serving: Serving, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(auth, "_FRESH_S", 0.0)
+    monkeypatch.setattr(stored_keys, "_FRESH_S", 0.0)
     with Store.open(tmp_path / "store.db") as store:
         token = store.add_key("ci")
     with serving() as running:
@@ -192,7 +192,7 @@ def test_keys_that_were_read_hold_while_the_store_cannot_be_read_but_not_for_lon
             broken.setattr(Store, "keys", fail)
             assert running.client.get("/v1/model", headers=bearer(token)).status_code == 200
             assert running.client.get("/v1/model", headers=bearer("x")).status_code == 401
-            broken.setattr(auth, "_STALE_S", 0.0)
+            broken.setattr(stored_keys, "_STALE_S", 0.0)
             reply = running.client.get("/v1/model", headers=bearer(token))
             assert reply.status_code == 503
             assert "cannot be checked" in reply.json()["error"]["what"]

@@ -26,6 +26,15 @@ _BUSY_MS = 30_000
 _LOCK = 7_270_114_901
 """Postgres advisory lock held while the schema is made or migrated."""
 
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A Postgres that is gone without a word is noticed within half a minute; what its URL says goes
+before. No statement has a time of its own: migrations and exports of a large store take long."""
 _NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 
 
@@ -102,6 +111,7 @@ def _from_url(text: str) -> sa.Engine:
             pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=_without_nul,
+            connect_args={k: v for k, v in _PATIENCE.items() if k not in url.query},
         )
     except ImportError as error:
         raise MissingExtra(

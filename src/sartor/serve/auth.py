@@ -5,21 +5,16 @@ address is served, and there two attacks remain that a browser can carry from a 
 a name that is rebound to 127.0.0.1 (seen in Host) and a cross-site POST (seen in Origin).
 """
 
-import asyncio
 import hmac
-import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sartor.core.errors import RequestError, SartorError
+from sartor.core.errors import RequestError
 from sartor.core.grants import ROLES, Grant
 from sartor.core.store import Store, token_hash
 from sartor.serve.routes import Right
 from sartor.serve.settings import ServeSettings, is_loopback
-
-_FRESH_S, _STALE_S = 5.0, 60.0
-_log = logging.getLogger(__name__)
+from sartor.serve.stored_keys import StoredKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +52,18 @@ class Gate:
     """Decides whether a request is let in."""
 
     def __init__(self, settings: ServeSettings, store: Store | None) -> None:
-        self._settings, self._store = settings, store
+        self._settings, self._stored = settings, StoredKeys(store)
         self._fixed = token_hash(settings.key) if settings.key else None
-        self._callers: Mapping[str, Caller] = {}
-        self._any_stored = False
-        self._read_at = self._known_at = -_FRESH_S
-        self._reading = asyncio.Lock()
-        self._read()
 
     @property
     def wants_key(self) -> bool:
         """Whether a key is needed: one exists, or others than this machine can reach us."""
-        return self._fixed is not None or self._any_stored or not self._settings.loopback
+        return self._fixed is not None or self._stored.any or not self._settings.loopback
 
     @property
     def has_key(self) -> bool:
         """Whether any key would be let in."""
-        return self._fixed is not None or bool(self._callers)
+        return self._fixed is not None or bool(self._stored.grants)
 
     async def check(self, method: str, right: Right, headers: Mapping[str, str]) -> Caller:
         """Who asks, where a request may come in at all; what they may do is `Caller.permit`'s.
@@ -92,30 +82,21 @@ class Gate:
             self._check_origin(headers)
         if right == "public":
             return _ANYBODY
-        await self._refresh()
-        if self._read_at - self._known_at > _STALE_S:
-            raise RequestError(
-                "API keys cannot be checked now.", fix="try again in a minute.", status=503
-            )
+        given = _hash(headers.get("authorization", ""))
+        if given and self._fixed is not None and hmac.compare_digest(given, self._fixed):
+            # Before the store is asked, which may hang.
+            return _OWN
+        await self._stored.refresh()
         if not self.wants_key:
             return _ANYBODY
-        caller = self._caller(headers.get("authorization", ""))
-        if caller is None:
+        found = self._stored.grants.get(given) if given else None
+        if found is None:
             raise RequestError(
                 "This needs an API key.",
                 fix="send the header `Authorization: Bearer KEY`.",
                 status=401,
             )
-        return caller
-
-    def _caller(self, header: str) -> Caller | None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        found = token_hash(token.strip())
-        if self._fixed is not None and hmac.compare_digest(found, self._fixed):
-            return _OWN
-        return self._callers.get(found)
+        return Caller(*found)
 
     def _check_host(self, host: str) -> None:
         allowed = self._settings.allowed_hosts
@@ -142,27 +123,11 @@ class Gate:
                 status=403,
             )
 
-    async def _refresh(self) -> None:
-        """Read the keys again after a few seconds, so that a revoked one stops working."""
-        if self._store is None or time.monotonic() - self._read_at < _FRESH_S:
-            return
-        async with self._reading:
-            if time.monotonic() - self._read_at < _FRESH_S:
-                return
-            try:
-                await asyncio.to_thread(self._read)
-            except SartorError as error:
-                # The keys that were read last hold a while longer.
-                self._read_at = time.monotonic()
-                _log.error("API keys cannot be read: %s", error.what)
 
-    def _read(self) -> None:
-        if self._store is None:
-            return
-        keys = self._store.keys()
-        self._callers = {k.hash: Caller(k.id, k.grant) for k in keys if k.revoked is None}
-        self._any_stored = bool(keys)
-        self._read_at = self._known_at = time.monotonic()
+def _hash(header: str) -> str | None:
+    """Of the bearer token that a header holds; None without one."""
+    scheme, _, token = header.partition(" ")
+    return token_hash(token.strip()) if scheme.lower() == "bearer" else None
 
 
 def _name(host: str) -> str:
