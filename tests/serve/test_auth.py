@@ -138,6 +138,28 @@ def test_a_name_that_was_allowed_is_let_in(serving: Serving):
             assert running.client.get("/v1/model", headers={"host": host}).status_code == status
 
 
+def test_where_others_reach_it_health_and_metrics_answer_under_any_name(serving: Serving):
+    """Probes and scrapers call a server by its address."""
+    with serving(host="0.0.0.0", key=KEY, allowed_hosts=("Models.example",)) as running:
+
+        def status(path: str, host: str, **more: str) -> int:
+            return running.client.get(path, headers={"host": host, **more}).status_code
+
+        for path in PUBLIC:
+            assert status(path, "10.0.0.7:8000") == 200
+        assert status("/metrics", "10.0.0.7:8000") == 401
+        assert status("/metrics", "10.0.0.7:8000", **bearer(KEY)) == 200
+        for host in ("MODELS.example:80", "localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:80"):
+            assert status("/v1/model", host, **bearer(KEY)) == 200
+        assert status("/v1/model", "10.0.0.7:8000", **bearer(KEY)) == 403
+
+
+def test_where_only_this_machine_reaches_it_metrics_want_its_own_name(running: Running):
+    for path, status in (("/metrics", 403), ("/readyz", 200)):
+        reply = running.client.get(path, headers={"host": "evil.example"})
+        assert reply.status_code == status
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -77,7 +77,7 @@ class Gate:
             RequestError: 401 without a valid key, 403 from a foreign host or page, 503 when the
                 store has not been readable for a minute.
         """
-        self._check_host(headers.get("host", ""))
+        self._check_host(headers.get("host", ""), right)
         if method not in ("GET", "HEAD"):
             self._check_origin(headers)
         if right == "public":
@@ -98,12 +98,16 @@ class Gate:
             )
         return Caller(*found)
 
-    def _check_host(self, host: str) -> None:
-        allowed = self._settings.allowed_hosts
-        name = _name(host)
-        if name in allowed or (not self._settings.loopback and not allowed):
+    def _check_host(self, host: str, right: Right) -> None:
+        """A foreign name is let in where it can do nothing: what is public tells nothing, and what
+        counts us calls us by an address and, where others reach us, always has a key."""
+        settings = self._settings
+        if right == "public" or not (settings.loopback or settings.allowed_hosts):
             return
-        if self._settings.loopback and is_loopback(name):
+        if right == "metrics" and not settings.loopback:
+            return
+        name = _name(host).lower()
+        if is_loopback(name) or name in (each.lower() for each in settings.allowed_hosts):
             return
         raise RequestError(
             f"This server is not called {host[:100]!r}.",
@@ -115,7 +119,7 @@ class Gate:
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site") == "cross-site"
         if origin is not None:
-            foreign |= origin.partition("://")[2] != headers.get("host", "")
+            foreign |= origin.partition("://")[2].lower() != headers.get("host", "").lower()
         if foreign:
             raise RequestError(
                 f"A page of {origin or 'another site'} may not send requests here.",
