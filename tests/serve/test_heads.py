@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from sartor.serve import heads
-from tests.serve.conftest import Running
+from tests.serve.conftest import Running, Serving
 
 ASKED = json.dumps({"inputs": [{"text": "money back"}]}).encode()
 WHOLE = (
@@ -140,3 +140,58 @@ def test_thousands_of_offers_in_one_piece_are_declined_one_after_the_other(runni
         connection.sendall(offer * 2_000 + LAST)
         reply = rest(connection)
     assert reply.count(b"HTTP/1.1 200") == 2_001
+
+
+UNREAD = b"POST /v1/predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 10\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "then", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", b"\r\n", b"200"),
+        (UNREAD, b"", b"401"),
+        (UNREAD, b"x", b"401"),
+        (UNREAD, b"x" * 10 + b"\r\n", b"401"),
+        (UNREAD.replace(b": 10", b": 9000000"), b"x", b"401"),
+    ],
+)
+def test_an_answered_connection_that_begins_nothing_is_closed(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, asked: bytes, then: bytes, status: bytes
+):
+    monkeypatch.setattr(heads, "IDLE_S", 1)
+    monkeypatch.setattr(heads, "REST_S", 1)
+    with serving(key="k" * 16) as running, closing(connected(running)) as connection:
+        connection.sendall(asked)
+        reply = b""
+        while not reply.endswith(b"}"):
+            reply += connection.recv(65_536)
+        connection.sendall(then)
+        assert rest(connection) == b""
+    assert reply.split(b" ")[1] == status
+
+
+def test_an_answer_does_not_cut_the_head_that_has_begun_behind_it(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(heads, "IDLE_S", 1)
+    with serving() as running, closing(connected(running)) as connection:
+        connection.sendall(WHOLE + LAST[:40])
+        answered = b""
+        while not answered.endswith(b"}"):
+            answered += connection.recv(65_536)
+        time.sleep(1.2)
+        connection.sendall(LAST[40:])
+        assert b'"label":"refund"' in rest(connection)
+
+
+def test_the_rest_of_a_body_that_was_refused_leaves_the_connection_usable(serving: Serving):
+    with serving(key="k" * 16) as running, closing(connected(running)) as connection:
+        connection.sendall(UNREAD)
+        reply = b""
+        while not reply.endswith(b"}"):
+            reply += connection.recv(65_536)
+        connection.sendall(b"x" * 10)
+        connection.sendall(
+            LAST.replace(b"host:", b"authorization: Bearer " + b"k" * 16 + b"\r\nhost:")
+        )
+        assert rest(connection).startswith(b"HTTP/1.1 200 ")

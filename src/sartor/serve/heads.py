@@ -1,5 +1,8 @@
 """HTTP/1.1 by httptools, with a bound on the head of a request: its size, and how long it takes.
 
+Whatever a connection waits for, something ends the wait: a head its own time, a body the time of
+whoever reads it, the rest of a body that nobody reads `REST_S`, and the next request `IDLE_S`.
+
 httptools takes a third of the time of h11, uvicorn's parser in plain Python, and bounds neither. It
 also stops reading where a client offers another protocol, as Java's does with HTTP/2 on every plain
 connection; such an offer may be ignored (RFC 9110, 7.8), and then the body has to be read.
@@ -19,6 +22,11 @@ HEAD_BYTES = 65_536
 """What may follow the first piece of a request, which has at most 256 KB, before its head ends."""
 HEAD_S = 30.0
 """A client whose head is not there after this is cut off."""
+REST_S = 30.0
+"""What is left of a body may take this long once its request is answered, as by a refusal: who
+reads an answer only after the whole body is sent should get it."""
+IDLE_S = 5
+"""A connection may wait this long for its next request."""
 _OFFERS = (b"upgrade", b"http2-settings")
 
 
@@ -28,6 +36,7 @@ class BoundedHead(HttpToolsProtocol):
     _messages = 0
     _held = 0
     _complete = False
+    _ended = False
     _offered = False
     _limit: "TimerHandle | None" = None
 
@@ -37,11 +46,11 @@ class BoundedHead(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._settle()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         before = self._messages
-        self._unset_keepalive_if_required()
         try:
             self._feed(data)
         except HttpParserError:
@@ -58,8 +67,10 @@ class BoundedHead(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # Not by any byte: an empty line, or one of a body that nobody reads, begins nothing.
+        self._unset_keepalive_if_required()
         self._messages += 1
-        self._held, self._complete = 0, False
+        self._held, self._complete, self._ended = 0, False, False
 
     def on_headers_complete(self) -> None:
         self._offered = self.parser.should_upgrade()
@@ -70,7 +81,26 @@ class BoundedHead(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if not self._offered:
+            self._ended = True
             super().on_message_complete()
+            if self.cycle.response_complete:
+                self._close_in(IDLE_S)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is None:  # hung up, or another request waited
+            return
+        if not self._complete:
+            # The next head has begun, and has a time of its own.
+            self._unset_keepalive_if_required()
+        elif not self._ended:
+            self._close_in(REST_S)
+
+    def _close_in(self, seconds: float) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
 
     def _feed(self, data: bytes) -> None:
         """Give everything to the parser, requests that offer something without their offers."""

@@ -63,7 +63,7 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
             import uvicorn
 
             from sartor.serve.app import create_app
-            from sartor.serve.heads import BoundedHead
+            from sartor.serve.heads import IDLE_S, BoundedHead
 
             app = create_app(settings, runtime.result(), emit)
     except BaseException:
@@ -90,6 +90,7 @@ def prepare(settings: ServeSettings, emit: Emit = silent) -> "tuple[uvicorn.Serv
         proxy_headers=False,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
+        timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=round(settings.stop_s),
     )
     return uvicorn.Server(config), listener
