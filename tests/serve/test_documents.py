@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from sartor.core.store import Store
 from sartor.listen.export import corrections
 from sartor.search import indexing
 from sartor.search.reindexing import reindex
+from sartor.serve import oip
 from sartor.serve.deployment import contract
 from sartor.serve.indexed import embed
 from sartor.serve.runtime import UnreleasedWarning, load, start
@@ -20,6 +22,7 @@ from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, writ
 from sartor.tasks.retrieval.partition import cells_of
 from tests.serve.conftest import WORDS, Serving, manifest_of, write_parts
 from tests.serve.test_browser import BROWSER, Browser, browser, shown
+from tests.serve.test_oip import INFER
 
 __all__ = ["browser"]
 
@@ -159,6 +162,39 @@ def test_a_correction_names_documents_that_there_are(serving: Serving):
     with Store.open(store) as opened:
         found = corrections(opened)
     assert found[-1]["label"] == '["hours", "refunds"]'
+
+
+def test_a_tensor_of_every_document_is_sent_only_where_it_is_small(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(oip, "_MOST_ELEMENTS", 5)
+    with serving() as running:
+
+        def infer(texts: list[str], **more: object) -> httpx.Response:
+            tensor = {"name": "text", "shape": [len(texts)], "datatype": "BYTES", "data": texts}
+            return running.client.post(INFER, json={"inputs": [tensor], **more})
+
+        assert infer(["money back"]).json()["outputs"][1]["shape"] == [1, 3]
+        refused = infer(["money back", "bill"])
+        assert refused.status_code == 413
+        assert "'probabilities' of 2 rows has 6 elements" in refused.json()["error"]
+        alone = infer(["money back", "bill"], outputs=[{"name": "label"}])
+        assert alone.json()["outputs"][0]["data"] == ['["refunds"]', '["invoices"]']
+
+
+def test_a_correction_that_names_none_of_many_documents_is_not_held_against_all(
+    serving: Serving, tmp_path: Path
+):
+    base = {f"d{number:03}": "tax bill" for number in range(300)}
+    many = written(tmp_path, base, np.tile(np.eye(3, dtype=np.float32), (100, 1)), "many")
+    with serving(bundle=str(many.folder)) as running:
+
+        def fix(document: str) -> str:
+            said = {"request_id": "x", "documents": [document]}
+            return running.client.post("/v1/feedback", json=said).json()["error"]["fix"]
+
+        assert fix("d150x").startswith("did you mean 'd150'?")
+        assert fix("xd000").startswith("use one of d000, d001, d002, d003 … (296 more).")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")

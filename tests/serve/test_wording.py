@@ -17,7 +17,7 @@ WHY = {"BROKEN", "_BROKEN", "_EMPTY", "_NOBODY", "_NOTHING", "_NOTHING_LEFT", "_
 STANDS = {
     "error.what": "the last message is not the user's",
     "error.fix": "put it first",
-    "near_miss(label, known)": "did you mean 'x'?",
+    "nearest(label, known)": "did you mean 'x'?",
     "fault['msg']": "Field required",
     "shown": " Got 7.",
     "form": "ids",

@@ -1,17 +1,17 @@
 """What a correction says, checked against what the served model answers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sartor.core.errors import RequestError
-from sartor.core.near import near_miss
 from sartor.core.texts import CONTEXT
 from sartor.core.types import ANSWER_KEYS, VALUE
 from sartor.serve.bodies import EntityBody, FeedbackBody, PassageBody
 from sartor.serve.kinds import corrected_under
 from sartor.serve.runtime import Runtime
 from sartor.tasks import Unreadable
+from sartor.tasks._target.cells import nearest
 from sartor.tasks._target.passages import Passages
 from sartor.tasks._target.spans import Spans
 
@@ -27,13 +27,13 @@ _FORMS = {
 }
 
 
-def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
+def text_of(body: FeedbackBody, runtime: Runtime, known: Collection[str]) -> str:
     """The right answer as a text (see `tasks.Target`).
 
     Args:
         body: With one of `ANSWER_KEYS`: whichever the model answers with.
         runtime: The live model.
-        known: Labels of all models that are served.
+        known: Labels of all models that are served; asked whether it holds one, for each.
 
     Raises:
         RequestError: 422 where it is another one, holds a label that no model knows and that is not
@@ -63,7 +63,7 @@ def text_of(body: FeedbackBody, runtime: Runtime, known: Sequence[str]) -> str:
     return runtime.written(wanted if isinstance(wanted, str) else tuple(wanted))
 
 
-def _parts(body: FeedbackBody, wanted: Sequence[EntityBody], known: Sequence[str]) -> str:
+def _parts(body: FeedbackBody, wanted: Sequence[EntityBody], known: Collection[str]) -> str:
     """Labelled parts, as `Spans` writes them; held against the text where that is sent along."""
     _refuse_unknown([each.label for each in wanted], body, known)
     form = Spans()
@@ -85,12 +85,12 @@ def _passage(body: FeedbackBody, wanted: PassageBody) -> str:
         raise RequestError(f"answer: {error.what}.", fix=f"{error.fix}.", status=422) from None
 
 
-def _refuse_unknown(labels: Sequence[str], body: FeedbackBody, known: Sequence[str]) -> None:
+def _refuse_unknown(labels: Sequence[str], body: FeedbackBody, known: Collection[str]) -> None:
     kind = "label" if body.documents is None else "document"
     for label in labels:
         if label not in known and not body.new_label:
             raise RequestError(
                 f"The model has no {kind} {label!r:.200}.",
-                fix=f'{near_miss(label, known)} To propose a new one, add "new_label": true.',
+                fix=f'{nearest(label, known)} To propose a new one, add "new_label": true.',
                 status=422,
             )

@@ -35,6 +35,9 @@ from sartor.serve.waiting import Answer
 _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
 _TEXTS = "BYTES"
+_MOST_ELEMENTS = 500_000
+"""Of a tensor that is answered: it is built while nobody else is served, and is zeros but for the
+listed ones where there are so many documents or items."""
 _FIGURES = ("FP64", "FP32", "INT64", "INT32")
 
 
@@ -98,6 +101,7 @@ class Protocol:
         body = parse(InferenceRequest, await request.body())
         wanted = _wanted(body, offered(runtime.target))
         rows = _rows(body.inputs, runtime.bundle.manifest.inputs)
+        _check_size(wanted, len(rows), runtime)
         said = body.parameters
         about = About(said.user, said.segment, said.fallback) if said else About()
         only = request.path_params.get("version")
@@ -157,11 +161,12 @@ def _label(answers: Sequence[Answer], by: Runtime) -> list[Any]:
 
 def _probabilities(answers: Sequence[Answer], by: Runtime) -> list[Any]:
     # Documents that an answer does not list have a score of next to nothing.
+    labels = by.labels
     stated = (
         answer.get("probabilities") or {d["id"]: d["score"] for d in answer["documents"]}
         for answer in answers
     )
-    return [found.get(label, 0.0) for found in stated for label in by.labels]
+    return [found.get(label, 0.0) for found in stated for label in labels]
 
 
 def _ends(answers: Sequence[Answer], by: Runtime) -> list[Any]:
@@ -218,6 +223,22 @@ def _wanted(body: InferenceRequest, known: Sequence[str]) -> list[str]:
         if name in asked[:index]:
             raise _wrong(f"outputs.{index}: {name!r} is asked for twice.", "name it once.")
     return asked or list(known)
+
+
+def _check_size(wanted: Sequence[str], rows: int, runtime: Runtime) -> None:
+    """
+    Raises:
+        RequestError: 413 where a tensor would have too many elements.
+    """
+    for name in wanted:
+        columns = _OUTPUTS[name].columns
+        if columns is not None and rows * columns(runtime) > _MOST_ELEMENTS:
+            raise RequestError(
+                f"outputs: {name!r} of {rows:,} rows has {rows * columns(runtime):,} elements;"
+                f" at most {_MOST_ELEMENTS:,} are sent.",
+                fix='send fewer rows, or ask for the others: "outputs": [{"name": "label"}].',
+                status=413,
+            )
 
 
 def datatypes(kind: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ canary gets other users.
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, KeysView, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -139,9 +139,9 @@ class Versions:
         return self._lineup
 
     @property
-    def labels(self) -> list[str]:
+    def labels(self) -> KeysView[str]:
         """Labels of every model that was served: feedback may come long after the answer."""
-        return [*self._labels]
+        return self._labels.keys()
 
     @property
     def waiting_s(self) -> float:

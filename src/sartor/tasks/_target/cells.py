@@ -49,6 +49,12 @@ def unlisted(what: str, name: str, known: Collection[str], instead: str) -> Unre
         known: The list.
         instead: What to do where the name is right.
     """
+    near = nearest(name, known)
+    return Unreadable(f"{what} {name[:80]!r}", f"{near} Correct it, or {instead}".strip())
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """As `near_miss`, for a list of any length: of a long one what stands around the name."""
     listed = _in_order(frozenset(known))
     same = unicodedata.normalize("NFKC", name)
     beside = [same] if same in known else _beside(name, listed)
@@ -56,7 +62,7 @@ def unlisted(what: str, name: str, known: Collection[str], instead: str) -> Unre
     if len(listed) > _COMPARED and not near.startswith("did you"):
         some, others = ", ".join(listed[:_SHOWN]), len(listed) - _SHOWN
         near = f"use one of {some} … ({others:,} more)."
-    return Unreadable(f"{what} {name[:80]!r}", f"{near} Correct it, or {instead}".strip())
+    return near
 
 
 @lru_cache(maxsize=4)
