@@ -239,6 +239,7 @@ def test_the_openapi_document_has_the_routes_that_are_served(running: Running, b
 def test_old_texts_are_deleted_and_new_ones_stay(running: Running, serving: Serving):
     asked = running.predict("money")
     said = {"request_id": asked["request_id"], "label": "other", "text": "an old text"}
+    said["comment"] = "an old text of mine"
     running.client.post("/v1/feedback", json=said)
     with Store.open(running.store) as store, store.write() as connection:
         connection.execute(sa.text("UPDATE predictions SET text = 'older still'"))
@@ -250,7 +251,7 @@ def test_old_texts_are_deleted_and_new_ones_stay(running: Running, serving: Serv
     assert [row["text"] for row in found] == [None, "tax"]
     assert found[0]["label"] == "refund"
     (kept,) = rows(running.store, feedback)
-    assert (kept["text"], kept["label"]) == (None, "other")
+    assert (kept["text"], kept["comment"], kept["label"]) == (None, None, "other")
     for file in running.store.parent.glob("store.db*"):
         assert b"an old text" not in file.read_bytes()
 

@@ -90,7 +90,9 @@ def serve(
     store_texts: Annotated[
         bool, typer.Option("--store-texts", help="Keep texts, so that corrections can be learnt.")
     ] = False,
-    retention_days: Annotated[int, typer.Option(help="Days after which texts go.")] = 90,
+    retention_days: Annotated[
+        int, typer.Option(help="Days after which texts and comments go.")
+    ] = 90,
     threads: Annotated[int | None, typer.Option(help="Threads; default all cores.")] = None,
     cache_mb: Annotated[
         float | None,

@@ -20,6 +20,7 @@ from sartor.core.store import Store
 from sartor.core.strata import names_of
 from sartor.core.tables import audits, feedback, now, predictions
 from sartor.tasks._target.label_set import LabelSet
+from sartor.tasks._target.passages import same_place
 from sartor.tasks._target.spans import Spans
 
 BIAS = (
@@ -142,7 +143,7 @@ class _Said:
     def agreed(self) -> bool:
         """Whether the answer was right; of a number, whether the truth lies in its interval."""
         if not self.number:
-            return self.best == self.label
+            return self.best == self.label or same_place(self.best, self.label)
         if self.low is None or self.high is None:
             return False
         return self.low <= float(self.label) <= self.high

@@ -24,6 +24,7 @@ from sartor.core.errors import RequestError, WorkspaceError
 from sartor.core.store import Store, StoreFull
 from sartor.core.tables import feedback, now, predictions
 from sartor.core.texts import Text, length_of, written
+from sartor.serve.quotes import unquoted
 from sartor.serve.room import Budget, Busy
 from sartor.tasks import Brief
 
@@ -44,7 +45,7 @@ class Served:
 
     Args:
         texts: Kept only where the server was told to keep texts; several of a row as `written`.
-        answers: One a text, as they were sent.
+        answers: One a text, as they were sent; stored without what they quote.
         brief: An answer in brief, by the model that gave it.
     """
 
@@ -96,7 +97,7 @@ class Keeping:
     texts: bool = False
     """Keep the texts of predictions."""
     days: int = 90
-    """After these days texts are deleted; answers and labels stay."""
+    """After these days texts and comments are deleted; answers and labels stay."""
     waiting: int = 2_000
     """Requests that may wait to be written."""
     waiting_bytes: int = 64_000_000
@@ -165,7 +166,7 @@ class Recorder:
                 self._expire()
 
     def _next(self) -> tuple[list[Served | _Waiting], bool]:
-        """Everything that waits, or nothing when it is time to expire texts; False at the end."""
+        """Everything that waits, or nothing when it is time to expire words; False at the end."""
         items: list[Served | _Waiting] = []
         try:
             found = self._queue.get(timeout=max(0.0, self._next_expiry - time.monotonic()))
@@ -199,16 +200,16 @@ class Recorder:
             connection.execute(sa.insert(predictions), rows)
 
     def _expire(self) -> None:
-        """Delete texts that are older than the retention."""
+        """Delete texts and comments that are older than the retention."""
         limit = now() - timedelta(days=self._keeping.days)
         try:
             with self._store.write() as connection:
                 gone = 0
-                for table in (predictions, feedback):
-                    old = sa.and_(table.c.time < limit, table.c.text.is_not(None))
-                    gone += connection.execute(
-                        sa.update(table).where(old).values(text=None)
-                    ).rowcount
+                for words in (predictions.c.text, feedback.c.text, feedback.c.comment):
+                    table = words.table
+                    old = sa.and_(table.c.time < limit, words.is_not(None))
+                    change = sa.update(table).where(old).values({words: None})
+                    gone += connection.execute(change).rowcount
             if gone:
                 self._store.scrub()
         except (WorkspaceError, exc.SQLAlchemyError) as error:
@@ -234,7 +235,8 @@ def _stated(answer: Mapping[str, Any]) -> Collection[Any]:
 
 def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
     texts = request.texts if keep_texts else [None] * len(request.answers)
-    briefs = map(request.brief, request.answers)
+    answers = [unquoted(answer) for answer in request.answers]
+    briefs = map(request.brief, answers)
     return [
         {
             "request_id": request.request_id,
@@ -249,9 +251,7 @@ def _rows(request: Served, keep_texts: bool) -> list[dict[str, Any]]:
             "segment": _storable(request.segment),
             "tenant": request.tenant,
         }
-        for row, (text, answer, brief) in enumerate(
-            zip(texts, request.answers, briefs, strict=True)
-        )
+        for row, (text, answer, brief) in enumerate(zip(texts, answers, briefs, strict=True))
     ]
 
 

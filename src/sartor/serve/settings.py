@@ -44,7 +44,7 @@ class ServeSettings:
     store_texts: bool = False
     """Keep the texts that are sent, so that corrections can be learnt from."""
     retention_days: int = 90
-    """Days after which kept texts are deleted."""
+    """Days after which kept texts and comments are deleted."""
     verify_key: str | None = None
     """PEM file of the public key that must have signed a bundle; SARTOR_VERIFY_KEY when None."""
     deployment: str | None = None

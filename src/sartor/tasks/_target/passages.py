@@ -28,6 +28,9 @@ _SHOWN = 60
 _STARTS = ("start", "answer_start")
 _FORM = 'write the answer as it stands in the context, e.g. {"text": "two years", "start": 31}'
 _COUNT = "count characters from 0 in the context as the file has it"
+LEFT_OUT = "…"
+"""Stands for the words of an answer that is stored without its context, by its place alone."""
+_PLACE = re.compile(rf'(\[\[\d+, \d+, )"{LEFT_OUT}"\]\]')
 
 Told = tuple[str, int | None]
 """What an answer says, and where it begins, if that is said."""
@@ -77,6 +80,13 @@ class Passages:
         wanted, found = self.value(right), self.value(said)
         same = {_plainly(passage.text) for passage in wanted}
         return not wanted if not found else all(_plainly(each.text) in same for each in found)
+
+
+def same_place(said: str, right: str) -> bool:
+    """Whether an answer whose words were left out stands where the right one does; both as texts,
+    of any form."""
+    place = _PLACE.fullmatch(said)
+    return place is not None and right.startswith(place[1])
 
 
 def told_in(cell: str) -> list[Told]:
