@@ -14,8 +14,9 @@ import unicodedata
 from sartor.core.unfit import Unfit
 
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]{1,2}|[+-]?[0-9]{4,},[0-9]+")
+# Nobody writes thousands with a 0 in front: 0,125 is an eighth.
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?([0-9]+,[0-9]{1,2}|([0-9]{4,}|0[0-9]*),[0-9]+)")
 _BEGINS = re.compile(r"[^0-9+.-]{0,3}\s*[+-]?[0-9]")
 _MOST_CHARS = 60
 _CORRECT = "correct it, or leave the cell empty to drop the row"
