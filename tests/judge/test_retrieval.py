@@ -111,6 +111,12 @@ def test_today_s_ranking_is_a_baseline_paired_with_ours():
     assert value("mrr >= baseline + 0.01", found) == pytest.approx(2 / 3 - 1.5 / 3)
 
 
+def test_a_document_that_a_baseline_repeats_counts_where_it_stands_first():
+    found = subject([["a"], ["a", "b"]], [["b"], ["c"]], baseline=['["a", "a"]', '["a", "a", "b"]'])
+    assert value("ndcg_at_5 >= baseline + 0.01", found) == pytest.approx(-1.0)
+    assert value("recall_at_2 >= baseline + 0.01", found) == pytest.approx(-1.0)
+
+
 def test_only_documents_have_these_metrics_and_they_have_no_others():
     assert set(METRICS) <= set(metrics("documents"))
     assert "recall_at_5" not in metrics("label")
@@ -135,6 +141,9 @@ def test_a_rival_s_rankings_are_read(tmp_path):
     assert other["answer"] is None
     path.write_text('{"documents": ["bb"]}\n{"documents": ["a"]}\n')
     with pytest.raises(DataError, match="'bb'"):
+        read_predictions(path, rows, NAMES, "documents")
+    path.write_text('{"documents": ["a"]}\n{"documents": ["b", "a", "b"]}\n')
+    with pytest.raises(DataError, match="line 2: documents lists 'b' more than once"):
         read_predictions(path, rows, NAMES, "documents")
     path.write_text('{"label": "a"}\n{"label": "a"}\n')
     with pytest.raises(DataError, match="documents"):

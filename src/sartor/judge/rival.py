@@ -9,6 +9,7 @@ parts of a context it is {"answer": "…"}, its words, "" for none.
 
 import json
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,7 @@ def read_predictions(
             raise DataError(f"{path}, line {number:,}: {key}: Field required.", fix=form)
         if target != "text":  # of replies there is no list
             _known(path, number, line, outputs)
+            _once(path, number, line.documents or ())
         if one_label(target) and sum((line.probabilities or {}).values()) > _SURE:
             raise DataError(
                 f"{path}, line {number:,}: the probabilities add up to more than 1.",
@@ -231,6 +233,16 @@ def _known(path: Path, number: int, line: _Line, outputs: Sequence[str]) -> None
                 fix=f"{near_miss(label[:80], outputs)} Write null where the rival has no usable"
                 " label.",
             )
+
+
+def _once(path: Path, number: int, ranking: Sequence[str]) -> None:
+    """Refuse a ranking that lists one document twice: each would be counted as right."""
+    twice = next((name for name, count in Counter(ranking).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{path}, line {number:,}: documents lists {twice!r:.80} more than once.",
+            fix="list each document once, where it stands first.",
+        )
 
 
 def _by_id(path: Path, lines: Sequence[tuple[int, _Line]], examples: Examples) -> list[_Line]:

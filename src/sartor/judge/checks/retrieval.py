@@ -148,7 +148,8 @@ def ranking_of(answer: Mapping[str, object]) -> Ranked:
 
 def _baseline(subject: Subject) -> list[Ranked]:
     """Today's ranking of each row: a JSON list of ids, the best first, or one id."""
-    return [_ranking(cell.strip()) for cell in subject.today()]
+    # Of an id that a cell repeats the first place counts: nobody is shown a document twice.
+    return [list(dict.fromkeys(_ranking(cell.strip()))) for cell in subject.today()]
 
 
 def _ranking(cell: str) -> Ranked:
