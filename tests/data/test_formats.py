@@ -242,6 +242,26 @@ def test_a_saved_dataset_keeps_names_and_splits(tmp_path):
     assert frame["__row__"].to_list() == [1, 2, 3, 1]
 
 
+def test_a_saved_dataset_names_the_classes_in_lists(tmp_path):
+    import datasets
+
+    names = datasets.ClassLabel(names=["O", "B-LOC", "价格"])
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "tags": datasets.Sequence(names),
+            "numbers": datasets.Sequence(datasets.Value("int64")),
+        }
+    )
+    tags = [[1, 0, 2], [], [0, -1], None]
+    rows = {"text": list("abcd"), "tags": tags, "numbers": [[0], [], [-1], None]}
+    whole = datasets.Dataset.from_dict(rows, features=features)
+    whole.save_to_disk(str(tmp_path / "saved"))
+    frame = read(["saved"], tmp_path).frame
+    assert frame["tags"].to_list() == ['["B-LOC", "O", "价格"]', "[]", None, None]
+    assert frame["numbers"].to_list() == ["[0]", "[]", "[-1]", None]
+
+
 @pytest.mark.parametrize("name", ["../secrets", "a/b/c", "/etc", "", ".hidden"])
 def test_a_hub_id_is_never_a_path(tmp_path, name):
     with pytest.raises(DataError, match="no dataset id"):

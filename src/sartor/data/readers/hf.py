@@ -3,7 +3,9 @@
 Arrow and parquet only: `datasets` runs no scripts, and we never ask it to.
 """
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +28,8 @@ _OFFICIAL = {"train": "train", "validation": "validation", "dev": "validation", 
 @READERS.add
 @dataclass(frozen=True, slots=True)
 class Hf:
-    """Keeps the official train, validation and test splits; class numbers become their names."""
+    """Keeps the official train, validation and test splits; class numbers become their names,
+    alone and in lists."""
 
     suffixes: tuple[str, ...] = ()
 
@@ -81,15 +84,31 @@ def _hub_id(path: Path) -> tuple[str, str | None]:
 
 
 def _frame(split: "Dataset", official: str | None) -> pl.DataFrame:
-    names = {n: f.names for n, f in split.features.items() if hasattr(f, "names")}
     frame = as_frame(split)
-    # -1 is how `datasets` writes "no label".
-    for column, classes in names.items():
-        values = [
-            classes[v] if v is not None and 0 <= v < len(classes) else None for v in frame[column]
-        ]
+    for column, feature in split.features.items():
+        # Of a list, such as the tags of words, `feature` is what its members are.
+        listed = getattr(feature, "feature", None)
+        if classes := getattr(feature, "names", None):
+            values = [_named(number, classes) for number in frame[column]]
+        elif classes := getattr(listed, "names", None):
+            values = [_all_named(cell, classes) for cell in frame[column]]
+        else:
+            continue
         frame = frame.with_columns(pl.Series(column, values, dtype=pl.String))
     return frame.with_columns(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW),
         pl.lit(official, dtype=pl.String).alias(SPLIT),
     )
+
+
+def _named(number: int | None, classes: Sequence[str]) -> str | None:
+    """The name of a class; -1 is how `datasets` writes "no label"."""
+    return classes[number] if number is not None and 0 <= number < len(classes) else None
+
+
+def _all_named(cell: str | None, classes: Sequence[str]) -> str | None:
+    """A list of class numbers as one of names; missing where one is, since places count."""
+    if cell is None:
+        return None
+    names = [_named(number, classes) for number in json.loads(cell)]
+    return None if None in names else json.dumps(names, ensure_ascii=False)
