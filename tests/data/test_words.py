@@ -47,6 +47,33 @@ def test_conll_lines_become_texts_with_parts(tmp_path):
     ]
 
 
+def test_conll_lines_tell_the_documents_of_each_file_apart(tmp_path):
+    plain = "".join(f"word{i} O\n\n" for i in range(4))
+    parted = "-DOCSTART- -X- O O\n\na O\n\nb O\n\n-DOCSTART-\n\nc O\n"
+    for name, lines in (("one", parted), ("two", parted), ("plain", plain)):
+        write(tmp_path / f"{name}.conll", lines)
+    assert "document" not in read("plain.conll", tmp_path).columns
+    found = read(["one.conll", "two.conll", "plain.conll"], tmp_path).frame["document"].to_list()
+    assert found[0] == found[1] != found[2]
+    assert len({*found[:6]}) == 4
+    assert found[6:] == [None] * 4
+
+
+def test_the_documents_of_conll_lines_are_found_as_groups(tmp_path):
+    body = "".join(f"-DOCSTART-\n\nEU{i} B-ORG\nit O\n\nno{i} O\n\n\n" for i in range(30))
+    write(tmp_path / "news.conll", body)
+    assert guess(read("news.conll", tmp_path).frame, FORM).group == "document"
+    data = Data(
+        train=["news.conll"],
+        roles={"text": "text", "label": "entities"},
+        group="document",
+        near_duplicates=False,
+    )
+    found = divide(gathered(tmp_path, data), wanted_test=12, seed=0, known={})
+    sides = [set(side.extra["document"]) for side in (found.train, found.validation, found.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 30
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

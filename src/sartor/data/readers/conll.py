@@ -4,8 +4,9 @@
     rejects O
 
 The word stands first in a line and its tag last, with tabs or spaces between; what stands between
-the two is not read. Lines of `-DOCSTART-` and those that begin with "# " are left out. A row's
-number is the line of its first word.
+the two is not read. Lines that begin with "# " are left out. A row's number is the line of its
+first word. Where lines of `-DOCSTART-` part a file, the column `document` says which of its
+documents a text is of.
 """
 
 import json
@@ -24,13 +25,16 @@ from sartor.tasks import Unreadable
 from sartor.tasks._target.tags import begins_alike, parted
 
 _BETWEEN_DOCUMENTS = "-DOCSTART-"
+_MOST_CHARS = 30
+"""Of a file's name in the name of a document: longer values look like texts."""
 
 
 @dataclass(slots=True)
 class _Sentence:
-    """Words and tags, and the line of the first word."""
+    """Words and tags, the line of the first word, and how many documents had begun there."""
 
     line: int
+    document: int
     words: list[str]
     tags: list[str]
 
@@ -38,7 +42,8 @@ class _Sentence:
 @READERS.add
 @dataclass(frozen=True, slots=True)
 class Conll:
-    """Reads words and tags into the columns `text` and `entities`."""
+    """Reads words and tags into the columns `text` and `entities`, and `document` where the file
+    says where one begins."""
 
     suffixes: tuple[str, ...] = (".conll", ".bio", ".iob", ".iob2", ".bioes")
 
@@ -61,15 +66,21 @@ class Conll:
             texts.append(text)
             entities.append(json.dumps(spans, ensure_ascii=False))
         lines = [each.line for each in sentences]
-        return pl.DataFrame(
+        frame = pl.DataFrame(
             {"text": texts, "entities": entities, ROW: lines},
             schema={"text": pl.String, "entities": pl.String, ROW: pl.Int64},
         )
+        if not any(each.document for each in sentences):
+            return frame
+        # With the file's name: the first document of another file is another one.
+        name = f"{path.resolve().parent.name}/{path.name}"[-_MOST_CHARS:]
+        documents = [f"{name} {each.document}" for each in sentences]
+        return frame.with_columns(pl.Series("document", documents, dtype=pl.String))
 
 
 def _sentences(path: Path, limits: Limits) -> Iterator[_Sentence]:
-    found = _Sentence(0, [], [])
-    count = 0
+    found = _Sentence(0, 0, [], [])
+    count = documents = 0
     with path.open(encoding=encoding_of(path, limits), newline="\n") as file:
         for number, raw in enumerate(file, 1):
             line = raw.strip()
@@ -77,7 +88,8 @@ def _sentences(path: Path, limits: Limits) -> Iterator[_Sentence]:
                 if found.words:
                     yield found
                     count += 1
-                found = _Sentence(0, [], [])
+                documents += line.startswith(_BETWEEN_DOCUMENTS)
+                found = _Sentence(0, documents, [], [])
             elif not _is_comment(line):
                 word, tag = _word(path, number, line)
                 found.line = found.line or number
