@@ -13,7 +13,7 @@ from sartor.data.prepare import columns_of, divide, examples_of, gather
 from sartor.data.profile import guess
 from sartor.data.read import read
 from sartor.data.table import FILE, ROW, SPLIT, Columns
-from sartor.data.words import text_of
+from sartor.data.words import join_words, text_of
 from sartor.need.model import Data
 from sartor.tasks._target.spans import Spans
 
@@ -105,6 +105,35 @@ def test_words_stand_together_as_their_script_has_it(words, text):
     found, starts = text_of(words)
     assert found == text
     assert [text[s : s + len(w)] for s, w in zip(starts, words, strict=True)] == words
+
+
+CHARACTERS = [
+    (list("生于2003年3月"), [*"OO", "B-DATE", *["I-DATE"] * 6], "生于2003年3月"),
+    # A label may not cut a run of letters in two: a space stays at its border.
+    (list("Ilove花"), ["O", "B-X", "I-X", "I-X", "I-X", "O"], "I love花"),
+    (list("GDP123"), ["O"] * 6, "GDP123"),
+]
+
+
+@pytest.mark.parametrize("kind", ["conll", "jsonl"])
+def test_characters_with_a_tag_each_stand_together(tmp_path, kind):
+    bodies = ["".join(f"{w} {t}\n" for w, t in zip(*row[:2], strict=True)) for row in CHARACTERS]
+    if kind == "conll":
+        write(tmp_path / "rows.conll", "\n".join(bodies))
+        write(tmp_path / "words.conll", "我 O\nA O\nB O\n\nword O\n")
+    else:
+        jsonl(tmp_path / "rows.jsonl", *({"text": w, "entities": t} for w, t, _ in CHARACTERS))
+        other = [{"text": list("我AB"), "entities": ["O"] * 3}]
+        jsonl(tmp_path / "words.jsonl", *other, {"text": ["word"], "entities": ["O"]})
+    table = read([f"rows.{kind}", f"words.{kind}"], tmp_path)
+    frame = join_words(table, Columns("text", "entities", target=FORM)).frame
+    texts = frame["text"].to_list()
+    assert texts == [*(text for _, _, text in CHARACTERS), "我A B", "word"]
+    parts = [json.loads(cell) for cell in frame["entities"]]
+    assert [text[s:e] for text, row in zip(texts, parts, strict=True) for s, e, _ in row] == [
+        "2003年3月",
+        "love",
+    ]
 
 
 def need(**more):

@@ -1,11 +1,13 @@
 """Words and their tags, as corpora hold them, to a text and its labelled parts.
 
 Words are put together with a space between them, and with none where one of the two is of a script
-that has none: Han, Kana and their punctuation. A label then stands where its words do.
+that has none: Han, Kana and their punctuation. Of a file that gives every character a tag, "2 0 0 3
+年" is 2003年. A label then stands where its words do.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -19,10 +21,24 @@ _CLOSE = re.compile(
     "[\u2e80-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ufe30-\ufe4f"
     "\uff00-\uffef\U00020000-\U0003ffff]"
 )
+_HAN_OR_KANA = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
-def text_of(words: Sequence[str]) -> tuple[str, list[int]]:
+def are_characters(rows: Iterable[Sequence[str]]) -> bool:
+    """Whether all words of a corpus are single characters, and some of them Han or Kana."""
+    found = {word for words in rows for word in words}
+    single = all(len(unicodedata.normalize("NFC", word)) == 1 for word in found)
+    return single and any(map(_HAN_OR_KANA.match, found))
+
+
+def text_of(words: Sequence[str], apart: Collection[int] | None = None) -> tuple[str, list[int]]:
     """Words as a text, and where each of them begins.
+
+    Args:
+        words: None of them empty.
+        apart: Places of those that a space may stand before; all when None.
 
     Raises:
         Unreadable: If a word is empty or holds a space.
@@ -31,15 +47,23 @@ def text_of(words: Sequence[str]) -> tuple[str, list[int]]:
     for at, word in enumerate(words):
         if not word or any(character.isspace() for character in word):
             raise Unreadable(f"word {at + 1} is {word!r:.60}", "write words without spaces")
-        apart = at > 0 and not _CLOSE.match(words[at - 1][-1]) and not _CLOSE.match(word[0])
-        parts.append(f" {word}" if apart else word)
-        starts.append(length + apart)
+        spaced = at > 0 and not _CLOSE.match(words[at - 1][-1]) and not _CLOSE.match(word[0])
+        spaced = spaced and (apart is None or at in apart)
+        parts.append(f" {word}" if spaced else word)
+        starts.append(length + spaced)
         length += len(parts[-1])
     return "".join(parts), starts
 
 
-def labelled(words: Sequence[str], tags: Sequence[str]) -> tuple[str, list[Span]]:
+def labelled(
+    words: Sequence[str], tags: Sequence[str], *, characters: bool = False
+) -> tuple[str, list[Span]]:
     """Words and their tags to a text and its labelled parts.
+
+    Args:
+        words: Of one text.
+        tags: One a word.
+        characters: See `are_characters`, of the corpus.
 
     Raises:
         Unreadable: If there are not as many tags as words, or they form no entities.
@@ -48,9 +72,12 @@ def labelled(words: Sequence[str], tags: Sequence[str]) -> tuple[str, list[Span]
         raise Unreadable(
             f"there are {len(words):,} words and {len(tags):,} tags", "give every word one tag"
         )
-    text, starts = text_of(words)
+    parts = list(runs(tags))
+    # Where a part begins or ends a space may stay: none may cut a run of letters or digits in two.
+    borders = {at for first, end, _ in parts for at in (first, end)}
+    text, starts = text_of(words, borders if characters else None)
     ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
-    return text, [Span(starts[first], ends[end - 1], label) for first, end, label in runs(tags)]
+    return text, [Span(starts[first], ends[end - 1], label) for first, end, label in parts]
 
 
 def join_words(table: Table, columns: Columns) -> Table:
@@ -65,7 +92,15 @@ def join_words(table: Table, columns: Columns) -> Table:
     if found is None:
         return table
     refuse(list(word_faults(table, columns)))
-    rows = [None if pair is None else labelled(*pair) for pair in found]
+    files = table.frame[FILE].to_list()
+    words: dict[str, list[list[str]]] = {}
+    for file, pair in zip(files, found, strict=True):
+        words.setdefault(file, []).extend([pair[0]] if pair else [])
+    single = {file: are_characters(rows) for file, rows in words.items()}
+    rows = [
+        None if pair is None else labelled(*pair, characters=single[file])
+        for file, pair in zip(files, found, strict=True)
+    ]
     texts = [None if row is None else row[0] for row in rows]
     labels = [None if row is None else columns.target.text(row[1]) for row in rows]
     frame = table.frame.with_columns(

@@ -20,7 +20,7 @@ from sartor.core.errors import DataError
 from sartor.data.api import READERS, Limits
 from sartor.data.encoding import encoding_of
 from sartor.data.table import ROW
-from sartor.data.words import MIXED, MIXED_FIX, labelled
+from sartor.data.words import MIXED, MIXED_FIX, are_characters, labelled
 from sartor.tasks import Unreadable
 from sartor.tasks._target.tags import begins_alike, parted
 
@@ -57,9 +57,10 @@ class Conll:
         if (odd := begins_alike([each.tags for each in sentences])) is not None:
             raise DataError(f"{path}, line {sentences[odd].line:,}: {MIXED}.", fix=f"{MIXED_FIX}.")
         texts, entities = list[str](), list[str]()
+        single = are_characters(each.words for each in sentences)
         for each in sentences:
             try:
-                text, spans = labelled(each.words, each.tags)
+                text, spans = labelled(each.words, each.tags, characters=single)
             except Unreadable as error:
                 place = f"{path}, the text that begins in line {each.line:,}"
                 raise DataError(f"{place}: {error.what}.", fix=f"{error.fix}.") from None
