@@ -62,7 +62,7 @@ def test_a_pattern_names_the_columns_that_it_fits():
     assert form.columns("is_*", [*names, "is_*"]) == {}
 
 
-@pytest.mark.parametrize("cell", ["1", "true", "YES", "x", " 1 "])
+@pytest.mark.parametrize("cell", ["1", "1.0", "true", "YES", "x", " 1 "])
 def test_a_mark_says_yes(cell):
     assert marked(cell)
 

@@ -12,6 +12,7 @@ from sartor.core.errors import DataError
 from sartor.core.strata import counted_under, names_of
 from sartor.core.types import Modality
 from sartor.data.language import languages
+from sartor.data.marks import shared_pattern
 from sartor.data.named import is_named, is_sure, is_whole, rank_of
 from sartor.data.normalise import MISSING_TEXT
 from sartor.data.numbers import are_numbers
@@ -147,7 +148,9 @@ def _several(frame: pl.DataFrame, skip: str | None, target: Target) -> str | Non
         except Unreadable:
             continue
         share = sum(len(names) > 1 for names in sets) / len(sets)
-        few = len({label for names in sets for label in names}) <= _MOST_LABELS
+        labels = [label for names in sets for label in names]
+        # Parts of a sentence do not come back as labels do.
+        few = len(set(labels)) <= min(_MOST_LABELS, len(labels) / 2)
         if few and share >= 0.1 and (best is None or share > best[0]):
             best = share, name
     return None if best is None else best[1]
@@ -188,13 +191,7 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     else:
         text = _best(columns, "text", reasons)
         rest = [c for c in columns if c.name != text]
-        label = _numbers(frame, text, target)
-        if label:
-            reasons.append(f"label = {label}: its cells are numbers.")
-        elif label := _several(frame, text, target):
-            reasons.append(f"label = {label}: its cells hold several labels.")
-        else:
-            label = _best(rest, "label", reasons)
+        label = _answered(frame, text, target, reasons) or _best(rest, "label", reasons)
     rest = [c for c in rest if c.name != label]
     time = next(
         (c.name for c in rest if is_named(c.name, "time") and _is_time(frame[c.name])), None
@@ -206,6 +203,22 @@ def guess(frame: pl.DataFrame, target: Target = ONE_LABEL) -> Guess:
     if group:
         reasons.append(f"group = {group.name}: {group.distinct:,} values that come back.")
     return Guess(text, label, group.name if group else None, time, tuple(reasons))
+
+
+def _answered(
+    frame: pl.DataFrame, text: str | None, target: Target, reasons: list[str]
+) -> str | None:
+    """The column, or the pattern of columns, whose cells alone say that they are the answers."""
+    if label := _numbers(frame, text, target):
+        reasons.append(f"label = {label}: its cells are numbers.")
+    elif label := _several(frame, text, target):
+        reasons.append(f"label = {label}: its cells hold several labels.")
+    elif any(is_sure(name, "label") for name in frame.columns):
+        return None
+    elif label := shared_pattern(frame, target):
+        count = len(target.columns(label, frame.columns))
+        reasons.append(f"label = {label}: {count} columns hold a mark each, such as 0 and 1.")
+    return label or None
 
 
 def naming(frame: pl.DataFrame, ids: Collection[str]) -> str | None:

@@ -25,8 +25,9 @@ MARKS = ("|", ";", ",")
 _MOST_CHARS = 20_000
 _MOST_LABELS = 1_000
 _SAME = 'write it as a JSON list, e.g. ["billing", "refund"], or with ; between the labels'
-_TRUE = frozenset({"1", "true", "yes", "x", "y"})
-_FALSE = frozenset({"0", "false", "no", "", "n"})
+# pandas writes 1.0 and 0.0 into a column that has gaps.
+_TRUE = frozenset({"1", "1.0", "true", "yes", "x", "y"})
+_FALSE = frozenset({"0", "0.0", "false", "no", "", "n"})
 
 
 @dataclass(frozen=True, slots=True)
