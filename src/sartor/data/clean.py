@@ -1,53 +1,26 @@
-"""Clean: normalise, drop what cannot teach, list every row that is not as it was given.
+"""Clean: normalise, drop what cannot teach, list every row that is not as it was given."""
 
-Where the same text lies in several official splits, the test row stays: a training row that
-repeats it would let the model learn the exam.
-"""
-
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
 from sartor.core.errors import DataError
 from sartor.core.strata import names_of
-from sartor.core.texts import COLUMNS, Text, shown
+from sartor.core.texts import COLUMNS, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.labels import LabelFault, Labelled, label_faults, refuse
-from sartor.data.near import near_clusters
 from sartor.data.normalise import (
     MISSING_LABEL,
     MISSING_TEXT,
-    content_id,
     normalise_text,
 )
 from sartor.data.numbers import are_numbers, number_faults
+from sartor.data.repeats import Conflict, nearly_repeated, repeated
+from sartor.data.rows import Rows, rows_of
 from sartor.data.sides import misplaced, swapped
-from sartor.data.table import FILE, ROW, SPLIT, Columns, Table, place, texts_of
-from sartor.tasks import Listed, Several, Target, Unreadable, Written, read_answer
-from sartor.tasks._target.one_label import ONE_LABEL
-
-DROP_NEAR = 0.9
-"""Above this similarity a row of the same label teaches nothing new."""
-_RANK = {"test": 0, "validation": 1}
-_TRAIN = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """One text with more than one label.
-
-    Args:
-        text: Excerpt.
-        labels: The labels found, sorted.
-        rows: File and row of each.
-    """
-
-    text: str
-    labels: tuple[str, ...]
-    rows: tuple[tuple[str, int], ...]
+from sartor.data.table import Columns, Table, place
+from sartor.tasks import Listed, Unreadable, Written, read_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,70 +42,6 @@ class Cleaned:
     @property
     def changes(self) -> tuple[Change, ...]:
         return self.dropped + self.changed
-
-
-@dataclass(slots=True)
-class _Rows:
-    """The columns being worked on, and the books. `alive` holds indices still in."""
-
-    inputs: dict[str, list[str | None]]
-    labels: list[str | None]
-    places: list[tuple[str, int]]
-    splits: list[str | None]
-    alive: list[int]
-    target: Target = ONE_LABEL
-    table: bool = False
-    """Whether a row holds columns: then a text may be empty, and equal rows are two cases."""
-    unreadable: list[LabelFault] = field(default_factory=list[LabelFault])
-    known: Mapping[str, str] = field(default_factory=dict[str, str])
-    ranks: dict[int, tuple[int, bool]] = field(default_factory=dict[int, tuple[int, bool]])
-    dropped: list[Change] = field(default_factory=list[Change])
-    changed: list[Change] = field(default_factory=list[Change])
-
-    def text(self, i: int) -> Text:
-        """What the model reads of a row."""
-        found = tuple(values[i] or "" for values in self.inputs.values())
-        return found[0] if len(found) == 1 else found
-
-    def wordless(self, i: int) -> bool:
-        """Whether a row holds columns and no text."""
-        return self.table and not any(v[i] for role, v in self.inputs.items() if role != COLUMNS)
-
-    def drop(self, gone: dict[int, tuple[str, str]]) -> None:
-        """Drop rows: index to (reason, detail)."""
-        for i in sorted(gone):
-            reason, detail = gone[i]
-            self.dropped.append(
-                Change(*self.places[i], "dropped", reason, detail, excerpt(shown(self.text(i))))
-            )
-        self.alive = [i for i in self.alive if i not in gone]
-
-    def alive_inputs(self) -> dict[str, list[str]]:
-        """Role to the texts of the rows that are still in."""
-        return {r: [values[i] or "" for i in self.alive] for r, values in self.inputs.items()}
-
-    def answers(self, some: Sequence[int]) -> list[Any]:
-        """The answers of rows that have one, in the task's form."""
-        return [self.target.value(self.labels[i] or "") for i in some]
-
-    def where(self, i: int) -> str:
-        return place(*self.places[i])
-
-    def rank(self, i: int) -> tuple[int, bool, int]:
-        """Test rows first, then validation rows, then the order of the file.
-
-        Of copies with the same role, the one that its file makes official goes first: a run that
-        is repeated must keep the same copy.
-        """
-        if i not in self.ranks:
-            official = self.splits[i] or ""
-            role = official
-            # A row that an earlier run tested on stays, whatever file a copy of it arrives in.
-            if self.known and official != "test":
-                name = content_id({role: values[i] or "" for role, values in self.inputs.items()})
-                role = self.known.get(name, official)
-            self.ranks[i] = _RANK.get(role, _TRAIN), role != official
-        return *self.ranks[i], i
 
 
 def clean(
@@ -159,7 +68,7 @@ def clean(
             declared, occurs once or only in the test rows.
     """
     table.require(*columns.inputs.values(), *([columns.label] if columns.label else []))
-    rows = _rows_of(table, columns)
+    rows = rows_of(table, columns)
     rows.known = known or {}
     cleaned, faults = _survey(table, rows, columns, labels, near_duplicates)
     refuse([fault for fault in faults if fault.rows])
@@ -175,12 +84,12 @@ def survey(
         DataError: If a column is absent or no row is left.
     """
     table.require(*columns.inputs.values(), *([columns.label] if columns.label else []))
-    rows = _rows_of(table, columns)
+    rows = rows_of(table, columns)
     return _survey(table, rows, columns, labels, True)
 
 
 def _survey(
-    table: Table, rows: _Rows, columns: Columns, labels: Sequence[str] | None, near: bool
+    table: Table, rows: Rows, columns: Columns, labels: Sequence[str] | None, near: bool
 ) -> tuple[Cleaned, list[LabelFault]]:
     label = columns.label
     _normalise(rows, labelled=bool(label), declared=labels or ())
@@ -202,9 +111,9 @@ def _survey(
     faults += [f for f in _faults(rows, label, labels) if labels and f.label not in labels]
     if len(columns.words) > 1:
         rows.drop(swapped(rows.inputs, rows.alive))
-    conflicts = _repeated(rows)
+    conflicts = repeated(rows)
     if near:
-        _nearly_repeated(rows)
+        nearly_repeated(rows)
     faults += [f for f in _faults(rows, label, labels) if not labels or f.label in labels]
     # Whoever is told that a cell stands in the wrong column need not hear that its label is new.
     faults = [f for i, f in enumerate(faults) if i < len(told) or f.label not in told]
@@ -220,20 +129,7 @@ def _survey(
     return Cleaned(frame, tuple(rows.dropped), tuple(rows.changed), tuple(conflicts)), faults
 
 
-def _rows_of(table: Table, columns: Columns) -> _Rows:
-    label = columns.label
-    return _Rows(
-        inputs={role: texts_of(table.frame[name]) for role, name in columns.inputs.items()},
-        labels=texts_of(table.frame[label]) if label else [None] * len(table),
-        places=list(zip(table.frame[FILE], table.frame[ROW], strict=True)),
-        splits=table.frame[SPLIT].to_list(),
-        alive=list(range(len(table))),
-        target=columns.target,
-        table=bool(columns.cells),
-    )
-
-
-def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
+def _faults(rows: Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
     # What is listed is known without a row; what is written has no labels.
     if not label or not rows.alive or isinstance(rows.target, Listed | Written):
         return []
@@ -243,7 +139,7 @@ def _faults(rows: _Rows, label: str, labels: Sequence[str] | None) -> list[Label
     return label_faults(_labelled(rows), labels, rows.target.least)
 
 
-def _labelled(rows: _Rows) -> Labelled:
+def _labelled(rows: Rows) -> Labelled:
     return Labelled(
         [rows.places[i] for i in rows.alive],
         [names_of(answer) for answer in rows.answers(rows.alive)],
@@ -251,7 +147,7 @@ def _labelled(rows: _Rows) -> Labelled:
     )
 
 
-def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
+def _normalise(rows: Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i in rows.alive:
         found = {role: _read(v[i]) for role, v in rows.inputs.items() if role != COLUMNS}
@@ -274,7 +170,7 @@ def _normalise(rows: _Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     rows.drop(gone)
 
 
-def _answer(rows: _Rows, i: int, declared: Sequence[str]) -> str:
+def _answer(rows: Rows, i: int, declared: Sequence[str]) -> str:
     """Put the answer's text in the cell's place; why there is none, else empty."""
     given, text = rows.labels[i] or "", rows.text(i)
     try:
@@ -305,96 +201,3 @@ def _unlabelled(label: str | None, declared: Sequence[str]) -> str:
     if label.strip().casefold() in MISSING_LABEL and label.strip() not in declared:
         return f"the cell reads {label.strip()!r}, a mark of a missing value"
     return ""
-
-
-def _repeated(rows: _Rows) -> list[Conflict]:
-    """Drop repeated texts, and texts whose labels contradict each other.
-
-    Two cases may agree in all their columns, so those without a text stay.
-    """
-    same: dict[Text, list[int]] = defaultdict(list)
-    for i in rows.alive:
-        if not rows.wordless(i):
-            same[rows.text(i)].append(i)
-    gone: dict[int, tuple[str, str]] = {}
-    conflicts: list[Conflict] = []
-    for text, group in same.items():
-        if len(group) == 1:
-            continue
-        group.sort(key=rows.rank)
-        found = sorted({rows.labels[i] or "" for i in group})
-        joins = isinstance(rows.target, Several | Written) or are_numbers(rows.answers(group))
-        if len(found) > 1 and not joins:
-            conflicts.append(
-                Conflict(excerpt(shown(text)), tuple(found), tuple(rows.places[i] for i in group))
-            )
-        gone.update(_judge_group(rows, group))
-    rows.drop(gone)
-    return conflicts
-
-
-def _judge_group(rows: _Rows, group: list[int]) -> dict[int, tuple[str, str]]:
-    """Which rows of one text go; `group` is in rank order."""
-    first = group[0]
-    # Rows of the highest split decide: a training row cannot throw out a test row.
-    peers = [i for i in group if rows.rank(i)[:2] == rows.rank(first)[:2]]
-    if isinstance(rows.target, Written):  # a text may have several right replies
-        same = _copy_of(rows, first)
-        other = "another reply", f"to the text of {rows.where(first)}"
-        return {i: same if rows.labels[i] == rows.labels[first] else other for i in group[1:]}
-    if len({rows.labels[i] for i in peers}) > 1 and isinstance(rows.target, Several):
-        rows.labels[first] = rows.target.joined([rows.labels[i] or "" for i in peers])
-        joined = ("repeated text", f"its answer joins those of {rows.where(first)}")
-        return {i: joined if i in peers else _copy_of(rows, first) for i in group[1:]}
-    if len({rows.labels[i] for i in peers}) > 1:
-        if are_numbers(numbers := rows.answers(peers)):
-            return _averaged(rows, group, peers, numbers)
-        told = "; ".join(f"{rows.labels[i]!r} at {rows.where(i)}" for i in group[:4])
-        return {i: ("conflicting labels", told) for i in group}
-    gone: dict[int, tuple[str, str]] = {}
-    for i in group[1:]:
-        if rows.labels[i] == rows.labels[first]:
-            gone[i] = _copy_of(rows, first)
-        else:
-            told = f"{rows.labels[i]!r} here, {rows.labels[first]!r} at {rows.where(first)}"
-            gone[i] = ("conflicting labels", told)
-    return gone
-
-
-def _averaged(
-    rows: _Rows, group: list[int], peers: list[int], numbers: Sequence[float]
-) -> dict[int, tuple[str, str]]:
-    """The first of the peers takes the mean of what several raters gave the same text."""
-    first, mean = peers[0], rows.target.text(sum(numbers) / len(numbers))
-    told = ", ".join(rows.labels[i] or "" for i in peers[:8]) + (" …" if len(peers) > 8 else "")
-    rows.labels[first] = mean
-    text = excerpt(shown(rows.text(first)))
-    detail = f"{mean} is the mean of {told}"
-    rows.changed.append(Change(*rows.places[first], "changed", "averaged", detail, text))
-    gone = {i: ("averaged", f"into {rows.where(first)}") for i in peers[1:]}
-    return {i: gone.get(i, _copy_of(rows, first)) for i in group if i != first}
-
-
-def _copy_of(rows: _Rows, first: int) -> tuple[str, str]:
-    return "duplicate", f"of {rows.where(first)}"
-
-
-def _nearly_repeated(rows: _Rows) -> None:
-    """Drop rows that nearly repeat an earlier row of the same label; never a held-out row."""
-    order = sorted((i for i in rows.alive if not rows.wordless(i)), key=rows.rank)
-    if not order:
-        return
-    # Rows of several texts are near where all of their texts are; columns, where they are equal.
-    found: list[list[Any]] = [
-        [values[i] for i in order]
-        if role == COLUMNS
-        else near_clusters([values[i] or "" for i in order], threshold=DROP_NEAR).tolist()
-        for role, values in rows.inputs.items()
-    ]
-    kept: dict[tuple[tuple[Any, ...], str | None], int] = {}
-    gone: dict[int, tuple[str, str]] = {}
-    for i, cluster in zip(order, zip(*found, strict=True), strict=True):
-        first = kept.setdefault((cluster, rows.labels[i]), i)
-        if first != i and rows.rank(i)[0] == _TRAIN:
-            gone[i] = ("near duplicate", f"of {rows.where(first)}")
-    rows.drop(gone)
