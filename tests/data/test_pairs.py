@@ -223,6 +223,8 @@ def test_a_correction_of_a_pair_finds_its_row_or_becomes_a_new_one():
 
 def test_fresh_rows_need_both_texts_and_the_label(tmp_path):
     rows = [{"question": "a", "answer": None, "fits": "yes"}, *table_rows(FILLER)]
-    assert len(examples_of(rows, DATA, tmp_path, columns_of(DATA, INPUTS))) == len(FILLER)
-    with pytest.raises(DataError, match="no row has 'question', 'answer' and 'fits'"):
+    found, dropped = examples_of(rows, DATA, tmp_path, columns_of(DATA, INPUTS))
+    assert len(found) == len(FILLER)
+    assert [(change.row, change.reason) for change in dropped] == [(1, "empty text_pair")]
+    with pytest.raises(DataError, match="All 1 rows were dropped; the first, list, row 1: empty"):
         examples_of(rows[:1], DATA, tmp_path, columns_of(DATA, INPUTS))

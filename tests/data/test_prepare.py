@@ -6,6 +6,8 @@ import pytest
 from sartor.core.errors import DataError
 from sartor.data import prepare
 from sartor.need.model import Data
+from sartor.tasks._target.label_set import LabelSet
+from sartor.tasks._target.number import Number
 
 WORDS = ("apple", "bridge", "cloud", "desert", "engine", "forest", "garden", "harbour", "island")
 
@@ -71,3 +73,35 @@ def test_a_large_test_file_takes_no_rows_from_training(tmp_path):
     assert len(found.test) > 350
     assert 6 <= len(found.validation) <= 12
     assert len(found.train) > 4 * len(found.validation)
+
+
+def test_fresh_rows_are_read_by_the_labels_that_the_need_declares():
+    sets = ["terms, conditions", "price", "terms, conditions; price", "nan", "[]"]
+    fresh = [{"text": f"row {i}", "label": cell} for i, cell in enumerate([*sets, "price"])]
+    roles = {"text": "text", "label": "label"}
+    declared = ["terms, conditions", "price", "nan"]
+    data = Data.model_validate({"train": ["-"], "roles": roles, "labels": declared})
+    found, dropped = prepare.examples_of(
+        [*fresh, fresh[1]], data, Path(), prepare.columns_of(data, target=LabelSet())
+    )
+    both = ("price", "terms, conditions")
+    assert found.target[:5] == (both[1:], both[:1], both, ("nan",), ())
+    assert (len(found), dropped) == (7, ()), "what is repeated is judged as often"
+
+
+def test_fresh_numbers_that_are_missing_are_dropped_and_told():
+    cells = ["1.5", "", "  ", "nan", None, "2"]
+    fresh = [{"text": f" row  {i}", "label": cell} for i, cell in enumerate(cells)]
+    fresh += [{"text": "null", "label": "1"}, {"text": "broken", "label": "2 kg"}]
+    data = Data.model_validate({"train": ["-"], "roles": {"text": "text", "label": "label"}})
+    columns = prepare.columns_of(data, target=Number())
+    found, dropped = prepare.examples_of(fresh[:-1], data, Path(), columns)
+    assert (found.target, found.texts) == ((1.5, 2.0), ("row 0", "row 5"))
+    assert [(change.row, change.reason) for change in dropped] == [
+        *((row, "no label") for row in range(2, 6)),
+        (7, "empty text"),
+    ]
+    with pytest.raises(DataError, match="list, row 8: '2 kg' has something beside"):
+        prepare.examples_of(fresh, data, Path(), columns)
+    with pytest.raises(DataError, match="All 2 rows were dropped; the first, list, row 1: no"):
+        prepare.examples_of(fresh[1:3], data, Path(), columns)

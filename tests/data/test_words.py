@@ -222,7 +222,8 @@ def test_parts_move_with_the_text_that_is_cleaned(tmp_path):
         for text, (span,) in zip(part.texts, part.target, strict=True):
             assert text[span.start : span.end] == "Rome"
             assert text.startswith("in Rome ")
-    fresh = examples_of("rows.jsonl", data, tmp_path, columns_of(data, ("text",), FORM))
+    fresh, dropped = examples_of("rows.jsonl", data, tmp_path, columns_of(data, ("text",), FORM))
+    assert not dropped
     assert fresh.texts[0][fresh.target[0][0].start :].startswith("Rome")
 
 

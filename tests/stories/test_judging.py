@@ -64,6 +64,22 @@ def test_rows_that_the_bundle_learnt_from_are_left_out(shop: Finished, here: Her
     assert "left out" not in " ".join(fresh["notes"])
 
 
+def test_fresh_rows_are_read_as_a_run_reads_them(shop: Finished, here: Here):
+    rows = reviews(300, seed=5)
+    write_csv(shop.folder / "fresh.csv", rows)
+    fresh = json.loads(here("judge", shop.bundle, "fresh.csv", "--json").out)
+    lacking = [("  ", "good"), ("never labelled", ""), ("nor this", "NaN"), ("or that", "  ")]
+    spaced = [(f" {text}\u200b  ", f" {label} ") for text, label in rows]
+    write_csv(shop.folder / "odd.csv", [*lacking, *spaced])
+    odd = json.loads(here("judge", shop.bundle, "odd.csv", "--json").out)
+    assert odd["verdicts"] == fresh["verdicts"]
+    assert odd["notes"][1] == (
+        "4 rows cannot be judged and are left out: no label (3), empty text (1)."
+        " The first is odd.csv, row 1."
+    )
+    assert "count as wrong" not in " ".join(odd["notes"])
+
+
 def test_a_bundle_that_does_not_say_what_it_learnt_from_is_judged_all_the_same(
     shop: Finished, here: Here, tmp_path: Path
 ):

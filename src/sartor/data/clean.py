@@ -75,6 +75,19 @@ def clean(
     return cleaned
 
 
+def normalised(table: Table, columns: Columns, *, labels: Sequence[str] | None = None) -> Cleaned:
+    """What `clean` does to each row by itself; rows that repeat or contradict others stay.
+
+    Raises:
+        DataError: If a column is absent, no row is left or an answer cannot be read.
+    """
+    table.require(*columns.inputs.values(), columns.label)
+    rows = rows_of(table, columns)
+    _normalise(table, rows, columns, labels)
+    refuse(rows.unreadable[:1])
+    return Cleaned(_kept(table, rows, columns), tuple(rows.dropped), tuple(rows.changed), ())
+
+
 def survey(
     table: Table, columns: Columns, labels: Sequence[str] | None
 ) -> tuple[Cleaned, list[LabelFault]]:
@@ -92,19 +105,7 @@ def _survey(
     table: Table, rows: Rows, columns: Columns, labels: Sequence[str] | None, near: bool
 ) -> tuple[Cleaned, list[LabelFault]]:
     label = columns.label
-    _normalise(rows, labelled=bool(label), declared=labels or ())
-    if not rows.alive and not rows.unreadable:
-        first = rows.dropped[0]
-        named = " and ".join(map(repr, columns.words)) or "data.columns"
-        holds = (
-            f"{named} holds the texts" if len(columns.inputs) == 1 else f"{named} hold the texts"
-        )
-        holds += f" and {label!r} the labels" if label else ""
-        raise DataError(
-            f"All {len(table):,} rows were dropped; the first, {place(first.file, first.row)}:"
-            f" {first.reason}.",
-            fix=f"check that {holds}.",
-        )
+    _normalise(table, rows, columns, labels)
     # Undeclared labels are looked for before duplicates go, so that each of their rows is named.
     faults = misplaced(_labelled(rows), rows.alive_inputs()) if label and not rows.table else []
     told = {fault.label for fault in faults}
@@ -118,15 +119,22 @@ def _survey(
     # Whoever is told that a cell stands in the wrong column need not hear that its label is new.
     faults = [f for i, f in enumerate(faults) if i < len(told) or f.label not in told]
     faults = [*rows.unreadable, *faults]
+    cleaned = Cleaned(
+        _kept(table, rows, columns), tuple(rows.dropped), tuple(rows.changed), tuple(conflicts)
+    )
+    return cleaned, faults
+
+
+def _kept(table: Table, rows: Rows, columns: Columns) -> pl.DataFrame:
+    """The rows that are still in, with texts and answers in their usual form."""
     # Columns are as they came, and where no row went, so is the frame: histories are large.
     texts = {c: rows.inputs[role] for role, c in columns.inputs.items() if role != COLUMNS}
-    columns_now = {**texts, **({label: rows.labels} if label else {})}
+    columns_now = {**texts, **({columns.label: rows.labels} if columns.label else {})}
     kept = table.frame if len(rows.alive) == len(table) else table.frame[rows.alive]
-    frame = kept.with_columns(
+    return kept.with_columns(
         pl.Series(name, [values[i] for i in rows.alive], dtype=pl.String)
         for name, values in columns_now.items()
     )
-    return Cleaned(frame, tuple(rows.dropped), tuple(rows.changed), tuple(conflicts)), faults
 
 
 def _faults(rows: Rows, label: str, labels: Sequence[str] | None) -> list[LabelFault]:
@@ -147,7 +155,29 @@ def _labelled(rows: Rows) -> Labelled:
     )
 
 
-def _normalise(rows: Rows, *, labelled: bool, declared: Sequence[str]) -> None:
+def _normalise(table: Table, rows: Rows, columns: Columns, labels: Sequence[str] | None) -> None:
+    """Bring texts and answers into their usual form, and drop the rows that lack one.
+
+    Raises:
+        DataError: If no row is left.
+    """
+    label = columns.label
+    _read_rows(rows, labelled=bool(label), declared=labels or ())
+    if not rows.alive and not rows.unreadable:
+        first = rows.dropped[0]
+        named = " and ".join(map(repr, columns.words)) or "data.columns"
+        holds = (
+            f"{named} holds the texts" if len(columns.inputs) == 1 else f"{named} hold the texts"
+        )
+        holds += f" and {label!r} the labels" if label else ""
+        raise DataError(
+            f"All {len(table):,} rows were dropped; the first, {place(first.file, first.row)}:"
+            f" {first.reason}.",
+            fix=f"check that {holds}.",
+        )
+
+
+def _read_rows(rows: Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
     for i in rows.alive:
         found = {role: _read(v[i]) for role, v in rows.inputs.items() if role != COLUMNS}

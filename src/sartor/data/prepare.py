@@ -18,7 +18,7 @@ from sartor.core.texts import COLUMNS, shown
 from sartor.core.types import ITEM, SKILL, USER, Examples
 from sartor.data.cells import join_cells, refuse_clashes
 from sartor.data.changes import Change, excerpt, summary
-from sartor.data.clean import Cleaned, clean
+from sartor.data.clean import Cleaned, clean, normalised
 from sartor.data.examples import to_examples
 from sartor.data.feedback import merge_feedback
 from sartor.data.histories import join_histories
@@ -292,8 +292,8 @@ def examples_of(
     data: Data,
     root: Path,
     columns: Columns | None = None,
-) -> Examples:
-    """Fresh labelled rows as examples, normalised but not deduplicated: every row is judged.
+) -> tuple[Examples, tuple[Change, ...]]:
+    """Fresh labelled rows as examples, read as a run reads them but not deduplicated.
 
     Args:
         source: A file, folder, hub id or table held in Python.
@@ -301,24 +301,21 @@ def examples_of(
         root: Folder that a relative path starts from.
         columns: From `columns_of`; those of one text with one label when None.
 
+    Returns:
+        The rows that can be judged, and what became of each of the others.
+
     Raises:
         DataError: With file and row, if the rows cannot be used.
     """
     columns = columns or columns_of(data)
     table = join_words(join_starts(read_splits({"test": [source]}, root), columns), columns)
-    table = join_histories(join_marks(table, columns), columns).table
-    table, columns = join_cells(table, columns)
-    needed = (*columns.inputs.values(), columns.label)
-    table.require(*needed)
-    frame = table.frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in needed))
-    if frame.is_empty():
-        *some, last = map(repr, needed)
-        raise DataError(
-            f"{table.sources[0].file}: no row has {'both ' * (len(some) == 1)}{', '.join(some)}"
-            f" and {last}.",
-            fix=f"fill in {'both' if len(some) == 1 else 'all of these'} columns.",
-        )
-    return to_examples(frame, columns.inputs, columns.label, columns.target, columns.group)
+    moments = join_histories(join_marks(table, columns), columns)
+    table, columns = join_cells(moments.table, columns)
+    cleaned = normalised(table, columns, labels=data.labels)
+    inputs, label = columns.inputs, columns.label
+    examples = to_examples(cleaned.frame, inputs, label, columns.target, columns.group)
+    lost = tuple(change for change in moments.changes if change.action == "dropped")
+    return examples, lost + cleaned.dropped
 
 
 def _labels(frame: pl.DataFrame, columns: Columns) -> list[tuple[str, ...]]:

@@ -20,6 +20,8 @@ from sartor.core.strata import names_of
 from sartor.core.types import Examples, Roles
 from sartor.core.workspace import Workspace
 from sartor.data import prepare
+from sartor.data.changes import Change, summary
+from sartor.data.table import place as lies_at
 from sartor.judge.api import Subject
 from sartor.judge.ledger import Ledger, RowSet
 from sartor.judge.planning import planned_test_rows
@@ -109,7 +111,7 @@ def judge_bundle(
     columns = columns_of(need)
     # What a column holds was found out on the rows that the bundle learnt from.
     columns = replace(columns, cells=column_kinds(bundle.manifest.inputs))
-    given = prepare.examples_of(str(labels), need.data, Path(), columns)
+    given, dropped = prepare.examples_of(str(labels), need.data, Path(), columns)
     examples, notes = _fresh(bundle, given, labels)
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.
@@ -131,7 +133,7 @@ def judge_bundle(
         verdicts = tuple(priced_anew(need.accept, look.verdicts, subject))
     counted = {"n": f"{len(examples):,}", "look": str(look.number), "file": str(labels)}
     first = Phrase("{n} rows of {file}, look {look} at them.", counted)
-    said = (first, *notes, *_doubts(bundle, task, examples))
+    said = (first, *_lost(dropped), *notes, *_doubts(bundle, task, examples))
     return Judged(verdicts, overall(verdicts), (), said, need.language)
 
 
@@ -164,6 +166,19 @@ def _doubts(bundle: Bundle, task: Task, examples: Examples) -> list[Phrase]:
     if bundle.manifest.lineage.get("test_rows") == examples.fingerprint():
         notes.append(Phrase("These are the rows the bundle was judged on before, not fresh ones."))
     return notes
+
+
+def _lost(dropped: Sequence[Change]) -> list[Phrase]:
+    """How many rows could not be read as examples, why, and where the first of them lies."""
+    if not dropped:
+        return []
+    why = tuple(
+        Phrase("{reason} ({n})", {"reason": Phrase(reason), "n": f"{n:,}"})
+        for reason, n in summary(dropped).items()
+    )
+    first = lies_at(dropped[0].file, dropped[0].row)
+    message = "{n} rows cannot be judged and are left out: {why}. The first is {place}."
+    return [Phrase(message, {"n": f"{len(dropped):,}", "why": why, "place": first})]
 
 
 def _fresh(bundle: Bundle, examples: Examples, labels: Path) -> tuple[Examples, list[Phrase]]:
