@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sartor.core.errors import DataError
 from sartor.data import prepare
 from sartor.data.check import check
+from sartor.data.feedback import merge_feedback
 from sartor.data.read import read
 from sartor.data.table import Columns
 from sartor.need.model import Data
@@ -53,6 +54,72 @@ def test_a_declared_label_may_hold_a_comma():
     assert LabelSet().read("terms, conditions", ["terms, conditions", "price"]) == (
         '["terms, conditions"]'
     )
+
+
+def test_declared_labels_that_hold_a_mark_stay_whole_beside_others():
+    declared = ["terms, conditions", "price", "食品、饮料", "a|b"]
+    for cell in (
+        "terms, conditions, price",
+        "price，terms, conditions",
+        "price; terms, conditions",
+    ):
+        assert LabelSet().read(cell, declared) == '["price", "terms, conditions"]'
+    assert LabelSet().read("食品、饮料、价格", declared) == '["价格", "食品、饮料"]'
+    assert LabelSet().read("a|b; price", declared) == '["a|b", "price"]'
+
+
+@pytest.mark.parametrize(
+    "cell", ["退款；物流", "退款、物流", "退款，物流", "退款｜物流", "退款;物流；"]
+)
+def test_full_width_marks_part_labels(cell):
+    assert LabelSet().value(LabelSet().read(cell)) == ("物流", "退款")
+
+
+def test_one_kind_of_mark_parts_the_cells_of_a_column():
+    cells = ["Food, Drinks; Billing", "Food, Drinks", "Billing；Food, Drinks", '["a, b"]', ""]
+    form = LabelSet().among(cells)
+    read = [form.value(form.read(cell)) for cell in cells[:4]]
+    assert read == [("Billing", "Food, Drinks"), ("Food, Drinks",), read[0], ("a, b",)]
+    assert LabelSet().among(["a, b", "a，c"]) == LabelSet()
+    # Where labels are declared, both ways of writing can be told apart.
+    mixed, declared = ["a; b", "a, b", "c, d", "a|b"], ["a", "b", "c, d"]
+    form = LabelSet().among(mixed, declared)
+    assert [form.value(form.read(c, declared)) for c in mixed[1:]] == [
+        ("a", "b"),
+        ("c, d",),
+        ("a", "b"),
+    ]
+
+
+def test_a_cell_that_contradicts_the_mark_of_its_column_is_told_with_its_row():
+    rows = rows_of(*WELL[:5], "late, refund", "invoice", "refund")
+    said = (
+        "list, row 6: 'late, refund' is one label or several: ; parts those of other cells, such as"
+        " 'late; refund'"
+    )
+    with pytest.raises(DataError, match=said) as caught:
+        gathered(rows)
+    assert "with ; between the labels" in caught.value.fix
+    found = check({"train": [rows]}, None, Columns("text", "topics", target=LabelSet()))  # type: ignore
+    assert [f.row for f in found if f.level == "fault"] == [6]
+
+
+def test_a_column_with_a_comma_in_a_label_is_read_alike_in_every_cell():
+    rows = rows_of("a, b; c", "a, b", "c", "a, b; c", "c", "a, b", "[]", "c")
+    assert gathered(rows).label_counts() == {"c": 5, "a, b": 4}
+    same = merge_feedback(
+        read([rows], Path()).frame,
+        [{"text": "money back please 1", "label": '["a, b"]'}],
+        columns=Columns("text", "topics", target=LabelSet()),
+    )
+    assert not same.relabelled, "the correction says what the cell says"
+
+
+def test_fresh_cells_are_parted_by_the_labels_that_a_bundle_knows():
+    rows, found = rows_of("a, b", "c", "a, b"), data(label="topics")
+    columns = prepare.columns_of(found, target=LabelSet())
+    fresh, _ = prepare.examples_of(rows, found, Path(), columns, ["a, b", "c"])
+    assert fresh.target == (("a, b",), ("c",), ("a, b",))
 
 
 def test_a_pattern_names_the_columns_that_it_fits():

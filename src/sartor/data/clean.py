@@ -20,7 +20,7 @@ from sartor.data.repeats import Conflict, nearly_repeated, repeated
 from sartor.data.rows import Rows, rows_of
 from sartor.data.sides import misplaced, swapped
 from sartor.data.table import Columns, Table, place
-from sartor.tasks import Listed, Unreadable, Written, read_answer
+from sartor.tasks import Listed, Unreadable, Written, read_among, read_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,8 @@ def _normalise(table: Table, rows: Rows, columns: Columns, labels: Sequence[str]
 
 def _read_rows(rows: Rows, *, labelled: bool, declared: Sequence[str]) -> None:
     gone: dict[int, tuple[str, str]] = {}
+    if labelled:
+        rows.target = read_among(rows.target, rows.labels, declared)
     for i in rows.alive:
         found = {role: _read(v[i]) for role, v in rows.inputs.items() if role != COLUMNS}
         empty = next((role for role, (text, _) in found.items() if not text), None)

@@ -1,7 +1,7 @@
 """Corrections into the training rows: people correct what is wrong, so they never judge."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ from sartor.core.texts import Cells, Text, each_part, parts_of, read_back, shown
 from sartor.data.changes import Change, excerpt
 from sartor.data.normalise import content_id, normalise_text
 from sartor.data.table import CELLS, FILE, ROW, SPLIT, Columns, as_text, stack, texts_of
-from sartor.tasks import Located, Unreadable, read_answer
+from sartor.tasks import Located, Unreadable, read_among, read_answer
 
 FEEDBACK = "feedback"
 """`__file__` of a row that came from a correction."""
@@ -55,6 +55,7 @@ def merge_feedback(
     # What points into a text points into the last one of the row.
     pointed = list(columns.inputs.values())[-1]
     labels, cells = texts_of(frame[columns.label]), texts_of(frame[pointed])
+    written = replace(columns, target=read_among(columns.target, labels))
     splits = frame[SPLIT].to_list()
     rows: dict[Text, list[int]] = {}
     for i, text in enumerate(texts):
@@ -72,7 +73,7 @@ def merge_feedback(
             refused.append(Change(FEEDBACK, row, "dropped", "held-out row", detail, told))
             continue
         for i in at:
-            if _text_of(labels[i], columns, cells[i]) == label:
+            if _text_of(labels[i], written, cells[i]) == label:
                 continue
             place, why = (str(frame[FILE][i]), int(frame[ROW][i])), "relabelled by feedback"
             detail = f"{labels[i]!r} became {label!r} by correction {row}"

@@ -32,7 +32,7 @@ from sartor.data.table import CELLS, FILE, ROW, SPLIT, Columns, Table, texts_of
 from sartor.data.times import times_of
 from sartor.data.words import join_words
 from sartor.need.model import Data
-from sartor.tasks import Listed, Located, Target
+from sartor.tasks import Listed, Located, Parted, Target
 from sartor.tasks._target.one_label import ONE_LABEL
 
 _VALIDATION_SHARE = 0.15
@@ -292,6 +292,7 @@ def examples_of(
     data: Data,
     root: Path,
     columns: Columns | None = None,
+    labels: Sequence[str] | None = None,
 ) -> tuple[Examples, tuple[Change, ...]]:
     """Fresh labelled rows as examples, read as a run reads them but not deduplicated.
 
@@ -300,6 +301,7 @@ def examples_of(
         data: Says which columns are text and label.
         root: Folder that a relative path starts from.
         columns: From `columns_of`; those of one text with one label when None.
+        labels: Those that there are, where the need declares none and cells may part them.
 
     Returns:
         The rows that can be judged, and what became of each of the others.
@@ -311,7 +313,9 @@ def examples_of(
     table = join_words(join_starts(read_splits({"test": [source]}, root), columns), columns)
     moments = join_histories(join_marks(table, columns), columns)
     table, columns = join_cells(moments.table, columns)
-    cleaned = normalised(table, columns, labels=data.labels)
+    # A fresh column may lack the cells that told a run whether a comma parts labels.
+    known = labels if isinstance(columns.target, Parted) else None
+    cleaned = normalised(table, columns, labels=data.labels or known)
     inputs, label = columns.inputs, columns.label
     examples = to_examples(cleaned.frame, inputs, label, columns.target, columns.group)
     lost = tuple(change for change in moments.changes if change.action == "dropped")

@@ -18,7 +18,7 @@ from sartor.data.normalise import MISSING_TEXT
 from sartor.data.numbers import are_numbers
 from sartor.data.table import FILE, OURS, ROW, place, texts_of
 from sartor.data.times import times_of
-from sartor.tasks import Located, Target, Unreadable, Written
+from sartor.tasks import Located, Target, Unreadable, Written, read_among
 from sartor.tasks._target.one_label import ONE_LABEL
 from sartor.tasks._target.tags import is_tag, strings_of
 
@@ -106,7 +106,8 @@ def counted(frame: pl.DataFrame, label: str, target: Target = ONE_LABEL) -> dict
 
     Of numbers: part of their range to rows.
     """
-    answers = list(_read(texts_of(frame[label]), target))
+    cells = texts_of(frame[label])
+    answers = list(_read(cells, read_among(target, cells)))
     counts = Counter(name for names in counted_under(answers) for name in names)
     return dict(counts.most_common())
 
@@ -143,8 +144,9 @@ def _several(frame: pl.DataFrame, skip: str | None, target: Target) -> str | Non
         cells = [cell for cell in texts_of(frame[name].head(1000)) if cell]
         if name in OURS or name == skip or not cells:
             continue
+        form = read_among(target, cells)
         try:
-            sets = [names_of(target.value(target.read(cell))) for cell in cells]
+            sets = [names_of(form.value(form.read(cell))) for cell in cells]
         except Unreadable:
             continue
         share = sum(len(names) > 1 for names in sets) / len(sets)

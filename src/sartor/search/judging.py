@@ -111,7 +111,8 @@ def judge_bundle(
     columns = columns_of(need)
     # What a column holds was found out on the rows that the bundle learnt from.
     columns = replace(columns, cells=column_kinds(bundle.manifest.inputs))
-    given, dropped = prepare.examples_of(str(labels), need.data, Path(), columns)
+    known = task.labels(bundle.manifest.outputs)
+    given, dropped = prepare.examples_of(str(labels), need.data, Path(), columns, known)
     examples, notes = _fresh(bundle, given, labels)
     costs = need.costs or Costs()
     # Only who asks for costs must have the need's file of prices here.

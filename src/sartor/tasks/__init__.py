@@ -110,6 +110,25 @@ def read_answer(
 
 
 @runtime_checkable
+class Parted(Protocol):
+    """A form whose cells are read by how the other cells of their column are written."""
+
+    def among(self, cells: Iterable[str], declared: Sequence[str] = ()) -> Target:
+        """The same form, for the cells of one column.
+
+        Args:
+            cells: Of the column, those that hold something.
+            declared: As of `Target.read`.
+        """
+        ...
+
+
+def read_among(target: Target, cells: Iterable[str | None], declared: Sequence[str] = ()) -> Target:
+    """The form that reads the cells of one column; mostly the form itself."""
+    return target.among(filter(None, cells), declared) if isinstance(target, Parted) else target
+
+
+@runtime_checkable
 class Several(Protocol):
     """A form in which a row may have several right answers, any of which will do."""
 

@@ -176,9 +176,10 @@ def _truth(subject: Subject) -> tuple[Marks, tuple[str, ...]]:
 
 def _todays(criterion: Criterion, subject: Subject) -> Statistic:
     """What the criterion counts, of the baseline's sets."""
-    (truth, names), form = _truth(subject), LabelSet()
+    (truth, names), cells = _truth(subject), subject.today()
+    form = LabelSet().among(cells, names)
     try:
-        read = [form.value(form.read(cell, names)) if cell else () for cell in subject.today()]
+        read = [form.value(form.read(cell, names)) if cell else () for cell in cells]
     except Unreadable as error:
         raise CannotMeasure(f"The baseline: {error.what}.", fix=f"{error.fix}.") from None
     return _counted(criterion, truth, _marks(read, names), names)
