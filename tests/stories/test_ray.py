@@ -7,19 +7,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sartor import pipeline
 from sartor.core.errors import WorkerDied
-from sartor.core.events import Event, Note
+from sartor.core.events import Event, Note, silent
 from sartor.core.types import Candidate
 from sartor.core.workspace import Workspace
 from sartor.search.executors import _parcel
 from sartor.search.executors.ray import Ray, RayCrew
-from sartor.search.fitting import Bench
+from sartor.search.fitting import Bench, fit_group
+from sartor.search.folds import deal
 from sartor.search.ladder import Scored
 from sartor.tune.fit import TuneOptions, Tuner
 from tests.stories.shop import SARTOR, bundle_files, command, environment, open_shop
@@ -166,6 +169,26 @@ def test_a_worker_that_dies_is_that_candidates_failure_once_and_for_the_run(
     monkeypatch.setattr("sartor.search.executors.ray.fit_order", _parcel.fit_order)
     ((again,),) = workers.fit(bench, [[heads[1]]])
     assert isinstance(again, WorkerDied)
+
+
+def test_a_second_look_on_ray_is_by_folds_as_it_is_in_this_process(
+    crew: tuple[RayCrew, Bench, list[Event]],
+):
+    workers, bench, _ = crew
+    (backbone,) = bench.tuner.backbones.values()
+    head = Candidate(backbone.name, backbone.sha256, "head", {"C": 1.0}, 0)
+    ((first,),) = workers.fit(bench, [[head]])
+    assert isinstance(first, Scored)
+    assert first.folds is None, "the climb's parcel has none"
+    folded = replace(bench, folds=deal(bench.train))
+    assert folded.folds is not None
+    ((found,),) = workers.fit(folded, [[head]])
+    (expected,) = fit_group(folded, [head], silent)
+    assert isinstance(found, Scored)
+    assert isinstance(expected, Scored)
+    assert found.folds is not None
+    assert expected.folds is not None
+    np.testing.assert_allclose(found.folds, expected.folds, atol=1e-4)
 
 
 def test_a_run_on_ray_that_is_asked_to_stop_says_how_to_resume(tmp_path: Path):

@@ -26,7 +26,7 @@ from typing import Any
 from sartor.core.errors import MissingExtra, SettingError, WorkerDied, WorkspaceError
 from sartor.core.events import Emit, Note, StageProgress
 from sartor.core.hashing import digest
-from sartor.core.types import Candidate, Examples
+from sartor.core.types import Candidate
 from sartor.core.workspace import Run, Workspace
 from sartor.search.executing import EXECUTORS
 from sartor.search.executors._parcel import Mark, Order, Parcel, code, fit_order, unshared
@@ -142,8 +142,8 @@ class RayCrew:
     mark: Mark
     workers: int
     threads: int
-    _sent: list[tuple[Examples, Any]] = field(default_factory=list[tuple[Examples, Any]])
-    """Training rows, and the parcel with them: the others are the same."""
+    _sent: list[tuple[Bench, Any]] = field(default_factory=list[tuple[Bench, Any]])
+    """Benches, and the parcels with them."""
 
     def fit(
         self, bench: Bench, groups: Sequence[Sequence[Candidate]]
@@ -214,17 +214,27 @@ class RayCrew:
         import ray
 
         for known, reference in self._sent:
-            if known is bench.train:
+            if _packed_alike(known, bench):
                 return reference
         reference = ray.put(Parcel.of(bench, self.mark, self.threads))
-        self._sent.append((bench.train, reference))
+        self._sent.append((bench, reference))
         return reference
+
+
+def _packed_alike(one: Bench, other: Bench) -> bool:
+    """Whether one parcel does for both: the bar travels with each order."""
+    return all(
+        getattr(one, name) is getattr(other, name)
+        for name in ("tuner", "train", "validation", "folds")
+    )
 
 
 def _lost(bench: Bench, group: Sequence[Candidate]) -> str:
     """Name of the fact that a group's process died."""
     keys = [bench.tuner.key(c, bench.train, bench.validation) for c in group]
-    return f"lost {digest(keys)[:16]}"
+    # A second look fits the same rows again, fold by fold: its death is not that of the first fit.
+    looked = [] if bench.folds is None else ["folds"]
+    return f"lost {digest(keys, *looked)[:16]}"
 
 
 def _cpus() -> list[int]:
