@@ -24,6 +24,7 @@ from sartor.search.ladder import (
     Scored,
     once,
 )
+from sartor.tasks._decision.logits import refuse_broken
 
 NONE = np.zeros((1, 2), np.float32)
 
@@ -118,6 +119,26 @@ def test_a_candidate_that_fails_is_told_and_stepped_over(error: Exception):
     found, events = climb([rung("lora", 3)], lambda _, n: error if n == 0 else 0.5)
     assert names(found) == [("lora", 0, "failed"), ("lora", 1, "tried"), ("lora", 2, "tried")]
     assert found.tried[0].why in ("loss nan.", "full")
+    assert any(isinstance(e, Note) and found.tried[0].why in e.text for e in events)
+
+
+def test_a_candidate_whose_answers_are_no_numbers_is_told_and_stepped_over():
+    events: list[Event] = []
+
+    def assess(candidate: Candidate, scored: Scored) -> Assessment:
+        refuse_broken(scored.validation_logits)
+        return Assessment({}, {}, 0.5, 0.5)
+
+    def fit(groups: Sequence[Sequence[Candidate]]) -> list[list[Scored | Exception]]:
+        return [
+            [Scored(NONE * np.nan if c.settings["n"] == 0 else NONE, NONE, 0.0) for c in group]
+            for group in groups
+        ]
+
+    limits = Limits(None, None, lambda _, find: find())
+    found = Climber(fit, assess, limits, events.append).climb([rung("lora", 2)])
+    assert names(found) == [("lora", 0, "failed"), ("lora", 1, "tried")]
+    assert "not numbers for 1 of 1" in found.tried[0].why
     assert any(isinstance(e, Note) and found.tried[0].why in e.text for e in events)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from sartor.bundle import open_bundle
 from sartor.search import pretraining
@@ -49,6 +50,18 @@ def test_a_run_compares_frozen_heads_and_says_what_it_found(fuller_shop: Path, h
     bundle = open_bundle(fuller_shop / json.loads(said.out)["bundle"])
     used = facts["pretrained"]["used"]
     assert bundle.manifest.lineage["backbone"] == ("./tiny+simcse" if used else "./tiny")
+
+
+@pytest.mark.parametrize("stage", ["sartor.tune.pretrain.train", "sartor.search.pretraining.grid"])
+def test_a_lack_of_memory_ends_the_pretraining_and_not_the_run(
+    fuller_shop: Path, here: Here, monkeypatch: pytest.MonkeyPatch, stage: str
+):
+    monkeypatch.setattr(stage, lambda *_: torch.empty(1 << 58))
+    said = here("run", "need.yaml", "--json")
+    assert said.status in (0, 1), said.err
+    assert "Pretraining failed: out of memory" in said.err
+    bundle = open_bundle(fuller_shop / json.loads(said.out)["bundle"])
+    assert bundle.manifest.lineage["backbone"] == "./tiny"
 
 
 def test_an_unknown_pretext_task_is_refused_before_anything_is_read(fuller_shop: Path, here: Here):

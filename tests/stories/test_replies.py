@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.numpy import load_file, save_file
 
 from sartor.bundle import open_bundle
 from sartor.models.catalogue import find_backbone
 from sartor.serve.runtime import load
+from sartor.tune.writers.lora import LoraReply
 from tests.stories.shop import Here, exported, ran, refused
 from tests.tiny import make_tiny_llama
 from tests.written import rows
@@ -103,6 +107,44 @@ def test_a_tuned_model_goes_on_in_stock_libraries_and_others_say_why_not(place: 
     said = here("bundle", "export", ran(here)["bundle"], "--transformers", "other")
     refused(said, "shown examples before each conversation (prompted)")
     assert not (place / "other").exists()
+
+
+def spoil(folder: Path) -> None:
+    """Make every loss of the model not a number."""
+    weights = load_file(folder / "model.safetensors")
+    norm = next(name for name in weights if name.endswith("norm.weight"))
+    save_file(
+        {**weights, norm: weights[norm] * np.nan}, folder / "model.safetensors", {"format": "pt"}
+    )
+
+
+def ask_for_too_much(*_: object) -> None:
+    torch.empty(1 << 58)
+
+
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("lora", "loss nan"),
+        ("prompted", "no text on some validation rows"),
+        ("lora", "out of memory"),
+    ],
+)
+def test_a_model_that_cannot_be_tuned_is_told_and_stepped_over(
+    place: Path, here: Here, monkeypatch: pytest.MonkeyPatch, method: str, why: str
+):
+    (place / "need.yaml").write_text(need(f"nearest, {method}", 0.99))
+    if "memory" in why:
+        monkeypatch.setattr(LoraReply, "fit", ask_for_too_much)
+    else:
+        spoil(place / "llama")
+    found = ran(here)
+    assert open_bundle(place / found["bundle"]).manifest.lineage["method"] == "nearest"
+    tried = json.loads(here("report", "--json").out)["candidates"]
+    failed = [c for c in tried if c["rung"] == method]
+    assert failed
+    assert {c["state"] for c in failed} == {"failed"}
+    assert all(why in c["why"] for c in failed), failed
 
 
 def test_a_run_that_is_repeated_ends_with_the_same_bundle(place: Path, here: Here):

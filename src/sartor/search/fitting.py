@@ -1,7 +1,8 @@
 """A group of candidates fitted: what each left, or the error that ended it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -44,6 +45,22 @@ class Bench:
     bar: Bar = NO_BAR
 
 
+@contextmanager
+def memory_errors() -> Generator[None]:
+    """torch's words for a lack of memory as the error that Python has for it.
+
+    Raises:
+        MemoryError: Where there was too little, on whatever device.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # torch has no error of its own for a CPU that is out of memory, and one for each device.
+        if not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        raise MemoryError("out of memory: " + str(error).splitlines()[0]) from error
+
+
 HeadOn = Callable[[Candidate, Sequence[int]], Floats]
 """A head candidate and indices of training rows to logits, (validation rows, outputs)."""
 
@@ -80,14 +97,10 @@ def fit_group(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scor
         One a candidate; errors of `STEPPED_OVER` in place of what they ended.
     """
     try:
-        return _fit(bench, group, emit)
+        with memory_errors():
+            return _fit(bench, group, emit)
     except STEPPED_OVER as error:
         found: Exception = error
-    except RuntimeError as error:
-        # torch has no error of its own for a CPU that is out of memory, and one for each device.
-        if not any(words in str(error) for words in _NO_MEMORY):
-            raise
-        found = MemoryError("out of memory: " + str(error).splitlines()[0])
     if len(group) == 1:
         return [found]
     # One candidate that cannot be fitted must not end those that shared its work.

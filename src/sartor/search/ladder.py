@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import DataError
+from sartor.core.errors import DataError, Diverged
 from sartor.core.events import CandidateTried, Emit, Note
 from sartor.core.protocols import Floats
 from sartor.core.types import Candidate
@@ -265,12 +265,12 @@ class Climber:
     ) -> list[Tried]:
         began = time.monotonic()
         found: list[Tried] = []
-        for candidate, result in zip(group, results, strict=True):
+        for candidate, left in zip(group, results, strict=True):
+            result, assessment = judged(self.assess, candidate, left)
             if isinstance(result, Exception):
                 found.append(Tried(rung.name, candidate, "failed", reason(result), seconds))
                 self.emit(Note(f"{candidate.label()} failed: {reason(result)}", "warning"))
                 continue
-            assessment = self.assess(candidate, result)
             spent = max(seconds, result.seconds)
             why = cut_by_budget(result)
             found.append(Tried(rung.name, candidate, "tried", why, spent, result, assessment))
@@ -334,6 +334,26 @@ def is_enough(tried: Tried | None) -> bool:
 def cut_by_budget(result: Scored) -> str:
     """That the budget ended the fit, in words; "" where it is whole."""
     return "" if result.cut is None else f"cut by the budget after {result.cut:,} steps"
+
+
+def judged(
+    assess: Callable[[Candidate, Scored], Assessment],
+    candidate: Candidate,
+    left: Scored | Exception,
+) -> tuple[Scored | Exception, Assessment | None]:
+    """What a candidate left, and its assessment; an error where its answers are no numbers.
+
+    Args:
+        assess: See `Climber`.
+        candidate: That was fitted.
+        left: By its fit.
+    """
+    if isinstance(left, Exception):
+        return left, None
+    try:
+        return left, assess(candidate, left)
+    except Diverged as error:  # at its very end: no step came after it that would have met it
+        return error, None
 
 
 def reason(error: Exception) -> str:

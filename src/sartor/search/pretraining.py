@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sartor.core.errors import Diverged, SettingError
 from sartor.core.events import Note, StageDone, StageStarted
 from sartor.core.likelihood import Truth, fit_temperature, hits, losses
 from sartor.core.protocols import Floats
@@ -26,6 +25,8 @@ from sartor.data.prepare import Prepared
 from sartor.models.encode import TextEncoder
 from sartor.search.assess import Held
 from sartor.search.documents import finds_documents
+from sartor.search.fitting import STEPPED_OVER, memory_errors
+from sartor.search.ladder import reason
 from sartor.search.portfolio import settings_of
 from sartor.search.setup import Adapt, Desk
 from sartor.search.unlabelled import texts_without_labels
@@ -38,7 +39,6 @@ HEAD, NEAREST = "head", "nearest"
 LEAST_GAIN = 0.005
 """Nats a row that the interval must lie above: minutes of reading should buy something."""
 _DRAWS = 2_000
-_STEPPED_OVER = (Diverged, SettingError, MemoryError)
 _SHARE = 0.5
 """Of the budget in time that pretraining may take: the ladder needs the rest."""
 
@@ -144,12 +144,13 @@ def _decided(
     base, emit = reading.backbone, stage.emit
     emit(StageStarted("pretrain", len(reading.texts), "texts"))
     try:
-        after = stage(reading)
-    except _STEPPED_OVER as error:
-        why = getattr(error, "what", "") or str(error)
+        with memory_errors():
+            after = stage(reading)
+            found = compare(heads(base), heads(after), rows)
+    except STEPPED_OVER as error:
+        why = reason(error).rstrip(".") + "."
         emit(Note(f"Pretraining failed: {why} {base.name} stays as it came.", "warning"))
         return {"used": False, "why": why}
-    found = compare(heads(base), heads(after), rows)
     taken = "taken" if found.shown else f"not shown to help: {base.name} stays as it came"
     emit(StageDone("pretrain", f"{len(reading.texts):,} texts · {found.sentence()} · {taken}"))
     return {"used": found.shown, "why": found.sentence()}

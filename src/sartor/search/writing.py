@@ -30,6 +30,7 @@ from sartor.search.climbing import Clock, say_climbed
 from sartor.search.desk import Desk
 from sartor.search.encoder_decoders import EncoderDecoders
 from sartor.search.feasible import Dropped
+from sartor.search.fitting import STEPPED_OVER, memory_errors
 from sartor.search.ladder import Climb, Climber, Rung, Scored, Tried, nothing_fitted, reason
 from sartor.search.lineage import draft_manifest
 from sartor.search.outcome import Setting
@@ -45,7 +46,7 @@ from sartor.tune.fit import Tuner
 from sartor.tune.writing import WRITERS, WritingTuner, writers
 
 _WRITTEN = {"text_generation": "replies", "translation": "translations"}
-_STEPPED_OVER = (SettingError, ModelError, MemoryError)
+_STEPPED_OVER = (*STEPPED_OVER, ModelError)
 _ENOUGH = 0.9
 
 
@@ -135,7 +136,8 @@ def climb_to_write(desk: Desk, ready: Ready, tuner: Tuner, clock: Clock) -> Clim
     def fit(group: Sequence[Candidate]) -> list[Scored | Exception]:
         (candidate,) = group
         try:
-            found = fits(candidate, rows.train, rows.validation, desk.emit)
+            with memory_errors():
+                found = fits(candidate, rows.train, rows.validation, desk.emit)
         except _STEPPED_OVER as error:
             return [error]
         return [
