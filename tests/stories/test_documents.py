@@ -4,10 +4,14 @@ import csv
 import json
 import random
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sartor.models.encode import TextEncoder
+from sartor.search import setup
 from tests.stories.shop import Here, exported, ran, refused, write_table
 from tests.stories.test_feedback import serving
 from tests.tiny import WORDS, make_tiny_bert
@@ -124,6 +128,25 @@ def test_a_base_becomes_a_bundle_that_quotes_it_and_takes_another(place: Path, h
     assert "recall_at_5" in again.out
     judged = json.loads((place / "judged" / "manifest.json").read_text())
     assert judged["verdicts"][0]["criterion"] == "recall_at_5 >= 0.50"
+
+
+def test_backbones_are_compared_on_what_documents_say_and_not_on_their_ids(
+    place: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    embedded: list[str] = []
+
+    class Told(TextEncoder):
+        def passages(self, texts: Sequence[str], layers: Sequence[int]) -> Any:
+            embedded.extend(texts)
+            return super().passages(texts, layers)
+
+    monkeypatch.setattr(setup, "TextEncoder", Told)
+    (place / "need.yaml").write_text(NEED.replace("[nearest]", "[nearest], pretrain: simcse"))
+    said = here("run", "need.yaml", "--json")
+    assert said.status in (0, 1), said.err
+    assert "frozen heads save" in said.err
+    _, texts = zip(*read(place / "base.csv")[1:], strict=True)
+    assert set(embedded) == set(texts)
 
 
 def test_answers_that_rows_hold_themselves_are_a_base(place: Path, here: Here):

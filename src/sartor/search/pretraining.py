@@ -125,7 +125,12 @@ def adapter(desk: Desk, here: Run) -> Adapt:
         stage = Pretraining(folder, desk.emit, deadline, here)
 
         def heads(on: Backbone) -> list[Floats]:
-            options = TuneOptions(task=need.task, max_length=prefer.max_length, bf16=bf16)
+            options = TuneOptions(
+                task=need.task,
+                max_length=prefer.max_length,
+                bf16=bf16,
+                descriptions=need.data.label_descriptions,
+            )
             tuner = Tuner({on.name: on}, encoder_for, folder, held.outputs, options)
             fits = tuner.heads(grid(on, need.seed, need.task), rows.train, rows.validation)
             return [fit.validation_logits for fit in fits]
