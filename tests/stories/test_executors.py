@@ -4,7 +4,8 @@ import fcntl
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from sartor.search.ladder import Scored
 from sartor.search.pruning import Bar
 from sartor.tune.fit import TuneOptions, Tuner
 from tests.stories.shop import NEED, Here, refused
+from tests.stories.test_columns import NEED as COLUMNS
+from tests.stories.test_columns import write_cases
 
 
 def closed_port() -> int:
@@ -111,14 +114,20 @@ def bench(new_shop: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tuner, rows.train, rows.validation)
 
 
-@pytest.fixture
-def mark(bench: Bench) -> Any:
-    path = Path(".sartor/runs/1/shared").resolve()
+@contextmanager
+def marked(place: Path) -> Iterator[Mark]:
+    path = place / ".sartor/runs/1/shared"
     path.parent.mkdir(parents=True)
     path.write_text("token")
     with path.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield Mark(str(path), "token")
+
+
+@pytest.fixture
+def mark(bench: Bench, new_shop: Path) -> Iterator[Mark]:
+    with marked(new_shop) as found:
+        yield found
 
 
 def candidates(bench: Bench, method: str, settings: list[dict[str, Any]]) -> list[Candidate]:
@@ -154,6 +163,32 @@ def test_a_parcel_is_fitted_as_the_bench_it_was_made_of(
             assert isinstance(mine, Scored)
             np.testing.assert_array_equal(mine.validation_logits, theirs.validation_logits)
     assert list((Path(".sartor") / "fits").glob("*/fitted")) == found
+
+
+def test_columns_without_a_text_are_fitted_though_no_model_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_cases(tmp_path / "credit.csv")
+    (tmp_path / "need.yaml").write_text(COLUMNS)
+    monkeypatch.chdir(tmp_path)
+    ready = pipeline.plan("need.yaml")
+    rows, held = ready.setting.rows, ready.setting.held
+    tuner = Tuner(
+        ready.backbones,
+        lambda backbone: ready.encoders[backbone.name],
+        Path(".sartor/fits"),
+        held.outputs,
+        TuneOptions(task="tabular_text", facts=Facts(), code=ready.code),
+    )
+    bench = Bench(tuner, rows.train, rows.validation)
+    group = ready.setting.rungs[0].candidates[:1]
+    with marked(tmp_path) as mark:
+        answer = fit_order(Parcel.of(bench, mark, 1), Order(group, {}, Bar(), time.time() + 600))
+    assert answer.refused is None, answer.refused
+    (mine,), (theirs,) = answer.results, fit_group(bench, group, silent)
+    assert isinstance(mine, Scored)
+    assert isinstance(theirs, Scored)
+    np.testing.assert_array_equal(mine.validation_logits, theirs.validation_logits)
 
 
 def test_where_the_clock_cut_a_workers_fit_is_told_and_a_worker_that_knows_cuts_there_again(

@@ -213,6 +213,8 @@ class _Facts:
 
 
 def _absolute(backbone: Backbone) -> Backbone:
+    if not backbone.path:  # where no text is read, no folder stands behind it
+        return backbone
     whole = backbone.whole and _absolute(backbone.whole)
     return replace(backbone, path=str(Path(backbone.path).resolve()), whole=whole)
 
@@ -220,7 +222,7 @@ def _absolute(backbone: Backbone) -> Backbone:
 def _same_weights(backbone: Backbone) -> None:
     """Raises `ModelError` where this machine has another model at the backbone's path, or none."""
     stored = backbone.whole or backbone
-    if stored.drawn is None and _weights(stored.path) != stored.weights_sha256:
+    if stored.path and stored.drawn is None and _weights(stored.path) != stored.weights_sha256:
         raise ModelError(
             f"{platform.node()} has other weights of {stored.name} in {stored.path}.",
             fix="give every node the same model at the same path, e.g. beside the workspace.",
