@@ -1,6 +1,10 @@
 """`Tuner`: every method ends in a folder that holds what its logits say."""
 
+import fcntl
 import json
+import shutil
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +133,44 @@ def test_what_a_fold_answers_is_kept_and_its_model_is_not(tuner: Tuner):
     assert again.tobytes() == found.tobytes()
     assert not events, "it was not fitted again"
     assert not list(tuner.work.rglob("model.safetensors"))
+
+
+def test_who_waits_for_what_a_fold_answers_finds_it_and_no_folder_that_goes(
+    tuner: Tuner, monkeypatch: pytest.MonkeyPatch
+):
+    candidate = _candidate("contrastive", {"max_steps": 3, "epochs": 1})
+    events: list[object] = []
+    waits, done = threading.Event(), threading.Event()
+    copy, lock = shutil.copyfile, fcntl.flock
+    with ThreadPoolExecutor(1, "second") as pool:
+        seconds: list[Future[Any]] = []
+
+        def is_second() -> bool:
+            return threading.current_thread().name.startswith("second")
+
+        def copied(source: Any, to: Any) -> Any:
+            # The second one comes when the first is about to keep the answers and drop the model.
+            if is_second():
+                done.wait(60)
+            else:
+                seconds.append(pool.submit(tuner.answers, candidate, TRAIN, HELD, events.append))
+                waits.wait(60)
+            return copy(source, to)
+
+        def asked(handle: Any, how: int) -> None:
+            if is_second():
+                waits.set()
+            lock(handle, how)
+
+        monkeypatch.setattr(shutil, "copyfile", copied)
+        monkeypatch.setattr(fcntl, "flock", asked)
+        first = tuner.answers(candidate, TRAIN, HELD, silent)
+        done.set()
+        (second,) = (each.result() for each in seconds)
+
+    assert first is not None
+    assert second.tobytes() == first.tobytes()
+    assert not events, "it was not fitted again"
 
 
 def test_a_head_that_is_solved_at_the_end_can_choose_no_best_weights(tuner: Tuner):

@@ -4,28 +4,19 @@ A fit's place on disk is the hash of everything that decides its bytes, so askin
 verification, and asking after a kill goes on from the last checkpoint.
 """
 
-import fcntl
-import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
-import torch
-from safetensors.numpy import load_file, save_file
+from typing import Any
 
 from sartor.core.columns import TableCode
-from sartor.core.durable import staged_folder
-from sartor.core.events import Emit, Note
+from sartor.core.events import Emit
 from sartor.core.hashing import digest, sources_sha256, versions
 from sartor.core.protocols import Fitted, Floats
-from sartor.core.seals import damage, seal
-from sartor.core.types import PUBLISHED, Backbone, Candidate, Examples
+from sartor.core.types import Backbone, Candidate, Examples
 from sartor.tune.again import Again, Lesson, fit_again
 from sartor.tune.api import ClosedForm
 from sartor.tune.checkpoint import Checkpoints
@@ -33,13 +24,19 @@ from sartor.tune.closed import fit_closed, fit_together
 from sartor.tune.ending import Ending, Facts, NoFacts, folder_of
 from sartor.tune.frozen import ClosedFit
 from sartor.tune.job import Job, Result
+from sartor.tune.keeping import (
+    intact,
+    keep_answers,
+    locked,
+    read_answers,
+    read_fitted,
+    write_fitted,
+)
 from sartor.tune.loop import Watch
 from sartor.tune.looped import Source, fit_looped
 from sartor.tune.recipe import Halts, never
 from sartor.tune.settings import Settings, read_settings
 from sartor.tune.windows import Reading
-
-_LOGITS = "logits.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +127,8 @@ class Tuner:
             DataError: If a label is not among the outputs, or all are the same.
             Diverged: If the loss stops being a number.
         """
-        settings = self._settings(candidate)
         key = self.key(candidate, train, validation)
-
-        def making() -> Making:
-            return self._making(self._job(candidate, settings, (train, validation)))
-
-        return self.kept(key, making, emit, halts)
+        return self.kept(key, self._maker(candidate, (train, validation)), emit, halts)
 
     def answers(
         self, candidate: Candidate, train: Examples, held: Examples, emit: Emit
@@ -154,16 +146,18 @@ class Tuner:
         Raises:
             See `__call__`.
         """
-        place = self.work / digest("answers", self.key(candidate, train, held))[:24]
-        if not _intact(place, emit):
-            fitted = self(candidate, train, held, emit)
-            if fitted.cut is not None:
-                return None
-            with staged_folder(place) as folder:
-                shutil.copyfile(fitted.folder / _LOGITS, folder / _LOGITS)
-                seal(folder)
-            shutil.rmtree(fitted.folder)
-        return load_file(place / _LOGITS)["validation"]
+        key, making = self.key(candidate, train, held), self._maker(candidate, (train, held))
+        place = self.work / digest("answers", key)[:24]
+        # One lock from the fit to its removal: who waits for it finds the answers, and no folder
+        # that is about to go.
+        with locked(self.work / key[:24]):
+            if not intact(place, emit):
+                fitted = self._found(key, making, emit, never)
+                if fitted.cut is not None:
+                    return None
+                keep_answers(fitted.folder, place)
+                shutil.rmtree(fitted.folder)
+            return read_answers(place)
 
     def closed(self, candidate: Candidate) -> bool:
         """Whether its fit owes held-out rows nothing."""
@@ -199,14 +193,18 @@ class Tuner:
         self, key: str, making: Callable[[], Making], emit: Emit, halts: Halts = never
     ) -> Fitted:
         """The result with a key, made now if it is not there."""
+        with locked(self.work / key[:24]):
+            return self._found(key, making, emit, halts)
+
+    def _found(self, key: str, making: Callable[[], Making], emit: Emit, halts: Halts) -> Fitted:
+        """See `kept`; whoever asks holds the lock."""
         place, ending = self.work / key[:24], self._ending(key)
-        with _locked(place):
-            done = folder_of(place, ending.cut())
-            if not _intact(done, emit):
-                done = self._fit(making(), place, ending, emit, halts)
-            fitted = _read(done)
-            ending.record(fitted.cut)
-            return replace(fitted, pruned=ending.pruned())
+        done = folder_of(place, ending.cut())
+        if not intact(done, emit):
+            done = self._fit(making(), place, ending, emit, halts)
+        fitted = read_fitted(done)
+        ending.record(fitted.cut)
+        return replace(fitted, pruned=ending.pruned())
 
     def heads(
         self, candidates: Sequence[Candidate], train: Examples, validation: Examples
@@ -264,7 +262,7 @@ class Tuner:
     ) -> Path | None:
         """The folder of a candidate that was fitted to its end, or None; nothing is fitted."""
         folder = folder_of(self.work / self.key(candidate, train, validation)[:24], None)
-        return folder if _intact(folder, emit) else None
+        return folder if intact(folder, emit) else None
 
     def ending(self, candidate: Candidate, train: Examples, validation: Examples) -> Ending:
         """How its fit ends in this run."""
@@ -293,6 +291,11 @@ class Tuner:
             options.descriptions,
             options.code,
         )
+
+    def _maker(self, candidate: Candidate, rows: tuple[Examples, Examples]) -> Callable[[], Making]:
+        """How a candidate is fitted; its settings are read now, its rows when it is."""
+        settings = self._settings(candidate)
+        return lambda: self._making(self._job(candidate, settings, rows))
 
     def _making(self, job: Job) -> Making:
         source, options = self.encoder_for(job.backbone), self.options
@@ -325,74 +328,9 @@ class Tuner:
         result = making.fit(watch)
         done = folder_of(place, result.cut)
         # Another run may have been cut at the same step.
-        if not _intact(done, emit):
-            self._write(done, making, result, time.perf_counter() - started)
+        if not intact(done, emit):
+            text = {"prefix": making.prefix, "max_length": making.cut, "outputs": self.outputs}
+            write_fitted(done, text, result, time.perf_counter() - started)
         if result.cut is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return done
-
-    def _write(self, done: Path, making: Making, outcome: Result, seconds: float) -> None:
-        text = {
-            "prefix": making.prefix,
-            "max_length": making.cut,
-            "outputs": self.outputs,
-        }
-        fit = {
-            "seconds": seconds,
-            "history": outcome.history,
-            "cut": outcome.cut,
-            "findings": outcome.findings,
-            # Not part of the key: it decides the last bits only, and a fit is used as it is.
-            "threads": torch.get_num_threads(),
-        }
-        logits = {"validation": outcome.validation_logits, "train": outcome.train_logits}
-        with staged_folder(done) as folder:
-            cast("Any", outcome.model).save(folder)
-            outcome.tokenizer.save(str(folder / "tokenizer.json"))
-            if outcome.published is not None:
-                outcome.published.save(folder / PUBLISHED)
-            save_file(
-                {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in logits.items()},
-                folder / _LOGITS,
-            )
-            _write_json(folder / "text.json", text)
-            _write_json(folder / "fit.json", fit)
-            seal(folder)
-
-
-def _intact(folder: Path, emit: Emit) -> bool:
-    """Whether there is a result; a damaged one is removed and reported."""
-    if not folder.exists():
-        return False
-    fault = damage(folder)
-    if fault is not None:
-        emit(Note(f"The result in {folder} is damaged ({fault}); fitting again.", "warning"))
-        shutil.rmtree(folder)
-    return fault is None
-
-
-def _read(folder: Path) -> Fitted:
-    logits = load_file(folder / _LOGITS)
-    fit = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
-    return Fitted(
-        folder,
-        logits["validation"],
-        logits["train"],
-        fit["seconds"],
-        tuple(fit["history"]),
-        fit["cut"],
-    )
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """One process at a time in a fit's folder; a second one waits, then finds the result."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
