@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sartor.search import choosing
+from sartor.search.ranking import Sample, draw_sample
 from tests.stories.shop import NEED, Here, refused, reviews, write_csv
+from tests.stories.test_columns import NEED as COLUMNS
+from tests.stories.test_columns import write_cases
 from tests.tiny import make_tiny_bert
 
 
@@ -43,6 +48,27 @@ def test_one_backbone_is_set_beside_its_random_twin(new_shop: Path, here: Here):
     assert said.status == 0, said.err
     assert "nothing to compare it with" in said.out
     assert "./tiny@random" in said.out
+
+
+def test_columns_beside_a_text_have_no_say_and_columns_alone_are_refused(
+    new_shop: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    ranked: list[Sample] = []
+
+    def draw(*of: Any) -> Sample:
+        ranked.append(draw_sample(*of))
+        return ranked[-1]
+
+    monkeypatch.setattr(choosing, "draw_sample", draw)
+    write_cases(new_shop / "credit.csv")
+    (new_shop / "need.yaml").write_text(COLUMNS.replace("  label:", "  text: note\n  label:"))
+    said = here("models", "rank", "need.yaml", "--json", "--backbones", "./tiny", "./tiny@1")
+    assert said.status == 0, said.err
+    (sample,) = ranked
+    assert all(isinstance(text, str) and text.startswith("the order was") for text in sample.texts)
+
+    (new_shop / "need.yaml").write_text(COLUMNS)
+    refused(here("models", "rank", "need.yaml"), "columns alone", "data.text")
 
 
 def test_a_need_without_a_choice_ranks_the_first_layers_too(new_shop: Path, here: Here):

@@ -33,8 +33,10 @@ from sartor.search.estimates import Range
 from sartor.search.farness import ROWS, why_far
 from sartor.search.judging import divided, roles_of
 from sartor.search.ranking import LEAST_ROWS, Ranking, Sample, draw_sample, latency, rank
+from sartor.search.reading import columns_of
 from sartor.search.recommending import traces
 from sartor.search.suiting import by_piece, locates
+from sartor.search.tabular import words_of
 from sartor.tasks import TASKS, Written
 
 MOST_ROWS = SIZES[-1]
@@ -159,7 +161,7 @@ def rank_need(
         DataError: If the rows cannot be used, or are too few.
         UnknownName: If a name is no backbone's.
         ModelError: If a backbone is missing or must not be loaded.
-        SettingError: If the task's answers are written.
+        SettingError: If the task's answers are written, or no text is read.
     """
     need = load_need(file, roles_of)
     if _no_classes(need.task) or isinstance(TASKS.get(need.task)().target, Written):
@@ -167,13 +169,20 @@ def rank_need(
             f"{file}: backbones are ranked by the labels of rows, and {need.task} has none.",
             fix="name several under prefer.backbones: the ladder tries each of them.",
         )
+    if not columns_of(need).words:
+        raise SettingError(
+            f"{file}: backbones are ranked by what they make of texts, and the need names columns"
+            " alone.",
+            fix="name the column of a text under data.text; where there is none, no backbone is"
+            " read and there is nothing to rank.",
+        )
     place = Workspace.open(workspace)
     backbones = _named(need.prefer, names, file.parent, emit)
     if by_piece(need.task):
         backbones = [in_pieces(backbone) for backbone in backbones]
     with Store.open(place.store) as store:
         divisions = divided(need, file.parent, store)
-    sample = _sample(need, divisions.train, rows)
+    sample = _sample(need, words_of(divisions.train), rows)
     emit(StageDone("read", f"{sample.total:,} training rows, {len(sample.texts):,} of them used"))
     cache = Activations(place.activations, emit=emit)
     contest = Contest({}, cache, machine.precision(place), emit)
