@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from sartor.bundle import WITH_PARTS, Bundle, record_verdicts, write_bundle
+from sartor.bundle.tensors import pack_tensors
 from sartor.llm.nearest import FILE, RepliesFile
 from sartor.need.parts import Part
+from sartor.tasks.retrieval.cells import CELLS, CODES, Cells, encoded, write_codes
 from sartor.tasks.retrieval.index import DOCUMENTS, INDEX, write_documents, write_index
 from tests.manifests import draft
 from tests.serve.conftest import manifest_of, write_parts
@@ -40,12 +42,25 @@ def intent(folder: Path, **decision: float) -> Bundle:
     return record_verdicts(made, [], released=True)
 
 
-def answers(folder: Path, **decision: float) -> Bundle:
-    """A bundle of three documents, each along one of the axes of the labels."""
+def answers(folder: Path, *, cells: bool = False, **decision: float) -> Bundle:
+    """A bundle of three documents, each along one of the axes of the labels.
+
+    Args:
+        folder: Of the bundle and what it is made of.
+        cells: Part them into cells, as a large base is.
+        decision: Instead of `SURE`.
+    """
     folder.mkdir(parents=True)
     parts = write_parts(folder, 1.0) | {name: folder / name for name in (INDEX, DOCUMENTS)}
     parts[INDEX].write_bytes(write_index(np.eye(3, dtype=np.float32)))
     parts[DOCUMENTS].write_bytes(write_documents(BASE))
+    if cells:
+        axes, one = np.eye(3, dtype=np.float32), np.ones(3, np.int64)
+        codes, scale = encoded(axes)
+        found = Cells(axes, one, np.arange(3), scale, codes, 2, 1.0)  # a document a cell
+        parts |= {name: folder / name for name in (CELLS, CODES)}
+        parts[CELLS].write_bytes(pack_tensors(found.tensors()))
+        parts[CODES].write_bytes(write_codes(found.codes))
     changed = {"name": "answers", "task": "retrieval", "outputs": list(BASE)}
     changed["decision"] = SURE | decision
     manifest = manifest_of().model_copy(update=changed)
@@ -116,9 +131,9 @@ def product(
     return record_verdicts(made, [], released=True)
 
 
-def desk(folder: Path, below: float = 0.0) -> Bundle:
+def desk(folder: Path, below: float = 0.0, *, cells: bool = False) -> Bundle:
     """The product that the head of this file describes."""
-    bundles = {"intent": intent(folder / "one"), "answers": answers(folder / "two")}
+    bundles = {"intent": intent(folder / "one"), "answers": answers(folder / "two", cells=cells)}
     return product(folder / "bundle", bundles, PARTS, below=below)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from sartor.ship.api import TARGETS, Handed, Parcel
-from sartor.ship.lean import RUNS_WITH
 
 
 def write(target: str, folder: Path, parcel: Parcel, **settings: object) -> Handed:
@@ -18,8 +17,9 @@ def write(target: str, folder: Path, parcel: Parcel, **settings: object) -> Hand
 def lean_package(shipped: Path, folder: Path) -> Path:
     """What build.sh makes of a folder for Lambda, with links in place of what pip fetches."""
     folder.mkdir()
-    for name in RUNS_WITH:
-        for top in _tops(name):
+    for line in (shipped / "requirements.txt").read_text("utf-8").split():
+        name, pinned, _ = line.partition("==")
+        for top in _tops(name) if pinned else ():
             (folder / top.name).symlink_to(top)
     (wheel,) = shipped.glob("*.whl")
     with ZipFile(wheel) as archive:

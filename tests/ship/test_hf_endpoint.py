@@ -8,7 +8,9 @@ from importlib.metadata import version
 import pytest
 
 from sartor.core.errors import SettingError
+from sartor.serve.runtime import load
 from sartor.ship.writing import ship
+from tests.composed import desk
 from tests.ship.conftest import TEXTS, assert_same_answers, bare, contents, make_environment
 
 _CALL = """
@@ -29,14 +31,13 @@ def shipped(bundle, tmp_path):
     return ship(bundle.folder, "hf_endpoint", tmp_path / "out").folder
 
 
-def test_the_handler_answers_as_the_bundle_does_in_process(bundle, shipped, tmp_path):
+def _called(shipped, tmp_path):
+    """What the handler says to all texts and to the first, and where its sartor lies."""
     # What `pip install -r requirements.txt` brings: these, and what they need in turn.
     needed = [line.partition(">")[0].partition("=")[0] for line in _requirements(shipped)]
     more = ("pydantic-core", "annotated-types", "typing-extensions", "typing-inspection")
     pins = [f"{name}=={version(name)}" for name in (*needed, *more)]
     programs = make_environment(tmp_path / "venv", pins)
-    before = contents(shipped)
-
     done = subprocess.run(
         [programs / "python", "-B", "-c", _CALL, shipped, json.dumps(TEXTS)],
         env=bare(),
@@ -45,9 +46,25 @@ def test_the_handler_answers_as_the_bundle_does_in_process(bundle, shipped, tmp_
         text=True,
         check=False,
     )
-
     assert done.returncode == 0, done.stderr
-    many, one, place = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_product_that_searches_in_cells_answers_there_too(tmp_path):
+    bundle = desk(tmp_path / "made", cells=True)
+    shipped = ship(bundle.folder, "hf_endpoint", tmp_path / "out").folder
+
+    many, one, _ = _called(shipped, tmp_path)
+
+    assert many == load(bundle.folder).predict(TEXTS)
+    assert one == many[0]
+
+
+def test_the_handler_answers_as_the_bundle_does_in_process(bundle, shipped, tmp_path):
+    before = contents(shipped)
+
+    many, one, place = _called(shipped, tmp_path)
+
     assert_same_answers(many, bundle)
     assert one == many[0]
     assert place.endswith("/code/sartor/__init__.py"), "the wheel's, not one that is installed"

@@ -12,6 +12,7 @@ from sartor.core.errors import MissingExtra
 from sartor.ship import lean
 from sartor.ship.api import Parcel
 from sartor.ship.lean import RUNS_WITH, lean_pins
+from tests.composed import answers, desk
 from tests.ship.places import ALONE, lean_package, write
 
 _ASK = """
@@ -61,6 +62,28 @@ def test_what_lambda_gets_answers_in_process_as_well(bundle: Bundle, tmp_path: P
 
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == sartor.load(bundle.folder).predict(asked)
+
+
+@pytest.mark.parametrize("kind", ["product", "cells", "product with cells"])
+def test_what_else_can_be_shipped_answers_there(kind: str, tmp_path: Path):
+    bundle = (
+        desk(tmp_path / "made", cells=kind != "product")
+        if kind.startswith("product")
+        else answers(tmp_path / "made", cells=True)
+    )
+    write("lambda", tmp_path / "shipped", Parcel.of(bundle))
+    package = lean_package(tmp_path / "shipped", tmp_path / "package")
+
+    event = json.dumps({"rows": ["money back", "tax"]})
+    ran = subprocess.run(
+        [*ALONE, "-c", _ASK, str(package), event], capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    reply, modules = map(json.loads, ran.stdout.splitlines())
+    assert reply["outputs"] == sartor.load(bundle.folder).predict(["money back", "tax"])
+    assert "ruamel" not in modules
+    assert ("safetensors" in modules) == (kind != "product")
 
 
 def test_the_pins_are_of_what_is_installed_here(bundle: Bundle):

@@ -40,7 +40,7 @@ from sartor.need.model import (
     Need,
     Preferences,
 )
-from sartor.need.parts import read_parts
+from sartor.need.parts_section import read_parts
 
 MAX_BYTES = 200_000
 """The YAML reader takes a second for 50 kB; a need is one page."""

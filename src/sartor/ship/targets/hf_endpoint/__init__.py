@@ -16,6 +16,7 @@ from typing import ClassVar
 from sartor.core.errors import SettingError
 from sartor.ship.api import TARGETS, Handed, Parcel, Step
 from sartor.ship.asking import new_key, of_llm
+from sartor.ship.lean import more_of
 from sartor.ship.parcel import KEY
 from sartor.ship.pins import bounds
 from sartor.ship.readme import readme
@@ -59,7 +60,7 @@ class HfEndpoint:
         parcel.put_wheel(folder)
         handler = (files(__name__) / "handler.py").read_bytes()
         (folder / "handler.py").write_bytes(handler)
-        needed = [*bounds(*SHARED), f"onnxruntime=={version('onnxruntime')}"]
+        needed = [*bounds(*SHARED, *more_of(parcel)), f"onnxruntime=={version('onnxruntime')}"]
         (folder / "requirements.txt").write_text("".join(f"{n}\n" for n in needed), "utf-8")
         (folder / ".gitattributes").write_text(_LARGE, "utf-8")
         handed = Handed(self._steps(parcel), self._notes(parcel))
