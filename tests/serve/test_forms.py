@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from sartor.bundle import Bundle, Preprocess, record_verdicts
+from sartor.serve.deploying import deploy, promote, rollback
 from tests.composed import desk
 from tests.serve import (
     test_documents,
@@ -19,6 +20,7 @@ from tests.serve import (
     test_table,
 )
 from tests.serve.conftest import Running
+from tests.serve.deployed import deployment, version
 from tests.serve.test_contract import INFER, Document, check, fuzz, spoilt, url
 from tests.served import serving
 
@@ -106,15 +108,19 @@ def form(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(
+def bundle(
     form: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
-    place = tmp_path_factory.mktemp("form")
-    parts, store = place / "parts", place / "store.db"
+) -> Bundle:
+    """Takes the place of the bundle of one text."""
+    parts = tmp_path_factory.mktemp("form") / "parts"
     if form == "answers":
-        bundle = test_learner.made(parts, request.getfixturevalue("tracer"))
-    else:
-        bundle = FORMS[form](parts)
+        return test_learner.made(parts, request.getfixturevalue("tracer"))
+    return FORMS[form](parts)
+
+
+@pytest.fixture(scope="module")
+def running(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    store = tmp_path_factory.mktemp("kept") / "store.db"
     with serving(bundle=str(bundle.folder), store=str(store), threads=1) as client:
         yield Running.of(client, store)
 
@@ -186,3 +192,14 @@ def test_what_is_wrong_with_a_row_is_told_by_row_and_key(
     nested = running.client.post("/v1/predict", json={"inputs": [[RIGHT[form]]]})
     large = running.client.post("/v1/predict", content=b"[" + b" " * 10_000_000)
     assert [flat.status_code, nested.status_code, large.status_code] == [422, 422, 413]
+
+
+def test_a_bundle_is_tried_out_with_a_row_of_its_form_before_it_is_put_in_place(
+    bundle: Bundle, tmp_path: Path
+):
+    place = deployment(tmp_path)
+    deploy(place, version(tmp_path, 0).folder)
+    deploy(place, bundle.folder, canary=10, new_contract=True)
+    assert promote(place).live.id == bundle.manifest.id
+    deploy(place, version(tmp_path, 1).folder, new_contract=True)
+    assert rollback(place).live.id == bundle.manifest.id

@@ -1,5 +1,7 @@
 """The folder for Ray Serve: an application, and a configuration that Ray reads."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from ruamel.yaml import YAML
 from sartor.bundle import Bundle
 from sartor.core.errors import SettingError
 from sartor.ship.api import Parcel
+from tests.composed import intent
+from tests.serve import test_pairs, test_recommending, test_table
 from tests.ship.places import write
 
 
@@ -45,6 +49,42 @@ def test_settings_that_do_not_fit_are_refused(
 ):
     with pytest.raises(SettingError, match=what):
         write("ray_serve", tmp_path / "ray", Parcel.of(bundle), **given)
+
+
+_RAY = """
+class serve:
+    ingress = staticmethod(lambda build: lambda kind: kind)
+
+    @staticmethod
+    def deployment(kind):
+        kind.bind = classmethod(lambda kind: kind)
+        return kind
+"""
+_CHECKED = """
+import asyncio, sys
+sys.path[:0] = sys.argv[1:]
+import application
+asyncio.run(application.Sartor.check_health(object()))
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "pair", "table", "items"])
+def test_a_replica_is_healthy_whatever_form_its_rows_have(form: str, tmp_path: Path):
+    made = {
+        "text": intent,
+        "pair": test_pairs.made,
+        "table": lambda place: test_table.made(place, text=False),
+        "items": test_recommending.made,
+    }
+    write("ray_serve", tmp_path / "ray", Parcel.of(made[form](tmp_path / "made")))
+    # In place of Ray, whose server is not installed here: what it makes of a class.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "ray.py").write_text(_RAY, "utf-8")
+
+    words = [sys.executable, "-c", _CHECKED, tmp_path / "other", tmp_path / "ray"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_ray_is_pinned_with_what_serving_needs(bundle: Bundle, tmp_path: Path):

@@ -148,9 +148,7 @@ def open_runtime(settings: ServeSettings) -> "Runtime":
         verify_key=settings.verify_key,
         adapters=adapters,
     )
-    # The first pass allocates memory: better now than in a request. Another's server is not asked.
-    if not asks_llm(runtime.bundle):
-        runtime.predict([example_row(runtime.bundle.manifest, ".")])
+    runtime.try_out()  # the first pass allocates memory: better now than in a request
     return runtime
 
 
@@ -293,6 +291,11 @@ class Runtime:
 
         pace = pace_of(self.bundle, self.model, self.threads, rate)
         return Batcher(self.answer, pace, max_wait_s=max_wait_s)
+
+    def try_out(self) -> None:
+        """Answer one row of the form that it reads; another's server is not asked."""
+        if not asks_llm(self.bundle):
+            self.predict([example_row(self.bundle.manifest, ".")])
 
     def asking(self, asks: "Asks") -> "Runtime":
         """The same, whose language model is asked like that; itself where it asks none."""

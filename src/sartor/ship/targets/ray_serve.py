@@ -30,7 +30,7 @@ from pathlib import Path
 from ray import serve
 
 from sartor.serve.app import create_app
-from sartor.serve.runtime import Runtime, asks_llm, open_runtime
+from sartor.serve.runtime import Runtime, open_runtime
 from sartor.serve.settings import ServeSettings
 
 
@@ -64,9 +64,8 @@ class Sartor:
     """Answers HTTP as `sartor serve` does."""
 
     async def check_health(self) -> None:
-        """A replica that cannot answer a text is replaced by Ray."""
-        if not asks_llm(runtime().bundle):
-            await asyncio.to_thread(runtime().answer, ["."])
+        """A replica that cannot answer a row is replaced by Ray."""
+        await asyncio.to_thread(runtime().try_out)
 
 
 app = Sartor.bind()
