@@ -93,6 +93,7 @@ def full_result() -> dict[str, Any]:
             {"name": "int8", "size_mb": 31.4, "latency_p95_ms": 6.1, "agreement": 0.994,
              "worst_drop": 0.003, "kept": True, "why": ""},
         ],
+        "failed_forms": {"fp16": "The compressed graph is not valid ONNX: <node>."},
         "confusion": {
             "labels": LABELS,
             "counts": [[63, 3, 1, 0, 2], [4, 150, 2, 1, 5], [2, 3, 175, 0, 6],

@@ -325,6 +325,12 @@ def test_what_was_left_out_when_planning_is_listed_with_its_reason():
     assert "size_mb &lt;= 20 is out of reach: &lt;large&gt;" in page
 
 
+def test_forms_that_failed_are_listed_with_what_they_failed_with():
+    page = Reader(render(full_result()))
+    assert "Forms that failed" in page.text
+    assert "The compressed graph is not valid ONNX: <node>." in page.text
+
+
 def test_the_settings_that_mattered_most_come_first():
     page = Reader(render(full_result())).text
     assert page.index("lr 81 %") < page.index("rank 12 %") < page.index("epochs 7 %")

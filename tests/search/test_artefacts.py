@@ -1,6 +1,7 @@
 """Down the ladder: the cheapest artefact that holds is kept, and only what may be kept is timed."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 
 from sartor.bundle import Bundle, Manifest, open_bundle, record_verdicts, write_bundle
-from sartor.core.events import silent
+from sartor.core.events import Event, Note, silent
 from sartor.core.types import Examples
 from sartor.need.grammar import parse_criterion
 from sartor.need.verdict import Verdict
 from sartor.search.artefact import Artefact
 from sartor.search.artefacts import Maker
 from sartor.search.assess import Held
+from sartor.search.product import Product
 from sartor.search.publishing import publish
+from sartor.serve.runtime import load
+from sartor.shrink.api import COMPRESSORS, GRAPH, TOKENIZER, Bench, Form
 from sartor.shrink.parity import Parity
 from sartor.tasks import TASKS
 from tests.manifests import draft
@@ -176,6 +180,42 @@ def test_a_form_is_measured_without_being_timed(tmp_path: Path, parts: dict[str,
     assert clock.asked
     assert timed.scores["latency_p95_ms <= 20"] == 5.0
     assert [v.criterion for v in timed.verdicts] == ["latency_p95_ms <= 20"]
+
+
+@pytest.mark.parametrize("left", ["nothing that runs", "nothing at all"])
+def test_where_the_form_that_is_always_made_fails_the_exported_model_ships(
+    tmp_path: Path, parts: dict[str, Path], monkeypatch: pytest.MonkeyPatch, left: str
+):
+    def compress(self: Any, source: Form, target: Path, bench: Bench) -> None:
+        if left == "nothing at all":
+            raise ValueError("unseen shape")
+        (target / GRAPH).write_bytes(b"no graph")
+
+    for name in ("int8_rows", "optimise_graph"):
+        monkeypatch.setattr(COMPRESSORS.get(name), "compress", compress)
+    rows = Examples(("1", "2"), {"text": ("money", "bill")}, ("refund", "invoice"))
+    made = maker(tmp_path, Timed(), "accuracy >= 0.1")
+    held = replace(made.held, outputs=LABELS, validation=rows)
+    made = replace(made, held=held, train=rows, manifest=manifest(outputs=list(LABELS)))
+
+    def stage(name: str, build: Callable[[Path], None]) -> Path:
+        (tmp_path / "stages" / name).mkdir(parents=True)
+        build(tmp_path / "stages" / name)
+        return tmp_path / "stages" / name
+
+    def write(to: Path) -> None:
+        shutil.copyfile(parts[GRAPH], to / GRAPH)
+
+    told: list[Event] = []
+    kept, every = made.make(Product("k" * 64, parts[TOKENIZER], write), None, stage, told.append)
+
+    assert (kept.name, [each.name for each in every]) == ("onnx", ["onnx"])
+    assert load(kept.bundle.folder, unreleased="allow").predict(["money"])[0]["label"] == "refund"
+    first = "optimise_graph" if left == "nothing at all" else "optimise_graph+int8_rows"
+    assert list(kept.failed) == [first, "int8_rows"]
+    notes = [each.text for each in told if isinstance(each, Note) and each.level == "warning"]
+    assert len(notes) == 2
+    assert notes[1].startswith("int8_rows failed, and is left out: ")
 
 
 def test_the_same_bundle_is_published_once_and_another_need_gets_its_own(tmp_path: Path):

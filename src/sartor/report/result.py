@@ -268,6 +268,7 @@ class Result:
     left_out: tuple[LeftOut, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     artefacts: tuple[Artefact, ...] = ()
+    failed_forms: dict[Word, Word] = field(default_factory=dict[str, str])
     confusion: Confusion = field(default_factory=Confusion)
     by_label: tuple[Found, ...] = ()
     numbers: tuple[Numbered, ...] = ()

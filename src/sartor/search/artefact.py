@@ -1,7 +1,7 @@
 """One form of a fitted model, and which of several is kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any
 
@@ -33,6 +33,7 @@ class Artefact:
         trained: Whether a compressor trained it: it is a model of its own then.
         why: Why it was not kept; empty for the one that was.
         untried: Compressors that no time was left for.
+        failed: Forms that could not be made or run, and why.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Artefact:
     trained: bool = False
     why: str = ""
     untried: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def holds_parity(self) -> bool:
@@ -92,9 +94,18 @@ def failures(artefact: Artefact, criteria: Sequence[Criterion]) -> tuple[bool, i
     return not artefact.parity.holds, len(unmet), steps, artefact.size_mb
 
 
-def too_late(names: Sequence[str]) -> str:
-    """That compressors were left out, in words."""
-    return f"The budget was spent before these were tried, or to their end: {', '.join(names)}."
+def left_out(late: Sequence[str], failed: Mapping[str, str]) -> list[str]:
+    """Which forms are not among those that were made, in words.
+
+    Args:
+        late: Compressors that no time was left for.
+        failed: Form to what it failed with.
+    """
+    told = [f"{name} failed, and is left out: {why.rstrip('.')}." for name, why in failed.items()]
+    if late:
+        names = ", ".join(late)
+        told.append(f"The budget was spent before these were tried, or to their end: {names}.")
+    return told
 
 
 def refused(artefact: Artefact, kept: Artefact) -> Artefact:

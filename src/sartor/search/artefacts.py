@@ -32,10 +32,10 @@ from sartor.search.artefact import (
     failures,
     holds,
     instead,
+    left_out,
     may_meet,
     refused,
     short,
-    too_late,
 )
 from sartor.search.assess import Held, of_the_artefact, timed
 from sartor.search.cascading import Latencies
@@ -157,8 +157,9 @@ class Maker:
             emit(StageProgress("shrink", len(forms.made), len(forms.made) + 1, name))
             content = {**_content(found), **product.beside}
             trained = any(COMPRESSORS.get(each)().trains for each in chain)
-            reads = maker._reading(found)
-            made = reads._measure(name, content, held_against, forms.fit_of(chain), trained=trained)
+            reads, fit = maker._reading(found), forms.fit_of(chain)
+            with forms.tried(chain):
+                made = reads._measure(name, content, held_against, fit, trained=trained)
             return replace(made, trained=trained)
 
         first = make(())
@@ -166,13 +167,13 @@ class Maker:
         if exported is not None:
             first = replace(first, parity=exported)
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
-        if self._written:
-            # What compressors do to logits of a text says nothing of replies: only this was tried.
-            return compress(first, make, self._timed, asked, REPLIES, REPLIES)
-        every = compress(first, make, self._timed, asked, always)
-        if forms.late:
-            emit(Note(too_late(forms.late), "warning"))
-        return [replace(each, untried=tuple(forms.late)) for each in every]
+        # What compressors do to logits of a text says nothing of replies: only this was tried.
+        which = (REPLIES, REPLIES) if self._written else (always,)
+        every = compress(first, make, self._timed, asked, *which)
+        for said in left_out(forms.late, forms.failed):
+            emit(Note(said, "warning"))
+        late, failed = tuple(forms.late), dict(forms.failed)
+        return [replace(each, untried=late, failed=failed) for each in every]
 
     def _in_windows(
         self, content: Mapping[str, Path], before: Sequence[Mapping[str, Any]] | None, emit: Emit

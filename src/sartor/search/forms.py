@@ -1,14 +1,24 @@
 """The forms of one model, by the compressors that leave them."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from sartor.core.errors import Interrupted, NothingToShrink, SartorError, WorkspaceError
 from sartor.search.chains import Chain, title
 from sartor.search.product import Product
 from sartor.search.time_left import OutOfTime
 from sartor.shrink.api import Form
+
+_OTHERS = "take another form of the model."
+_LONGEST = 300
+"""Characters of another library's words that are kept."""
+
+
+class Failed(NothingToShrink):
+    """A compressor failed, or what it left cannot be run: there is one form less."""
 
 
 class Compressing(Protocol):
@@ -43,15 +53,40 @@ class Forms:
     always: Collection[Chain]
     made: dict[Chain, Form] = field(default_factory=dict[Chain, Form])
     late: list[str] = field(default_factory=list[str])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """Title of a form to why it cannot be made or run; what failed once is not tried again."""
 
     def of(self, chain: Chain) -> Form:
         """
         Raises:
-            NothingToShrink: If a compressor of the chain finds nothing to work on, or no time.
+            NothingToShrink: If a compressor of the chain finds nothing to work on, or no time, or
+                fails.
         """
         if chain not in self.made:
-            self.made[chain] = self._left_by(chain)
+            with self.tried(chain):
+                self.made[chain] = self._left_by(chain)
         return self.made[chain]
+
+    @contextmanager
+    def tried(self, chain: Chain) -> Generator[None]:
+        """Whatever a form fails with, the others can ship: it is left out. What stops the run is
+        not the form's, and the model as exported has to be there.
+
+        Raises:
+            Failed: If making or running the form fails, or did before.
+        """
+        name = title(chain, self.product.form)
+        if name in self.failed:
+            raise Failed(f"{name} failed before: {self.failed[name]}", fix=_OTHERS)
+        try:
+            yield
+        except (Interrupted, NothingToShrink, OSError, WorkspaceError):
+            raise
+        except Exception as error:
+            if not chain:
+                raise
+            self.failed[name] = _told(error)
+            raise Failed(f"{name} failed: {self.failed[name]}", fix=_OTHERS) from error
 
     def fit_of(self, chain: Chain) -> Path | None:
         """The fit it comes from: what a compressor of graphs leaves is still that model, in fewer
@@ -71,3 +106,9 @@ class Forms:
             if chain[-1] not in self.late:
                 self.late.append(chain[-1])
             raise
+
+
+def _told(error: Exception) -> str:
+    """In one line."""
+    said = error.what if isinstance(error, SartorError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())[:_LONGEST]

@@ -147,6 +147,7 @@ def describe(
         "left_out": left_out(setting),
         "candidates": [_candidate(t, climb) for t in climb.tried],
         "artefacts": [_artefact(a) for a in artefacts],
+        "failed_forms": dict(artefacts[0].failed) if artefacts else {},
         "confusion": _confusion(subject),
         "by_label": _by_label(subject),
         "numbers": numbered(subject) if subject.target == "number" else [],

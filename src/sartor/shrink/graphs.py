@@ -29,7 +29,7 @@ def write_graph(model: ModelProto, target: Path) -> None:
     except onnx.checker.ValidationError as error:
         raise ModelError(
             f"The compressed graph is not valid ONNX: {error}.",
-            fix="leave this compressor out: it does not understand this architecture.",
+            fix="name another backbone under prefer.backbones: this one is not understood.",
         ) from error
     write_durably(target, model.SerializeToString(deterministic=True))
 
