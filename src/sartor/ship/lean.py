@@ -30,7 +30,7 @@ def more_of(parcel: Parcel) -> tuple[str, ...]:
 
 
 def lean_pins(parcel: Parcel) -> list[str]:
-    """`name==version` of these, as they are installed here.
+    """`name==version` of these, as they are installed here, and of what checks a signature.
 
     Raises:
         MissingExtra: If sartor no longer needs one of them.
@@ -43,4 +43,4 @@ def lean_pins(parcel: Parcel) -> list[str]:
             f"{', '.join(sorted(missing))} is not among what sartor needs here.",
             fix="install sartor with pip, so that what it needs is there.",
         )
-    return found
+    return [*found, *parcel.signing]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.bundle import Bundle, open_bundle
+from sartor.bundle.manifest import SIGNATURE
 from sartor.core.addresses import origin
 from sartor.core.errors import BundleError
 from sartor.core.telemetry import SILENCE
@@ -77,13 +78,26 @@ class Parcel:
         return write_wheel(folder)
 
     def pins(self, extra: str, *more: str) -> list[str]:
-        """The `name==version` of all that `sartor[extra]` and `more` need, sartor left out.
+        """The `name==version` of all that `sartor[extra]` and `more` need, sartor left out; of a
+        signed bundle, with `signing`.
 
         Args:
             extra: An extra of sartor, e.g. "server"; "" for none.
             more: Further requirements that are installed here, e.g. "psycopg[binary]".
         """
-        return pins(extra, *more)
+        return sorted({*pins(extra, *more), *self.signing})
+
+    @cached_property
+    def signing(self) -> list[str]:
+        """The `name==version` of what checks the bundle's signature; empty where it has none.
+
+        Raises:
+            MissingExtra: If it is not installed here.
+        """
+        if SIGNATURE not in self.bundle.names:
+            return []
+        plain = pins("")
+        return [pin for pin in pins("sign") if pin not in plain]
 
     @property
     def python(self) -> str:

@@ -24,6 +24,8 @@ _LIMIT_MIB = 250
 """Of a zip, unpacked: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _LIBRARIES_MIB = 115
 """What the rest of a zip takes, about; `build.sh` counts what is really there."""
+_SIGNING_MIB = 20
+"""What checking a signature takes beside that, about."""
 _MACHINE = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 _HANDLER = '''\
@@ -131,10 +133,11 @@ class AwsLambda:
     """Who may call the URL: whom IAM allows, or everybody who has the API key."""
 
     def write(self, folder: Path, parcel: Parcel) -> Handed:
-        if self.form == "zip" and parcel.size_mib + _LIBRARIES_MIB > _LIMIT_MIB:
+        libraries = _LIBRARIES_MIB + (_SIGNING_MIB if parcel.signing else 0)
+        if self.form == "zip" and parcel.size_mib + libraries > _LIMIT_MIB:
             raise SettingError(
                 f"The bundle has {parcel.size_mib:,.0f} MiB; a zip of Lambda's holds {_LIMIT_MIB},"
-                f" about {_LIBRARIES_MIB} of which are libraries.",
+                f" about {libraries} of which are libraries.",
                 fix="add --set form=container, or make the bundle smaller with `sartor shrink`.",
             )
         parcel.put_bundle(folder / "bundle")

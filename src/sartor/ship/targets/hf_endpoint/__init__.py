@@ -61,6 +61,7 @@ class HfEndpoint:
         handler = (files(__name__) / "handler.py").read_bytes()
         (folder / "handler.py").write_bytes(handler)
         needed = [*bounds(*SHARED, *more_of(parcel)), f"onnxruntime=={version('onnxruntime')}"]
+        needed += parcel.signing
         (folder / "requirements.txt").write_text("".join(f"{n}\n" for n in needed), "utf-8")
         (folder / ".gitattributes").write_text(_LARGE, "utf-8")
         handed = Handed(self._steps(parcel), self._notes(parcel))
