@@ -28,6 +28,7 @@ class Kept:
         password: Of the account "ana"; empty where anybody may ask.
         seen: The authorisation of each request.
         elsewhere: Another host's address that readers of blobs are sent on to.
+        told: By key, what a bucket's writer said of a blob, and that blob.
     """
 
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Kept:
     password: str = ""
     seen: list[str | None] = field(default_factory=list)
     elsewhere: str = ""
+    told: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -90,10 +92,13 @@ class _Bucket(_Handler):
         if bucket != "models":
             self.fail(404, "NoSuchBucket")
         elif self.command == "PUT":
-            self.kept.blobs[key] = data
+            said = {k: v for k, v in self.headers.items() if k.lower().startswith("x-amz-meta-")}
+            self.kept.blobs[key], self.kept.told[key] = data, (data, said)
             self.answer(200)
         elif key in self.kept.blobs:
-            self.answer(200, self.kept.blobs[key])
+            found = self.kept.blobs[key]
+            of, said = self.kept.told.get(key, (b"", {}))
+            self.answer(200, found, **(said if of is found else {}))
         else:
             self.fail(404, "NoSuchKey")
 

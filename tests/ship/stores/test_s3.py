@@ -66,3 +66,41 @@ def test_a_list_that_was_written_last_is_the_only_way_in(kept: servers.Kept, bun
     assert not any(key.endswith("index.json") for key in kept.blobs)
     kept.fault = lambda method, path: None
     assert push(bundle.folder, "s3://models/reviews").sent == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AWS_PROFILE", "typo"),
+        ("AWS_ENDPOINT_URL", "minio:9000"),
+        ("AWS_ENDPOINT_URL", "http://"),
+        ("AWS_REGION", "no such region"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_told_by_its_variable(
+    kept: servers.Kept,
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+):
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", value if variable == "AWS_REGION" else "us-east-1")
+    with pytest.raises(TransferError, match=variable):
+        push(bundle.folder, "s3://models/reviews")
+    with pytest.raises(TransferError, match=variable):
+        pull("s3://models/reviews", tmp_path / "got")
+
+
+def test_content_of_the_right_size_that_is_not_what_was_sent_is_sent_again(
+    kept: servers.Kept, bundle: Bundle, tmp_path: Path
+):
+    push(bundle.folder, "s3://models/reviews")
+    assert push(bundle.folder, "s3://models/reviews").sent == 0
+    key = next(key for key, data in kept.blobs.items() if len(data) == 256 * 40)
+    kept.blobs[key] = bytes(256 * 40)
+    with pytest.raises(TransferError, match=r"model\.onnx"):
+        pull("s3://models/reviews", tmp_path / "got")
+    assert push(bundle.folder, "s3://models/reviews").sent == 1
+    assert pull("s3://models/reviews", tmp_path / "got").manifest == bundle.manifest

@@ -19,6 +19,7 @@ from botocore.exceptions import (
     ClientError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProfileNotFound,
 )
 
 from sartor.core.errors import SettingError, TransferError
@@ -27,6 +28,8 @@ from sartor.ship.stores._listing import MOST_BYTES, NAME, blob, read_listing, wr
 
 _ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\s?#]*[^\s?#/])/?")
 _PIECE = 1 << 20
+_HASH = "sha256"
+"""Under which an object's metadata hold what was sent; whoever else writes the object drops it."""
 _GONE = frozenset({"404", "NoSuchKey", "NotFound"})
 _REFUSED = frozenset(
     {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -54,10 +57,11 @@ class Bucket:
     def send(self, item: Item, path: Path) -> bool:
         key = self._key(blob(item))
         with self._asked(f"send {item.name}"):
-            if self._size(key) == item.bytes:
+            if self._is_there(key, item):
                 return False
             # In parts where it is large; an object is seen when it is whole.
-            self._client.upload_file(str(path), self.bucket, key)
+            told = {"Metadata": {_HASH: item.sha256}}
+            self._client.upload_file(str(path), self.bucket, key, ExtraArgs=told)
         return True
 
     def publish(self, items: Sequence[Item]) -> str:
@@ -85,24 +89,39 @@ class Bucket:
                 yield from body.iter_chunks(_PIECE)
 
     def close(self) -> None:
-        self._client.close()
+        if "_client" in vars(self):  # it may be that none could be made
+            self._client.close()
 
     @cached_property
     def _client(self) -> Any:
         config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
-        # Not the default session, which keeps the account that it found first.
-        return boto3.Session().client("s3", config=config)
+        try:
+            # Not the default session, which keeps the account that it found first.
+            return boto3.Session().client("s3", config=config)
+        except ProfileNotFound:
+            raise TransferError(
+                f"{self.address}: AWS_PROFILE names a profile that is not configured here.",
+                fix="set it to one that `aws configure list-profiles` lists, or unset it.",
+            ) from None
+        except ValueError:
+            raise TransferError(
+                f"{self.address}: AWS_ENDPOINT_URL or AWS_REGION cannot be used.",
+                fix="write the URL with its scheme, e.g. https://minio.example:9000.",
+            ) from None
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}"
 
-    def _size(self, key: str) -> int | None:
+    def _is_there(self, key: str, item: Item) -> bool:
+        """Whether an object was sent as this content: its size alone would do for a damaged one."""
         try:
-            return self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+            found = self._client.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if _code(error) in _GONE:
-                return None
+                return False
             raise
+        same = found["Metadata"].get(_HASH) == item.sha256
+        return same and found["ContentLength"] == item.bytes
 
     @contextmanager
     def _asked(self, what: str, missing: str = "") -> Generator[None]:
