@@ -28,6 +28,7 @@ class Kept:
         password: Of the account "ana"; empty where anybody may ask.
         seen: The authorisation of each request.
         elsewhere: Another host's address that readers of blobs are sent on to.
+        connects: What it was to connect to, were it a proxy.
         told: By key, what a bucket's writer said of a blob, and that blob.
     """
 
@@ -38,6 +39,7 @@ class Kept:
     password: str = ""
     seen: list[str | None] = field(default_factory=list)
     elsewhere: str = ""
+    connects: list[str] = field(default_factory=list)
     told: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
 
 
@@ -82,6 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def serve(self, path: str, data: bytes) -> None:
         raise NotImplementedError
+
+    def do_CONNECT(self) -> None:
+        self.kept.connects.append(self.path)
+        self.answer(502)
+        self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = handle_one
 

@@ -1,8 +1,10 @@
 """A registry that wants to know who asks, sends readers on, and has faults."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,3 +153,54 @@ def test_what_was_sent_before_a_fault_is_not_sent_again(
 def test_a_host_that_is_not_there_is_named(bundle: Bundle):
     with pytest.raises(TransferError, match=r"registry\.invalid cannot be reached"):
         push(bundle.folder, "oci://registry.invalid/name:1")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_is_asked_unless_it_is_not_for_that_host(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    with servers.registry() as (url, proxy):  # what it is asked tells; it can connect nobody
+        monkeypatch.setenv(variable, url)
+        for act in (
+            lambda: push(bundle.folder, "oci://registry.invalid/shop/reviews:1"),
+            lambda: pull("oci://registry.invalid/shop/reviews:1", tmp_path / "got"),
+        ):
+            proxy.connects.clear()
+            with pytest.raises(TransferError, match=r"registry\.invalid cannot be reached"):
+                act()
+            assert set(proxy.connects) == {"registry.invalid:443"}
+        proxy.connects.clear()
+        monkeypatch.setenv("NO_PROXY", "registry.invalid")
+        with pytest.raises(TransferError, match="cannot be reached"):
+            push(bundle.folder, "oci://registry.invalid/shop/reviews:1")
+        assert not proxy.connects
+
+
+def test_no_proxy_is_asked_for_a_registry_on_this_machine(
+    held: tuple[str, servers.Kept], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert push(bundle.folder, held[0]).sent == 5
+
+
+def test_a_connection_that_does_not_come_about_is_tried_again(
+    held: tuple[str, servers.Kept], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    connect, refused = socket.create_connection, [0, 1]
+
+    def second(*given: Any, **more: Any) -> socket.socket:
+        if refused:
+            refused.pop()
+            raise ConnectionRefusedError
+        return connect(*given, **more)
+
+    monkeypatch.setattr(socket, "create_connection", second)
+    assert push(bundle.folder, held[0]).sent == 5
+    assert not refused
+
+
+@pytest.mark.parametrize("proxy", ["ftp://proxy:1", "socks5://127.0.0.1:9", "http://a b:x"])
+def test_a_proxy_that_cannot_be_used_is_told(proxy: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(SettingError, match="HTTPS_PROXY"):
+        store_of("oci://registry.invalid/shop/reviews:1")

@@ -12,8 +12,9 @@ import ipaddress
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _TITLE = "org.opencontainers.image.title"
 _MOST_BYTES = 4_000_000
 """Of a manifest: what registries take."""
 _PIECE = 1 << 20
+_PAUSES = (0.0, 0.5)
+"""Seconds after which a connection that did not come about is tried again."""
 
 
 class _Layer(BaseModel):
@@ -85,13 +88,7 @@ class Repository:
         scheme = "http" if _is_here(self.host.partition(":")[0]) else "https"
         self._base = httpx.URL(f"{scheme}://{self.host}/v2/{self.name}/")
         self._authorisation: str | None = None
-        timeout = httpx.Timeout(60, connect=10)
-        self._http = httpx.Client(
-            timeout=timeout,
-            transport=httpx.HTTPTransport(retries=2),
-            # What is hashed is what the registry keeps, not a packed form of it.
-            headers={"accept-encoding": "identity"},
-        )
+        self._http = self._client()
 
     def send(self, item: Item, path: Path) -> bool:
         return self._send(item.sha256, item.bytes, path, item.name)
@@ -154,6 +151,23 @@ class Repository:
     def close(self) -> None:
         self._http.close()
 
+    def _client(self) -> httpx.Client:
+        # With a transport of our own httpx would ask no proxy of the environment. As container
+        # tools have it, none is asked for a registry on this machine.
+        here = self._base.scheme == "http"
+        try:
+            return httpx.Client(
+                timeout=httpx.Timeout(60, connect=10),
+                mounts={f"all://{self._base.host}": None} if here else None,
+                # What is hashed is what the registry keeps, not a packed form of it.
+                headers={"accept-encoding": "identity"},
+            )
+        except (ImportError, ValueError, httpx.InvalidURL):
+            raise SettingError(
+                "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names a proxy that cannot be used here.",
+                fix="write its URL as http://host:port, or unset the variable.",
+            ) from None
+
     def _send(self, sha256: str, size: int, content: Path | bytes, name: str) -> bool:
         what, digest = f"send {name}", f"sha256:{sha256}"
         there = self._ask("HEAD", self._base.join(f"blobs/{digest}"))
@@ -203,9 +217,28 @@ class Repository:
     ) -> httpx.Response:
         body = _pieces(content) if isinstance(content, Path) else content
         told = {**(headers or {}), **self._told(url)}
-        with self._http.stream(method, url, content=body, headers=told) as reply:
+        request = self._http.build_request(method, url, content=body, headers=told)
+        with closing(self._sent(request)) as reply:
             self._capped(reply)  # so that the connection serves again
         return reply
+
+    def _sent(
+        self, request: httpx.Request, auth: httpx.Auth | None = None, *, on: bool = False
+    ) -> httpx.Response:
+        """A reply whose body was not read yet. Nothing was sent where no connection came about: it
+        is tried again.
+
+        Args:
+            request: What is asked.
+            auth: Who asks.
+            on: Go on to where the reply sends the reader.
+        """
+        for pause in _PAUSES:
+            try:
+                return self._http.send(request, stream=True, auth=auth, follow_redirects=on)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                time.sleep(pause)
+        return self._http.send(request, stream=True, auth=auth, follow_redirects=on)
 
     @contextmanager
     def _streamed(self, url: httpx.URL, headers: dict[str, str]) -> Iterator[httpx.Response]:
@@ -216,7 +249,7 @@ class Repository:
                     "GET", url, headers={**headers, **self._told(url)}
                 )
                 # Who asks is not told to another host: httpx leaves that header out then.
-                reply = self._http.send(request, stream=True, follow_redirects=True)
+                reply = self._sent(request, on=True)
             try:
                 if reply.status_code != 401 or not again:
                     yield reply
@@ -256,7 +289,8 @@ class Repository:
                 fix="use a registry whose tokens are given over HTTPS.",
             )
         wanted = {key: asked[key] for key in ("service", "scope") if key in asked}
-        with self._http.stream("GET", realm, params=wanted, auth=known) as reply:
+        request = self._http.build_request("GET", realm, params=wanted)
+        with closing(self._sent(request, known)) as reply:
             data = self._capped(reply)
         if reply.status_code in (401, 403):
             raise self._unknown()
