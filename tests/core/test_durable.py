@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sartor.core.durable import disk_space, staged_folder, sweep, write_durably
+from sartor.core.durable import (
+    disk_space,
+    is_free,
+    named_folder,
+    staged_folder,
+    sweep,
+    write_durably,
+)
 from sartor.core.errors import WorkspaceError
 
 
@@ -113,6 +120,44 @@ def test_a_disk_that_is_really_full_leaves_no_folder(small_disk):
     with pytest.raises(WorkspaceError, match="No space left"):
         fill()
     assert os.listdir(small_disk / "a") == []
+
+
+@pytest.mark.parametrize("kind", ["current", "mount", "empty", "new"])
+def test_a_folder_that_a_user_names_is_filled_whatever_it_is(kind, tmp_path, monkeypatch, request):
+    place = request.getfixturevalue("small_disk") if kind == "mount" else tmp_path / "named"
+    if kind in ("current", "empty"):
+        place.mkdir()
+    if kind == "current":
+        monkeypatch.chdir(place)
+    number = place.stat().st_ino if kind in ("current", "mount") else None
+    named = Path(".") if kind == "current" else place
+
+    with pytest.raises(FileNotFoundError), named_folder(named) as staging:
+        (staging / "none" / "half").touch()
+    assert is_free(named)
+    with named_folder(named) as staging:
+        (staging / "a").mkdir()
+        (staging / "a" / "b").write_text("whole")
+        assert not (place / "a").exists()
+
+    assert [path.name for path in place.iterdir()] == ["a"]
+    assert (place / "a" / "b").read_text() == "whole"
+    assert number in (None, place.stat().st_ino), "a shell that stands in it goes on"
+    assert not is_free(named)
+    assert [path.name for path in tmp_path.iterdir()] == [place.name]
+
+
+def test_what_a_killed_builder_left_inside_is_removed_and_a_users_folder_is_not(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path(".here.a1b2c3d4").mkdir()
+    assert is_free(Path("."))
+    Path(".here.notes").mkdir()
+    assert not is_free(Path("."))
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    assert not is_free(tmp_path / "link")
 
 
 def test_another_fault_of_the_disk_is_not_called_a_full_one(tmp_path):

@@ -65,6 +65,15 @@ def test_the_command_says_which_libraries_load_it(bundle: Bundle, tmp_path: Path
     assert "holds something already" in again.err
 
 
+def test_the_folder_that_one_stands_in_may_be_the_one(
+    shop: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_pretrained(bundle.folder, Path("."), Workspace.open(shop))
+    assert {"README.md", "config.json"} <= {path.name for path in Path(".").iterdir()}
+
+
 def test_what_a_killed_export_left_is_swept_by_the_next(shop: Path, bundle: Bundle, tmp_path: Path):
     left = tmp_path / ".out.a1b2c3d4"
     left.mkdir()

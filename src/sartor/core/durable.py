@@ -77,7 +77,7 @@ def staged_folder(final: Path) -> Generator[Path]:
     """
     with disk_space(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        staging, lock = _new_staging(final)
+        staging, lock = _new_staging(final, final.parent)
         try:
             yield staging
             staging.chmod(0o755)  # mkdtemp's 0700 would hide a bundle from the user that serves it
@@ -91,6 +91,61 @@ def staged_folder(final: Path) -> Generator[Path]:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             os.close(lock)
+
+
+@contextmanager
+def named_folder(final: Path) -> Generator[Path]:
+    """What `staged_folder` gives, for a folder that a user names: it may be there already, empty,
+    and be the current one or a mount point, in whose place no other can be put. What was staged
+    then moves into it.
+
+    Raises:
+        WorkspaceError: If the disk is full.
+    """
+    final = Path(os.path.abspath(final))
+    if not _stays(final):
+        with staged_folder(final) as staging:
+            yield staging
+        return
+    with disk_space(final):
+        # Inside: that is the disk that is meant, and the folder above may be another user's.
+        staging, lock = _new_staging(final, final)
+        try:
+            yield staging
+            fsync_tree(staging)
+            if all(_STAGED.fullmatch(path.name) for path in final.iterdir()):
+                for path in sorted(staging.iterdir()):
+                    path.rename(final / path.name)
+            fsync_folder(final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            os.close(lock)
+
+
+def is_free(final: Path) -> bool:
+    """Whether `named_folder` can fill it: nothing is there, or an empty folder.
+
+    What killed processes left of building it is removed first.
+    """
+    sweep_beside(final)
+    if final.is_symlink():
+        return False
+    return not final.exists() or (final.is_dir() and not any(final.iterdir()))
+
+
+def _stays(folder: Path) -> bool:
+    """Whether a folder is there that no other can be renamed over."""
+    if not folder.is_dir():
+        return False
+    with suppress(OSError):  # the current folder may be gone, and not every system has /proc
+        if folder.samefile(Path.cwd()):
+            return True
+    # One that shows a folder of the same disk is no mount point to Python.
+    with suppress(OSError):
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        if str(folder.resolve()).replace(" ", "\\040") in {line.split(" ")[4] for line in mounts}:
+            return True
+    return os.path.ismount(folder)
 
 
 def make_readable(folder: Path) -> None:
@@ -123,19 +178,21 @@ def sweep_beside(final: Path) -> None:
     """Remove what killed processes left of building `final`, and nothing else of its folder.
 
     Args:
-        final: As of `staged_folder`; need not exist.
+        final: As of `staged_folder` or `named_folder`; need not exist.
     """
+    final = Path(os.path.abspath(final))
     name = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")
-    with suppress(FileNotFoundError):
-        for entry in os.scandir(final.parent):
-            if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                _removed(Path(entry.path))
+    for place in (final.parent, final):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for entry in os.scandir(place):
+                if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    _removed(Path(entry.path))
 
 
-def _new_staging(final: Path) -> tuple[Path, int]:
-    """A new folder and the open file that holds its lock."""
+def _new_staging(final: Path, place: Path) -> tuple[Path, int]:
+    """A new folder in `place` and the open file that holds its lock."""
     while True:
-        staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        staging = Path(tempfile.mkdtemp(dir=place, prefix=f".{final.name}."))
         try:
             lock = os.open(staging, os.O_RDONLY)
         except FileNotFoundError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
-from sartor.core.durable import make_readable, staged_folder, sweep_beside
+from sartor.core.durable import is_free, make_readable, named_folder
 from sartor.core.errors import ModelError, SettingError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
 from sartor.core.replies import as_said
@@ -51,7 +51,7 @@ def export_pretrained(folder: Path, to: Path, place: Workspace, emit: Emit = sil
 
     Args:
         folder: The bundle.
-        to: New folder.
+        to: New folder, or an empty one.
         place: Workspace that made the bundle.
         emit: Progress.
 
@@ -64,16 +64,15 @@ def export_pretrained(folder: Path, to: Path, place: Workspace, emit: Emit = sil
     """
     bundle = open_bundle(folder, verify_key=key_asked(None))
     _refuse(bundle)
-    if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
+    if not is_free(to):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     stock, told, fit = stock_of(bundle.manifest.task), _told(bundle), fit_of(bundle, place)
-    sweep_beside(to)  # half a gigabyte and more, where an earlier export was killed
     emit(StageStarted(_STAGE, len(_STEPS), "steps"))
 
     def begin(step: int) -> None:
         emit(StageProgress(_STAGE, step, len(_STEPS), _STEPS[step]))
 
-    with staged_folder(to) as staging:
+    with named_folder(to) as staging:
         begin(0)
         usage = stock.write(fit, told, staging)
         begin(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sartor.bundle import Bundle, key_asked, open_bundle
 from sartor.bundle.manifest import MANIFEST, SIGNATURE, may_hold
-from sartor.core.durable import staged_folder, sweep_beside
+from sartor.core.durable import is_free, named_folder
 from sartor.core.errors import MissingExtra, SettingError, TransferError
 from sartor.core.events import Emit, StageDone, StageProgress, StageStarted, silent
 from sartor.core.hashing import file_sha256
@@ -87,7 +87,7 @@ def pull(
 
     Args:
         address: See `push`; `oci://host/name@sha256:…` too.
-        to: New folder.
+        to: New folder, or an empty one.
         verify_key: Public key that must have signed it; SARTOR_VERIFY_KEY decides when None.
         most_gb: Refuse more than this before anything is fetched.
         emit: Progress.
@@ -99,11 +99,10 @@ def pull(
         BundleError: If what arrived is no bundle, or not signed by the key.
         MissingExtra: If the library for such addresses is not installed.
     """
-    if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
+    if not is_free(to):
         raise SettingError(f"{to} holds something already.", fix="name a new folder.")
     key = key_asked(verify_key)
-    sweep_beside(to)
-    with closing(store_of(address)) as store, staged_folder(to) as staging:
+    with closing(store_of(address)) as store, named_folder(to) as staging:
         items = _checked(store.listed(), address, most_gb)
         emit(StageStarted("pull", len(items), "files"))
         _room(items, staging)

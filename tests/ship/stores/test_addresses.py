@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sartor.bundle import Bundle
+from sartor.bundle import Bundle, open_bundle
 from sartor.cli.app import app
 from sartor.core.errors import MissingExtra, TransferError, UnknownName
 from sartor.ship.stores import Item
@@ -33,6 +33,17 @@ def test_the_commands_push_and_pull(bundle: Bundle, tmp_path: Path):
         "id": bundle.manifest.id,
         "released": False,
     }
+
+
+def test_a_pull_fills_the_folder_that_one_stands_in(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    push(bundle.folder, f"{tmp_path}/share")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run("pull", f"{tmp_path}/share", ".") == ".\n"
+    assert open_bundle(tmp_path / "here").manifest == bundle.manifest
+    assert Path("manifest.json").exists()
 
 
 def test_another_scheme_is_refused_with_those_there_are():
