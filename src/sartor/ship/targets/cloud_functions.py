@@ -20,6 +20,10 @@ from sartor.ship.parcel import KEY
 _FRAMEWORK = "functions-framework>=3.8,<4"
 """The buildpack adds it by itself, in a version of its choice; so it is said which."""
 
+_ACCOUNT = "-compute@developer.gserviceaccount.com"
+"""Ends the name of the account that functions run as, unless the project has another."""
+_READER = "roles/secretmanager.secretAccessor"
+
 _MAIN = '''\
 """What functions-framework calls: `answer`, with a Flask request."""
 
@@ -74,19 +78,12 @@ class CloudFunctions:
 
     def _handed(self, parcel: Parcel) -> Handed:
         secrets = self._secrets(parcel)
-        kept = (
-            Step(
-                f'printf %s "${name}" | gcloud secrets create {_secret(parcel, name)}'
-                " --data-file=-",
-                f"keep what is in {name} as a secret",
-            )
-            for name in secrets
-        )
         token = f"${KEY}" if self.access == "key" else "$(gcloud auth print-identity-token)"
         where = f"{parcel.name} --gen2 --region={self.region}"
         steps = (
             *new_key(secrets),
-            *kept,
+            *(step for name in secrets for step in _kept(parcel, name)),
+            *([_reader(parcel, secrets)] if secrets else []),
             Step(self._deploy(parcel), "build and deploy it"),
             Step(
                 f"URL=$(gcloud functions describe {where} --format='value(url)')",
@@ -128,6 +125,36 @@ class CloudFunctions:
     def _secrets(self, parcel: Parcel) -> tuple[str, ...]:
         """With IAM the header that a key would come in holds IAM's own token."""
         return tuple(n for n in parcel.secrets if n != KEY or self.access == "key")
+
+
+def _kept(parcel: Parcel, variable: str) -> tuple[Step, Step]:
+    """Keep a variable's value in Secret Manager, again where the function was deployed before."""
+    name = _secret(parcel, variable)
+    return (
+        Step(
+            f"gcloud secrets describe {name} >/dev/null 2>&1 || gcloud secrets create {name}",
+            f"make the secret for what is in {variable}, where there is none yet",
+        ),
+        Step(
+            f'printf %s "${variable}" | gcloud secrets versions add {name} --data-file=-',
+            f"keep what is in {variable} there, as its latest version",
+        ),
+    )
+
+
+def _reader(parcel: Parcel, secrets: tuple[str, ...]) -> Step:
+    """Let the account that the function runs as read its secrets, and nothing else."""
+    number = (
+        '$(gcloud projects describe "$(gcloud config get-value project)"'
+        " --format='value(projectNumber)')"
+    )
+    member = f'"serviceAccount:{number}{_ACCOUNT}"'
+    granted = (
+        f"gcloud secrets add-iam-policy-binding {_secret(parcel, name)} --member={member}"
+        f" --role={_READER}"
+        for name in secrets
+    )
+    return Step(" && ".join(granted), "let the account that functions run as read the secret")
 
 
 def _secret(parcel: Parcel, variable: str) -> str:
