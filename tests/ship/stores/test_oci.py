@@ -150,6 +150,27 @@ def test_what_was_sent_before_a_fault_is_not_sent_again(
     assert (done.sent, done.there) == (2, 3)
 
 
+def test_a_pull_that_fails_is_not_told_that_it_goes_on(
+    held: tuple[str, servers.Kept], bundle: Bundle, tmp_path: Path
+):
+    address, kept = held
+    push(bundle.folder, address)
+    asked: list[str] = []
+
+    def once(method: str, path: str) -> int | None:
+        asked.append(path)
+        return 500 if len(asked) == 4 else None
+
+    kept.fault = once
+    with pytest.raises(TransferError, match="answered 500") as caught:
+        pull(address, tmp_path / "got")
+    assert "a pull begins anew" in caught.value.fix
+    first = [path for path in asked if "/blobs/" in path]
+    asked[:] = [""] * 4
+    pull(address, tmp_path / "got")
+    assert set(first) < set(asked), "what was fetched is fetched again"
+
+
 def test_a_host_that_is_not_there_is_named(bundle: Bundle):
     with pytest.raises(TransferError, match=r"registry\.invalid cannot be reached"):
         push(bundle.folder, "oci://registry.invalid/name:1")

@@ -12,6 +12,9 @@ from typing import Protocol
 
 from sartor.core.registry import Registry
 
+AGAIN = "do it again: a push goes on where it stopped, a pull begins anew."
+"""What helps where the other side failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

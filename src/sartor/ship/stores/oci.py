@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import SettingError, TransferError
 from sartor.core.forms import first_fault
-from sartor.ship.stores import STORES, Item
+from sartor.ship.stores import AGAIN, STORES, Item
 
 USER, PASSWORD = "SARTOR_OCI_USER", "SARTOR_OCI_PASSWORD"
 _ADDRESS = re.compile(
@@ -324,7 +324,7 @@ class Repository:
             )
         raise TransferError(
             f"{self.address} could not {what}: {self.host} answered {got}.",
-            fix="do it again: what was sent is not sent twice.",
+            fix=AGAIN,
         )
 
     def _capped(self, reply: httpx.Response) -> bytes:
@@ -347,8 +347,7 @@ class Repository:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransferError(
                 f"{self.host} cannot be reached: {type(error).__name__}.",
-                fix="check the name and the network; then do it again: what was sent is not sent"
-                " twice.",
+                fix=f"check the name and the network; then {AGAIN}",
             ) from None
 
 

@@ -23,7 +23,7 @@ from botocore.exceptions import (
 )
 
 from sartor.core.errors import SettingError, TransferError
-from sartor.ship.stores import STORES, Item
+from sartor.ship.stores import AGAIN, STORES, Item
 from sartor.ship.stores._listing import MOST_BYTES, NAME, blob, read_listing, write_listing
 
 _ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([^\s?#]*[^\s?#/])/?")
@@ -142,8 +142,7 @@ class Bucket:
         except BotoCoreError as error:
             raise TransferError(
                 f"{self.address} cannot be reached to {what}: {type(error).__name__}.",
-                fix="check the network, AWS_ENDPOINT_URL and AWS_REGION; then do it again: what"
-                " was sent is not sent twice.",
+                fix=f"check the network, AWS_ENDPOINT_URL and AWS_REGION; then {AGAIN}",
             ) from None
 
     def _refusal(self, code: str, what: str, missing: str) -> TransferError:
@@ -159,10 +158,7 @@ class Bucket:
             )
         if code in _GONE and missing:
             return TransferError(missing, fix="check the address, or push the bundle again.")
-        return TransferError(
-            f"{self.address} could not {what} ({code}).",
-            fix="do it again: what was sent is not sent twice.",
-        )
+        return TransferError(f"{self.address} could not {what} ({code}).", fix=AGAIN)
 
 
 def _code(error: ClientError) -> str:
