@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sartor.core.errors import Interrupted, NothingToShrink, SartorError, WorkspaceError
+from sartor.core.errors import (
+    Interrupted,
+    LlmError,
+    NothingToShrink,
+    SartorError,
+    WorkspaceError,
+)
 from sartor.search.chains import Chain, title
 from sartor.search.product import Product
 from sartor.search.time_left import OutOfTime
@@ -70,7 +76,8 @@ class Forms:
     @contextmanager
     def tried(self, chain: Chain) -> Generator[None]:
         """Whatever a form fails with, the others can ship: it is left out. What stops the run is
-        not the form's, and the model as exported has to be there.
+        not the form's, nor is a judge that does not answer, and the model as exported has to be
+        there.
 
         Raises:
             Failed: If making or running the form fails, or did before.
@@ -80,7 +87,7 @@ class Forms:
             raise Failed(f"{name} failed before: {self.failed[name]}", fix=_OTHERS)
         try:
             yield
-        except (Interrupted, NothingToShrink, OSError, WorkspaceError):
+        except (Interrupted, LlmError, NothingToShrink, OSError, WorkspaceError):
             raise
         except Exception as error:
             if not chain:
