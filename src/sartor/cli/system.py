@@ -115,4 +115,37 @@ def demo(workspace: Where = HERE, json: Json = False) -> None:
     run(need, workspace=workspace, json=json)
 
 
-COMMANDS = (doctor, demo)
+def clean(
+    workspace: Where = HERE,
+    older_than: Annotated[
+        float, typer.Option(min=0, help="Keep what was written in so many days.")
+    ] = 0.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else say how much it is.")] = False,
+    json: Json = False,
+) -> None:
+    """Free disk space: remove what a run makes again, such as fits and activations."""
+    from dataclasses import asdict
+
+    from sartor.cli.drawing import write_json
+    from sartor.core.clearing import clear
+    from sartor.core.errors import WorkspaceError
+    from sartor.core.workspace import FOLDER, Workspace
+
+    if not (workspace / FOLDER).is_dir():
+        raise WorkspaceError(
+            f"{workspace} holds no {FOLDER} folder.",
+            fix="name the folder that does with --workspace.",
+        )
+    found = clear(Workspace.open(workspace), older_than, remove=yes)
+    if json:
+        write_json({"removed": yes, "found": [asdict(each) for each in found]})
+        return
+    for each in found:
+        kept = f", {each.kept:,} kept" if each.kept else ""
+        sys.stdout.write(f"{each.kind:12} {each.bytes / 1e6:10,.1f} MB  {each.entries:,}{kept}\n")
+    total = sum(each.bytes for each in found) / 1e6
+    said = "were freed" if yes else "can be made again: add --yes to remove them"
+    sys.stdout.write(f"{total:,.1f} MB {said}. Bundles, runs and feedback stay.\n")
+
+
+COMMANDS = (doctor, demo, clean)

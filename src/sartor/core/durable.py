@@ -245,8 +245,8 @@ def disk_space(path: Path) -> Generator[None]:
             raise
         raise WorkspaceError(
             f"No space left on the disk while writing {path}.",
-            fix="free some space (old runs and activations lie under .sartor/), then run the"
-            " same command again: what was finished is kept.",
+            fix="free some space (`sartor clean` says what of .sartor/ can be made again), then run"
+            " the same command again: what was finished is kept.",
         ) from error
 
 
