@@ -88,6 +88,7 @@ def shrink(
     bundle: str | Path,
     to: Sequence[str],
     *,
+    by: Sequence[str] = (),
     need: str | Path | None = None,
     workspace: str | Path = ".",
     emit: Emit = silent,
@@ -95,8 +96,9 @@ def shrink(
     """Make a bundle smaller or faster, and judge what it became.
 
     Args:
-        bundle: Its folder; see `search.smaller` for this and the next two.
+        bundle: Its folder; see `search.smaller` for this and the next three.
         to: Criteria.
+        by: Compressors, or empty.
         need: Need file, or None.
         workspace: Folder that holds `.sartor/`.
         emit: Told of progress.
@@ -106,7 +108,7 @@ def shrink(
         Interrupted: On Ctrl-C; its fix is the command that resumes.
     """
     place = Workspace.open(workspace)
-    asked = smaller(Path(bundle), to, place, None if need is None else Path(need))
+    asked = smaller(Path(bundle), to, place, None if need is None else Path(need), by)
     told = begun.kept(asked.text, asked.root, asked.file)
     return _carry_out(place, begun.begin(place, told, asked.name), told, None, emit)
 

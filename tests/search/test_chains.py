@@ -162,3 +162,17 @@ def test_places_are_kept_and_one_place_holds_one():
     assert with_one_more(chain, "int8_static") == ("trim_vocabulary", "int8_static")
     assert title(chain, "onnx") == "trim_vocabulary+int8_dynamic"
     assert title((), "onnx") == "onnx"
+
+
+def test_what_is_named_is_tried_whatever_is_lacking():
+    shop = Shop("size_mb <= 90")
+    made = compress(shop.first(), shop.make, shop.clock, shop.asked, only=["fp16", "prune_ffn"])
+    names = {name for each in made for name in each.chain}
+    assert {"fp16", "prune_ffn"} <= names
+    assert "drop_layers" not in shop.offered
+
+
+def test_what_eases_nothing_is_tried_where_it_is_named():
+    shop = Shop("size_mb <= 90")
+    compress(shop.first(), shop.make, shop.clock, shop.asked, only=["prune_weights"])
+    assert "prune_weights" in shop.offered

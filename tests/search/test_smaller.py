@@ -86,3 +86,13 @@ def test_what_cannot_be_asked_is_refused(
 ):
     with pytest.raises(error, match=says):
         smaller(bundle, to, Workspace.open(tmp_path), None)
+
+
+def test_compressors_are_named_with_or_without_criteria(bundle: Path, tmp_path: Path):
+    place = Workspace.open(tmp_path)
+    begun(place, bundle, tmp_path)
+    asked = json.loads(smaller(bundle, ["size_mb <= 9"], place, None, ["int8_static"]).text)
+    assert asked["prefer"]["compressors"] == ["int8_static"]
+    assert asked["accept"] == ["accuracy >= 0.8", "size_mb <= 9"]
+    plain = json.loads(smaller(bundle, [], place, None, ["fp16"]).text)
+    assert plain["accept"] == ["accuracy >= 0.8", "size_mb <= 30"]

@@ -140,6 +140,10 @@ def shrink(
     to: Annotated[
         list[str] | None, typer.Option(help='Criterion, e.g. "size_mb <= 10"; may be repeated.')
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Compressor to try, and no other, e.g. int8_static; may be repeated."),
+    ] = None,
     need: Annotated[
         Path | None, typer.Option(help="Need file, where no run here made the bundle.")
     ] = None,
@@ -154,7 +158,9 @@ def shrink(
         _begin(emit)
         from sartor import pipeline
 
-        outcome = pipeline.shrink(bundle, to or (), need=need, workspace=workspace, emit=emit)
+        outcome = pipeline.shrink(
+            bundle, to or (), by=by or (), need=need, workspace=workspace, emit=emit
+        )
     _finish(outcome, workspace, json)
 
 

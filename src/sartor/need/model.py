@@ -232,6 +232,9 @@ class Preferences(BaseModel):
     settings: Annotated[dict[str, Any], Field(max_length=100), AfterValidator(_plain_settings)] = {}
     """Settings in the place of those that methods are tried with: for all that know one, and under
     a method's name for that one alone."""
+    compressors: list[str] | None = None
+    """What makes the model smaller or faster, by name: all of these are tried, and no others.
+    Default: those that ease what the criteria ask for."""
     bundles: Annotated[list[str], Field(max_length=20)] | None = None
     """Folders of bundles to try before anything is trained, relative to the need file. Default: the
     newest of the workspace that fit; [] for none."""

@@ -100,6 +100,7 @@ class Maker:
     time_left: TimeLeft = UNBOUNDED
     beside: Callable[[Mapping[str, Path]], Mapping[str, Path]] = lambda content: content
     recipe: Assessment | None = None
+    named: Sequence[str] = ()
 
     def make(
         self,
@@ -168,7 +169,7 @@ class Maker:
             first = replace(first, parity=exported)
         asked = [c for c in self.held.criteria if of_the_artefact(c)]
         # What compressors do to logits of a text says nothing of replies: only this was tried.
-        which = (REPLIES, REPLIES) if self._written else (always,)
+        which = (REPLIES, ()) if self._written else (always, self.named or None)
         every = compress(first, make, self._timed, asked, *which)
         for said in left_out(forms.late, forms.failed):
             emit(Note(said, "warning"))

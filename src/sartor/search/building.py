@@ -140,6 +140,7 @@ class Builder:
             ),
             beside=(lambda content: content) if indexing is None else indexing,
             students=lambda: self._students(manifest),
+            named=self.desk.need.prefer.compressors or (),
         )
         logits = workshop.logits(best)
         kept, made = maker.make(

@@ -61,7 +61,7 @@ def compress(
     clock: Callable[[_Form], _Form],
     asked: Sequence[Criterion],
     always: Sequence[Chain] = ALWAYS,
-    only: Sequence[Chain] | None = None,
+    only: Collection[str] | None = None,
 ) -> list[_Form]:
     """All forms that were made, the first of them as it is.
 
@@ -72,20 +72,22 @@ def compress(
         clock: Adds the verdicts on speed, which take seconds; once a form.
         asked: Criteria on size and speed.
         always: See `ALWAYS`.
-        only: Chains whose compressors alone are tried; None for all there are.
+        only: Compressors that are all tried, whatever is lacking, and no others; None for those
+            that ease what is.
     """
     forms = _Forms(first, make, clock, asked)
     for chain in always:
         if forms.attempt(chain, chain[-1]):
             break
     best = forms.best()
-    names = set(COMPRESSORS.names()) if only is None else {name for each in only for name in each}
+    names = set(COMPRESSORS.names() if only is None else only)
     waiting = _by_cost(names - {chain[-1] for chain in always})
     idle = set[str]()
-    while waiting and (lacking := forms.lacking(best)):
+    while waiting and ((lacking := forms.lacking(best)) or only):
         name = waiting.pop(0)
         chain = with_one_more(best, name)
-        if not lacking & set(_of(name).eases) or chain in forms.made or forms.spares(name):
+        idles = not lacking & set(_of(name).eases) or forms.spares(name)
+        if chain in forms.made or (idles and only is None):
             continue
         if not (chain := forms.attempt(chain, name)):
             idle.add(name)

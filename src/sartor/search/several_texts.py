@@ -5,6 +5,7 @@ from sartor.core.types import Roles
 from sartor.need.model import Need
 from sartor.search.suiting import locates
 from sartor.search.tabular import refuse_unread
+from sartor.shrink.api import COMPRESSORS
 
 
 def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
@@ -17,6 +18,7 @@ def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
 
     Raises:
         SettingError: Naming the preference.
+        UnknownName: If a compressor does not exist.
     """
     if roles.columns:
         refuse_unread(need, file)
@@ -27,6 +29,8 @@ def refuse_preferred(need: Need, file: str, roles: Roles) -> None:
             fix="leave data.labels out.",
         )
     prefer, inputs = need.prefer, len(roles.inputs)
+    for name in prefer.compressors or ():
+        COMPRESSORS.get(name)
     if inputs < 2:
         return
     # Contexts are read in windows whatever the need says.

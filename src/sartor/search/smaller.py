@@ -42,7 +42,13 @@ class Asked:
     file: str
 
 
-def smaller(folder: Path, to: Sequence[str], place: Workspace, need: Path | None) -> Asked:
+def smaller(
+    folder: Path,
+    to: Sequence[str],
+    place: Workspace,
+    need: Path | None,
+    by: Sequence[str] = (),
+) -> Asked:
     """The need that asks a bundle to become smaller or faster.
 
     Args:
@@ -51,6 +57,7 @@ def smaller(folder: Path, to: Sequence[str], place: Workspace, need: Path | None
             same metric gives way.
         place: Workspace; the run that made the bundle tells where the data lies.
         need: Need file to take the data and the other criteria from instead.
+        by: Compressors that are all tried, and no others; empty for those that may help.
 
     Raises:
         BundleError: If the bundle cannot be used.
@@ -65,13 +72,13 @@ def smaller(folder: Path, to: Sequence[str], place: Workspace, need: Path | None
             f"{folder} is a product: its size and its speed are those of its parts.",
             fix="shrink the bundle of a part, and run the product's need again.",
         )
-    wanted = _criteria(to)
+    wanted = [] if by and not to else _criteria(to)
     if need is None:
         text = bundle.path(_NEED).read_text("utf-8")
         found, root, file = parse_need(text, str(folder), roles_of), _root(place, bundle), _NEED
     else:
         found, root, file = load_need(need, roles_of), need.parent, str(need)
-    return Asked(found.name, _text(found, wanted, folder), root, file)
+    return Asked(found.name, _text(found, wanted, folder, by), root, file)
 
 
 def _criteria(to: Sequence[str]) -> list[Criterion]:
@@ -90,7 +97,7 @@ def _criteria(to: Sequence[str]) -> list[Criterion]:
     return found
 
 
-def _text(need: Need, wanted: Sequence[Criterion], folder: Path) -> str:
+def _text(need: Need, wanted: Sequence[Criterion], folder: Path, by: Sequence[str]) -> str:
     replaced = {(criterion.metric, criterion.parameters) for criterion in wanted}
     kept = [c.text for c in need.accept if (c.metric, c.parameters) not in replaced]
     mapping: dict[str, Any] = need.as_mapping()
@@ -98,6 +105,8 @@ def _text(need: Need, wanted: Sequence[Criterion], folder: Path) -> str:
     prefer = {**mapping.get("prefer", {})}
     for unused in ("pretrain", "llm"):
         prefer.pop(unused, None)
+    if by:
+        prefer["compressors"] = list(by)
     bundles = [str(folder.resolve())]
     mapping["prefer"] = {**prefer, "bundles": bundles, "methods": [EARLIER], "ensemble": False}
     return json.dumps(mapping, ensure_ascii=False, indent=1)

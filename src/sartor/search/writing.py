@@ -253,6 +253,11 @@ def _refuse_unread(desk: Desk) -> None:
             f"{file}: prefer.max_length is {prefer.max_length}, which is for encoders.",
             fix="leave max_length out: what writes reads as much as it was made for.",
         )
+    if prefer.compressors:
+        raise SettingError(
+            f"{file}: prefer.compressors names compressors, and what writes is only rounded.",
+            fix="leave compressors out.",
+        )
     if prefer.pretrain != "none":
         raise SettingError(
             f"{file}: prefer.pretrain is {prefer.pretrain}, which is for encoders.",
