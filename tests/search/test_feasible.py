@@ -48,6 +48,20 @@ def test_a_backbone_is_not_ruled_out_by_words_that_trimming_may_leave_out():
     assert not dropped
 
 
+def test_a_backbone_whose_graph_no_file_holds_is_never_climbed(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta", "vocab_size": 250002}')
+    large = replace(
+        MINILM, name="large", path=str(tmp_path), parameters=560_000_000, layers=24, width=1024
+    )
+    rungs, dropped = ladder(["accuracy >= 0.8"], MINILM, large, methods=["lora"])
+    assert [r.candidates[0].backbone for r in rungs] == ["minilm"]
+    (refused,) = dropped
+    assert (refused.backbone, refused.criterion) == ("large", "")
+    assert "2.2 GB" in refused.why
+    assert "an ONNX file holds 2.1 GB: 536 M weights" in refused.why
+    assert Body(large, 12).weights < 536_000_000, "its first layers may do"
+
+
 def test_a_head_that_reads_a_low_layer_may_fit_where_the_whole_backbone_does_not():
     rungs, dropped = ladder([f"size_mb <= {Body(MINILM, 4).size_mb}"], MINILM)
     (head,) = rungs

@@ -11,9 +11,11 @@ from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from sartor.core.errors import ModelError
 from sartor.models.catalogue import find_backbone
 from sartor.serve.decoding import DecoderSession
+from sartor.shrink import graphs
 from sartor.shrink.api import Bench, Form
 from sartor.shrink.compressors.int8_rows import Int8Rows
 from sartor.shrink.decoder_graph import why_not, write_decoder
+from sartor.shrink.export import finished
 from sartor.tune.decoder import Decoder
 from tests.tiny import CHAT, byte_tokenizer
 from tests.written import rows, saved
@@ -138,6 +140,48 @@ def test_eight_bits_change_logits_little_and_halve_the_file(tmp_path):
     assert np.corrcoef(whole.ravel(), rounded.ravel())[0, 1] > 0.99
     assert not np.allclose(whole, rounded, atol=1e-6), "nothing was rounded"
     assert any(tensor.data_type == 3 for tensor in load(small).graph.initializer)
+
+
+@pytest.mark.parametrize(("kind", "tables"), [("qwen2", 1), ("llama with a head of its own", 2)])
+def test_words_that_score_too_are_kept_once_and_rounded_as_both(tmp_path, kind, tables):
+    saved(tmp_path / "fit", made(tmp_path / "llm", kind))
+    write_decoder(tmp_path / "fit", tmp_path / "fit" / "model.onnx")
+    (tmp_path / "small").mkdir()
+    form = Form(tmp_path / "fit" / "model.onnx", tmp_path / "fit" / "tokenizer.json")
+    bench = Bench("text_generation", ("reply",), 64, "", rows(2), rows(2), None, None, 0, print)
+    Int8Rows().compress(form, tmp_path / "small", bench)
+
+    def vocabularies(place):
+        (logits, *_) = load(place).graph.output
+        words = logits.type.tensor_type.shape.dim[2].dim_value
+        stored = load(place).graph.initializer
+        return [t.data_type for t in stored if len(t.dims) == 2 and words in t.dims]
+
+    assert vocabularies(form.graph) == [1] * tables
+    assert vocabularies(tmp_path / "small" / "model.onnx") == [3, 3]
+
+
+QWEN = {"model_type": "qwen2", "vocab_size": 151_936, "tie_word_embeddings": True}
+HALF = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24}
+HEADS = {"num_attention_heads": 14, "num_key_value_heads": 2}
+
+
+def test_a_model_whose_graph_no_file_holds_is_told_by_its_size(tmp_path, monkeypatch):
+    assert why_not(QWEN | HALF | HEADS) == "", "half a billion weights"
+    assert "2.5 GB" in why_not({**QWEN, **HALF, **HEADS, "tie_word_embeddings": False})
+    assert "an ONNX file holds 2.1 GB" in why_not({**QWEN, **HALF, **HEADS, "hidden_size": 1536})
+    saved(tmp_path / "fit", made(tmp_path / "llm", "llama"))
+    write_decoder(tmp_path / "fit", tmp_path / "fits.onnx")
+    whole = load(tmp_path / "fits.onnx")
+    monkeypatch.setattr(graphs, "MOST_BYTES", (tmp_path / "fits.onnx").stat().st_size // 4)
+    for refused in (
+        lambda: write_decoder(tmp_path / "fit", tmp_path / "model.onnx"),
+        lambda: graphs.write_graph(whole, tmp_path / "model.onnx"),
+        lambda: finished(whole, tmp_path),
+    ):
+        with pytest.raises(ModelError, match="an ONNX file holds"):
+            refused()
+    assert not (tmp_path / "model.onnx").exists()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,21 @@ def test_both_graphs_are_in_eight_bits_after_int8_rows(fit, tmp_path):
     assert 0 < np.abs(one - other).max() < 0.1 * np.abs(one).max()
 
 
+def test_words_that_score_too_are_kept_once_in_the_decoder(fit):
+    graph = onnx.load(fit / "model.onnx").graph
+    words = graph.output[0].type.tensor_type.shape.dim[2].dim_value
+    assert len([t for t in graph.initializer if len(t.dims) == 2 and t.dims[0] == words]) == 1
+    assert not [t for t in graph.initializer if len(t.dims) == 2 and t.dims[1] == words]
+
+
+def test_an_encoder_decoder_whose_graph_no_file_holds_is_told_by_its_size():
+    mbart = {"model_type": "mbart", "d_model": 1024, "vocab_size": 250_054, "decoder_layers": 12}
+    mbart |= {"decoder_ffn_dim": 4096, "tie_word_embeddings": True}
+    assert why_not(mbart) == ""
+    assert "2.9 GB" in why_not({**mbart, "decoder_layers": 32})
+    assert "2.8 GB" in why_not({**mbart, "tie_word_embeddings": False})
+
+
 def test_the_encoder_is_asked_once_and_the_decoder_holds_none_of_it(fit):
     names = [
         {weight.name for weight in onnx.load(fit / name).graph.initializer}

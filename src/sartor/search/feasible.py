@@ -4,6 +4,8 @@
     latency  >= 2 · 12 · layers · width² · tokens that are read at least / fastest arithmetic
     cost     >= that of as much processor time as the latency, in the least memory there is
 
+    graph    >= weights of the layers that are run and of the words, in float32, in one file
+
 All are floors, not guesses: a candidate is left out only where its floor is beyond the criterion,
 so that nothing which could have met the need is missed. What passes here may still prove too large
 or too slow once it is measured.
@@ -11,14 +13,17 @@ or too slow once it is measured.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from sartor.core.errors import Fault, NeedError, SettingError
+from sartor.core.errors import Fault, ModelError, NeedError, SettingError
 from sartor.core.types import Backbone, Candidate, Use
 from sartor.judge.checks.cost import METRICS as COSTS
 from sartor.judge.checks.cost import figure, target_of
+from sartor.models.folder import read_config
 from sartor.need.costs import PriceBook
 from sartor.need.criterion import Criterion
 from sartor.search.estimates import SMALLEST_MB, Work
+from sartor.shrink.graphs import too_large
 
 _FASTEST = 4.0
 """Int8 products reach at most this many times the probed speed: 4 with VNNI where the probe was of
@@ -71,6 +76,12 @@ class Body:
         layers = 12 * self.backbone.width**2 * self.depth
         return max(min(layers, self.backbone.parameters) * SMALLEST_MB, _LEAST_MB)
 
+    @property
+    def weights(self) -> int:
+        """Numbers at least in the graph that is exported, before words are left out of it."""
+        layers = 12 * self.backbone.width**2 * self.depth
+        return min(layers + _words_in(self.backbone), self.backbone.parameters)
+
     def latency_ms(self, work: Work) -> float:
         """Milliseconds at least, for one text of average length."""
         operations = 24 * self.depth * self.backbone.width**2 * _SHORTEST * work.text_tokens
@@ -99,8 +110,8 @@ class Sieve:
             if floor is not None and not possible(criterion, floor):
                 why = f"{criterion.text} is out of reach: {_sentence(criterion, body, floor)}"
                 return Dropped(name, backbone.name, why, criterion.text, floor)
-        reason = self.attaches(backbone, candidate)
-        return None if reason is None else Dropped(name, backbone.name, reason)
+        reason = too_large(body.weights) or self.attaches(backbone, candidate)
+        return Dropped(name, backbone.name, reason) if reason else None
 
 
 def refuse_empty(file: str, criteria: Iterable[Criterion], dropped: Sequence[Dropped]) -> None:
@@ -149,6 +160,16 @@ def _floor(criterion: Criterion, body: Body, work: Work, book: PriceBook | None)
         return figure(criterion, name, target, Use((cpu,), 0.0), cpu)
     of = _FLOORS.get(criterion.metric)
     return None if of is None else of(body, work)
+
+
+def _words_in(backbone: Backbone) -> int:
+    """Numbers in the table of words; 0 where its configuration does not tell."""
+    try:
+        config = read_config(Path(backbone.path))
+    except ModelError:
+        return 0  # a language model behind a URL
+    words, width = config.get("vocab_size"), config.get("embedding_size", backbone.width)
+    return words * width if isinstance(words, int) and isinstance(width, int) else 0
 
 
 _FLOORS: Mapping[str, Callable[[Body, Work], float]] = {

@@ -32,12 +32,13 @@ from safetensors.numpy import load_file
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
+from sartor.shrink.graphs import too_large, whole_file
 from sartor.shrink.sheet import UNSEEN, Sheet, floats, whole
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3")
 """`model_type`s whose formulas these are."""
 INVERSE, SCALING = "rotary.inverse_frequencies", "rotary.scaling"
-_FIX = "choose a model of Llama's or Qwen's kind."
+_FIX = "choose a model of Llama's or Qwen's kind, of half a billion weights at most."
 
 
 def why_not(config: Mapping[str, Any]) -> str:
@@ -53,7 +54,21 @@ def why_not(config: Mapping[str, Any]) -> str:
     how = rope.get("rope_type", rope.get("type")) if isinstance(rope, dict) else None
     if how in ("dynamic", "longrope"):
         return "its positions depend on the length of the text"
-    return ""
+    return too_large(_weights(config))
+
+
+def _weights(config: Mapping[str, Any]) -> int:
+    """Numbers that the graph holds at least; 0 where the configuration does not tell."""
+    width, inner, words, layers = (
+        int(config.get(name) or 0)
+        for name in ("hidden_size", "intermediate_size", "vocab_size", "num_hidden_layers")
+    )
+    heads = int(config.get("num_attention_heads") or 1)
+    size = int(config.get("head_dim") or width // heads)
+    shared = int(config.get("num_key_value_heads") or heads)
+    layer = 2 * width * size * (heads + shared) + 3 * width * inner
+    own = 2 if config.get("tie_word_embeddings") is False else 1
+    return own * words * width + layers * layer
 
 
 def write_decoder(folder: Path, target: Path) -> None:
@@ -76,8 +91,7 @@ def write_decoder(folder: Path, target: Path) -> None:
         raise ModelError(
             f"{folder} cannot be exported: it has no tensor {error}.", fix=_FIX
         ) from error
-    onnx.checker.check_model(model)
-    write_durably(target, model.SerializeToString(deterministic=True))
+    write_durably(target, whole_file(model, str(folder)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +147,7 @@ class _Writing:
             outputs += kept
         kept_states = self.sheet.op("Gather", states, "keep", axis=1)
         last = self._scaled(kept_states, "norm.weight")
-        head = self.sheet.tensors.get("head.weight", words)
-        self.sheet.weights["head"] = np.ascontiguousarray(head.T)
-        self.sheet.op("MatMul", last, "head", out="logits")
+        self.sheet.scores(last, "head.weight", "words", out="logits")
         return self._closed(len(words), outputs)
 
     def _turns(self) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from sartor.shrink.graphs import (
     every_graph,
     every_node,
     every_weight,
+    fold_transposes,
     know_domain,
 )
 
@@ -97,6 +98,7 @@ def in_eight_bits_by_row(model: ModelProto, least: int) -> ModelProto:
     """
     copy = ModelProto()
     copy.CopyFrom(model)
+    fold_transposes(copy.graph)  # a table that is multiplied too is rounded as both
     rounding = _Rounding(copy)
     for product in products(copy):
         rounding.product_by_row(product)

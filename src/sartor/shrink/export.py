@@ -16,15 +16,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 from sartor.core.texts import COLUMNS
-from sartor.shrink.graphs import drop_unread
+from sartor.shrink.graphs import fold_transposes, in_bytes, refuse_large
 from sartor.shrink.joined import OUTPUT
 from sartor.shrink.recommender import recommender_graph
 from sartor.shrink.trees import trees_graph
@@ -60,7 +58,7 @@ def exported(folder: Path, task: str) -> bytes:
         graph = recommender_graph(model, OPSET)
     else:
         graph = traced(model)
-    return finished(graph, folder).SerializeToString(deterministic=True)
+    return in_bytes(finished(graph, folder), str(folder))
 
 
 def served(folder: Path, task: str) -> torch.nn.Module:
@@ -74,8 +72,9 @@ def finished(graph: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """A graph as it ships: checked, with weights as they are read, and no trace of this machine.
 
     Raises:
-        ModelError: If it does not pass the ONNX checker.
+        ModelError: If it does not pass the ONNX checker, or is too large for a file.
     """
+    refuse_large(graph, str(folder))
     try:
         onnx.checker.check_model(graph)
     except onnx.checker.ValidationError as error:
@@ -83,7 +82,7 @@ def finished(graph: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
             f"The exported graph of {folder} is not valid ONNX: {error}.",
             fix="choose another backbone: this architecture cannot be exported.",
         ) from error
-    _fold_transposes(graph.graph)
+    fold_transposes(graph.graph)
     _without_traces(graph)
     return graph
 
@@ -128,31 +127,6 @@ def _width(model: torch.nn.Module) -> int:
 
 def _whole(model: torch.nn.Module) -> torch.nn.Module:
     return model
-
-
-def _fold_transposes(graph: onnx.GraphProto) -> None:
-    """Store weights as the products read them.
-
-    The exporter does so itself, but not for a weight that two passes share; and what multiplies a
-    computed value instead of a stored one, no compressor can quantise or fuse.
-    """
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    turned = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights]
-    stored: dict[tuple[str, tuple[int, ...]], str] = {}
-    named: dict[str, str] = {}
-    for node in turned:
-        (axes,) = (tuple(each.ints) for each in node.attribute if each.name == "perm")
-        name = stored.setdefault((node.input[0], axes), node.output[0])
-        named[node.output[0]] = name
-        if name == node.output[0]:
-            found = numpy_helper.to_array(weights[node.input[0]]).transpose(axes)
-            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(found), name))
-        graph.node.remove(node)
-    for node in graph.node:
-        for at, name in enumerate(node.input):
-            node.input[at] = named.get(name, name)
-    if turned:
-        drop_unread(graph)
 
 
 def _without_traces(graph: onnx.ModelProto) -> None:

@@ -3,14 +3,66 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from sartor.core.durable import write_durably
 from sartor.core.errors import ModelError
 
 DOMAIN = "com.microsoft"
 """Of the operators that ONNX Runtime adds to ONNX's."""
+
+
+MOST_BYTES = 2**31 - 2**20
+"""Of the weights of a graph: its file, which holds them, must have less than 2 GiB."""
+_FLOAT = 4
+"""Bytes of a weight before any compressor."""
+
+
+def too_large(weights: int) -> str:
+    """Why a model of so many weights cannot be a graph in float32; empty where it can."""
+    if weights * _FLOAT <= MOST_BYTES:
+        return ""
+    return (
+        f"its graph has {weights * _FLOAT / 1e9:.1f} GB in float32, and an ONNX file holds"
+        f" {MOST_BYTES / 1e9:.1f} GB: {MOST_BYTES // _FLOAT // 10**6:,} M weights"
+    )
+
+
+def refuse_large(model: ModelProto, name: str) -> None:
+    """
+    Args:
+        model: Whole, with its weights.
+        name: What it was made of.
+
+    Raises:
+        ModelError: If no file can hold it.
+    """
+    size = sum(tensor.ByteSize() for tensor in every_weight(model.graph).values())
+    if size > MOST_BYTES:
+        raise ModelError(
+            f"The graph of {name} has {size / 1e9:.1f} GB, and an ONNX file holds"
+            f" {MOST_BYTES / 1e9:.1f} GB.",
+            fix="name a smaller backbone under prefer.backbones.",
+        )
+
+
+def in_bytes(model: ModelProto, name: str) -> bytes:
+    """The file of a model: the same model, the same bytes.
+
+    Raises:
+        ModelError: If no file can hold it.
+    """
+    refuse_large(model, name)
+    return model.SerializeToString(deterministic=True)
+
+
+def whole_file(model: ModelProto, name: str) -> bytes:
+    """The file of a model that was written here, checked; arguments and errors as of `in_bytes`."""
+    found = in_bytes(model, name)
+    onnx.checker.check_model(found)
+    return found
 
 
 def read_graph(path: Path) -> ModelProto:
@@ -22,16 +74,17 @@ def write_graph(model: ModelProto, target: Path) -> None:
     """Write a changed model: the same model, the same bytes.
 
     Raises:
-        ModelError: If it is no longer valid ONNX.
+        ModelError: If it is no longer valid ONNX, or no file can hold it.
     """
+    found = in_bytes(model, target.name)
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(found)
     except onnx.checker.ValidationError as error:
         raise ModelError(
             f"The compressed graph is not valid ONNX: {error}.",
             fix="name another backbone under prefer.backbones: this one is not understood.",
         ) from error
-    write_durably(target, model.SerializeToString(deterministic=True))
+    write_durably(target, found)
 
 
 def know_domain(model: ModelProto) -> None:
@@ -71,6 +124,31 @@ def replace_weight(tensor: TensorProto, by: TensorProto) -> None:
     name = tensor.name
     tensor.CopyFrom(by)
     tensor.name = name
+
+
+def fold_transposes(graph: GraphProto) -> None:
+    """Store weights as the products read them.
+
+    The exporter does so itself, but not for a weight that two passes share; and what multiplies a
+    computed value instead of a stored one, no compressor can quantise or fuse.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    turned = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights]
+    stored: dict[tuple[str, tuple[int, ...]], str] = {}
+    named: dict[str, str] = {}
+    for node in turned:
+        (axes,) = (tuple(each.ints) for each in node.attribute if each.name == "perm")
+        name = stored.setdefault((node.input[0], axes), node.output[0])
+        named[node.output[0]] = name
+        if name == node.output[0]:
+            found = numpy_helper.to_array(weights[node.input[0]]).transpose(axes)
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(found), name))
+        graph.node.remove(node)
+    for node in graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = named.get(name, name)
+    if turned:
+        drop_unread(graph)
 
 
 def drop_unread(graph: GraphProto) -> None:

@@ -32,6 +32,7 @@ from sartor.core.errors import ModelError
 from sartor.llm.translated import ENCODER
 from sartor.shrink import computed_positions, t5_names
 from sartor.shrink.api import GRAPH
+from sartor.shrink.graphs import too_large, whole_file
 from sartor.shrink.sheet import UNSEEN, Sheet, floats, whole
 
 OFFSETS: Mapping[str, int] = {
@@ -58,7 +59,24 @@ def why_not(config: Mapping[str, Any]) -> str:
         return f"its feed-forward layers use {told}"
     if config.get("encoder_attention_heads") != config.get("decoder_attention_heads"):
         return "its encoder and its decoder have different heads"
-    return ""
+    return too_large(_weights(config))
+
+
+def _weights(config: Mapping[str, Any]) -> int:
+    """Numbers that the decoder's graph, the larger one, holds at least; 0 where the configuration
+    does not tell."""
+
+    def number(*names: str) -> int:
+        return int(next((config[name] for name in names if config.get(name)), 0))
+
+    width, words = number("d_model"), number("decoder_vocab_size", "vocab_size")
+    inner = number("d_kv") * number("num_heads") or width
+    layers = number("decoder_layers", "num_decoder_layers", "num_layers")
+    products = 3 if str(config.get("feed_forward_proj")).startswith("gated-") else 2
+    # Keys and values of what was read are made by the encoder's graph.
+    layer = 6 * width * inner + products * width * number("decoder_ffn_dim", "d_ff")
+    own = 2 if config.get("tie_word_embeddings") is False else 1
+    return own * words * width + layers * layer
 
 
 def write_seq2seq(fit: Path, target: Path) -> None:
@@ -88,8 +106,7 @@ def write_seq2seq(fit: Path, target: Path) -> None:
     except KeyError as error:
         raise ModelError(f"{fit} cannot be exported: it has no tensor {error}.", fix=_FIX) from None
     for name, model in graphs.items():
-        onnx.checker.check_model(model)
-        write_durably(target / name, model.SerializeToString(deterministic=True))
+        write_durably(target / name, whole_file(model, str(fit)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,10 +328,8 @@ class _Writing:
 
     def _closed(self, states: str, words: str) -> onnx.ModelProto:
         sheet, shape = self.sheet, self.shape
-        head = sheet.tensors.get(HEAD, sheet.tensors[words])
-        sheet.weights["head"] = np.ascontiguousarray(head.T)
         sheet.weights[BIAS] = sheet.tensors[BIAS].reshape(-1)
-        sheet.op("Add", sheet.op("MatMul", states, "head"), BIAS, out="logits")
+        sheet.op("Add", sheet.scores(states, HEAD, words), BIAS, out="logits")
         kept = [f"{which}.{layer}" for layer in range(shape.decoder) for which in ("key", "value")]
         inputs = [
             whole("input_ids", "rows", "new"),
@@ -324,7 +339,7 @@ class _Writing:
             *(self._cache(f"past_{name}", "before") for name in kept),
         ]
         outputs = [
-            floats("logits", "rows", "kept", len(head)),
+            floats("logits", "rows", "kept", sheet.tensors[BIAS].size),
             *(self._cache(f"present_{name}", "all") for name in kept),
         ]
         return sheet.model("decoder", inputs, outputs)

@@ -73,6 +73,21 @@ class Sheet:
         self.weights[f"{name}.bias"] = np.concatenate(whole)
         return self.op("Add", found, f"{name}.bias")
 
+    def scores(self, states: str, head: str, words: str, out: str = "") -> str:
+        """(…, vocabulary) how well each word comes next.
+
+        Args:
+            states: (…, width).
+            head: Name of the tensor that scores words, where that is not the one below.
+            words: Name of the weight that words are looked up in. It is kept once where it scores
+                them too: a quarter of a small model, and a file may have no more than 2 GB.
+            out: Name of what comes out.
+        """
+        if head in self.tensors:
+            self.weights["head"] = np.ascontiguousarray(self.tensors[head].T)
+            return self.op("MatMul", states, "head", out=out)
+        return self.op("MatMul", states, self.op("Transpose", words, perm=[1, 0]), out=out)
+
     def scaled(self, states: str, weight: str, epsilon: float) -> str:
         """x / sqrt(mean x² + ε) · w: Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467"""
         square = self.op("Pow", states, self.number(2.0))
