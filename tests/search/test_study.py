@@ -66,6 +66,22 @@ def test_settings_outside_the_space_say_nothing_of_it():
     }
 
 
+def test_a_study_of_a_narrower_space_goes_on_in_a_wider_one(tmp_path: Path):
+    narrow = Space("text_classification", "adalora", {"initial_rank": Whole(17, 32)})
+    before = Study(tmp_path / "s.journal", narrow, "run 1", 0)
+    trial = before.ask()
+    before.tell(trial.number, 0.5, {})
+    space = Space.of("text_classification", "adalora")
+    study = Study(tmp_path / "s.journal", space, "run 2", 0)
+    study.add(METHODS.get("adalora").portfolio()[0], 0.4, {})  # type: ignore[attr-defined]
+    assert [p.state for p in study.trials()] == ["done", "done"]
+    assert study.trials()[0].settings == trial.settings
+    for _ in range(6):
+        asked = study.ask()
+        assert set(asked.settings) == set(space.dimensions)
+        study.tell(asked.number, 0.5, {})
+
+
 def test_draws_depend_on_the_journal_and_the_seed_alone(tmp_path: Path):
     whole = run(open_study(tmp_path / "a"), 12)
     again = [s for _ in range(12) for s in run(open_study(tmp_path / "b"), 1)]

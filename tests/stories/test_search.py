@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sartor import pipeline
+from sartor.core.types import Candidate
 from tests.stories.shop import NEED, Here, command, open_shop
 from tests.stories.test_killed import resumed_like, run_until
 
@@ -119,3 +121,16 @@ def test_without_a_budget_only_the_portfolio_is_tried(new_shop: Path, here: Here
     assert here("run", "need.yaml", "--method", "head", "--json").status == 1
     assert trials(result(new_shop)) == []
     assert not (new_shop / ".sartor" / "studies").exists()
+
+
+@pytest.mark.parametrize(("initial", "why"), [(8, "leaves nothing to cut"), (9, "")])
+def test_draws_whose_settings_do_not_go_together_are_refused_before_they_are_fitted(
+    new_shop: Path, monkeypatch: pytest.MonkeyPatch, initial: int, why: str
+):
+    monkeypatch.chdir(new_shop)
+    ready = pipeline.plan("need.yaml")
+    (one,) = ready.backbones.values()
+    settings = {"rank": 8, "initial_rank": initial}
+    found = ready.ruled_out(Candidate(one.name, one.sha256, "adalora", settings, 0))
+    assert why in found
+    assert bool(found) == bool(why)

@@ -43,7 +43,7 @@ from sartor.search.recorded import same_sources, tell_of_rows
 from sartor.search.rungs import Aim, build_rungs, method_order, obstacles, ruled_out, states_ahead
 from sartor.search.several_texts import refuse_preferred
 from sartor.search.starting import starting_points
-from sartor.search.suiting import locates, unfit
+from sartor.search.suiting import at_odds, locates, unfit
 from sartor.search.tabular import (
     NOTHING,
     inputs_of,
@@ -65,7 +65,8 @@ class Ready:
         backbones: By name.
         encoders: By the backbone's name.
         precision: Of this machine, recorded once a run.
-        ruled_out: Why a candidate cannot meet the need on size or speed whatever it learns, or "".
+        ruled_out: Why a candidate cannot meet the need on size or speed whatever it learns, or its
+            settings do not go together; or "".
         formers: Earlier bundles that are on the ladder, by their candidate's key.
         asking: The language model that the need names, if it names one.
         code: How columns become numbers, for a task that reads them.
@@ -243,7 +244,9 @@ def make_ready(desk: Desk, data: object | None = None, adapt: Adapt | None = Non
         by_name,
         encoders,
         precision,
-        lambda c: ruled_out(c, (by_name[c.backbone], works[c.backbone]), aim),
+        lambda c: (
+            at_odds(c, need.task) or ruled_out(c, (by_name[c.backbone], works[c.backbone]), aim)
+        ),
         {former.candidate.key: former for former in there},
         asking,
         code,

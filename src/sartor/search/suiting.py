@@ -1,12 +1,14 @@
 """Which method suits which task: what both read, and the form of what is learnt."""
 
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
+from sartor.core.errors import SettingError
+from sartor.core.types import Candidate, one_label
 from sartor.core.types import by_piece as of_pieces
-from sartor.core.types import one_label
 from sartor.tasks import TASKS
 from sartor.tune.api import (
     METHODS,
+    Checks,
     Locates,
     OneLabelOnly,
     Ranks,
@@ -17,6 +19,7 @@ from sartor.tune.api import (
 )
 from sartor.tune.inputs import input_of
 from sartor.tune.minding import MindsPieces
+from sartor.tune.settings import read_settings
 
 
 @runtime_checkable
@@ -67,6 +70,23 @@ def unfit(method: str, task: str, *, text: bool = True) -> str:
     pooled = reads_of(method) == "activations"
     if by_piece(task) and pooled and not isinstance(found, MindsPieces | Locates):
         return f"{method} reads a text as a whole, and {task} answers about each piece of one"
+    return ""
+
+
+def at_odds(candidate: Candidate, task: str) -> str:
+    """Why a candidate's settings do not go together; "" where they do.
+
+    Args:
+        candidate: Of any settings.
+        task: Its name.
+    """
+    if not isinstance(METHODS.get(candidate.method), Checks):
+        return ""
+    read = read_settings(candidate.settings, task=task, method=candidate.method)
+    try:
+        cast("Checks", read.method).check()
+    except SettingError as error:
+        return error.what
     return ""
 
 

@@ -22,6 +22,9 @@ from transformers import BertConfig, BertModel
 
 from sartor.core.errors import NothingToTune
 from sartor.core.events import Event, StageProgress, silent
+from sartor.search.rungs import settings_of
+from sartor.search.space import Space
+from sartor.search.suiting import unfit
 from sartor.shrink.export import to_onnx
 from sartor.tasks import TASKS, Composed, Written
 from sartor.tasks._encoder.added import install
@@ -41,6 +44,7 @@ __all__ = [
     "test_a_method_that_cannot_apply_says_so",
     "test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one",
     "test_attaching_changes_no_output_unless_the_method_says_so",
+    "test_every_candidate_of_a_portfolio_lies_in_the_space_that_is_searched",
     "test_every_setting_is_documented_and_has_one_owner",
     "test_folding_restores_the_architecture_up_to_what_it_added_and_keeps_the_outputs",
     "test_saving_and_loading_are_exact",
@@ -189,6 +193,17 @@ def test_the_portfolio_is_valid_and_tries_nothing_twice(method: Method) -> None:
     for task in chosen:
         read = [read_settings(flat, task=task, method=name) for flat in portfolio]
         assert all(read[i] != read[j] for i in range(len(read)) for j in range(i))
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_candidate_of_a_portfolio_lies_in_the_space_that_is_searched(name: str) -> None:
+    untuned = Written, Composed
+    chosen = (n for n in TASKS.names() if not isinstance(TASKS.get(n)().target, untuned))
+    for task in chosen:
+        if not unfit(name, task):
+            space = Space.of(task, name)
+            outside = [s for s in settings_of(METHODS.get(name), task) if space.params(s) is None]
+            assert not outside, "a study would pass over what it gave"
 
 
 class _Stopped(Exception):

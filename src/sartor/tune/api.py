@@ -219,6 +219,19 @@ class Choosy(Protocol):
 
 
 @runtime_checkable
+class Checks(Protocol):
+    """A method whose settings bound one another; `attach` refuses what its check refuses."""
+
+    def check(self) -> None:
+        """Nothing where they go together.
+
+        Raises:
+            SettingError: Naming those that do not.
+        """
+        ...
+
+
+@runtime_checkable
 class OneLabelOnly(Protocol):
     """A method that learns, or asks, which one label a row has: for other answers it is no use."""
 

@@ -59,7 +59,7 @@ class AdaLora:
     head_lr: Annotated[float, Gt(0), Le(1)] = 5e-3
     """Peak learning rate of the head, which starts without pretraining."""
 
-    def attach(self, model: nn.Module) -> None:
+    def check(self) -> None:
         if self.initial_rank <= self.rank:
             raise SettingError(
                 f"initial_rank={self.initial_rank} leaves nothing to cut down to rank={self.rank}.",
@@ -71,6 +71,9 @@ class AdaLora:
                 "to cut ranks in.",
                 fix="choose two shares whose sum is below 1.",
             )
+
+    def attach(self, model: nn.Module) -> None:
+        self.check()
         inject(model, self._config(choose_linears(model, self.where), total=1))
 
     def begin(self, model: nn.Module, steps: int) -> None:
@@ -127,7 +130,8 @@ class AdaLora:
     def space() -> Mapping[str, Dimension]:
         return {
             "rank": Whole(1, 16, log=True),
-            "initial_rank": Whole(17, 32),
+            # Those not above the rank drawn with them are refused: see `check`.
+            "initial_rank": Whole(2, 32),
             "orthogonality": Real(0.01, 0.5, log=True),
             "lr": Real(5e-4, 2e-2, log=True),
             "epochs": Whole(2, 10),
