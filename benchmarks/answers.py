@@ -54,7 +54,7 @@ from sartor.models.encode import EncodeSettings, TextEncoder
 from sartor.need.file import load_need
 from sartor.search.documents import with_documents
 from sartor.search.judging import roles_of
-from sartor.search.rungs import settings_of
+from sartor.search.portfolio import settings_of
 from sartor.tasks import TASKS
 from sartor.tasks.retrieval.bm25 import WordIndex
 from sartor.tasks.retrieval.index import MOST_DOCUMENTS, similar

@@ -161,7 +161,7 @@ def test_a_cut_fit_that_is_killed_ends_with_the_same_bytes(
 
     with monkeypatch.context() as patch:
         if instant == "at the result":
-            patch.setattr(Tuner, "_write", die)
+            patch.setattr("sartor.tune.fit.write_fitted", die)
         elif instant == "before the fact":
             patch.setattr(Run, "fact", die)
         else:

@@ -22,7 +22,7 @@ from transformers import BertConfig, BertModel
 
 from sartor.core.errors import NothingToTune
 from sartor.core.events import Event, StageProgress, silent
-from sartor.search.rungs import settings_of
+from sartor.search.portfolio import settings_of
 from sartor.search.space import Space
 from sartor.search.suiting import unfit
 from sartor.shrink.export import to_onnx
