@@ -12,11 +12,13 @@ from sartor.core.errors import Diverged
 from sartor.core.events import CandidateTried, Event, Note, StageDone
 from sartor.core.types import Candidate
 from sartor.search.estimates import Estimate, Range
+from sartor.search.fronts import value_of
 from sartor.search.ladder import ENOUGH, Assessment, Climb, Limits, Rung, Scored, Tried, best_of
 from sartor.search.pruning import Bar
 from sartor.search.space import Space
 from sartor.search.study import Study
-from sartor.search.trials import PART, Searched, Searcher, value_of
+from sartor.search.trials import PART, Searched, Searcher
+from sartor.tasks._decision.logits import refuse_broken
 from sartor.tune.api import Real
 
 NONE = np.zeros((1, 2), np.float32)
@@ -47,6 +49,7 @@ class Lab:
         self.place, self.chances, self.fit_seconds = place, chances, fit_seconds
         self.losses: Callable[[Candidate], np.ndarray | None] = lambda _: None
         self.patience = PATIENCE
+        self.encoding = 0.0
         self.now, self.facts, self.events = 0.0, dict[str, Any](), list[Event]()
         self.fitted: list[tuple[Candidate, float]] = []
         self.fail: Callable[[int], Exception | None] = lambda _: None
@@ -98,11 +101,10 @@ class Lab:
         tried = []
         for rung in rungs:
             for candidate in rung.candidates:
-                scored = Scored(NONE, NONE, self.fit_seconds)
+                seconds = self.fit_seconds + self.encoding
+                scored = Scored(NONE, NONE, seconds, encoding=self.encoding)
                 found = self.assess(candidate, scored)
-                tried.append(
-                    Tried(rung.name, candidate, "tried", "", self.fit_seconds, scored, found)
-                )
+                tried.append(Tried(rung.name, candidate, "tried", "", seconds, scored, found))
         best = best_of(tried)
         assert best is not None
         assert best.assessment is not None
@@ -173,6 +175,44 @@ def test_trials_stop_when_the_budget_ends(tmp_path: Path, monkeypatch: Any):
     assert lab.now <= 12.5
     assert "budget ends" in found.why
     assert not found.climb.reached
+
+
+def test_what_the_ladder_encoded_is_not_counted_again(tmp_path: Path, monkeypatch: Any):
+    lab = Lab(tmp_path, monkeypatch, seconds=12.5)
+    lab.encoding = 30.0
+    assert len(trials(lab.search())) >= 8
+
+
+def test_a_trial_takes_what_those_of_the_search_took(tmp_path: Path, monkeypatch: Any):
+    """The dearest of the ladder would leave no time for any after the first."""
+    monkeypatch.setattr(
+        Lab, "rungs", lambda self: [self.rung("lora", [{"lr": 2e-3}], together=False)]
+    )
+    lab = Lab(tmp_path, monkeypatch, seconds=12.5, fit_seconds=10.0)
+    climb = lab.climbed
+
+    def climbed(rungs: Sequence[Rung]) -> Climb:
+        found = climb(rungs)
+        lab.fit_seconds = 1.0
+        return found
+
+    monkeypatch.setattr(lab, "climbed", climbed)
+    assert len(trials(lab.search())) >= 8
+
+
+def test_a_trial_whose_answers_are_no_numbers_is_stepped_over(tmp_path: Path, monkeypatch: Any):
+    lab = Lab(tmp_path, monkeypatch, seconds=8.0)
+    lab.ends = lambda _: Scored(NONE * (np.nan if len(lab.fitted) == 1 else 1), NONE, 1.0)
+    assess = lab.assess
+
+    def refusing(candidate: Candidate, scored: Scored) -> Assessment:
+        refuse_broken(scored.validation_logits)
+        return assess(candidate, scored)
+
+    monkeypatch.setattr(lab, "assess", refusing)
+    found = trials(lab.search())
+    assert [t.state for t in found][:2] == ["failed", "tried"]
+    assert "not numbers" in found[0].why
 
 
 def test_a_rung_that_stops_improving_gives_way_and_then_it_ends(tmp_path: Path, monkeypatch: Any):

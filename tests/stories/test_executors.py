@@ -165,6 +165,17 @@ def test_a_parcel_is_fitted_as_the_bench_it_was_made_of(
     assert list((Path(".sartor") / "fits").glob("*/fitted")) == found
 
 
+def test_what_a_fit_encodes_for_all_later_ones_is_told_apart_from_its_own_time(bench: Bench):
+    first, later = (
+        fit_group(bench, candidates(bench, "head", [{"C": c} for c in cs]), silent)
+        for cs in ((1.0, 0.1), (0.3,))
+    )
+    for each in (*first, *later):
+        assert isinstance(each, Scored)
+        assert (each.encoding > 0) is any(each is one for one in first)
+        assert each.encoding <= each.seconds
+
+
 def test_columns_without_a_text_are_fitted_though_no_model_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -70,6 +70,8 @@ class TextEncoder:
         self._cache, self._states_cache, self._emit = cache, states_cache, emit
         self._full_noted = False
         self._beside: int | None = None
+        self.kept_seconds = 0.0
+        """Spent so far on what the caches hold now, and nobody computes again."""
 
     @property
     def settings(self) -> EncodeSettings:
@@ -328,6 +330,7 @@ class TextEncoder:
             return
         total, done = len(missing), 0
         self._emit(StageStarted("encode", total, "texts"))
+        started = perf_counter()
         self._pass.load(wanted)
         began = perf_counter()
         with closing(self._pass.run([texts[int(i)] for i in missing], wanted)) as results:
@@ -336,6 +339,8 @@ class TextEncoder:
                 done += len(batch)
                 rate = done / max(perf_counter() - began, 1e-9)
                 self._emit(StageProgress("encode", done, total, f"{rate:,.0f}/s"))
+        if self._cache is not None and not self._full_noted:
+            self.kept_seconds += perf_counter() - started
         rate = total / max(perf_counter() - began, 1e-9)
         cached = f", {len(texts) - total:,} from the cache" if total < len(texts) else ""
         self._emit(StageDone("encode", f"{total:,} texts, {rate:,.0f}/s{cached}"))

@@ -15,11 +15,13 @@ from sartor.core.protocols import Floats
 from sartor.core.strata import strata
 from sartor.core.types import Candidate, Examples
 from sartor.data.prepare import Prepared
+from sartor.models.encode import TextEncoder
 from sartor.search.folds import FOLDS, Folds
 from sartor.search.ladder import Scored
 from sartor.search.pruning import NO_BAR, Bar
 from sartor.tune.api import METHODS
 from sartor.tune.fit import Tuner
+from sartor.tune.looped import Source
 
 STEPPED_OVER = (Diverged, NothingToTune, SettingError, MemoryError, WorkerDied)
 """What ends a candidate and not the search."""
@@ -110,6 +112,8 @@ def fit_group(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scor
 def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | Exception]:
     method: Any = METHODS.get(group[0].method)
     tuner = bench.tuner
+    source = tuner.encoder_for(tuner.backbones[group[0].backbone])
+    before = _kept(source)
     if method.reads == "activations":
         began = time.monotonic()
         fits = tuner.heads(group, bench.train, bench.validation)
@@ -119,8 +123,9 @@ def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | 
                 lambda train, out: [f.validation_logits for f in tuner.heads(group, train, out)]
             )
         each = (time.monotonic() - began) / len(group)
+        once = (_kept(source) - before) / len(group)
         return [
-            Scored(f.validation_logits, f.train_logits, each, folds=by_fold)
+            Scored(f.validation_logits, f.train_logits, each, folds=by_fold, encoding=once)
             for f, by_fold in zip(fits, held, strict=True)
         ]
     (candidate,) = group
@@ -137,8 +142,14 @@ def _fit(bench: Bench, group: Sequence[Candidate], emit: Emit) -> list[Scored | 
             fitted.cut,
             folds=by_fold,
             pruned=fitted.pruned,
+            encoding=_kept(source) - before,
         )
     ]
+
+
+def _kept(source: Source) -> float:
+    """Seconds that an encoder has spent so far on what is not encoded again."""
+    return source.kept_seconds if isinstance(source, TextEncoder) else 0.0
 
 
 def _by_fold(bench: Bench, folds: Folds, candidate: Candidate, emit: Emit) -> Floats | None:

@@ -57,6 +57,7 @@ class Scored:
         pruned: Whether it was the search that cut it, since earlier trials did better by then.
         folds: (training rows, outputs), each row by a fit that did not see it; None where
             validation rows are enough (see `folds`).
+        encoding: Of `seconds`, those in which texts were encoded that no later fit encodes again.
     """
 
     validation_logits: Floats
@@ -66,6 +67,7 @@ class Scored:
     cut: int | None = None
     folds: Floats | None = None
     pruned: bool = False
+    encoding: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

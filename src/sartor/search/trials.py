@@ -18,6 +18,7 @@ from typing import Any
 
 from sartor.core.events import CandidateTried, Emit, Note, StageDone, StageProgress
 from sartor.core.types import Candidate
+from sartor.search.fronts import Front, Importance, chance_of, notes_of, traced, value_of
 from sartor.search.ladder import (
     ENOUGH,
     Assessment,
@@ -28,40 +29,20 @@ from sartor.search.ladder import (
     Tried,
     best_of,
     cut_by_budget,
-    likely,
-    luckiest,
+    judged,
     reason,
 )
-from sartor.search.pruning import NO_BAR, Bar, Curve, curve_of
+from sartor.search.pruning import NO_BAR, Bar, curve_of
 from sartor.search.stopping import gains, why_stopped
 from sartor.search.study import Past, Study
 
 PART = 1 / 3
 """Share of the training rows that a long fit is tried on first."""
-_TOGETHER = 4
-"""Heads asked for at a time: they share the reading of their features."""
 _REDRAWN = 8
 """Draws that cannot meet the need, one after the other, before one is fitted all the same."""
 _LONG_SECONDS = 20.0
 _LEAST_ROWS = 300
 """A third of fewer rows says little of all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Importance:
-    """What a study says of its settings.
-
-    Args:
-        rung: Method.
-        backbone: Its name.
-        trials: That ended well.
-        shares: Setting to its share of what decides, 0 to 1; empty with too few trials.
-    """
-
-    rung: str
-    backbone: str
-    trials: int
-    shares: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +63,6 @@ class Searched:
         """What `result.json` holds of it; the candidates stand there by themselves."""
         found = [{**asdict(each), "shares": dict(each.shares)} for each in self.importances]
         return {"why": self.why, "importances": found, "by": "PED-ANOVA"}
-
-
-@dataclass(slots=True)
-class _Front:
-    """A rung that is searched: its study, and what came of it so far."""
-
-    rung: Rung
-    study: Study
-    wanted: Sequence[Mapping[str, Any]]
-    base: Mapping[str, Any]
-    before: list[Past]
-    """Trials of this run that ended before it was killed, to be gone through again."""
-    tried: list[Tried]
-    mark: Assessment
-    """Of the best one at the last gain."""
-    misses: int = 0
-    asked: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.rung.name}, {self.rung.candidates[0].backbone}"
-
-    def seconds(self) -> float:
-        """What one more trial takes, by the dearest one so far."""
-        return max((t.seconds for t in self.tried), default=self.rung.estimate.seconds.low)
 
 
 @dataclass(slots=True)
@@ -156,22 +112,22 @@ class Searcher:
                 break
             tried += self._step(fronts[found["rung"]], found, best_of(tried))
             steps += 1
-            if (best := best_of(tried)) and _chance(best) >= ENOUGH:
+            if (best := best_of(tried)) and chance_of(best) >= ENOUGH:
                 found = {"why": "enough"}
                 break
         best = best_of(tried)
-        reached = best is not None and _chance(best) >= ENOUGH
+        reached = best is not None and chance_of(best) >= ENOUGH
         asked = f"{sum(front.asked for front in fronts.values())} trials · "
         self.emit(StageDone("search", asked + ("" if reached else "stopped: ") + found["why"]))
         return Searched(
             Climb(tuple(tried), best, reached),
             found["why"],
-            tuple(_importance(front) for front in fronts.values() if front.asked),
+            tuple(front.importance() for front in fronts.values() if front.asked),
         )
 
-    def _fronts(self, climb: Climb, rungs: Sequence[Rung]) -> list[_Front]:
+    def _fronts(self, climb: Climb, rungs: Sequence[Rung]) -> list[Front]:
         """The rungs of which something was fitted and something can be searched."""
-        fronts: list[_Front] = []
+        fronts: list[Front] = []
         for rung in rungs:
             keys = {candidate.key for candidate in rung.candidates}
             tried = [t for t in climb.tried if t.candidate.key in keys and t.state != "skipped"]
@@ -187,24 +143,24 @@ class Searcher:
                 study.add(
                     each.candidate.settings,
                     value,
-                    {**_notes(each), "portfolio": True},
-                    _curve(each),
+                    {**notes_of(each), "portfolio": True},
+                    traced(each),
                 )
             aside = ("portfolio", "refused")
             before = [p for p in study.mine() if not any(p.notes.get(name) for name in aside)]
             base = best.candidate.settings
-            fronts.append(_Front(rung, study, wanted, base, before, tried, best.assessment))
+            fronts.append(Front(rung, study, wanted, base, before, tried, best.assessment))
         return fronts
 
-    def _decide(self, fronts: Sequence[_Front]) -> dict[str, Any]:
+    def _decide(self, fronts: Sequence[Front]) -> dict[str, Any]:
         """Which rung is next, how many trials of it, and whether on part of the rows first."""
         patient = [front for front in fronts if front.misses < self.limits.patience]
         if not patient:
             return {"why": why_stopped(self.limits.patience, len(fronts))}
         assert self.limits.seconds is not None
         left = self.limits.seconds - (time.monotonic() - self.started)
-        for front in sorted(patient, key=_promise):
-            each = _each(front)
+        for front in sorted(patient, key=Front.promise):
+            each = front.each
             seconds = front.seconds() * each
             if seconds <= left:
                 long = seconds >= _LONG_SECONDS and self.rows >= _LEAST_ROWS
@@ -213,7 +169,7 @@ class Searcher:
                 return {"why": "", "rung": front.name, "count": count, "halved": halved}
         return {"why": f"the budget ends here, {max(left, 0):,.0f} s before its end"}
 
-    def _step(self, front: _Front, how: Mapping[str, Any], best: Tried | None) -> list[Tried]:
+    def _step(self, front: Front, how: Mapping[str, Any], best: Tried | None) -> list[Tried]:
         began = time.monotonic()
         asked: list[tuple[int, Candidate]] = []
         again: list[Past] = []
@@ -231,7 +187,7 @@ class Searcher:
         return found
 
     def _done(
-        self, front: _Front, asked: Sequence[tuple[int, Candidate]], *, halved: bool
+        self, front: Front, asked: Sequence[tuple[int, Candidate]], *, halved: bool
     ) -> list[Tried]:
         """What came of the trials. They are told in the order in which they were asked for: what a
         kill leaves in the journal is then the beginning of what would have stood there."""
@@ -239,10 +195,11 @@ class Searcher:
         ended: dict[int, Scored | Exception | None] = {}
         if halved:
             parts = self._fitted(front, [candidate for _, candidate in asked], PART)
-            for (number, candidate), part in zip(asked, parts, strict=True):
-                if isinstance(part, Exception):
+            for (number, candidate), left in zip(asked, parts, strict=True):
+                part, found = judged(self.assess, candidate, left)
+                if found is None:
                     ended[number] = part
-                elif not front.study.report(number, value_of(self.assess(candidate, part))):
+                elif not front.study.report(number, value_of(found)):
                     ended[number] = None
         going = [(number, candidate) for number, candidate in asked if number not in ended]
         results = self._fitted(front, [candidate for _, candidate in going], 1.0)
@@ -254,17 +211,17 @@ class Searcher:
         ]
 
     def _fitted(
-        self, front: _Front, candidates: Sequence[Candidate], share: float
+        self, front: Front, candidates: Sequence[Candidate], share: float
     ) -> list[Scored | Exception]:
         """One a candidate, in order."""
         if not candidates:
             return []
-        each = _each(front)
+        each = front.each
         groups = [candidates[i : i + each] for i in range(0, len(candidates), each)]
         bar = NO_BAR if share < 1 else front.study.bar()
         return [result for group in self.fit(groups, share, bar) for result in group]
 
-    def _asked(self, front: _Front) -> tuple[int, Candidate]:
+    def _asked(self, front: Front) -> tuple[int, Candidate]:
         """A trial that could meet the need; one that could not is told so, and another is asked."""
         for _ in range(_REDRAWN):
             trial = front.study.ask(front.wanted)
@@ -276,7 +233,7 @@ class Searcher:
         trial = front.study.ask(front.wanted)
         return trial.number, self._candidate(front, trial.settings)
 
-    def _candidate(self, front: _Front, settings: Mapping[str, Any]) -> Candidate:
+    def _candidate(self, front: Front, settings: Mapping[str, Any]) -> Candidate:
         first = front.rung.candidates[0]
         return Candidate(
             first.backbone,
@@ -288,7 +245,7 @@ class Searcher:
 
     def _told(
         self,
-        front: _Front,
+        front: Front,
         number: int,
         candidate: Candidate,
         result: Scored | Exception | None,
@@ -308,26 +265,26 @@ class Searcher:
             self.emit(Note(f"{candidate.label()} failed: {found.why}", "warning"))
             front.study.fail(number, found.why)
         else:
-            front.study.tell(number, value_of(found.assessment), _notes(found), _curve(found))
+            front.study.tell(number, value_of(found.assessment), notes_of(found), traced(found))
         return found
 
     def _tried(
         self,
-        front: _Front,
+        front: Front,
         candidate: Candidate,
-        result: Scored | Exception,
+        left: Scored | Exception,
         seconds: float,
         number: int,
     ) -> Tried:
         name = front.rung.name
+        result, assessment = judged(self.assess, candidate, left)
         if isinstance(result, Exception):
             return Tried(name, candidate, "failed", reason(result), seconds, trial=number)
-        assessment = self.assess(candidate, result)
         spent = max(seconds, result.seconds)
         why = cut_by_budget(result)
         return Tried(name, candidate, "tried", why, spent, result, assessment, trial=number)
 
-    def _replayed(self, front: _Front, past: Past) -> Tried:
+    def _replayed(self, front: Front, past: Past) -> Tried:
         """A trial that ended before this run was killed: its fit is found again."""
         candidate = self._candidate(front, past.settings)
         why = str(past.notes.get("why", ""))
@@ -338,63 +295,14 @@ class Searcher:
         return Tried(front.rung.name, candidate, state, why, trial=past.number)
 
     def _say(
-        self, front: _Front, found: Sequence[Tried], best: Tried | None, seconds: float
+        self, front: Front, found: Sequence[Tried], best: Tried | None, seconds: float
     ) -> None:
         """A line where there is a new best; else only that it goes on."""
         front.misses += len(found)
-        if gains(top := _top(front), front.mark):
+        if gains(top := front.top(), front.mark):
             front.misses, front.mark = 0, top
         now = best_of([*([best] if best else []), *found])
         if now is not None and now.assessment is not None and any(now is t for t in found):
             scores = dict(now.assessment.scores)
-            self.emit(CandidateTried(now.candidate.label(), scores, _chance(now), seconds))
+            self.emit(CandidateTried(now.candidate.label(), scores, chance_of(now), seconds))
         self.emit(StageProgress("search", front.asked, 0, front.name))
-
-
-def _each(front: _Front) -> int:
-    """Candidates of a group."""
-    return _TOGETHER if front.rung.together else 1
-
-
-def value_of(assessment: Assessment) -> float:
-    """What a study minimises: orders candidates as `best_of` does."""
-    loss = assessment.log_loss
-    return -likely(assessment.chance) + loss / (1 + loss)
-
-
-def _top(front: _Front) -> Assessment:
-    best = luckiest(front.tried)
-    assert best is not None
-    assert best.assessment is not None
-    return best.assessment
-
-
-def _promise(front: _Front) -> tuple[float, str]:
-    return value_of(_top(front)), front.name
-
-
-def _notes(tried: Tried) -> dict[str, Any]:
-    found = tried.assessment
-    if found is None:
-        return {"why": tried.why}
-    return {
-        "scores": dict(found.scores),
-        "chance": found.chance,
-        "log_loss": found.log_loss,
-        "seconds": tried.seconds,
-    }
-
-
-def _curve(tried: Tried) -> Curve:
-    """Empty where the budget cut it: shares of its training were not those of a whole fit."""
-    return () if tried.scored is None or tried.cut else curve_of(tried.scored.history)
-
-
-def _chance(tried: Tried) -> float:
-    return 0.0 if tried.assessment is None else tried.assessment.chance
-
-
-def _importance(front: _Front) -> Importance:
-    done = sum(past.state == "done" for past in front.study.trials())
-    backbone = front.rung.candidates[0].backbone
-    return Importance(front.rung.name, backbone, done, front.study.importances())
