@@ -183,6 +183,14 @@ def test_a_learning_curve_replaces_the_guess_of_how_many_rows_to_add():
     assert step.price.say() == "about 30 minutes of labelling to about 3 hours of labelling"
 
 
+def test_the_class_whose_labels_are_worth_most_is_named():
+    need = criteria("accuracy >= 0.9")
+    verdicts = judge(need, right_and_wrong(40, 20))
+    labels = {need[0].text: MoreLabels(120, 700, 0.95, 0.9, "refund")}
+    (step,) = steps(need, verdicts, labels=labels)
+    assert "those of refund first" in step.what
+
+
 def test_labels_that_would_not_help_are_not_asked_for():
     need = criteria("accuracy >= 0.9")
     verdicts = judge(need, right_and_wrong(40, 20))

@@ -76,6 +76,7 @@ class Forecast:
         chance: That any number up to a hundred times the present reaches the target.
         measured: The curve as measured.
         expected: The curve as fitted, and beyond.
+        first: The class whose rows are worth most; "" where none stands out.
     """
 
     criterion: str
@@ -88,6 +89,7 @@ class Forecast:
     chance: float
     measured: Band
     expected: Band
+    first: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -163,7 +165,9 @@ def forecast(
     Returns:
         None where the criterion cannot be measured on the validation rows.
     """
-    behind = [[_behind(criterion, held, logits) for logits in repeats] for repeats in grown.logits]
+    behind = [
+        [rows_behind(criterion, held, logits) for logits in repeats] for repeats in grown.logits
+    ]
     found = [[b for b in repeats if b is not None] for repeats in behind]
     if not all(found):
         return None
@@ -218,7 +222,9 @@ class _Losses:
         return np.array([float(len(point)) for point in self.observed])
 
 
-def _behind(criterion: Criterion, held: Held, logits: Floats) -> RowsBehind | None:
+def rows_behind(criterion: Criterion, held: Held, logits: Floats) -> RowsBehind | None:
+    """What a criterion counts of the validation rows, as a head with such logits answers them; None
+    where it cannot be measured on them."""
     decision = held.settle(logits)
     answers = held.task.decode(logits, held.outputs, decision, held.validation.texts)
     found = gather(criterion, held.subject(held.validation, answers))

@@ -1,6 +1,7 @@
 """Forecasts of labels for what a run left open, and those that earlier runs made."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sartor.core.errors import WorkspaceError
@@ -13,6 +14,7 @@ from sartor.judge.next_steps import MoreLabels, amount, label_of, labelling, tra
 from sartor.judge.resolve import check_of
 from sartor.need.criterion import Criterion
 from sartor.need.verdict import Verdict
+from sartor.search.dearest import dearest
 from sartor.search.documents import finds_documents
 from sartor.search.fitting import HeadOn
 from sartor.search.forecast import Forecast, forecast, grow
@@ -64,6 +66,15 @@ def foresee(
             rows = len(having)
             present = _present(criterion, climb, head)
             each = forecast(criterion, held, parts, rows=rows, present=present)
+            if each is not None and not label and each.low:
+                whose = dearest(
+                    criterion,
+                    held,
+                    train,
+                    lambda some: fit(candidate, some),
+                    seed=setting.need.seed,
+                )
+                each = replace(each, first=whose)
             found += [each] if each is not None else []
         emit(StageProgress("forecast", done, len(wanted), criterion.text))
     emit(
@@ -76,7 +87,7 @@ def foresee(
 
 def more_labels(found: Sequence[Forecast]) -> dict[str, MoreLabels]:
     """For `judge.next_steps`, by the criterion's text."""
-    return {f.criterion: MoreLabels(f.low, f.high, f.target, f.chance) for f in found}
+    return {f.criterion: MoreLabels(f.low, f.high, f.target, f.chance, f.first) for f in found}
 
 
 def sentence(found: Forecast) -> Phrase:
@@ -87,7 +98,9 @@ def sentence(found: Forecast) -> Phrase:
     }
     if found.low is None:
         return Phrase("{criterion}: no number of further {rows} is likely to do", values)
-    values["n"] = amount(found.low, found.high)
+    values |= {"n": amount(found.low, found.high), "label": found.first}
+    if found.first:
+        return Phrase("{criterion}: {n} further {rows}, those of {label} first", values)
     return Phrase("{criterion}: {n} further {rows}", values)
 
 
