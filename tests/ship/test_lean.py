@@ -24,18 +24,24 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-def test_a_fresh_process_answers_with_nothing_else_installed(bundle: Bundle, tmp_path: Path):
-    write("lambda", tmp_path / "shipped", Parcel.of(bundle))
-    package = lean_package(tmp_path / "shipped", tmp_path / "package")
-
-    event = json.dumps({"rows": ["money back", "tax"]})
+def answered_alone(bundle: Bundle, place: Path) -> list[str]:
+    """The modules of a process that answers from a bundle's package and nothing else, as it does
+    here."""
+    write("lambda", place / "shipped", Parcel.of(bundle))
+    package = lean_package(place / "shipped", place / "package")
+    texts = ["money back", "tax"]
+    event = json.dumps({"rows": texts})
     ran = subprocess.run(
         [*ALONE, "-c", _ASK, str(package), event], capture_output=True, text=True, check=False
     )
-
     assert ran.returncode == 0, ran.stderr
     reply, modules = map(json.loads, ran.stdout.splitlines())
-    assert reply["outputs"] == sartor.load(bundle.folder).predict(["money back", "tax"])
+    assert reply["outputs"] == sartor.load(bundle.folder).predict(texts)
+    return modules
+
+
+def test_a_fresh_process_answers_with_nothing_else_installed(bundle: Bundle, tmp_path: Path):
+    modules = answered_alone(bundle, tmp_path)
     assert {"onnxruntime", "tokenizers", "numpy", "pydantic"} <= set(modules)
     assert not {"sympy", "mpmath", "huggingface_hub", "rich", "typer", "google"} & set(modules)
 
@@ -71,17 +77,7 @@ def test_what_else_can_be_shipped_answers_there(kind: str, tmp_path: Path):
         if kind.startswith("product")
         else answers(tmp_path / "made", cells=True)
     )
-    write("lambda", tmp_path / "shipped", Parcel.of(bundle))
-    package = lean_package(tmp_path / "shipped", tmp_path / "package")
-
-    event = json.dumps({"rows": ["money back", "tax"]})
-    ran = subprocess.run(
-        [*ALONE, "-c", _ASK, str(package), event], capture_output=True, text=True, check=False
-    )
-
-    assert ran.returncode == 0, ran.stderr
-    reply, modules = map(json.loads, ran.stdout.splitlines())
-    assert reply["outputs"] == sartor.load(bundle.folder).predict(["money back", "tax"])
+    modules = answered_alone(bundle, tmp_path)
     assert "ruamel" not in modules
     assert ("safetensors" in modules) == (kind != "product")
 
