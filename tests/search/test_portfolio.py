@@ -106,7 +106,7 @@ def test_writers_have_settings_of_their_own() -> None:
         check({"r_dropp": 1})
 
 
-@pytest.mark.parametrize("held", ["{a: {b: 1}}", "[[1]]", "{a: [{}]}"])
+@pytest.mark.parametrize("held", ["{a: {b: 1}}", "[[1]]", "{a: [{}]}", ".inf", "[1.0, .nan]"])
 def test_a_value_is_one_or_a_list(held: str) -> None:
     text = f"{NEED}prefer: {{settings: {{r_drop: {held}}}}}\n"
     with pytest.raises(NeedError, match="r_drop") as raised:

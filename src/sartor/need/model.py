@@ -1,5 +1,6 @@
 """The need: task, data, acceptance criteria, budget, preferences and costs."""
 
+from math import isfinite
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -213,6 +214,8 @@ def _plain_settings(settings: dict[str, Any]) -> dict[str, Any]:
             if not all(each is None or isinstance(each, str | int | float) for each in listed):
                 where = name if own is not value else f"{key}.{name}"
                 raise ValueError(f"{where} holds neither a value nor a list of values")
+            if not all(isfinite(each) for each in listed if isinstance(each, float)):
+                raise ValueError(f"{name} is no finite number")
     return settings
 
 
